@@ -1,0 +1,18 @@
+/**
+ * A broken invariant of our own code. It is never an answer to bad input (that is a {@link Refusal}) nor
+ * what modelled hardware finds wrong (that is a fault record): whoever sees one has found an error in
+ * ioasis, and the run ends there.
+ */
+export class Bug extends Error {
+  override readonly name = 'Bug';
+}
+
+/** Throws a {@link Bug} that says `what`, unless `condition` holds. */
+export function assert(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Bug(what);
+}
+
+/** The end of a `switch` that names every case: the compiler proves that it is not reached. */
+export function unreachable(value: never): never {
+  throw new Bug(`no case for ${JSON.stringify(value)}`);
+}

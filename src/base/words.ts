@@ -1,0 +1,116 @@
+/**
+ * An array of 32-bit words that can be put back to a marked point in time proportional to what changed since:
+ * each chunk is copied aside before its first change. This is what simulated memory and the tables of the
+ * IOASID core are made of.
+ */
+import { assert } from './bug.js';
+
+/** Whatever can be put back to the point last marked. */
+export interface Restorable {
+  /** Remembers the present state; the state marked before is forgotten. */
+  mark(): void;
+  /** Goes back to the marked state, which stays marked. A `Bug` if nothing was marked. */
+  restore(): void;
+}
+
+const SAVED = 1;
+
+export class Words implements Restorable {
+  /** The words. Read freely; before a store to `words[i]` call {@link Words.touch}. Replaced by {@link Words.grow}. */
+  words: Int32Array;
+  readonly #chunkShift: number;
+  /** Per chunk: `SAVED` once it needs no (further) copy; all of them are before the first mark. */
+  #saved: Uint8Array;
+  #log = new Int32Array(0);
+  #dirty = new Int32Array(16);
+  #dirtyCount = 0;
+  #marked = false;
+  #markedLength = 0;
+
+  /**
+   * @param length words at first, all zero
+   * @param chunkWords words a chunk, a power of two: small where changes are scattered
+   */
+  constructor(length: number, chunkWords = 64) {
+    assert(chunkWords > 0 && (chunkWords & (chunkWords - 1)) === 0, `a chunk of ${chunkWords} words`);
+    this.#chunkShift = 31 - Math.clz32(chunkWords);
+    this.words = new Int32Array(this.#roundUp(length));
+    this.#saved = new Uint8Array(this.words.length >> this.#chunkShift).fill(SAVED);
+  }
+
+  get length(): number {
+    return this.words.length;
+  }
+
+  /** To be called before any word of the chunk of `index` changes. */
+  touch(index: number): void {
+    if (this.#saved[index >> this.#chunkShift] === 0) this.#save(index >> this.#chunkShift);
+  }
+
+  /** Stores one word. */
+  set(index: number, value: number): void {
+    this.touch(index);
+    this.words[index] = value;
+  }
+
+  /** Makes room for at least `length` words; new ones are zero. Words do not move to other indices. */
+  grow(length: number): void {
+    if (length <= this.words.length) return;
+    const words = new Int32Array(this.#roundUp(length));
+    words.set(this.words);
+    this.words = words;
+    const saved = new Uint8Array(words.length >> this.#chunkShift).fill(SAVED);
+    saved.set(this.#saved);
+    this.#saved = saved;
+  }
+
+  mark(): void {
+    if (this.#marked) {
+      for (let i = 0; i < this.#dirtyCount; i++) this.#saved[this.#dirty[i] ?? 0] = 0;
+      this.#saved.fill(0, this.#markedLength >> this.#chunkShift);
+    } else {
+      this.#saved.fill(0);
+    }
+    this.#marked = true;
+    this.#markedLength = this.words.length;
+    this.#dirtyCount = 0;
+  }
+
+  restore(): void {
+    assert(this.#marked, 'restore without a mark');
+    const size = 1 << this.#chunkShift;
+    for (let i = 0; i < this.#dirtyCount; i++) {
+      const chunk = this.#dirty[i] ?? 0;
+      this.words.set(this.#log.subarray(i * size, (i + 1) * size), chunk * size);
+      this.#saved[chunk] = 0;
+    }
+    this.words.fill(0, this.#markedLength);
+    this.#dirtyCount = 0;
+  }
+
+  /** How many chunks have changed, or may have, since the mark. */
+  get dirtyChunks(): number {
+    return this.#dirtyCount;
+  }
+
+  #save(chunk: number): void {
+    const size = 1 << this.#chunkShift;
+    if (this.#dirtyCount === this.#dirty.length) this.#dirty = enlarged(this.#dirty, this.#dirtyCount * 2);
+    const end = (this.#dirtyCount + 1) * size;
+    if (end > this.#log.length) this.#log = enlarged(this.#log, Math.max(end * 2, 16 * size));
+    this.#log.set(this.words.subarray(chunk * size, (chunk + 1) * size), this.#dirtyCount * size);
+    this.#dirty[this.#dirtyCount++] = chunk;
+    this.#saved[chunk] = SAVED;
+  }
+
+  #roundUp(length: number): number {
+    const size = 1 << this.#chunkShift;
+    return Math.ceil(length / size) * size;
+  }
+}
+
+function enlarged(from: Int32Array, length: number): Int32Array<ArrayBuffer> {
+  const to = new Int32Array(length);
+  to.set(from);
+  return to;
+}
