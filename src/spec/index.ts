@@ -1,2 +1,9 @@
+/**
+ * Layouts and codes as the specifications print them, and what a table of registers does by itself.
+ *
+ * @module
+ */
 export * from './codec.js';
 export * from './layout.js';
+export * from './vtd/index.js';
+export * from './x86/index.js';

@@ -278,6 +278,23 @@ function claim(free: Int32Array, field: Field, where: string): void {
   }
 }
 
+/**
+ * The reserved bits of a structure on hardware with physical addresses of `width` bits: an address field's bits
+ * at and above that are reserved too, and so are the fields named, which want a capability that is not there.
+ *
+ * @returns a mask for {@link hasBits}, a word of it for each of the structure's words
+ */
+export function reservedWith(of: LayoutInfo, width: number, ...absent: readonly Field[]): Int32Array {
+  const mask = maskOf(of, ...absent);
+  for (const field of of.fields) {
+    if (field.kind !== 'address') continue;
+    const first = field.low - (field.low % 64) + width;
+    for (let bit = Math.max(first, field.low); bit <= field.high; bit++)
+      mask[bit >> 5] = (mask[bit >> 5] ?? 0) | (1 << (bit % WORD));
+  }
+  return mask.map((bits, i) => bits | (of.reserved[i] ?? 0));
+}
+
 /** Whether a reserved bit is set in the structure at `words[at]`. */
 export function hasReservedBits(of: LayoutInfo, words: Int32Array, at: number): boolean {
   return hasBits(of.reserved, words, at);

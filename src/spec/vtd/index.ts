@@ -1,0 +1,8 @@
+/**
+ * Intel VT-d, revision 4.1: tables, paging entries, invalidation descriptors, page requests, faults, registers.
+ */
+export * from './faults.js';
+export * from './invalidation.js';
+export * from './paging.js';
+export * from './requests.js';
+export * from './tables.js';

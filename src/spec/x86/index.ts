@@ -1,0 +1,2 @@
+/** What the x86-64 manuals print and others share. */
+export * from './paging.js';
