@@ -1,0 +1,65 @@
+/**
+ * The second-stage format of VT-d with 3 to 5 levels (VT-d 3.7 and 9.9), which maps guest-physical addresses,
+ * or IOVAs where there is no first stage. One pure step, from an entry to what it means.
+ */
+import { SECOND_STAGE_ENTRY } from '../../spec/index.js';
+import { ENTRY, type EntryKind, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
+
+const { R, W, X, PS, SNP, TM, ADDR } = SECOND_STAGE_ENTRY;
+
+/** What an implementation of the format leaves open. */
+export interface SecondStageOptions {
+  /** Address bits from this one to 51 are reserved: the host address width. */
+  readonly addressWidth: number;
+  /** Whether a leaf may stand at level 2 (2 MiB pages): CAP.SSLPS bit 0. */
+  readonly largePages: boolean;
+  /** Whether a leaf may stand at level 3 (1 GiB pages): CAP.SSLPS bit 1. */
+  readonly gigabytePages: boolean;
+  /** Whether entries may force snooping: ECAP.SC. */
+  readonly snoopControl: boolean;
+  /** Whether leaves may be marked transient: ECAP.DT. */
+  readonly transientMapping: boolean;
+  /** Whether entries may grant execution: ECAP.ERS. Where they may not, the bit is ignored. */
+  readonly execute: boolean;
+}
+
+/** An implementation of the second-stage format. */
+export class SecondStage {
+  readonly #options: SecondStageOptions;
+  readonly #frameLimit: number;
+
+  constructor(options: SecondStageOptions) {
+    this.#options = options;
+    this.#frameLimit = 2 ** (options.addressWidth - 12);
+  }
+
+  /**
+   * One entry. It is present if it grants any right.
+   *
+   * @param level of the table it stands in, 1 to 5
+   * @param words holds the entry
+   * @param at the index of its first word
+   * @param out filled for TABLE and LEAF
+   */
+  step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
+    const execute = this.#options.execute ? X.get(words, at) : 0;
+    const rights = (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (execute * RIGHT.EXECUTE);
+    if (rights === 0) return ENTRY.ABSENT;
+    const isLeaf = level === 1 || PS.get(words, at) === 1;
+    const frame = ADDR.get(words, at);
+    if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
+    if (isLeaf) {
+      if (level > 1 && !this.#allowsLeaf(level)) return ENTRY.MALFORMED;
+      if (frame % pagesPerEntry(level) !== 0) return ENTRY.MALFORMED;
+    }
+    if (SNP.get(words, at) === 1 && !(isLeaf && this.#options.snoopControl)) return ENTRY.MALFORMED;
+    if (TM.get(words, at) === 1 && !(isLeaf && this.#options.transientMapping)) return ENTRY.MALFORMED;
+    out.frame = frame;
+    out.rights = rights | RIGHT.USER;
+    return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
+  }
+
+  #allowsLeaf(level: number): boolean {
+    return level === 2 ? this.#options.largePages : level === 3 && this.#options.gigabytePages;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * What all paging formats share: tables of 512 entries of 8 bytes, 9 bits of the page number a level, and the
+ * answer of one step (entry → absent, next table, leaf, or malformed).
+ *
+ * Addresses travel as page or frame numbers: a `number` of up to 52 bits.
+ */
+
+/** Levels count from the leaves: 1 is the table of 4 KiB pages, 5 the highest. */
+export type Level = 1 | 2 | 3 | 4 | 5;
+
+/** The outcome of a step. */
+export const ENTRY = {
+  /** not present */
+  ABSENT: 0,
+  /** leads to a table of the next level down */
+  TABLE: 1,
+  /** maps a page of the size of its level */
+  LEAF: 2,
+  /** a bit is set that is reserved */
+  MALFORMED: 3,
+} as const;
+export type EntryKind = (typeof ENTRY)[keyof typeof ENTRY];
+
+/** Rights, as a set of bits: those of a walk are the intersection (`&`) of those of its entries. */
+export const RIGHT = {
+  READ: 1,
+  WRITE: 2,
+  EXECUTE: 4,
+  /** requests without privilege too */
+  USER: 8,
+} as const;
+export const ALL_RIGHTS = RIGHT.READ | RIGHT.WRITE | RIGHT.EXECUTE | RIGHT.USER;
+
+/** What a step found; the caller owns it, and one serves all steps of a walk. */
+export interface PagingStep {
+  /** The frame of the next table, or the first frame of the page. Of no meaning unless TABLE or LEAF. */
+  frame: number;
+  /** What this entry alone grants: a set of {@link RIGHT}. */
+  rights: number;
+}
+
+/** A {@link PagingStep} to be filled. */
+export const pagingStep = (): PagingStep => ({ frame: 0, rights: 0 });
+
+/** Bytes an entry. */
+export const ENTRY_WORDS = 2;
+
+/** How many 4 KiB pages one entry of each level spans; index 0 is not used. */
+const PAGES = [1, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
+
+/** How many 4 KiB pages one entry of `level` spans. */
+export const pagesPerEntry = (level: number): number => PAGES[level] ?? 1;
+
+/** Which entry of a table of `level` a page number leads through. */
+export const indexAt = (page: number, level: number): number => (page / pagesPerEntry(level)) & 511;

@@ -1,0 +1,291 @@
+/**
+ * From a requester to its translation: root table → context table → PASID directory → PASID table, and the
+ * legacy root and context tables (VT-d 3.4 and 9.1 to 9.6). One pure step a table: an entry is judged by itself
+ * and taken apart into a record that the caller owns. What depends on the request (is its PASID in the
+ * directory, may it ask for a page) is the walk's business.
+ *
+ * A step answers 0, or the fault's reason; the check for "present" comes first, then reserved bits, then whether
+ * what is programmed makes sense.
+ */
+import {
+  AW_LEVELS,
+  CONTEXT_ENTRY,
+  FAULT,
+  hasReservedBits,
+  PASID_DIRECTORY_ENTRY,
+  PASID_TABLE_ENTRY,
+  PGTT,
+  ROOT_ENTRY,
+  SCALABLE_CONTEXT_ENTRY,
+  SCALABLE_ROOT_ENTRY,
+  TT,
+} from '../../spec/index.js';
+import type { UnitFormat } from './format.js';
+
+const legacyRoot = ROOT_ENTRY;
+const scalableRoot = SCALABLE_ROOT_ENTRY;
+const legacy = CONTEXT_ENTRY;
+const scalable = SCALABLE_CONTEXT_ENTRY;
+const directory = PASID_DIRECTORY_ENTRY;
+const pasid = PASID_TABLE_ENTRY;
+
+/** Sizes in bytes and entries of the tables. */
+export const ROOT_ENTRY_BYTES = ROOT_ENTRY.bytes;
+export const DIRECTORY_ENTRY_BYTES = PASID_DIRECTORY_ENTRY.bytes;
+export const PASID_ENTRY_BYTES = PASID_TABLE_ENTRY.bytes;
+/** PASIDs a PASID table; a directory is indexed by the bits above. */
+export const PASIDS_PER_TABLE = 64;
+
+/** Bytes of a context entry, and where in its table that of a device and function stands. */
+export const contextEntryBytes = (isScalable: boolean): number => (isScalable ? scalable : legacy).bytes;
+export const contextEntryOffset = (isScalable: boolean, devfn: number): number =>
+  isScalable ? (devfn & 0x7f) * scalable.bytes : devfn * legacy.bytes;
+
+/** Entries of a PASID directory, by the context entry's PDTS. */
+export const directoryEntries = (pdts: number): number => 2 ** (pdts + 7);
+
+/** How a requester's addresses are translated. */
+export type Translation = 'first-stage' | 'second-stage' | 'nested' | 'pass-through';
+
+/** The context entry of a device. Either a legacy one, which translates by itself, or one that leads to PASIDs. */
+export interface Context {
+  /** Translation and translated requests (ATS) are allowed. */
+  deviceTlb: boolean;
+  /** Scalable mode: requests with PASID are allowed. */
+  pasidEnabled: boolean;
+  /** Scalable mode: page requests are allowed. */
+  pageRequests: boolean;
+  /** Scalable mode: PASIDs below this are in the directory. */
+  pasidLimit: number;
+  /** Scalable mode: frame of the PASID directory. */
+  directory: number;
+  /** Scalable mode: the PASID of requests without one, and their privilege. */
+  ridPasid: number;
+  ridPrivilege: boolean;
+}
+
+/** How addresses are translated: from a PASID table entry, or from a legacy context entry. */
+export interface AddressSpace {
+  translation: Translation;
+  domain: number;
+  /** First stage: frame of its root (a guest-physical one where nested), and its levels. */
+  firstRoot: number;
+  firstLevels: number;
+  /** Second stage: frame of its root, and its levels. */
+  secondRoot: number;
+  secondLevels: number;
+  /** Requests with privilege are allowed, and write protection holds for them too. */
+  supervisorRequests: boolean;
+  writeProtect: boolean;
+  /** Accessed and dirty bits of the second stage are kept. */
+  secondAccessedDirty: boolean;
+  /** The extended accessed bit of the first stage is kept. */
+  extendedAccessed: boolean;
+}
+
+/** A {@link Context} to be filled. */
+export const emptyContext = (): Context => ({
+  deviceTlb: false,
+  pasidEnabled: false,
+  pageRequests: false,
+  pasidLimit: 0,
+  directory: 0,
+  ridPasid: 0,
+  ridPrivilege: false,
+});
+
+/** An {@link AddressSpace} to be filled. */
+export const emptyAddressSpace = (): AddressSpace => ({
+  translation: 'pass-through',
+  domain: 0,
+  firstRoot: 0,
+  firstLevels: 0,
+  secondRoot: 0,
+  secondLevels: 0,
+  supervisorRequests: false,
+  writeProtect: false,
+  secondAccessedDirty: false,
+  extendedAccessed: false,
+});
+
+/**
+ * The steps of one requester's way to its translation. Each answers 0 or a fault's reason, and fills the record
+ * that it is about.
+ */
+export class DeviceTables {
+  readonly format: UnitFormat;
+  readonly isScalable: boolean;
+  /** Filled by {@link DeviceTables.contextStep} in scalable mode. */
+  readonly context = emptyContext();
+  /** Filled by {@link DeviceTables.pasidStep}, and in legacy mode by {@link DeviceTables.contextStep}. */
+  readonly space = emptyAddressSpace();
+  /** Filled by the steps that lead to another table: its frame. */
+  next = 0;
+  /** Whether the entries so far disable fault processing (FPD), each for itself and all below it. */
+  silenced = false;
+  #contextSilenced = false;
+  #directorySilenced = false;
+
+  /**
+   * @param format of the unit
+   * @param isScalable whether the root table is a scalable-mode one (RTADDR.TTM)
+   */
+  constructor(format: UnitFormat, isScalable: boolean) {
+    this.format = format;
+    this.isScalable = isScalable;
+  }
+
+  /** A root entry → {@link DeviceTables.next}, the context table of `devfn`. */
+  rootStep(words: Int32Array, at: number, devfn: number): number {
+    const { isScalable } = this;
+    const layout = isScalable ? scalableRoot : legacyRoot;
+    const isUpper = isScalable && devfn >= 0x80;
+    this.silenced = false;
+    const present = isScalable ? (isUpper ? scalableRoot.UP : scalableRoot.LP) : legacyRoot.P;
+    if (present.get(words, at) === 0) {
+      return isScalable ? FAULT.SM_ROOT_NOT_PRESENT : FAULT.ROOT_NOT_PRESENT;
+    }
+    const pointer = isScalable ? (isUpper ? scalableRoot.UCTP : scalableRoot.LCTP) : legacyRoot.CTP;
+    this.next = pointer.get(words, at);
+    if (hasReservedBits(layout, words, at) || this.next >= this.format.frameLimit) {
+      return isScalable ? FAULT.SM_ROOT_RESERVED : FAULT.ROOT_RESERVED;
+    }
+    return 0;
+  }
+
+  /** A context entry → {@link DeviceTables.context}, or in legacy mode {@link DeviceTables.space}. */
+  contextStep(words: Int32Array, at: number): number {
+    return this.isScalable ? this.#scalableContext(words, at) : this.#legacyContext(words, at);
+  }
+
+  /** A PASID directory entry → {@link DeviceTables.next}, the PASID table. */
+  directoryStep(words: Int32Array, at: number): number {
+    this.#directorySilenced = this.#contextSilenced || directory.FPD.get(words, at) === 1;
+    this.silenced = this.#directorySilenced;
+    if (directory.P.get(words, at) === 0) return FAULT.PASID_DIRECTORY_NOT_PRESENT;
+    this.next = directory.SMPTBLPTR.get(words, at);
+    const isMalformed = hasReservedBits(directory, words, at) || this.next >= this.format.frameLimit;
+    return isMalformed ? FAULT.PASID_DIRECTORY_RESERVED : 0;
+  }
+
+  /** A PASID table entry → {@link DeviceTables.space}. */
+  pasidStep(words: Int32Array, at: number): number {
+    const { space, format } = this;
+    this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;
+    if (pasid.P.get(words, at) === 0) return FAULT.PASID_NOT_PRESENT;
+    if (hasReservedBits(pasid, words, at)) return FAULT.PASID_RESERVED;
+    const translation = TRANSLATION_OF_PGTT[pasid.PGTT.get(words, at)];
+    if (translation === undefined || !isOffered(format, translation)) return FAULT.PASID_INVALID;
+    space.translation = translation;
+    space.domain = pasid.DID.get(words, at);
+    space.supervisorRequests = pasid.SRE.get(words, at) === 1;
+    space.writeProtect = pasid.WPE.get(words, at) === 1;
+    space.extendedAccessed = pasid.EAFE.get(words, at) === 1;
+    space.secondAccessedDirty = pasid.SSADE.get(words, at) === 1;
+    const first = hasFirstStage(translation) ? this.#firstStage(words, at) : clearFirst(space);
+    if (first !== 0) return first;
+    return hasSecondStage(translation) ? this.#secondStage(words, at) : clearSecond(space);
+  }
+
+  #legacyContext(words: Int32Array, at: number): number {
+    const { space, format, context } = this;
+    this.silenced = legacy.FPD.get(words, at) === 1;
+    if (legacy.P.get(words, at) === 0) return FAULT.CONTEXT_NOT_PRESENT;
+    const root = legacy.SSPTPTR.get(words, at);
+    if (hasReservedBits(legacy, words, at) || root >= format.frameLimit) return FAULT.CONTEXT_RESERVED;
+    const type = legacy.TT.get(words, at);
+    const levels = AW_LEVELS[legacy.AW.get(words, at)] ?? 0;
+    const isOffered =
+      type === TT.SECOND_STAGE ||
+      (type === TT.SECOND_STAGE_DEVICE_TLB && format.deviceTlb) ||
+      (type === TT.PASS_THROUGH && format.passThrough);
+    if (!isOffered || !format.secondStageLevels.has(levels)) return FAULT.CONTEXT_INVALID;
+    context.deviceTlb = type === TT.SECOND_STAGE_DEVICE_TLB;
+    clearFirst(space);
+    space.translation = type === TT.PASS_THROUGH ? 'pass-through' : 'second-stage';
+    space.domain = legacy.DID.get(words, at);
+    space.secondRoot = type === TT.PASS_THROUGH ? 0 : root;
+    space.secondLevels = levels;
+    space.secondAccessedDirty = false;
+    space.supervisorRequests = false;
+    space.writeProtect = false;
+    space.extendedAccessed = false;
+    return 0;
+  }
+
+  #scalableContext(words: Int32Array, at: number): number {
+    const { context, format } = this;
+    this.#contextSilenced = scalable.FPD.get(words, at) === 1;
+    this.silenced = this.#contextSilenced;
+    if (scalable.P.get(words, at) === 0) return FAULT.SM_CONTEXT_NOT_PRESENT;
+    context.directory = scalable.PASIDDIRPTR.get(words, at);
+    if (hasReservedBits(scalable, words, at) || context.directory >= format.frameLimit) {
+      return FAULT.SM_CONTEXT_RESERVED;
+    }
+    context.deviceTlb = scalable.DTE.get(words, at) === 1;
+    context.pasidEnabled = scalable.PASIDE.get(words, at) === 1;
+    context.pageRequests = scalable.PRE.get(words, at) === 1;
+    context.pasidLimit = directoryEntries(scalable.PDTS.get(words, at)) * PASIDS_PER_TABLE;
+    context.ridPasid = format.ridPasid ? scalable.RID_PASID.get(words, at) : 0;
+    context.ridPrivilege = scalable.RID_PRIV.get(words, at) === 1;
+    const asksTooMuch =
+      (context.deviceTlb && !format.deviceTlb) || (context.pageRequests && !format.pageRequests);
+    return asksTooMuch ? FAULT.SM_CONTEXT_INVALID : 0;
+  }
+
+  #firstStage(words: Int32Array, at: number): number {
+    const { space, format } = this;
+    const mode = pasid.FSPM.get(words, at);
+    if (mode > 1 || (mode === 1 && !format.firstStage5Levels)) return FAULT.PASID_INVALID;
+    space.firstLevels = 4 + mode;
+    space.firstRoot = pasid.FSPTPTR.get(words, at);
+    // Where nested, the root is a guest-physical address: the second stage judges it.
+    const isReserved = space.translation === 'first-stage' && space.firstRoot >= format.frameLimit;
+    return isReserved ? FAULT.PASID_RESERVED : 0;
+  }
+
+  #secondStage(words: Int32Array, at: number): number {
+    const { space, format } = this;
+    space.secondLevels = AW_LEVELS[pasid.AW.get(words, at)] ?? 0;
+    space.secondRoot = pasid.SSPTPTR.get(words, at);
+    if (!format.secondStageLevels.has(space.secondLevels)) return FAULT.PASID_INVALID;
+    return space.secondRoot >= format.frameLimit ? FAULT.PASID_RESERVED : 0;
+  }
+}
+
+const TRANSLATION_OF_PGTT: Readonly<Record<number, Translation>> = {
+  [PGTT.FIRST_STAGE]: 'first-stage',
+  [PGTT.SECOND_STAGE]: 'second-stage',
+  [PGTT.NESTED]: 'nested',
+  [PGTT.PASS_THROUGH]: 'pass-through',
+};
+
+export const hasFirstStage = (translation: Translation): boolean =>
+  translation === 'first-stage' || translation === 'nested';
+export const hasSecondStage = (translation: Translation): boolean =>
+  translation === 'second-stage' || translation === 'nested';
+
+function isOffered(format: UnitFormat, translation: Translation): boolean {
+  switch (translation) {
+    case 'first-stage':
+      return format.firstStageTranslation;
+    case 'second-stage':
+      return format.secondStageTranslation;
+    case 'nested':
+      return format.nested;
+    case 'pass-through':
+      return format.passThrough;
+  }
+}
+
+function clearFirst(space: AddressSpace): 0 {
+  space.firstRoot = 0;
+  space.firstLevels = 0;
+  return 0;
+}
+
+function clearSecond(space: AddressSpace): 0 {
+  space.secondRoot = 0;
+  space.secondLevels = 0;
+  return 0;
+}

@@ -1,0 +1,83 @@
+/**
+ * What a VT-d unit's capability registers say of the tables that it reads: which modes, widths and levels it
+ * knows, and so which bits of an entry are reserved and which settings are invalid (VT-d 10.4.2 and 10.4.3).
+ */
+import { CAP, ECAP } from '../../spec/index.js';
+import { FirstStage } from '../paging/first-stage.js';
+import { SecondStage } from '../paging/second-stage.js';
+
+/** The tables' formats, as one unit implements them. */
+export interface UnitFormat {
+  /** Bits of a host physical address. */
+  readonly hostAddressWidth: number;
+  /** One past the largest frame number that an entry may hold. */
+  readonly frameLimit: number;
+  /** Bits of the largest address that a second stage (or a legacy domain) translates: CAP.MGAW + 1. */
+  readonly guestAddressWidth: number;
+  /** Whether the unit has second-stage tables of 3, 4, 5 levels, by their number: CAP.SAGAW. */
+  readonly secondStageLevels: ReadonlySet<number>;
+  /** Whether first-stage tables may have 5 levels: CAP.FS5LP. */
+  readonly firstStage5Levels: boolean;
+  readonly scalable: boolean;
+  readonly firstStageTranslation: boolean;
+  readonly secondStageTranslation: boolean;
+  readonly nested: boolean;
+  readonly passThrough: boolean;
+  readonly deviceTlb: boolean;
+  readonly pageRequests: boolean;
+  readonly pasid: boolean;
+  /** Bits of a PASID: ECAP.PSS + 1. */
+  readonly pasidWidth: number;
+  readonly ridPasid: boolean;
+  readonly executeRequests: boolean;
+  readonly supervisorRequests: boolean;
+  readonly firstStage: FirstStage;
+  readonly secondStage: SecondStage;
+}
+
+/** The two capability registers, as two words each, and what no register says. */
+export interface Capabilities {
+  readonly cap: Int32Array;
+  readonly ecap: Int32Array;
+  /** Bits of a host physical address, as the DMAR table of ACPI says; the guest address width if left out. */
+  readonly hostAddressWidth?: number;
+}
+
+/** Reads a unit's formats from its capability registers. */
+export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitFormat {
+  const has = (field: { get(words: Int32Array, at: number): number }, words: Int32Array): boolean =>
+    field.get(words, 0) === 1;
+  const guestAddressWidth = CAP.MGAW.get(cap, 0) + 1;
+  const addressWidth = Math.min(hostAddressWidth ?? guestAddressWidth, 52);
+  const sagaw = CAP.SAGAW.get(cap, 0);
+  const largePages = CAP.SSLPS.get(cap, 0);
+  const executeRequests = has(ECAP.ERS, ecap);
+  return {
+    hostAddressWidth: addressWidth,
+    frameLimit: 2 ** (addressWidth - 12),
+    guestAddressWidth,
+    secondStageLevels: new Set([3, 4, 5].filter((levels) => (sagaw >> (levels - 2)) & 1)),
+    firstStage5Levels: has(CAP.FS5LP, cap),
+    scalable: has(ECAP.SMTS, ecap),
+    firstStageTranslation: has(ECAP.FSTS, ecap),
+    secondStageTranslation: has(ECAP.SSTS, ecap),
+    nested: has(ECAP.NEST, ecap),
+    passThrough: has(ECAP.PT, ecap),
+    deviceTlb: has(ECAP.DT, ecap),
+    pageRequests: has(ECAP.PRS, ecap),
+    pasid: has(ECAP.PASID, ecap),
+    pasidWidth: ECAP.PSS.get(ecap, 0) + 1,
+    ridPasid: has(ECAP.RPS, ecap),
+    executeRequests,
+    supervisorRequests: has(ECAP.SRS, ecap),
+    firstStage: new FirstStage({ addressWidth, gigabytePages: has(CAP.FS1GP, cap) }),
+    secondStage: new SecondStage({
+      addressWidth,
+      largePages: (largePages & 1) !== 0,
+      gigabytePages: (largePages & 2) !== 0,
+      snoopControl: has(ECAP.SC, ecap),
+      transientMapping: has(ECAP.DT, ecap),
+      execute: executeRequests,
+    }),
+  };
+}

@@ -1,0 +1,327 @@
+/**
+ * One request's way through a VT-d unit's tables (VT-d 3.4 to 3.8): root → context → PASID directory → PASID
+ * table → first stage, second stage, or both (nested: every table of the first stage, and what it leads to,
+ * lies at a guest-physical address that the second stage translates).
+ *
+ * A walk reads one entry a step, has no cache and writes nothing back; whoever drives it may look at the entry
+ * before each step. The unit's model adds caches, accessed and dirty bits and fault records; `inspect` prints
+ * the steps. A fault ends the walk with the specification's reason.
+ */
+import { assert } from '../../base/index.js';
+import { FAULT } from '../../spec/index.js';
+import { ABSENT, FRAME_WORDS, type FrameReader } from '../memory.js';
+import { isCanonical } from '../paging/first-stage.js';
+import { ALL_RIGHTS, ENTRY, ENTRY_WORDS, indexAt, pagesPerEntry, pagingStep, RIGHT } from '../paging/step.js';
+import {
+  contextEntryOffset,
+  DeviceTables,
+  DIRECTORY_ENTRY_BYTES,
+  hasFirstStage,
+  PASID_ENTRY_BYTES,
+  PASIDS_PER_TABLE,
+  ROOT_ENTRY_BYTES,
+} from './device-tables.js';
+import type { UnitFormat } from './format.js';
+
+/** A request without a PASID. */
+export const NO_PASID = -1;
+
+/** What a device asks for. */
+export interface Request {
+  /** Bus, device, function: 16 bits. */
+  readonly rid: number;
+  /** A PASID, or {@link NO_PASID}. */
+  readonly pasid: number;
+  /** The address without its low 12 bits, as a number of 52 bits. */
+  readonly page: number;
+  /** Needed: {@link RIGHT.READ}, WRITE or EXECUTE; a request with privilege has none of USER. */
+  readonly rights: number;
+}
+
+/** Where a walk stands: which table the next entry is read from. */
+export type WalkStage =
+  | 'root'
+  | 'context'
+  | 'pasid-directory'
+  | 'pasid-table'
+  | 'first-stage'
+  | 'second-stage'
+  | 'done'
+  | 'fault';
+
+/** Interrupt requests are made by writes to this range; no translation may lead there (VT-d 3.14). */
+const INTERRUPT_FRAMES = { first: 0xfee00, last: 0xfeeff };
+
+export class Walk {
+  readonly tables: DeviceTables;
+  readonly #format: UnitFormat;
+  readonly #memory: FrameReader;
+  readonly #rootFrame: number;
+  readonly #entry = pagingStep();
+
+  stage: WalkStage = 'done';
+  /** The request's reason to fail; 0 where it did not. */
+  fault = 0;
+  /** The PASID whose entry translates the request: its own, or RID_PASID. */
+  pasid = 0;
+  /** The next entry to be read: its table's frame, and the word in it. */
+  frame = 0;
+  word = 0;
+  /** Of the table that the next entry is in, where it is a paging one: 1 to 5. */
+  level = 0;
+  /** The result: the 4 KiB frame that the page leads to, how many pages its entry spans, what is granted. */
+  target = 0;
+  pages = 0;
+  rights = 0;
+
+  #request: Request = { rid: 0, pasid: NO_PASID, page: 0, rights: 0 };
+  /** Nested: where the first stage goes on once the second has translated the frame of its table; 0 for the result. */
+  #firstLevel = 0;
+  /** What the second stage translates: the request's page, or a guest-physical one. */
+  #guestPage = 0;
+  #firstRights = ALL_RIGHTS;
+  #firstPages = Number.POSITIVE_INFINITY;
+
+  /**
+   * @param memory that the tables lie in
+   * @param rootFrame of the root table (RTADDR.RTA)
+   * @param tables how this unit reads them
+   */
+  constructor(memory: FrameReader, rootFrame: number, tables: DeviceTables) {
+    this.#memory = memory;
+    this.#rootFrame = rootFrame;
+    this.tables = tables;
+    this.#format = tables.format;
+  }
+
+  /** Begins the walk of a request, which is kept by reference until the walk ends. */
+  begin(request: Request): void {
+    this.#request = request;
+    this.fault = 0;
+    this.#firstRights = ALL_RIGHTS;
+    this.#firstPages = Number.POSITIVE_INFINITY;
+    this.#goTo('root', this.#rootFrame, (request.rid >>> 8) * ROOT_ENTRY_BYTES);
+    if (request.pasid !== NO_PASID && !this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
+  }
+
+  /** Walks to the end; whether the request is granted. */
+  run(): boolean {
+    while (this.stage !== 'done' && this.stage !== 'fault') this.step();
+    return this.stage === 'done';
+  }
+
+  /** Reads the next entry. */
+  step(): void {
+    const at = this.#memory.at(this.frame);
+    if (at === ABSENT) {
+      this.#fail(this.#accessFault());
+      return;
+    }
+    const { words } = this.#memory;
+    switch (this.stage) {
+      case 'root':
+        return this.#root(words, at + this.word);
+      case 'context':
+        return this.#context(words, at + this.word);
+      case 'pasid-directory':
+        return this.#directory(words, at + this.word);
+      case 'pasid-table':
+        return this.#pasidEntry(words, at + this.word);
+      case 'first-stage':
+        return this.#first(words, at + this.word);
+      case 'second-stage':
+        return this.#second(words, at + this.word);
+      default:
+        assert(false, `a step of a walk that is over (${this.stage})`);
+    }
+  }
+
+  #root(words: Int32Array, at: number): void {
+    const devfn = this.#request.rid & 0xff;
+    const fault = this.tables.rootStep(words, at, devfn);
+    if (fault !== 0) return this.#fail(fault);
+    this.#goTo('context', this.tables.next, contextEntryOffset(this.tables.isScalable, devfn));
+  }
+
+  #context(words: Int32Array, at: number): void {
+    const { tables } = this;
+    const fault = tables.contextStep(words, at);
+    if (fault !== 0) return this.#fail(fault);
+    if (!tables.isScalable) {
+      this.pasid = 0;
+      return this.#beginTranslation();
+    }
+    const { context } = tables;
+    const hasPasid = this.#request.pasid !== NO_PASID;
+    if (hasPasid && !context.pasidEnabled) return this.#fail(FAULT.PASIDE_CLEAR);
+    this.pasid = hasPasid ? this.#request.pasid : context.ridPasid;
+    if (this.pasid >= context.pasidLimit) return this.#fail(hasPasid ? FAULT.PASID_BEYOND_DIRECTORY : FAULT.RID_PASID_BEYOND_DIRECTORY);
+    const index = Math.floor(this.pasid / PASIDS_PER_TABLE);
+    const perFrame = FRAME_WORDS / (DIRECTORY_ENTRY_BYTES / 4);
+    this.#goTo(
+      'pasid-directory',
+      context.directory + Math.floor(index / perFrame),
+      (index % perFrame) * DIRECTORY_ENTRY_BYTES,
+    );
+  }
+
+  #directory(words: Int32Array, at: number): void {
+    const fault = this.tables.directoryStep(words, at);
+    if (fault !== 0) return this.#fail(fault);
+    this.#goTo('pasid-table', this.tables.next, (this.pasid % PASIDS_PER_TABLE) * PASID_ENTRY_BYTES);
+  }
+
+  #pasidEntry(words: Int32Array, at: number): void {
+    const fault = this.tables.pasidStep(words, at);
+    if (fault !== 0) return this.#fail(fault);
+    const isPrivileged = (this.#request.rights & RIGHT.USER) === 0;
+    if (isPrivileged && !this.tables.space.supervisorRequests && hasFirstStage(this.tables.space.translation)) {
+      return this.#fail(FAULT.SRE_CLEAR);
+    }
+    this.#beginTranslation();
+  }
+
+  #beginTranslation(): void {
+    const { space, isScalable } = this.tables;
+    const { page } = this.#request;
+    switch (space.translation) {
+      case 'pass-through':
+        if (page >= this.#format.frameLimit) return this.#fail(beyondWidth(isScalable));
+        return this.#finish(page, 1, ALL_RIGHTS);
+      case 'second-stage':
+        this.#firstLevel = 0;
+        return this.#beginSecond(page);
+      default:
+        if (!isCanonical(page, space.firstLevels)) return this.#fail(FAULT.NOT_CANONICAL);
+        return this.#beginFirst(space.firstRoot, space.firstLevels);
+    }
+  }
+
+  /** Goes on at the first-stage table of `level` that lies in `frame`: a guest's one where nested. */
+  #beginFirst(frame: number, level: number): void {
+    this.#firstLevel = level;
+    if (this.tables.space.translation === 'nested') return this.#beginSecond(frame);
+    this.#readFirst(frame);
+  }
+
+  #readFirst(frame: number): void {
+    this.level = this.#firstLevel;
+    this.#goTo('first-stage', frame, indexAt(this.#request.page, this.level) * ENTRY_WORDS * 4);
+  }
+
+  #first(words: Int32Array, at: number): void {
+    const kind = this.#format.firstStage.step(this.level, words, at, this.#entry);
+    if (kind === ENTRY.ABSENT) return this.#fail(FAULT.FIRST_STAGE_NOT_PRESENT);
+    if (kind === ENTRY.MALFORMED) return this.#fail(FAULT.FIRST_STAGE_RESERVED);
+    this.#firstRights &= this.#entry.rights;
+    const denied = this.#deniedByFirst();
+    if (denied !== 0) return this.#fail(denied);
+    if (kind === ENTRY.TABLE) return this.#beginFirst(this.#entry.frame, this.level - 1);
+    this.#firstPages = pagesPerEntry(this.level);
+    const frame = this.#entry.frame + (this.#request.page % this.#firstPages);
+    if (this.tables.space.translation !== 'nested') return this.#finish(frame, this.#firstPages, this.#firstRights);
+    this.#firstLevel = 0;
+    this.#beginSecond(frame);
+  }
+
+  /** Why the first stage does not grant what is asked for; 0 if it does so far. */
+  #deniedByFirst(): number {
+    const { rights } = this.#request;
+    const isPrivileged = (rights & RIGHT.USER) === 0;
+    const granted = this.#firstRights;
+    if (!isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;
+    const mayIgnoreReadOnly = isPrivileged && !this.tables.space.writeProtect;
+    if ((rights & RIGHT.WRITE) !== 0 && (granted & RIGHT.WRITE) === 0 && !mayIgnoreReadOnly) {
+      return FAULT.SM_WRITE_DENIED;
+    }
+    return (rights & RIGHT.EXECUTE) !== 0 && (granted & RIGHT.EXECUTE) === 0 ? FAULT.EXECUTE_DENIED : 0;
+  }
+
+  #beginSecond(page: number): void {
+    const { space, isScalable } = this.tables;
+    this.#guestPage = page;
+    const width = Math.min(space.secondLevels * 9, this.#format.guestAddressWidth - 12);
+    if (page >= 2 ** width) return this.#fail(this.#firstLevel === 0 ? beyondWidth(isScalable) : FAULT.NESTED_ADDRESS_BEYOND_WIDTH);
+    this.level = space.secondLevels;
+    this.#readSecond(space.secondRoot);
+  }
+
+  #readSecond(frame: number): void {
+    this.#goTo('second-stage', frame, indexAt(this.#guestPage, this.level) * ENTRY_WORDS * 4);
+  }
+
+  #second(words: Int32Array, at: number): void {
+    const { isScalable } = this.tables;
+    const kind = this.#format.secondStage.step(this.level, words, at, this.#entry);
+    if (kind === ENTRY.MALFORMED) return this.#fail(isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED);
+    const granted = kind === ENTRY.ABSENT ? 0 : this.#entry.rights;
+    const denied = this.#deniedBySecond(granted);
+    if (denied !== 0) return this.#fail(denied);
+    this.rights = this.level === this.tables.space.secondLevels ? granted : this.rights & granted;
+    if (kind === ENTRY.TABLE) {
+      this.level--;
+      return this.#readSecond(this.#entry.frame);
+    }
+    const pages = pagesPerEntry(this.level);
+    const frame = this.#entry.frame + (this.#guestPage % pages);
+    if (this.#firstLevel !== 0) return this.#readFirst(frame);
+    this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
+  }
+
+  /** Why the second stage does not grant what is asked for; 0 if it does. A first-stage table must be readable. */
+  #deniedBySecond(granted: number): number {
+    const { isScalable, space } = this.tables;
+    if (this.#firstLevel !== 0) {
+      if ((granted & RIGHT.READ) !== 0) return 0;
+      return this.#firstLevel === space.firstLevels ? FAULT.NESTED_ROOT_READ_DENIED : FAULT.NESTED_READ_DENIED;
+    }
+    const missing = this.#request.rights & ~(granted | RIGHT.USER);
+    if (missing === 0) return 0;
+    if (isScalable) return FAULT.SECOND_STAGE_DENIED;
+    return (missing & RIGHT.WRITE) !== 0 ? FAULT.WRITE_DENIED : FAULT.READ_DENIED;
+  }
+
+  #goTo(stage: WalkStage, frame: number, offset: number): void {
+    this.stage = stage;
+    this.frame = frame;
+    this.word = offset / 4;
+  }
+
+  #finish(target: number, pages: number, rights: number): void {
+    if (target >= INTERRUPT_FRAMES.first && target <= INTERRUPT_FRAMES.last) {
+      return this.#fail(this.tables.isScalable ? FAULT.SM_INTERRUPT_ADDRESS : FAULT.INTERRUPT_ADDRESS);
+    }
+    this.target = target;
+    this.pages = pages;
+    this.rights = rights;
+    this.stage = 'done';
+  }
+
+  #fail(reason: number): void {
+    this.fault = reason;
+    this.stage = 'fault';
+  }
+
+  /** The reason of a walk whose next entry can't be read. */
+  #accessFault(): number {
+    const { isScalable, space } = this.tables;
+    switch (this.stage) {
+      case 'root':
+        return isScalable ? FAULT.SM_ROOT_ACCESS : FAULT.ROOT_ACCESS;
+      case 'context':
+        return isScalable ? FAULT.SM_CONTEXT_ACCESS : FAULT.CONTEXT_ACCESS;
+      case 'pasid-directory':
+        return FAULT.PASID_DIRECTORY_ACCESS;
+      case 'pasid-table':
+        return FAULT.PASID_TABLE_ACCESS;
+      case 'first-stage':
+        return this.level === space.firstLevels ? FAULT.FIRST_STAGE_ROOT_ACCESS : FAULT.FIRST_STAGE_ACCESS;
+      default:
+        if (!isScalable) return FAULT.PAGING_ENTRY_ACCESS;
+        return this.level === space.secondLevels ? FAULT.SECOND_STAGE_ROOT_ACCESS : FAULT.SECOND_STAGE_ACCESS;
+    }
+  }
+}
+
+const beyondWidth = (isScalable: boolean): number =>
+  isScalable ? FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;

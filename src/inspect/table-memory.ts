@@ -1,0 +1,60 @@
+/**
+ * The part of a machine's memory that has been read so far. A frame that nobody has asked for yet reads as
+ * absent and is noted, so that whoever walks the tables finds out in a few rounds which frames they lie in.
+ */
+import { ABSENT, FRAME_LIMIT, FRAME_WORDS, type FrameReader, Memory } from '../hardware/index.js';
+
+export class TableMemory implements FrameReader {
+  readonly #frames: Memory;
+  readonly #isComplete: boolean;
+  readonly #known = new Set<number>();
+  readonly #absent = new Set<number>();
+  /** Frames that were asked for and have not been read. */
+  readonly missing = new Set<number>();
+
+  /** @param complete all that is there, if it is known from the start: nothing will be missing then */
+  constructor(complete?: Memory) {
+    this.#frames = complete ?? new Memory([{ first: 0, last: FRAME_LIMIT - 1 }]);
+    this.#isComplete = complete !== undefined;
+  }
+
+  get words(): Int32Array {
+    return this.#frames.words;
+  }
+
+  at(frame: number): number {
+    if (this.#isComplete || this.#known.has(frame)) return this.#frames.at(frame);
+    if (frame < FRAME_LIMIT && !this.#absent.has(frame)) this.missing.add(frame);
+    return ABSENT;
+  }
+
+  /** The frames that have been read one by one, lowest first. */
+  get readFrames(): readonly number[] {
+    return [...this.#known].sort((a, b) => a - b);
+  }
+
+  /**
+   * Takes what was read of a frame.
+   *
+   * @param bytes 4096 of them, or undefined if there is no memory
+   * @returns whether that differs from what was read of it before
+   */
+  learn(frame: number, bytes: Uint8Array | undefined): boolean {
+    this.missing.delete(frame);
+    if (bytes === undefined) {
+      this.#absent.add(frame);
+      return this.#known.delete(frame);
+    }
+    const isNew = !this.#known.has(frame);
+    const old = isNew ? ABSENT : this.#frames.at(frame);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, FRAME_WORDS);
+    const isSame = !isNew && words.every((word, i) => word === this.#frames.words[old + i]);
+    this.#known.add(frame);
+    if (this.#absent.delete(frame)) return true;
+    if (isNew || !isSame) {
+      const at = this.#frames.writable(frame);
+      this.#frames.words.set(words, at);
+    }
+    return !isNew && !isSame;
+  }
+}
