@@ -49,6 +49,8 @@ export interface MappingContext {
   readonly findings: Findings;
   /** Names the address space in messages: `00:03.0 PASID 0`. */
   readonly owner: string;
+  /** The entry that points to the address space's root. */
+  readonly from: string;
 }
 
 /** The ranges that an address space maps, ascending by page. */
@@ -113,7 +115,7 @@ class Enumeration {
 
   run(): MappedRange[] {
     const { root, levels, name } = this.#stage;
-    this.#table({ frame: root, level: levels, page: 0, rights: ALL_RIGHTS }, `${name} root pointer of ${this.#context.owner}`);
+    this.#table({ frame: root, level: levels, page: 0, rights: ALL_RIGHTS }, this.#context.from);
     this.#flush();
     if (this.#tables > TABLE_LIMIT) {
       const what = `has more than ${TABLE_LIMIT} tables; what comes after them is not shown`;
@@ -135,7 +137,10 @@ class Enumeration {
       return;
     }
     if (this.#path.includes(frame)) {
-      findings.problems.push({ where: from, what: `is a loop: it points back to the table at ${hex(frame * 4096)}` });
+      findings.problems.push({
+        where: from,
+        what: `is a loop: it points back to the table at ${hex(frame * 4096)}`,
+      });
       return;
     }
     findings.tables.set(frame, `${this.#stage.name} table, level ${level}, of ${owner}`);
@@ -148,7 +153,11 @@ class Enumeration {
     this.#path.pop();
   }
 
-  #entry(table: { frame: number; level: number; page: number; rights: number }, word: number, index: number): void {
+  #entry(
+    table: { frame: number; level: number; page: number; rights: number },
+    word: number,
+    index: number,
+  ): void {
     const { memory, findings, owner } = this.#context;
     const { level, page } = table;
     const step = this.#steps[level] ?? pagingStep();
@@ -157,8 +166,12 @@ class Enumeration {
     const where = (): string =>
       `${this.#stage.name} table of ${owner}, level ${level}, entry ${index} at ${hex(table.frame * 4096 + index * 8)}`;
     if (kind === ENTRY.MALFORMED) {
-      const raw = (BigInt(memory.words[word + 1] ?? 0) << 32n) | BigInt.asUintN(32, BigInt(memory.words[word] ?? 0));
-      findings.problems.push({ where: where(), what: `has reserved bits set: ${hex(BigInt.asUintN(64, raw))}` });
+      const raw =
+        (BigInt(memory.words[word + 1] ?? 0) << 32n) | BigInt.asUintN(32, BigInt(memory.words[word] ?? 0));
+      findings.problems.push({
+        where: where(),
+        what: `has reserved bits set: ${hex(BigInt.asUintN(64, raw))}`,
+      });
       return;
     }
     const rights = table.rights & step.rights;
