@@ -30,14 +30,13 @@ export interface Findings {
 export function document({ source, unit, survey, queues, changed }: Findings): {
   readonly [key: string]: Json;
 } {
-  const canExecute = unit.format.executeRequests;
   return {
     version: DOCUMENT_VERSION,
     source,
     unit: unitJson(unit),
     devices: survey.devices.map((device) => ({
       bdf: bdf(device.rid),
-      pasids: device.pasids.map((pasid) => pasidJson(pasid, canExecute)),
+      pasids: device.pasids.map(pasidJson),
     })),
     problems: survey.problems.map(({ where, what }) => ({ where, what })),
     queues: queuesJson(queues),
@@ -86,14 +85,14 @@ function unitJson(unit: Unit): Json {
   };
 }
 
-function pasidJson(pasid: PasidSurvey, canExecute: boolean): Json {
+function pasidJson(pasid: PasidSurvey): Json {
   return {
     pasid: pasid.pasid,
     translation: pasid.translation,
     domain: pasid.domain,
     ...(pasid.root === undefined ? {} : { root: hex(pasid.root * 4096) }),
     ...(pasid.secondRoot === undefined ? {} : { secondStageRoot: hex(pasid.secondRoot * 4096) }),
-    ranges: pasid.ranges.map((range) => rangeJson(range, canExecute)),
+    ranges: pasid.ranges.map((range) => rangeJson(range, pasid.canExecute)),
   };
 }
 

@@ -152,6 +152,7 @@ class Surveyor {
       pasid,
       translation,
       domain,
+      canExecute: space.executeRequests,
       root: isPassThrough ? undefined : root,
       secondRoot: translation === 'nested' ? space.secondRoot : undefined,
       ranges: isPassThrough ? [] : this.#ranges(space, `${bdf(rid)} PASID ${pasid}`, where),

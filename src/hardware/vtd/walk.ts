@@ -184,6 +184,8 @@ export class Walk {
     ) {
       return FAULT.SRE_CLEAR;
     }
+    const isExecute = (this.#request.rights & RIGHT.EXECUTE) !== 0;
+    if (isExecute && !this.tables.space.executeRequests) return FAULT.ERE_CLEAR;
     return this.#beginTranslation();
   }
 
