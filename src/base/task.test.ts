@@ -102,6 +102,7 @@ describe('schedules', () => {
       for (const [i, count] of counts.entries()) set.spawn('t', steps(log, 'abc'.charAt(i), count));
       runAll(set, chooser);
       found.push(log.join(' '));
+      expect(found.length).toBeLessThanOrEqual(100);
     } while (chooser.advance());
     return found;
   };
@@ -330,6 +331,40 @@ describe('a task may', () => {
     expect(names(set)).toEqual(['killer']);
     runAll(set);
     expect(log).toEqual(['asleep sleeps', 'asleep tidies up', 'killer']);
+  });
+});
+
+describe('the runnable tasks stay the right ones', () => {
+  it('when a task kills one before it and falls asleep in the same step', () => {
+    const set = new TaskSet();
+    const queue = new WaitQueue('q');
+    const log: string[] = [];
+    const before = set.spawn('before', steps(log, 'before', 2));
+    set.spawn(
+      'killer',
+      (function* (): Task {
+        set.kill(before);
+        yield queue;
+      })(),
+    );
+    set.spawn('behind', steps(log, 'behind', 1));
+    set.step({ choose: () => 1 });
+    expect(set.runnable).toBe(1);
+    runAll(set);
+    expect(log).toEqual(['behind1']);
+    expect(names(set)).toEqual(['killer']);
+  });
+
+  it('when one that sleeps is killed', () => {
+    const set = new TaskSet();
+    const log: string[] = [];
+    const asleep = set.spawn('asleep', sleeper(log, 'asleep', new WaitQueue('q')));
+    set.step(firstChooser);
+    set.spawn('a', steps(log, 'a', 1));
+    set.kill(asleep);
+    expect(set.runnable).toBe(1);
+    runAll(set);
+    expect(log).toEqual(['asleep sleeps', 'asleep tidies up', 'a1']);
   });
 });
 
