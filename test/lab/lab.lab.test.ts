@@ -57,9 +57,11 @@ for (const { kind, scalableMode, firstStage, invalidation } of CASES) {
     test('has printed the trace whole before it says that it is ready', () => {
       const marks = log().match(/^==\w+/gm);
       expect(marks).toEqual(['==DMESG', '==TRACE', '==READY']);
+      // The kernel counts first and prints then, and a deferred unmapping may come in between.
       const [, counted] = /entries-in-buffer\/entries-written: (\d+)\/\1 /.exec(log()) ?? [];
-      const entries = log().match(/^ +\S+-\d+ +\[\d+\] \S+ +\d+\.\d+: \w+: /gm);
-      expect(entries).toHaveLength(Number(counted));
+      const entries = log().match(/^ +\S+-\d+ +\[\d+\] \S+ +\d+\.\d+: \w+: /gm) ?? [];
+      expect(Number(counted)).toBeGreaterThan(100);
+      expect(entries.length).toBeGreaterThanOrEqual(Number(counted));
     });
   });
 }
