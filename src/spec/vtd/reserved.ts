@@ -82,6 +82,7 @@ export function secondStageReserved({ level, leaf }: EntryPlace, limits: VtdLimi
   return reservedWith(
     entry,
     limits.width,
+    entry.TM,
     ...(leaf && snoop ? [] : [entry.SNP]),
     ...(isLargeBeyond || level > 3 ? [entry.PS] : []),
   );
