@@ -5,5 +5,6 @@
  */
 export * from './codec.js';
 export * from './layout.js';
+export * from './registers.js';
 export * from './vtd/index.js';
 export * from './x86/index.js';

@@ -36,8 +36,10 @@ export const PASID_CACHE_GRANULARITY = { DOMAIN: 0, PASID: 1, GLOBAL: 3 } as con
 /** RC of a page-group response, as in PCIe. */
 export const RESPONSE_CODE = { SUCCESS: 0x0, INVALID_REQUEST: 0x1, RESPONSE_FAILURE: 0xf } as const;
 
-const CONTEXT_NAMES = { 1: 'global', 2: 'domain', 3: 'device' };
-const IOTLB_NAMES = { 1: 'global', 2: 'domain', 3: 'page' };
+/** Names of {@link CONTEXT_GRANULARITY}. */
+export const CONTEXT_GRANULARITY_NAMES = { 1: 'global', 2: 'domain', 3: 'device' };
+/** Names of {@link IOTLB_GRANULARITY}. */
+export const IOTLB_GRANULARITY_NAMES = { 1: 'global', 2: 'domain', 3: 'page' };
 const PASID_IOTLB_NAMES = { 2: 'pasid', 3: 'page' };
 const PASID_CACHE_NAMES = { 0: 'domain', 1: 'pasid', 3: 'global' };
 const RESPONSE_NAMES = { 0: 'success', 1: 'invalid request', 15: 'response failure' };
@@ -49,7 +51,7 @@ const TYPE = {
 
 export const CONTEXT_CACHE_INVALIDATION = layout('Context-cache invalidate', 16, 'VT-d 4.1, 6.5.2', {
   ...TYPE,
-  G: [5, 4, 'granularity', CONTEXT_NAMES],
+  G: [5, 4, 'granularity', CONTEXT_GRANULARITY_NAMES],
   DID: [31, 16, 'domain'],
   SID: [47, 32, 'requester'],
   FM: [49, 48, 'function mask: so many low bits of the function number are ignored'],
@@ -57,7 +59,7 @@ export const CONTEXT_CACHE_INVALIDATION = layout('Context-cache invalidate', 16,
 
 export const IOTLB_INVALIDATION = layout('IOTLB invalidate', 16, 'VT-d 4.1, 6.5.2', {
   ...TYPE,
-  G: [5, 4, 'granularity', IOTLB_NAMES],
+  G: [5, 4, 'granularity', IOTLB_GRANULARITY_NAMES],
   DW: [6, 'drain writes'],
   DR: [7, 'drain reads'],
   DID: [31, 16, 'domain'],
