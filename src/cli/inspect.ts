@@ -1,6 +1,6 @@
 /** `ioasis inspect`: who can reach what on a machine that nobody here built. */
 import { readFileSync } from 'node:fs';
-import { stdin, stdout } from 'node:process';
+import process from 'node:process';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { isRefusal } from '../base/index.js';
@@ -160,13 +160,13 @@ async function survey(source: Source | LiveSource, unit: Unit, options: Options)
 function print(found: Findings, report: AgainstReport | undefined, options: Options): void {
   if (options.json === true) {
     const json = { ...document(found), ...(report === undefined ? {} : { against: againstJson(report) }) };
-    stdout.write(`${JSON.stringify(json, undefined, 1)}\n`);
+    process.stdout.write(`${JSON.stringify(json, undefined, 1)}\n`);
     return;
   }
   const paint = paintFor();
   const limit = options.all === true || options.device !== undefined ? Number.POSITIVE_INFINITY : 8;
-  stdout.write(findingsText(found, { paint, limit }));
-  if (report !== undefined) stdout.write(againstText(report, paint));
+  process.stdout.write(findingsText(found, { paint, limit }));
+  if (report !== undefined) process.stdout.write(againstText(report, paint));
 }
 
 async function translateOne(source: Source, unit: Unit, options: Options): Promise<number> {
@@ -174,7 +174,7 @@ async function translateOne(source: Source, unit: Unit, options: Options): Promi
   if (rid === undefined || typeof address !== 'bigint') throw usage('--translate needs --device');
   const request = { rid, pasid, address, access };
   const result = await settle(source, () => translate(unit, source.memory, request));
-  stdout.write(
+  process.stdout.write(
     options.json === true
       ? `${JSON.stringify(translationJson(result), undefined, 1)}\n`
       : translationText(request, result, paintFor()),
@@ -184,12 +184,12 @@ async function translateOne(source: Source, unit: Unit, options: Options): Promi
 
 async function translateLines(source: Source, unit: Unit): Promise<number> {
   let line = 0;
-  for await (const text of createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
+  for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
     line++;
     if (text.trim() === '') continue;
     const request = parseRequest(text, line);
     const result: TranslationResult = await settle(source, () => translate(unit, source.memory, request));
-    stdout.write(`${JSON.stringify(translationJson(result))}\n`);
+    process.stdout.write(`${JSON.stringify(translationJson(result))}\n`);
   }
   return EXIT.FINE;
 }
