@@ -10,7 +10,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { FRAME_BYTES, FRAME_LIMIT } from '../../hardware/index.js';
-import { InputError, reasonOf } from '../errors.js';
+import { codeOf, InputError, reasonOf } from '../errors.js';
 import { TableMemory } from '../table-memory.js';
 import { FrameStream } from './frame-stream.js';
 import type { Source, UnitRegisters } from './source.js';
@@ -142,10 +142,14 @@ async function readWhole(
 ): Promise<FrameStream> {
   const { file, head, isGzip } = from;
   const stream = new FrameStream();
+  let fed = head.length;
   const rest = file.createReadStream({ autoClose: false, highWaterMark: CHUNK_BYTES });
   const packed = async function* (): AsyncGenerator<Buffer> {
     yield head;
-    yield* rest;
+    for await (const chunk of rest) {
+      fed += chunk.length;
+      yield chunk;
+    }
   };
   const take = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
     for await (const chunk of chunks) {
@@ -160,7 +164,8 @@ async function readWhole(
     else await take(packed());
   } catch (error) {
     if (error instanceof InputError || !isGzip) throw error;
-    throw new InputError(name, `gzip breaks off after ${stream.bytes} bytes of memory: ${reasonOf(error)}`);
+    if (codeOf(error) === 'Z_BUF_ERROR') throw new InputError(name, `gzip is cut off at byte ${fed}`);
+    throw new InputError(name, `gzip is damaged, at byte ${fed} at the latest: ${reasonOf(error)}`);
   }
   return stream;
 }
