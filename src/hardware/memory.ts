@@ -162,7 +162,11 @@ export class Memory implements FrameReader, Restorable {
   }
 
   /** Calls `visit` with the place of each piece of a run of bytes; false, and nothing visited after, where it is absent. */
-  #transfer(address: number, length: number, visit: (at: number, offset: number, length: number) => void): boolean {
+  #transfer(
+    address: number,
+    length: number,
+    visit: (at: number, offset: number, length: number) => void,
+  ): boolean {
     if (!Number.isSafeInteger(address) || address < 0) throw new Bug(`${address} is no physical address`);
     for (let done = 0; done < length; ) {
       const offset = (address + done) % FRAME_BYTES;

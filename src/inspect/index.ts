@@ -1,1 +1,15 @@
-export {};
+/**
+ * Reads the tables of machines that we did not build: a memory image, a live QEMU.
+ *
+ * @module
+ */
+export * from './access.js';
+export * from './bdf.js';
+export * from './document.js';
+export * from './queues.js';
+export * from './sources/source.js';
+export * from './survey.js';
+export * from './survey-types.js';
+export * from './table-memory.js';
+export * from './translate.js';
+export * from './unit.js';

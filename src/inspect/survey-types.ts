@@ -26,6 +26,8 @@ export interface PasidSurvey {
   readonly pasid: number;
   readonly translation: Translation;
   readonly domain: number;
+  /** Whether requests to execute are allowed at all. */
+  readonly canExecute: boolean;
   /** Frame of the root of its tables: the first stage's where there is one; undefined for pass-through. */
   readonly root: number | undefined;
   /** Nested: frame of the second stage's root. */

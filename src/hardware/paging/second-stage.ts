@@ -43,7 +43,8 @@ export class SecondStage {
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
     const execute = this.#options.execute ? X.get(words, at) : 0;
-    const rights = (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (execute * RIGHT.EXECUTE);
+    const rights =
+      (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (execute * RIGHT.EXECUTE);
     if (rights === 0) return ENTRY.ABSENT;
     const isLeaf = level === 1 || PS.get(words, at) === 1;
     const frame = ADDR.get(words, at);

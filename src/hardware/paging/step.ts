@@ -45,10 +45,10 @@ export const pagingStep = (): PagingStep => ({ frame: 0, rights: 0 });
 /** Bytes an entry. */
 export const ENTRY_WORDS = 2;
 
-/** How many 4 KiB pages one entry of each level spans; index 0 is not used. */
-const PAGES = [1, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36];
+/** How many 4 KiB pages one entry of each level spans; index 0 is not used, index 6 is a whole table of level 5. */
+const PAGES = [1, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45];
 
-/** How many 4 KiB pages one entry of `level` spans. */
+/** How many 4 KiB pages one entry of `level` spans; 6 for the whole of a table of level 5. */
 export const pagesPerEntry = (level: number): number => PAGES[level] ?? 1;
 
 /** Which entry of a table of `level` a page number leads through. */

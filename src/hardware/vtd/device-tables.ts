@@ -77,6 +77,8 @@ export interface AddressSpace {
   /** Requests with privilege are allowed, and write protection holds for them too. */
   supervisorRequests: boolean;
   writeProtect: boolean;
+  /** Execute requests are allowed. */
+  executeRequests: boolean;
   /** Accessed and dirty bits of the second stage are kept. */
   secondAccessedDirty: boolean;
   /** The extended accessed bit of the first stage is kept. */
@@ -104,6 +106,7 @@ export const emptyAddressSpace = (): AddressSpace => ({
   secondLevels: 0,
   supervisorRequests: false,
   writeProtect: false,
+  executeRequests: false,
   secondAccessedDirty: false,
   extendedAccessed: false,
 });
@@ -180,6 +183,7 @@ export class DeviceTables {
     space.domain = pasid.DID.get(words, at);
     space.supervisorRequests = pasid.SRE.get(words, at) === 1;
     space.writeProtect = pasid.WPE.get(words, at) === 1;
+    space.executeRequests = format.executeRequests && pasid.ERE.get(words, at) === 1;
     space.extendedAccessed = pasid.EAFE.get(words, at) === 1;
     space.secondAccessedDirty = pasid.SSADE.get(words, at) === 1;
     const first = hasFirstStage(translation) ? this.#firstStage(words, at) : clearFirst(space);
@@ -209,6 +213,7 @@ export class DeviceTables {
     space.secondAccessedDirty = false;
     space.supervisorRequests = false;
     space.writeProtect = false;
+    space.executeRequests = false;
     space.extendedAccessed = false;
     return 0;
   }

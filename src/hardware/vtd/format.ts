@@ -2,7 +2,7 @@
  * What a VT-d unit's capability registers say of the tables that it reads: which modes, widths and levels it
  * knows, and so which bits of an entry are reserved and which settings are invalid (VT-d 10.4.2 and 10.4.3).
  */
-import { CAP, ECAP } from '../../spec/index.js';
+import { CAP_REG, ECAP_REG } from '../../spec/index.js';
 import { FirstStage } from '../paging/first-stage.js';
 import { SecondStage } from '../paging/second-stage.js';
 
@@ -47,36 +47,36 @@ export interface Capabilities {
 export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitFormat {
   const has = (field: { get(words: Int32Array, at: number): number }, words: Int32Array): boolean =>
     field.get(words, 0) === 1;
-  const guestAddressWidth = CAP.MGAW.get(cap, 0) + 1;
+  const guestAddressWidth = CAP_REG.MGAW.get(cap, 0) + 1;
   const addressWidth = Math.min(hostAddressWidth ?? guestAddressWidth, 52);
-  const sagaw = CAP.SAGAW.get(cap, 0);
-  const largePages = CAP.SSLPS.get(cap, 0);
-  const executeRequests = has(ECAP.ERS, ecap);
+  const sagaw = CAP_REG.SAGAW.get(cap, 0);
+  const largePages = CAP_REG.SSLPS.get(cap, 0);
+  const executeRequests = has(ECAP_REG.ERS, ecap);
   return {
     hostAddressWidth: addressWidth,
     frameLimit: 2 ** (addressWidth - 12),
     guestAddressWidth,
     secondStageLevels: new Set([3, 4, 5].filter((levels) => (sagaw >> (levels - 2)) & 1)),
-    firstStage5Levels: has(CAP.FS5LP, cap),
-    scalable: has(ECAP.SMTS, ecap),
-    firstStageTranslation: has(ECAP.FSTS, ecap),
-    secondStageTranslation: has(ECAP.SSTS, ecap),
-    nested: has(ECAP.NEST, ecap),
-    passThrough: has(ECAP.PT, ecap),
-    deviceTlb: has(ECAP.DT, ecap),
-    pageRequests: has(ECAP.PRS, ecap),
-    pasid: has(ECAP.PASID, ecap),
-    pasidWidth: ECAP.PSS.get(ecap, 0) + 1,
-    ridPasid: has(ECAP.RPS, ecap),
+    firstStage5Levels: has(CAP_REG.FS5LP, cap),
+    scalable: has(ECAP_REG.SMTS, ecap),
+    firstStageTranslation: has(ECAP_REG.FSTS, ecap),
+    secondStageTranslation: has(ECAP_REG.SSTS, ecap),
+    nested: has(ECAP_REG.NEST, ecap),
+    passThrough: has(ECAP_REG.PT, ecap),
+    deviceTlb: has(ECAP_REG.DT, ecap),
+    pageRequests: has(ECAP_REG.PRS, ecap),
+    pasid: has(ECAP_REG.PASID, ecap),
+    pasidWidth: ECAP_REG.PSS.get(ecap, 0) + 1,
+    ridPasid: has(ECAP_REG.RPS, ecap),
     executeRequests,
-    supervisorRequests: has(ECAP.SRS, ecap),
-    firstStage: new FirstStage({ addressWidth, gigabytePages: has(CAP.FS1GP, cap) }),
+    supervisorRequests: has(ECAP_REG.SRS, ecap),
+    firstStage: new FirstStage({ addressWidth, gigabytePages: has(CAP_REG.FS1GP, cap) }),
     secondStage: new SecondStage({
       addressWidth,
       largePages: (largePages & 1) !== 0,
       gigabytePages: (largePages & 2) !== 0,
-      snoopControl: has(ECAP.SC, ecap),
-      transientMapping: has(ECAP.DT, ecap),
+      snoopControl: has(ECAP_REG.SC, ecap),
+      transientMapping: has(ECAP_REG.DT, ecap),
       execute: executeRequests,
     }),
   };

@@ -7,14 +7,14 @@
  * before each step. The unit's model adds caches, accessed and dirty bits and fault records; `inspect` prints
  * the steps. A fault ends the walk with the specification's reason.
  */
-import { assert } from '../../base/index.js';
+import { Bug } from '../../base/index.js';
 import { FAULT } from '../../spec/index.js';
 import { ABSENT, FRAME_WORDS, type FrameReader } from '../memory.js';
 import { isCanonical } from '../paging/first-stage.js';
 import { ALL_RIGHTS, ENTRY, ENTRY_WORDS, indexAt, pagesPerEntry, pagingStep, RIGHT } from '../paging/step.js';
 import {
   contextEntryOffset,
-  DeviceTables,
+  type DeviceTables,
   DIRECTORY_ENTRY_BYTES,
   hasFirstStage,
   PASID_ENTRY_BYTES,
@@ -113,115 +113,124 @@ export class Walk {
   /** Reads the next entry. */
   step(): void {
     const at = this.#memory.at(this.frame);
-    if (at === ABSENT) {
-      this.#fail(this.#accessFault());
-      return;
-    }
-    const { words } = this.#memory;
+    const fault = at === ABSENT ? this.#accessFault() : this.#read(this.#memory.words, at + this.word);
+    if (fault !== 0) this.#fail(fault);
+  }
+
+  /** Takes the entry in. This and what it leads to answer 0 or why the request fails. */
+  #read(words: Int32Array, at: number): number {
     switch (this.stage) {
       case 'root':
-        return this.#root(words, at + this.word);
+        return this.#root(words, at);
       case 'context':
-        return this.#context(words, at + this.word);
+        return this.#context(words, at);
       case 'pasid-directory':
-        return this.#directory(words, at + this.word);
+        return this.#directory(words, at);
       case 'pasid-table':
-        return this.#pasidEntry(words, at + this.word);
+        return this.#pasidEntry(words, at);
       case 'first-stage':
-        return this.#first(words, at + this.word);
+        return this.#first(words, at);
       case 'second-stage':
-        return this.#second(words, at + this.word);
+        return this.#second(words, at);
       default:
-        assert(false, `a step of a walk that is over (${this.stage})`);
+        throw new Bug(`a step of a walk that is over (${this.stage})`);
     }
   }
 
-  #root(words: Int32Array, at: number): void {
+  #root(words: Int32Array, at: number): number {
     const devfn = this.#request.rid & 0xff;
     const fault = this.tables.rootStep(words, at, devfn);
-    if (fault !== 0) return this.#fail(fault);
-    this.#goTo('context', this.tables.next, contextEntryOffset(this.tables.isScalable, devfn));
+    if (fault !== 0) return fault;
+    return this.#goTo('context', this.tables.next, contextEntryOffset(this.tables.isScalable, devfn));
   }
 
-  #context(words: Int32Array, at: number): void {
+  #context(words: Int32Array, at: number): number {
     const { tables } = this;
     const fault = tables.contextStep(words, at);
-    if (fault !== 0) return this.#fail(fault);
+    if (fault !== 0) return fault;
     if (!tables.isScalable) {
       this.pasid = 0;
       return this.#beginTranslation();
     }
     const { context } = tables;
     const hasPasid = this.#request.pasid !== NO_PASID;
-    if (hasPasid && !context.pasidEnabled) return this.#fail(FAULT.PASIDE_CLEAR);
+    if (hasPasid && !context.pasidEnabled) return FAULT.PASIDE_CLEAR;
     this.pasid = hasPasid ? this.#request.pasid : context.ridPasid;
-    if (this.pasid >= context.pasidLimit) return this.#fail(hasPasid ? FAULT.PASID_BEYOND_DIRECTORY : FAULT.RID_PASID_BEYOND_DIRECTORY);
+    if (this.pasid >= context.pasidLimit)
+      return hasPasid ? FAULT.PASID_BEYOND_DIRECTORY : FAULT.RID_PASID_BEYOND_DIRECTORY;
     const index = Math.floor(this.pasid / PASIDS_PER_TABLE);
     const perFrame = FRAME_WORDS / (DIRECTORY_ENTRY_BYTES / 4);
-    this.#goTo(
+    return this.#goTo(
       'pasid-directory',
       context.directory + Math.floor(index / perFrame),
       (index % perFrame) * DIRECTORY_ENTRY_BYTES,
     );
   }
 
-  #directory(words: Int32Array, at: number): void {
+  #directory(words: Int32Array, at: number): number {
     const fault = this.tables.directoryStep(words, at);
-    if (fault !== 0) return this.#fail(fault);
-    this.#goTo('pasid-table', this.tables.next, (this.pasid % PASIDS_PER_TABLE) * PASID_ENTRY_BYTES);
+    if (fault !== 0) return fault;
+    return this.#goTo('pasid-table', this.tables.next, (this.pasid % PASIDS_PER_TABLE) * PASID_ENTRY_BYTES);
   }
 
-  #pasidEntry(words: Int32Array, at: number): void {
+  #pasidEntry(words: Int32Array, at: number): number {
     const fault = this.tables.pasidStep(words, at);
-    if (fault !== 0) return this.#fail(fault);
+    if (fault !== 0) return fault;
     const isPrivileged = (this.#request.rights & RIGHT.USER) === 0;
-    if (isPrivileged && !this.tables.space.supervisorRequests && hasFirstStage(this.tables.space.translation)) {
-      return this.#fail(FAULT.SRE_CLEAR);
+    if (
+      isPrivileged &&
+      !this.tables.space.supervisorRequests &&
+      hasFirstStage(this.tables.space.translation)
+    ) {
+      return FAULT.SRE_CLEAR;
     }
-    this.#beginTranslation();
+    const isExecute = (this.#request.rights & RIGHT.EXECUTE) !== 0;
+    if (isExecute && !this.tables.space.executeRequests) return FAULT.ERE_CLEAR;
+    return this.#beginTranslation();
   }
 
-  #beginTranslation(): void {
+  #beginTranslation(): number {
     const { space, isScalable } = this.tables;
     const { page } = this.#request;
     switch (space.translation) {
       case 'pass-through':
-        if (page >= this.#format.frameLimit) return this.#fail(beyondWidth(isScalable));
+        if (page >= this.#format.frameLimit) return beyondWidth(isScalable);
         return this.#finish(page, 1, ALL_RIGHTS);
       case 'second-stage':
         this.#firstLevel = 0;
         return this.#beginSecond(page);
       default:
-        if (!isCanonical(page, space.firstLevels)) return this.#fail(FAULT.NOT_CANONICAL);
+        if (!isCanonical(page, space.firstLevels)) return FAULT.NOT_CANONICAL;
         return this.#beginFirst(space.firstRoot, space.firstLevels);
     }
   }
 
   /** Goes on at the first-stage table of `level` that lies in `frame`: a guest's one where nested. */
-  #beginFirst(frame: number, level: number): void {
+  #beginFirst(frame: number, level: number): number {
     this.#firstLevel = level;
     if (this.tables.space.translation === 'nested') return this.#beginSecond(frame);
-    this.#readFirst(frame);
+    return this.#readFirst(frame);
   }
 
-  #readFirst(frame: number): void {
+  #readFirst(frame: number): number {
     this.level = this.#firstLevel;
-    this.#goTo('first-stage', frame, indexAt(this.#request.page, this.level) * ENTRY_WORDS * 4);
+    return this.#goTo('first-stage', frame, indexAt(this.#request.page, this.level) * ENTRY_WORDS * 4);
   }
 
-  #first(words: Int32Array, at: number): void {
+  #first(words: Int32Array, at: number): number {
     const kind = this.#format.firstStage.step(this.level, words, at, this.#entry);
-    if (kind === ENTRY.ABSENT) return this.#fail(FAULT.FIRST_STAGE_NOT_PRESENT);
-    if (kind === ENTRY.MALFORMED) return this.#fail(FAULT.FIRST_STAGE_RESERVED);
+    if (kind === ENTRY.ABSENT) return FAULT.FIRST_STAGE_NOT_PRESENT;
+    if (kind === ENTRY.MALFORMED) return FAULT.FIRST_STAGE_RESERVED;
     this.#firstRights &= this.#entry.rights;
     const denied = this.#deniedByFirst();
-    if (denied !== 0) return this.#fail(denied);
+    if (denied !== 0) return denied;
     if (kind === ENTRY.TABLE) return this.#beginFirst(this.#entry.frame, this.level - 1);
     this.#firstPages = pagesPerEntry(this.level);
     const frame = this.#entry.frame + (this.#request.page % this.#firstPages);
-    if (this.tables.space.translation !== 'nested') return this.#finish(frame, this.#firstPages, this.#firstRights);
+    if (this.tables.space.translation !== 'nested')
+      return this.#finish(frame, this.#firstPages, this.#firstRights);
     this.#firstLevel = 0;
-    this.#beginSecond(frame);
+    return this.#beginSecond(frame);
   }
 
   /** Why the first stage does not grant what is asked for; 0 if it does so far. */
@@ -237,26 +246,28 @@ export class Walk {
     return (rights & RIGHT.EXECUTE) !== 0 && (granted & RIGHT.EXECUTE) === 0 ? FAULT.EXECUTE_DENIED : 0;
   }
 
-  #beginSecond(page: number): void {
+  #beginSecond(page: number): number {
     const { space, isScalable } = this.tables;
     this.#guestPage = page;
     const width = Math.min(space.secondLevels * 9, this.#format.guestAddressWidth - 12);
-    if (page >= 2 ** width) return this.#fail(this.#firstLevel === 0 ? beyondWidth(isScalable) : FAULT.NESTED_ADDRESS_BEYOND_WIDTH);
+    if (page >= 2 ** width)
+      return this.#firstLevel === 0 ? beyondWidth(isScalable) : FAULT.NESTED_ADDRESS_BEYOND_WIDTH;
     this.level = space.secondLevels;
-    this.#readSecond(space.secondRoot);
+    return this.#readSecond(space.secondRoot);
   }
 
-  #readSecond(frame: number): void {
-    this.#goTo('second-stage', frame, indexAt(this.#guestPage, this.level) * ENTRY_WORDS * 4);
+  #readSecond(frame: number): number {
+    return this.#goTo('second-stage', frame, indexAt(this.#guestPage, this.level) * ENTRY_WORDS * 4);
   }
 
-  #second(words: Int32Array, at: number): void {
+  #second(words: Int32Array, at: number): number {
     const { isScalable } = this.tables;
     const kind = this.#format.secondStage.step(this.level, words, at, this.#entry);
-    if (kind === ENTRY.MALFORMED) return this.#fail(isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED);
+    if (kind === ENTRY.MALFORMED)
+      return isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED;
     const granted = kind === ENTRY.ABSENT ? 0 : this.#entry.rights;
     const denied = this.#deniedBySecond(granted);
-    if (denied !== 0) return this.#fail(denied);
+    if (denied !== 0) return denied;
     this.rights = this.level === this.tables.space.secondLevels ? granted : this.rights & granted;
     if (kind === ENTRY.TABLE) {
       this.level--;
@@ -265,7 +276,7 @@ export class Walk {
     const pages = pagesPerEntry(this.level);
     const frame = this.#entry.frame + (this.#guestPage % pages);
     if (this.#firstLevel !== 0) return this.#readFirst(frame);
-    this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
+    return this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
   }
 
   /** Why the second stage does not grant what is asked for; 0 if it does. A first-stage table must be readable. */
@@ -273,7 +284,9 @@ export class Walk {
     const { isScalable, space } = this.tables;
     if (this.#firstLevel !== 0) {
       if ((granted & RIGHT.READ) !== 0) return 0;
-      return this.#firstLevel === space.firstLevels ? FAULT.NESTED_ROOT_READ_DENIED : FAULT.NESTED_READ_DENIED;
+      return this.#firstLevel === space.firstLevels
+        ? FAULT.NESTED_ROOT_READ_DENIED
+        : FAULT.NESTED_READ_DENIED;
     }
     const missing = this.#request.rights & ~(granted | RIGHT.USER);
     if (missing === 0) return 0;
@@ -281,20 +294,22 @@ export class Walk {
     return (missing & RIGHT.WRITE) !== 0 ? FAULT.WRITE_DENIED : FAULT.READ_DENIED;
   }
 
-  #goTo(stage: WalkStage, frame: number, offset: number): void {
+  #goTo(stage: WalkStage, frame: number, offset: number): number {
     this.stage = stage;
     this.frame = frame;
     this.word = offset / 4;
+    return 0;
   }
 
-  #finish(target: number, pages: number, rights: number): void {
+  #finish(target: number, pages: number, rights: number): number {
     if (target >= INTERRUPT_FRAMES.first && target <= INTERRUPT_FRAMES.last) {
-      return this.#fail(this.tables.isScalable ? FAULT.SM_INTERRUPT_ADDRESS : FAULT.INTERRUPT_ADDRESS);
+      return this.tables.isScalable ? FAULT.SM_INTERRUPT_ADDRESS : FAULT.INTERRUPT_ADDRESS;
     }
     this.target = target;
     this.pages = pages;
     this.rights = rights;
     this.stage = 'done';
+    return 0;
   }
 
   #fail(reason: number): void {

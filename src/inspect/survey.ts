@@ -1,0 +1,200 @@
+/**
+ * Who can reach what: every requester that a unit's tables know, its PASIDs, how each is translated and what it
+ * maps. What is broken is reported at its place, and the rest still shown.
+ */
+import { hex } from '../base/index.js';
+import {
+  ABSENT,
+  type AddressSpace,
+  contextEntryOffset,
+  DeviceTables,
+  DIRECTORY_ENTRY_BYTES,
+  FRAME_BYTES,
+  type FrameReader,
+  hasFirstStage,
+  PASID_ENTRY_BYTES,
+  PASIDS_PER_TABLE,
+  ROOT_ENTRY_BYTES,
+} from '../hardware/index.js';
+import { FAULT, FAULT_REASONS } from '../spec/index.js';
+import { bdf } from './bdf.js';
+import { type Findings, mappedRanges } from './mapping.js';
+import type { DeviceSurvey, MappedRange, PasidSurvey, Survey } from './survey-types.js';
+import type { Unit } from './unit.js';
+
+/** Restricts a survey. */
+export interface SurveyFilter {
+  readonly rid?: number | undefined;
+  readonly pasid?: number | undefined;
+}
+
+/** Reasons that say nothing but "there is none". */
+const NOT_PRESENT: ReadonlySet<number> = new Set([
+  FAULT.ROOT_NOT_PRESENT,
+  FAULT.SM_ROOT_NOT_PRESENT,
+  FAULT.CONTEXT_NOT_PRESENT,
+  FAULT.SM_CONTEXT_NOT_PRESENT,
+  FAULT.PASID_DIRECTORY_NOT_PRESENT,
+  FAULT.PASID_NOT_PRESENT,
+]);
+
+/** Goes through all tables of a unit. */
+export function surveyUnit(unit: Unit, memory: FrameReader, filter: SurveyFilter = {}): Survey {
+  return new Surveyor(unit, memory, filter).run();
+}
+
+class Surveyor {
+  readonly #unit: Unit;
+  readonly #memory: FrameReader;
+  readonly #filter: SurveyFilter;
+  readonly #tables: DeviceTables;
+  readonly #findings: Findings = { problems: [], tables: new Map() };
+  /** What was found below each root: functions of one domain share their tables. */
+  readonly #rangesByRoot = new Map<string, readonly MappedRange[]>();
+
+  constructor(unit: Unit, memory: FrameReader, filter: SurveyFilter) {
+    this.#unit = unit;
+    this.#memory = memory;
+    this.#filter = filter;
+    this.#tables = new DeviceTables(unit.format, unit.mode === 'scalable');
+  }
+
+  run(): Survey {
+    const devices = this.#devices();
+    return { devices, problems: this.#findings.problems, tables: this.#findings.tables };
+  }
+
+  #devices(): DeviceSurvey[] {
+    const { mode, root } = this.#unit;
+    if (mode === 'abort-dma' || mode === 'reserved') return [];
+    const at = this.#table(root, 'root table', 'RTADDR');
+    if (at === ABSENT) return [];
+    const devices: DeviceSurvey[] = [];
+    for (let bus = 0; bus < 256; bus++) {
+      if (this.#filter.rid === undefined || this.#filter.rid >> 8 === bus)
+        devices.push(...this.#bus(bus, at));
+    }
+    return devices;
+  }
+
+  #bus(bus: number, root: number): DeviceSurvey[] {
+    const { isScalable } = this.#tables;
+    const at = root + (bus * ROOT_ENTRY_BYTES) / 4;
+    const half = isScalable ? 0x80 : 0x100;
+    const devices: DeviceSurvey[] = [];
+    for (let devfn = 0; devfn < 256; devfn += half) {
+      const where = `root entry of bus ${bus.toString(16).padStart(2, '0')} at ${hex(this.#unit.root * FRAME_BYTES + bus * ROOT_ENTRY_BYTES)}`;
+      if (!this.#judge(this.#tables.rootStep(this.#memory.words, at, devfn), where)) continue;
+      const table = this.#tables.next;
+      const name = isScalable
+        ? `scalable-mode context table of bus ${bus.toString(16)}`
+        : `context table of bus ${bus.toString(16)}`;
+      const words = this.#table(table, name, where);
+      if (words === ABSENT) continue;
+      for (let i = devfn; i < devfn + half; i++) devices.push(...this.#device((bus << 8) | i, table, words));
+    }
+    return devices;
+  }
+
+  #device(rid: number, table: number, at: number): DeviceSurvey[] {
+    if (this.#filter.rid !== undefined && this.#filter.rid !== rid) return [];
+    const { isScalable } = this.#tables;
+    const offset = contextEntryOffset(isScalable, rid & 0xff);
+    const where = `context entry of ${bdf(rid)} at ${hex(table * FRAME_BYTES + offset)}`;
+    if (!this.#judge(this.#tables.contextStep(this.#memory.words, at + offset / 4), where)) return [];
+    const pasids = isScalable ? this.#directory(rid, where) : [this.#pasid(rid, 0, where)];
+    return [{ rid, pasids }];
+  }
+
+  #directory(rid: number, where: string): PasidSurvey[] {
+    const { directory, pasidLimit } = this.#tables.context;
+    const entries = pasidLimit / PASIDS_PER_TABLE;
+    const perFrame = FRAME_BYTES / DIRECTORY_ENTRY_BYTES;
+    const pasids: PasidSurvey[] = [];
+    for (let first = 0; first < entries; first += perFrame) {
+      const frame = directory + first / perFrame;
+      const at = this.#table(frame, `PASID directory of ${bdf(rid)}`, where);
+      if (at === ABSENT) continue;
+      for (let i = first; i < Math.min(entries, first + perFrame); i++) {
+        if (this.#filter.pasid !== undefined && Math.floor(this.#filter.pasid / PASIDS_PER_TABLE) !== i)
+          continue;
+        const offset = (i % perFrame) * DIRECTORY_ENTRY_BYTES;
+        const name = `PASID directory entry ${i} of ${bdf(rid)} at ${hex(frame * FRAME_BYTES + offset)}`;
+        if (!this.#judge(this.#tables.directoryStep(this.#memory.words, at + offset / 4), name)) continue;
+        pasids.push(...this.#pasidTable(rid, i * PASIDS_PER_TABLE, name));
+      }
+    }
+    return pasids;
+  }
+
+  #pasidTable(rid: number, first: number, from: string): PasidSurvey[] {
+    const frame = this.#tables.next;
+    const at = this.#table(frame, `PASID table of ${bdf(rid)}, PASIDs from ${first}`, from);
+    const pasids: PasidSurvey[] = [];
+    for (let i = 0; at !== ABSENT && i < PASIDS_PER_TABLE; i++) {
+      const pasid = first + i;
+      if (this.#filter.pasid !== undefined && this.#filter.pasid !== pasid) continue;
+      const offset = i * PASID_ENTRY_BYTES;
+      const where = `PASID table entry of ${bdf(rid)} PASID ${pasid} at ${hex(frame * FRAME_BYTES + offset)}`;
+      if (!this.#judge(this.#tables.pasidStep(this.#memory.words, at + offset / 4), where)) continue;
+      pasids.push(this.#pasid(rid, pasid, where));
+    }
+    return pasids;
+  }
+
+  /** What the entry just stepped through maps. */
+  #pasid(rid: number, pasid: number, where: string): PasidSurvey {
+    const { space } = this.#tables;
+    const { translation, domain } = space;
+    const isPassThrough = translation === 'pass-through';
+    const root = hasFirstStage(translation) ? space.firstRoot : space.secondRoot;
+    return {
+      pasid,
+      translation,
+      domain,
+      canExecute: space.executeRequests,
+      root: isPassThrough ? undefined : root,
+      secondRoot: translation === 'nested' ? space.secondRoot : undefined,
+      ranges: isPassThrough ? [] : this.#ranges(space, `${bdf(rid)} PASID ${pasid}`, where),
+    };
+  }
+
+  #ranges(space: AddressSpace, owner: string, where: string): readonly MappedRange[] {
+    const { translation, firstRoot, firstLevels, secondRoot, secondLevels } = space;
+    const key = [translation, firstRoot, firstLevels, secondRoot, secondLevels].join();
+    const known = this.#rangesByRoot.get(key);
+    if (known !== undefined) return known;
+    const ranges = mappedRanges(space, {
+      memory: this.#memory,
+      format: this.#unit.format,
+      findings: this.#findings,
+      owner,
+      from: where,
+    });
+    this.#rangesByRoot.set(key, ranges);
+    return ranges;
+  }
+
+  /** The first word of a table, which the entry called `from` points to; reported where it is absent. */
+  #table(frame: number, name: string, from: string): number {
+    const at = this.#memory.at(frame);
+    if (at === ABSENT) {
+      const what = `points to ${hex(frame * FRAME_BYTES)}, outside of memory`;
+      this.#findings.problems.push({ where: from, what });
+    } else {
+      this.#findings.tables.set(frame, name);
+    }
+    return at;
+  }
+
+  /** Whether an entry can be gone on from; what is wrong with it is reported, unless it is just not present. */
+  #judge(fault: number, where: string): boolean {
+    if (fault === 0) return true;
+    if (!NOT_PRESENT.has(fault)) {
+      const reason = FAULT_REASONS[fault];
+      const what = `${reason?.text ?? 'faulty'}, fault ${hex(fault)} ${reason?.name ?? ''}`.trim();
+      this.#findings.problems.push({ where, what });
+    }
+    return false;
+  }
+}
