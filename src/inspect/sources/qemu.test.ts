@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FakeQemu, type Misdeed } from '../../../test/inspect/fake-qemu.js';
 import { ABSENT, FRAME_WORDS } from '../../hardware/index.js';
 import { EnvironmentError, InputError } from '../errors.js';
-import type { Signal, Signals } from './pause.js';
+import type { Ending, Endings } from './pause.js';
 import { openQemu, type QemuOptions } from './qemu.js';
 import { type LiveSource, settle } from './source.js';
 
@@ -10,13 +10,13 @@ const REGISTERS = 'xp /140wx 0xfed90000';
 const frameAt = (address: string): string => `xp /1024wx ${address}`;
 
 /** A process that signals can be sent to, and that notes how it would have ended. */
-class FakeProcess implements Signals {
-  readonly listeners = new Map<Signal, () => void>();
+class FakeProcess implements Endings {
+  readonly listeners = new Map<Ending, () => void>();
   readonly codes: number[] = [];
-  on(name: Signal, listener: () => void): void {
+  on(name: Ending, listener: () => void): void {
     this.listeners.set(name, listener);
   }
-  off(name: Signal): void {
+  off(name: Ending): void {
     this.listeners.delete(name);
   }
   exit(code: number): void {
@@ -33,7 +33,7 @@ beforeEach(async () => {
 afterEach(() => machine.end());
 
 const open = (options: QemuOptions = {}): Promise<LiveSource> =>
-  openQemu(machine.path, { signals: process, ...options });
+  openQemu(machine.path, { endings: process, ...options });
 
 /** The first word of each frame, read as a walk would. */
 const firstWords = (source: LiveSource, frames: readonly number[]): Promise<(number | undefined)[]> =>
@@ -188,9 +188,15 @@ describe('a signal', () => {
     expect(machine.isRunning).toBe(true);
   });
 
+  test('need not come: a program that breaks down has the guest go on, too', async () => {
+    await open();
+    process.listeners.get('exit')?.();
+    await expect.poll(() => machine.isRunning).toBe(true);
+  });
+
   test('is left alone once the guest goes on, and while it runs', async () => {
     const stopped = await open();
-    expect(process.listeners.size).toBe(3);
+    expect(process.listeners.size).toBe(4);
     await stopped.close();
     expect(process.listeners.size).toBe(0);
     const running = await open({ running: true });
