@@ -110,6 +110,17 @@ describe('commands', () => {
     client.close();
   });
 
+  test('fail alike where the connection is cut with many of them under way', async () => {
+    machine.misdeeds.set('stop', 'drop');
+    const client = await connect();
+    const asked = ['stop', ...Array.from({ length: 5000 }, () => 'query-status')];
+    const failed = await Promise.allSettled(asked.map((each) => client.execute(each)));
+    const why = failed.map((each) => (each.status === 'rejected' ? String(each.reason) : each.status));
+    expect(new Set(why)).toEqual(
+      new Set([`EnvironmentError: qmp:${machine.path}: QEMU closed the connection`]),
+    );
+  });
+
   test('fail at once when the connection has gone', async () => {
     const client = await connect();
     client.close();
