@@ -94,6 +94,11 @@ describe('a file is refused that', () => {
       why: '5000 bytes of memory are no mul',
     },
     {
+      what: 'is a core',
+      bytes: Buffer.from(`\x7fELF${'\0'.repeat(4092)}`),
+      why: /this is an ELF file: raw memory is/,
+    },
+    {
       what: 'is packed and cut off',
       bytes: packed.subarray(0, -20),
       why: `gzip is cut off at byte ${packed.length - 20}`,

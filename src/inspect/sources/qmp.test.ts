@@ -42,6 +42,13 @@ describe('connecting', () => {
     );
   });
 
+  test('refuses who never ends a line', async () => {
+    machine.greeting = 'x'.repeat(2 ** 24 + 1);
+    await expect(connect({ greeting: 60_000 })).rejects.toEqual(
+      new InputError(`qmp:${machine.path}`, 'this is no QMP socket'),
+    );
+  });
+
   test('says why nobody may have greeted', async () => {
     machine.greeting = undefined;
     const failed = await connect(SHORT).catch((error: unknown) => error);
