@@ -10,7 +10,16 @@ export default defineConfig({
           exclude: ['**/*.lab.test.ts'],
         },
       },
-      { test: { name: 'lab', include: ['src/**/*.lab.test.ts', 'test/**/*.lab.test.ts'] } },
+      {
+        test: {
+          name: 'lab',
+          include: ['src/**/*.lab.test.ts', 'test/**/*.lab.test.ts'],
+          globalSetup: ['test/lab/setup.ts'],
+          testTimeout: 60_000,
+          // A suite may wait for the boots and the suites before it.
+          hookTimeout: 600_000,
+        },
+      },
     ],
     coverage: { include: ['src/**/*.ts'], exclude: ['src/**/*.test.ts', 'src/**/index.ts'] },
   },

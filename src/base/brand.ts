@@ -4,8 +4,8 @@
  * only. A brand stops mixing in calls, keys and `===`, but not in `+` and `<`: {@link NumberBrand} has the
  * checked helpers for those.
  */
-import { assert } from './bug.js';
-import { isRefusal, type Refusal, refuse } from './refusal.js';
+import { assert, Bug } from './bug.js';
+import { type Refusal, refuse } from './refusal.js';
 
 declare const brandName: unique symbol;
 
@@ -39,12 +39,10 @@ export interface NumberBrand<B extends number> {
 export function numberBrand<B extends number>(name: string, first: number, last: number): NumberBrand<B> {
   assert(Number.isSafeInteger(first) && Number.isSafeInteger(last) && first <= last, `range of ${name}`);
   const is = (value: number): value is B => Number.isInteger(value) && value >= first && value <= last;
-  const parse = (value: number): B | Refusal<'EINVAL'> =>
-    is(value) ? value : refuse('EINVAL', `${value} is no ${name} (${first} to ${last})`);
+  const whyNot = (value: number): string => `${value} is no ${name} (${first} to ${last})`;
   const of = (value: number): B => {
-    const parsed = parse(value);
-    if (isRefusal(parsed)) assert(false, parsed.why);
-    return parsed as B;
+    if (!is(value)) throw new Bug(whyNot(value));
+    return value;
   };
   return {
     name,
@@ -52,7 +50,7 @@ export function numberBrand<B extends number>(name: string, first: number, last:
     last,
     is,
     of,
-    parse,
+    parse: (value) => (is(value) ? value : refuse('EINVAL', whyNot(value))),
     plus: (value, by) => of(value + by),
     compare: (a, b) => a - b,
   };

@@ -7,12 +7,16 @@ export class Bug extends Error {
   override readonly name = 'Bug';
 }
 
-/** Throws a {@link Bug} that says `what`, unless `condition` holds. */
+/**
+ * Throws a {@link Bug} that says `what`, unless `condition` holds. `what` is put together before the test: where
+ * it is more than a constant and the path is hot, write `if (…) throw new Bug(…)` instead.
+ */
 export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Bug(what);
 }
 
 /** The end of a `switch` that names every case: the compiler proves that it is not reached. */
 export function unreachable(value: never): never {
-  throw new Bug(`no case for ${JSON.stringify(value)}`);
+  const text = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? `${part}n` : part));
+  throw new Bug(`no case for ${text}`);
 }

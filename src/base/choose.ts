@@ -3,7 +3,7 @@
  * which cached entry is evicted, when a posted write lands, whether an allocation fails. A run is a pure
  * function of the answers; random, fixed, replayed and exhaustive runs differ in who answers.
  */
-import { assert } from './bug.js';
+import { Bug } from './bug.js';
 import type { Random } from './random.js';
 
 /** Answers choices. */
@@ -17,10 +17,28 @@ export interface Chooser {
   choose(n: number, what: string): number;
 }
 
+/** One choice, as it was made. */
+export interface Choice {
+  readonly n: number;
+  readonly what: string;
+  readonly picked: number;
+}
+
+/** No `assert`: choices are asked for all the time, and its message would be put together each time. */
+function checkWays(n: number, what: string): void {
+  if (!Number.isInteger(n) || n < 1) throw new Bug(`a choice of ${n}: ${what}`);
+}
+
+function checkPicked(picked: number, n: number, what: string): void {
+  if (!Number.isInteger(picked) || picked < 0 || picked >= n) {
+    throw new Bug(`${picked} picked of ${n}: ${what}`);
+  }
+}
+
 /** Every choice takes its first way: the plainest run. */
 export const firstChooser: Chooser = {
   choose(n, what) {
-    assert(n >= 1, `a choice of none: ${what}`);
+    checkWays(n, what);
     return 0;
   },
 };
@@ -34,16 +52,9 @@ export class RandomChooser implements Chooser {
   }
 
   choose(n: number, what: string): number {
-    assert(n >= 1, `a choice of none: ${what}`);
+    checkWays(n, what);
     return n === 1 ? 0 : this.#random.below(n);
   }
-}
-
-/** One choice, as it was made. */
-export interface Choice {
-  readonly n: number;
-  readonly what: string;
-  readonly picked: number;
 }
 
 /** Asks another chooser, and keeps what it answered. */
@@ -57,7 +68,7 @@ export class RecordingChooser implements Chooser {
 
   choose(n: number, what: string): number {
     const picked = this.#inner.choose(n, what);
-    assert(picked >= 0 && picked < n, `${picked} picked of ${n}: ${what}`);
+    checkPicked(picked, n, what);
     if (n > 1) this.#choices.push({ n, what, picked });
     return picked;
   }
@@ -73,12 +84,15 @@ export class RecordingChooser implements Chooser {
   }
 }
 
-/** A replayed run came to another choice than the recorded one: the model is not deterministic, or has changed. */
+/** A run came to another choice than the run that it repeats: the model is not deterministic, or has changed. */
 export class ReplayMismatch extends Error {
   override readonly name = 'ReplayMismatch';
 }
 
-/** Answers as a recorded run was answered, and throws {@link ReplayMismatch} where this run differs from it. */
+/**
+ * Answers as a recorded run was answered, and throws {@link ReplayMismatch} where this run differs from it. One
+ * that stops early goes unnoticed here: ask {@link ReplayChooser.done} at its end.
+ */
 export class ReplayChooser implements Chooser {
   readonly #recorded: readonly Choice[];
   #next = 0;
@@ -88,7 +102,7 @@ export class ReplayChooser implements Chooser {
   }
 
   choose(n: number, what: string): number {
-    assert(n >= 1, `a choice of none: ${what}`);
+    checkWays(n, what);
     if (n === 1) return 0;
     const choice = this.#recorded[this.#next];
     if (choice === undefined) {
@@ -101,6 +115,7 @@ export class ReplayChooser implements Chooser {
         `choice ${this.#next} is ${what} (${n} ways); recorded was ${choice.what} (${choice.n} ways)`,
       );
     }
+    checkPicked(choice.picked, n, what);
     this.#next++;
     return choice.picked;
   }
@@ -113,14 +128,15 @@ export class ReplayChooser implements Chooser {
 
 /**
  * Goes through every sequence of answers, in lexical order: run, {@link ExhaustiveChooser.advance}, run again,
- * until that says that there are no more.
+ * until that says that there are no more. Each run must come to the choices of the run before it, up to the one
+ * that is now decided otherwise; else {@link ReplayMismatch}.
  */
 export class ExhaustiveChooser implements Chooser {
   readonly #path: { readonly n: number; readonly what: string; picked: number }[] = [];
   #depth = 0;
 
   choose(n: number, what: string): number {
-    assert(n >= 1, `a choice of none: ${what}`);
+    checkWays(n, what);
     if (n === 1) return 0;
     const at = this.#path[this.#depth];
     if (at === undefined) {
@@ -137,9 +153,12 @@ export class ExhaustiveChooser implements Chooser {
     return at.picked;
   }
 
-  /** Makes ready for the next run. False if every sequence has been run. */
+  /** Makes ready for the next run. False if every sequence has been run; it would begin again with the first. */
   advance(): boolean {
-    assert(this.#depth === this.#path.length, 'the run ended before the choices that led to it');
+    const missed = this.#path[this.#depth];
+    if (missed !== undefined) {
+      throw new ReplayMismatch(`the run ended before choice ${this.#depth}, ${missed.what}`);
+    }
     this.#depth = 0;
     for (let last = this.#path.pop(); last !== undefined; last = this.#path.pop()) {
       if (last.picked + 1 < last.n) {

@@ -35,9 +35,12 @@ export const ERRNOS = {
 /** The name of an error number, as Linux spells it. */
 export type Errno = keyof typeof ERRNOS;
 
-const PRECEDENCE = new Map(Object.keys(ERRNOS).map((errno, rank) => [errno, rank]));
+const BY_PRECEDENCE = Object.keys(ERRNOS);
 
-/** Of two error numbers that both apply, the one to tell. */
+/**
+ * Of two error numbers that both apply, the one to tell: to free an id that is another set's (`EACCES`) and is
+ * being freed already (`EBUSY`) is `EACCES`.
+ */
 export function firstErrno<A extends Errno, B extends Errno>(a: A, b: B): A | B {
-  return (PRECEDENCE.get(a) ?? 0) <= (PRECEDENCE.get(b) ?? 0) ? a : b;
+  return BY_PRECEDENCE.indexOf(a) <= BY_PRECEDENCE.indexOf(b) ? a : b;
 }

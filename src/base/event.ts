@@ -9,7 +9,7 @@ export const TRACE_VERSION = 1;
 /** The part of the house in which something happened. */
 export type Layer = 'ioasid' | 'hardware' | 'kernel' | 'vmm' | 'machine' | 'rules';
 
-/** What a field of an event may hold; 64-bit values and addresses are hexadecimal text (`0x…`). */
+/** What a field of an event may hold: numbers are finite; 64-bit values and addresses are text (`0x…`). */
 export type FieldValue = string | number | boolean | null;
 
 /** One thing that happened. */

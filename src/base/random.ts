@@ -1,14 +1,16 @@
 /**
  * The project's generator of random numbers: xoshiro128** 1.1 (Blackman and Vigna, "Scrambled Linear
- * Pseudorandom Number Generators", 2018), seeded by SplitMix32. Integers only, so that a run is the same on
- * every machine; its whole state is 16 bytes, which a restore puts back.
+ * Pseudorandom Number Generators", 2018), seeded by SplitMix32 (a Weyl sequence through the finalizer of
+ * MurmurHash3). Integers only, so that a run is the same on every machine; its whole state is 16 bytes, which a
+ * restore puts back.
  */
-import { assert } from './bug.js';
+import { assert, Bug } from './bug.js';
+import { hiOfNumber, loOfNumber } from './u64.js';
 
 export class Random {
   readonly #state = new Int32Array(4);
 
-  /** @param seed any integer from 0 to 2^53 - 1; equal seeds give equal sequences */
+  /** @param seed any integer from 0 to 2^53 - 1; equal seeds give equal sequences, different ones different */
   constructor(seed: number) {
     this.seed(seed);
   }
@@ -16,13 +18,15 @@ export class Random {
   /** Begins anew as `new Random(seed)` would. */
   seed(seed: number): void {
     assert(Number.isSafeInteger(seed) && seed >= 0, `a seed is an integer from 0 to 2^53 - 1, not ${seed}`);
-    let mix = (seed | 0) ^ Math.imul((seed / 0x1_0000_0000) | 0, 0x9e37_79b9);
+    let mix = loOfNumber(seed);
     for (let i = 0; i < 4; i++) {
       mix = (mix + 0x9e37_79b9) | 0;
       let z = mix;
       z = Math.imul(z ^ (z >>> 16), 0x85eb_ca6b);
       z = Math.imul(z ^ (z >>> 13), 0xc2b2_ae35);
       this.#state[i] = z ^ (z >>> 16);
+      // After the first word, so that two words tell both halves, and no two seeds share a state.
+      if (i === 0) mix ^= hiOfNumber(seed);
     }
   }
 
@@ -43,10 +47,10 @@ export class Random {
 
   /** An integer from 0 to `n` - 1, each as likely as the others. `n` is from 1 to 2^31. */
   below(n: number): number {
-    assert(Number.isInteger(n) && n >= 1 && n <= 0x8000_0000, `below(${n})`);
+    if (!Number.isInteger(n) || n < 1 || n > 0x8000_0000) throw new Bug(`a number below ${n}`);
     const mask = n === 1 ? 0 : 0xffff_ffff >>> Math.clz32(n - 1);
     for (;;) {
-      const value = (this.next() & mask) >>> 0;
+      const value = this.next() & mask;
       if (value < n) return value;
     }
   }
@@ -59,7 +63,7 @@ export class Random {
   /** Takes the state back from where {@link Random.save} put it. */
   load(from: Int32Array, at = 0): void {
     const state = from.subarray(at, at + 4);
-    assert(state.length === 4 && state.some((word) => word !== 0), 'the saved state of a generator');
+    assert(state.length === 4 && state.some((word) => word !== 0), 'no saved state of a generator');
     this.#state.set(state);
   }
 }

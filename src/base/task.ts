@@ -2,9 +2,13 @@
  * Tasks: what runs interleaved. Code that may sleep is a generator that yields where it may be preempted; code
  * under a spinlock is a plain function. A task yields a label (it may be preempted here) or a {@link WaitQueue}
  * (it sleeps until that is woken). The end of a task is no point of choice.
+ *
+ * What a task throws comes out of the {@link TaskSet.step} that ran it; the task has ended then, and the set can
+ * go on. Left out: priorities, time slices and waking one sleeper of several.
  */
-import { assert } from './bug.js';
+import { assert, Bug } from './bug.js';
 import type { Chooser } from './choose.js';
+import type { Restorable } from './words.js';
 
 /** What a task yields: a label that names the point, or the queue that it sleeps on. */
 export type Pause = string | WaitQueue;
@@ -12,10 +16,17 @@ export type Pause = string | WaitQueue;
 /** Code that may be preempted at each `yield`. Call it from another by `yield*`. */
 export type Task<T = void> = Generator<Pause, T, void>;
 
+/** Lets a task get at the sleepers of its queue, and nobody outside this file. */
+let sleepersOf: (queue: WaitQueue) => Running[];
+
 /** Where tasks sleep until somebody wakes them, as on the kernel's wait queues: test the condition again after. */
 export class WaitQueue {
   readonly name: string;
   readonly #sleepers: Running[] = [];
+
+  static {
+    sleepersOf = (queue) => queue.#sleepers;
+  }
 
   constructor(name: string) {
     this.name = name;
@@ -31,94 +42,93 @@ export class WaitQueue {
   get length(): number {
     return this.#sleepers.length;
   }
-
-  /** @internal */
-  add(sleeper: Running): void {
-    this.#sleepers.push(sleeper);
-  }
-
-  /** @internal */
-  remove(sleeper: Running): void {
-    const at = this.#sleepers.indexOf(sleeper);
-    if (at >= 0) this.#sleepers.splice(at, 1);
-  }
 }
 
 /** A task in a {@link TaskSet}, as others see it. */
 export interface TaskHandle {
+  /** Counts from 1 in its set. */
   readonly id: number;
   readonly name: string;
-  /** The label of its last `yield`, or the name of the queue on which it sleeps. */
+  /** Where it stands: the label, or the name of the queue, of its last `yield`; `start` before the first. */
   readonly at: string;
+  /** A task is `runnable` also while it runs. */
   readonly state: 'runnable' | 'sleeping' | 'ended';
 }
 
 class Running implements TaskHandle {
   readonly id: number;
   readonly name: string;
-  readonly body: Task<unknown>;
-  readonly #set: Running[];
+  at = 'start';
+  state: TaskHandle['state'] = 'runnable';
+  readonly #body: Task<unknown>;
+  /** Of its set: where it goes when it is woken. */
+  readonly #runnable: Running[];
   #queue: WaitQueue | undefined;
-  #ended = false;
-  #at = 'start';
 
-  constructor(id: number, name: string, body: Task<unknown>, runnable: Running[]) {
+  constructor(id: number, { name, body }: { name: string; body: Task<unknown> }, runnable: Running[]) {
     this.id = id;
     this.name = name;
-    this.body = body;
-    this.#set = runnable;
-  }
-
-  get state(): TaskHandle['state'] {
-    if (this.#ended) return 'ended';
-    return this.#queue === undefined ? 'runnable' : 'sleeping';
-  }
-
-  get at(): string {
-    return this.#queue?.name ?? this.#at;
+    this.#body = body;
+    this.#runnable = runnable;
   }
 
   wake(): void {
     this.#queue = undefined;
-    this.#set.push(this);
+    this.state = 'runnable';
+    this.#runnable.push(this);
   }
 
-  /** Runs to the next pause; false if it can't go on from there by itself. */
-  step(): boolean {
-    const { done, value } = this.body.next();
-    if (done === true) {
-      this.#ended = true;
-      return false;
+  /** Runs to the next pause. */
+  step(): void {
+    let pause: Pause | undefined;
+    try {
+      const result = this.#body.next();
+      if (result.done !== true) pause = result.value;
+    } finally {
+      if (pause === undefined) this.state = 'ended';
     }
-    if (typeof value === 'string') {
-      this.#at = value;
-      return true;
-    }
-    this.#queue = value;
-    value.add(this);
-    return false;
+    if (typeof pause === 'string') this.at = pause;
+    else if (pause !== undefined) this.#sleep(pause);
+  }
+
+  /** Ends it where it stands, without another line of it. */
+  drop(): void {
+    const queue = this.#queue;
+    if (queue !== undefined) remove(sleepersOf(queue), this);
+    this.#queue = undefined;
+    this.state = 'ended';
   }
 
   kill(): void {
-    this.#queue?.remove(this);
-    this.#queue = undefined;
-    this.#ended = true;
-    this.body.return(undefined);
+    this.drop();
+    if (this.#body.return(undefined).done !== true) throw new Bug(`${this.name} yields while it is killed`);
+  }
+
+  #sleep(queue: WaitQueue): void {
+    this.at = queue.name;
+    this.state = 'sleeping';
+    this.#queue = queue;
+    sleepersOf(queue).push(this);
   }
 }
 
 /**
  * A set of tasks, run one step at a time by a chooser. Runnable tasks stand in the order in which they became
  * runnable, so that equal choices give equal runs.
+ *
+ * A task that has begun cannot be put back (nothing copies a generator): the set is marked while it is empty, and
+ * a restore empties it.
  */
-export class TaskSet {
+export class TaskSet implements Restorable {
   readonly #runnable: Running[] = [];
   readonly #all = new Map<number, Running>();
   #nextId = 1;
+  #markedNextId = 0;
+  #current: Running | undefined;
 
   /** Adds a task; it runs when it is first chosen. */
   spawn(name: string, body: Task<unknown>): TaskHandle {
-    const task = new Running(this.#nextId++, name, body, this.#runnable);
+    const task = new Running(this.#nextId++, { name, body }, this.#runnable);
     this.#all.set(task.id, task);
     this.#runnable.push(task);
     return task;
@@ -134,27 +144,60 @@ export class TaskSet {
     return [...this.#all.values()];
   }
 
-  /** Lets one runnable task, which `chooser` picks, run to its next pause. False if there is none. */
+  /**
+   * Lets one runnable task, which `chooser` picks, run to its next pause. False if there is none. Throws what the
+   * task throws, which has ended it.
+   */
   step(chooser: Chooser): boolean {
+    assert(this.#current === undefined, 'a step within a step of the same set');
     const count = this.#runnable.length;
     if (count === 0) return false;
     const index = chooser.choose(count, 'task');
     const task = this.#runnable[index];
-    assert(task !== undefined, `task ${index} of ${count}`);
-    if (!task.step()) {
-      this.#runnable.splice(this.#runnable.indexOf(task), 1);
+    if (task === undefined) throw new Bug(`task ${index} of ${count}`);
+    this.#current = task;
+    try {
+      task.step();
+    } finally {
+      this.#current = undefined;
+      if (task.state !== 'runnable') remove(this.#runnable, task);
       if (task.state === 'ended') this.#all.delete(task.id);
     }
     return true;
   }
 
-  /** Ends a task where it stands; its `finally` blocks run, and may not yield. */
+  /**
+   * Ends a task where it stands; its `finally` blocks run, and may not yield (a `Bug`); what they throw comes out
+   * of here. A task that has not begun has none to run. Nothing happens to one that has ended. A task cannot kill
+   * itself (a `Bug`): it returns.
+   */
   kill(handle: TaskHandle): void {
+    if (handle.state === 'ended') return;
     const task = this.#all.get(handle.id);
-    if (task === undefined) return;
-    const at = this.#runnable.indexOf(task);
-    if (at >= 0) this.#runnable.splice(at, 1);
+    assert(task !== undefined && task === handle, 'a task of another set is killed');
+    assert(task !== this.#current, 'a task kills itself');
+    remove(this.#runnable, task);
     this.#all.delete(task.id);
     task.kill();
   }
+
+  mark(): void {
+    assert(this.#all.size === 0, 'a mark while there are tasks');
+    this.#markedNextId = this.#nextId;
+  }
+
+  /** Drops every task where it stands. Their `finally` blocks do not run: what they would tidy up is put back too. */
+  restore(): void {
+    assert(this.#markedNextId > 0, 'restore without a mark');
+    assert(this.#current === undefined, 'restore within a step');
+    for (const task of this.#all.values()) task.drop();
+    this.#all.clear();
+    this.#runnable.length = 0;
+    this.#nextId = this.#markedNextId;
+  }
+}
+
+function remove(from: Running[], task: Running): void {
+  const at = from.indexOf(task);
+  if (at >= 0) from.splice(at, 1);
 }

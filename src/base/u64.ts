@@ -6,7 +6,7 @@
  * Cold code (command line, JSON, `inspect`) uses `bigint`; the first part converts. Addresses below 2^53 may
  * also travel as one `number` inside a function.
  */
-import { assert } from './bug.js';
+import { Bug } from './bug.js';
 
 const TWO_32 = 0x1_0000_0000;
 const MASK_32 = 0xffff_ffffn;
@@ -28,13 +28,15 @@ export const hiOfNumber = (value: number): number => (value / TWO_32) | 0;
 
 /** The value of two halves as a `number`. A `Bug` if it is 2^53 or more. */
 export function numberOf(lo: number, hi: number): number {
-  assert(hi >>> 21 === 0, `0x${hex64(u64(lo, hi))} does not fit a number exactly`);
+  if (hi >>> 21 !== 0) throw new Bug(`0x${hex64(u64(lo, hi))} does not fit a number exactly`);
   return (hi >>> 0) * TWO_32 + (lo >>> 0);
 }
 
-/** Negative, zero or positive as the first value is below, equal to or above the second, unsigned. */
+/** -1, 0 or 1 as the first value is below, equal to or above the second, unsigned. */
 export function compareU64(aLo: number, aHi: number, bLo: number, bHi: number): number {
-  return aHi === bHi ? (aLo >>> 0) - (bLo >>> 0) : (aHi >>> 0) - (bHi >>> 0);
+  if (aHi !== bHi) return aHi >>> 0 < bHi >>> 0 ? -1 : 1;
+  if (aLo !== bLo) return aLo >>> 0 < bLo >>> 0 ? -1 : 1;
+  return 0;
 }
 
 /** The low half of the sum, modulo 2^64; {@link addHi} is the other half. */
@@ -49,5 +51,6 @@ export function addHi(aLo: number, aHi: number, bLo: number, bHi: number): numbe
 /** `0000000012345000`: sixteen hexadecimal digits, as tables print an entry. */
 export const hex64 = (value: bigint): string => BigInt.asUintN(64, value).toString(16).padStart(16, '0');
 
-/** `0x12345000`: as the kernel's log prints an address. */
-export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
+/** `0x12345000`: as the kernel's log prints an address. Of halves, print `u64(lo, hi)`: a half has a sign. */
+export const hex = (value: bigint | number): string =>
+  value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;

@@ -3,7 +3,7 @@
  * each chunk is copied aside before its first change. This is what simulated memory and the tables of the
  * IOASID core are made of.
  */
-import { assert } from './bug.js';
+import { assert, Bug } from './bug.js';
 
 /** Whatever can be put back to the point last marked. */
 export interface Restorable {
@@ -32,8 +32,8 @@ export class Words implements Restorable {
    * @param chunkWords words a chunk, a power of two: small where changes are scattered
    */
   constructor(length: number, chunkWords = 64) {
-    assert(chunkWords > 0 && (chunkWords & (chunkWords - 1)) === 0, `a chunk of ${chunkWords} words`);
     this.#chunkShift = 31 - Math.clz32(chunkWords);
+    assert(1 << this.#chunkShift === chunkWords, `a chunk of ${chunkWords} words`);
     this.words = new Int32Array(this.#roundUp(length));
     this.#saved = new Uint8Array(this.words.length >> this.#chunkShift).fill(SAVED);
   }
@@ -42,18 +42,22 @@ export class Words implements Restorable {
     return this.words.length;
   }
 
-  /** To be called before any word of the chunk of `index` changes. */
+  /** To be called before any word of the chunk of `index` changes. A `Bug` if there is no such word. */
   touch(index: number): void {
-    if (this.#saved[index >> this.#chunkShift] === 0) this.#save(index >> this.#chunkShift);
+    if (this.#saved[index >> this.#chunkShift] !== SAVED) this.#save(index >> this.#chunkShift);
   }
 
-  /** Stores one word. */
+  /** Stores one word: `value`'s low 32 bits. */
   set(index: number, value: number): void {
     this.touch(index);
     this.words[index] = value;
   }
 
-  /** Makes room for at least `length` words; new ones are zero. Words do not move to other indices. */
+  /**
+   * Makes room for at least `length` words, and no more than its chunks need: who grows little by little asks
+   * for twice as many. New words are zero; none moves to another index. The length is room, not state: a restore
+   * clears words that came after the mark, and keeps them.
+   */
   grow(length: number): void {
     if (length <= this.words.length) return;
     const words = new Int32Array(this.#roundUp(length));
@@ -65,15 +69,9 @@ export class Words implements Restorable {
   }
 
   mark(): void {
-    if (this.#marked) {
-      for (let i = 0; i < this.#dirtyCount; i++) this.#saved[this.#dirty[i] ?? 0] = 0;
-      this.#saved.fill(0, this.#markedLength >> this.#chunkShift);
-    } else {
-      this.#saved.fill(0);
-    }
+    for (let i = 0; i < this.#dirtyCount; i++) this.#saved[this.#dirty[i] ?? 0] = 0;
     this.#marked = true;
-    this.#markedLength = this.words.length;
-    this.#dirtyCount = 0;
+    this.#markRest();
   }
 
   restore(): void {
@@ -85,7 +83,7 @@ export class Words implements Restorable {
       this.#saved[chunk] = 0;
     }
     this.words.fill(0, this.#markedLength);
-    this.#dirtyCount = 0;
+    this.#markRest();
   }
 
   /** How many chunks have changed, or may have, since the mark. */
@@ -93,7 +91,15 @@ export class Words implements Restorable {
     return this.#dirtyCount;
   }
 
+  /** What lies beyond the marked length belongs to the mark from now on: it is not cleared word by word again. */
+  #markRest(): void {
+    this.#saved.fill(0, this.#markedLength >> this.#chunkShift);
+    this.#markedLength = this.words.length;
+    this.#dirtyCount = 0;
+  }
+
   #save(chunk: number): void {
+    if (this.#saved[chunk] === undefined) throw new Bug(`chunk ${chunk} of ${this.#saved.length}`);
     const size = 1 << this.#chunkShift;
     if (this.#dirtyCount === this.#dirty.length) this.#dirty = enlarged(this.#dirty, this.#dirtyCount * 2);
     const end = (this.#dirtyCount + 1) * size;

@@ -9,4 +9,5 @@ export * from './register-layouts-more.js';
 export * from './register-table.js';
 export * from './registers.js';
 export * from './requests.js';
+export * from './reserved.js';
 export * from './tables.js';

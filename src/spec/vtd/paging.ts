@@ -1,7 +1,8 @@
 /**
  * VT-d's second-stage paging entry: 8 bytes, 512 to a table, 3 to 5 levels, after VT-d 4.1, 9.8. (The first
  * stage is the x86-64 format.) There is no present bit: an entry counts as present when one of R, W and X is
- * set. Bits 51 and below, down to the host address width, are reserved; those above are ignored but for TM.
+ * set. Bits 51 and below, down to the host address width, are reserved; those above are ignored but for TM,
+ * which is reserved since revision 3.2.
  */
 import { address, ignored, layout } from '../layout.js';
 
@@ -23,10 +24,10 @@ const LEAF = {
   D: [9, 'dirty; set by hardware when the PASID entry has SSADE, ignored otherwise'],
   IGN_10: ignored(10, 10),
   SNP: [11, 'snoop; reserved unless ECAP.SC'],
-  TM: [62, 'transient mapping; reserved unless ECAP.DT'],
+  TM: [62, 'transient mapping with ECAP.DT before revision 3.2, reserved since'],
 } as const;
 
-/** Any entry of any level. In one that is no leaf, EMT, IPAT and D are ignored, and SNP and TM ignored or reserved. */
+/** Any entry of any level. In one that is no leaf, EMT, IPAT and D are ignored, and SNP and TM are reserved. */
 export const SECOND_STAGE_ENTRY = layout('Second-stage paging entry', 8, SOURCE, {
   ...LEAF,
   PS: [7, 'page size: a leaf at level 2 or 3; ignored at level 1, reserved at levels 4 and 5'],

@@ -42,7 +42,7 @@ export const PERFCAP_REG = layout('Performance capability register', 8, SOURCE, 
   STRIDE: [54, 52, 'a counter has 2^(STRIDE + 10) bytes'],
 });
 
-/** PERFCFGOFF, PERFOVFOFF and PERFCNTROFF. */
+/** PERFCFGOFF, PERFFRZOFF, PERFOVFOFF and PERFCNTROFF. */
 export const PERF_OFFSET_REG = layout('Performance block offset register', 4, SOURCE, {
   OFFSET: [31, 0, 'offset'],
 });

@@ -68,6 +68,7 @@ export const ECAP_REG = layout('Extended capability register', 8, SOURCE, {
   PMS: [51, 'performance monitoring'],
   ADMS: [52, 'abort-DMA mode'],
   RPRIVS: [53, 'RID_PRIV'],
+  SMS: [58, 'stop marker messages'],
 });
 
 export const GCMD_REG = layout('Global command register', 4, SOURCE, {

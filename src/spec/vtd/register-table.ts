@@ -76,7 +76,9 @@ export function vtdRegisters(options: VtdRegisterOptions): VtdRegisterTable {
     ...(hasExtended(ECAP_REG.PRS) ? [R.PQH, R.PQT, R.PQA, R.PRS] : []),
     ...(hasExtended(ECAP_REG.PRS) ? [R.PECTL, R.PEDATA, R.PEADDR, R.PEUADDR] : []),
     ...(hasExtended(ECAP_REG.MTS) ? [R.MTRRCAP, R.MTRRDEF, ...MTRR_FIX, ...MTRR_PHYS] : []),
-    ...(hasExtended(ECAP_REG.PMS) ? [R.PERFCAP, R.PERFCFGOFF, R.PERFOVFOFF, R.PERFCNTROFF] : []),
+    ...(hasExtended(ECAP_REG.PMS)
+      ? [R.PERFCAP, R.PERFCFGOFF, R.PERFFRZOFF, R.PERFOVFOFF, R.PERFCNTROFF]
+      : []),
     ...(hasExtended(ECAP_REG.PMS) ? [R.PERFINTRSTS, R.PERFINTRCTL, R.PERFINTRDATA] : []),
     ...(hasExtended(ECAP_REG.PMS) ? [R.PERFINTRADDR, R.PERFINTRUADDR, R.PERFEVNTCAP] : []),
     ...(has(CAP_REG.ECMDS) ? [R.ECMD, R.ECEO, R.ECRSP, ...ECCAP] : []),

@@ -1,0 +1,48 @@
+/**
+ * The x86-64 paging entry against the masks of QEMU and VirtualBox (`docs/reference/vtd-notes.md`), and
+ * entries that a Linux guest wrote.
+ */
+import { describe } from 'vitest';
+import { testGolden } from '../../../test/golden.js';
+import * as x86 from './index.js';
+import { FIRST_STAGE_ENTRY, FIRST_STAGE_LEAF_1G, FIRST_STAGE_LEAF_2M, FIRST_STAGE_LEAF_4K } from './index.js';
+
+const COMMON = {
+  P: [0, 0x1n],
+  RW: [0, 0x2n],
+  US: [0, 0x4n],
+  PWT: [0, 0x8n],
+  PCD: [0, 0x10n],
+  A: [0, 0x20n],
+  D: [0, 0x40n],
+  G: [0, 0x100n],
+  IGN_9: [0, 0x200n],
+  EA: [0, 0x400n],
+  IGN_11: [0, 0x800n],
+  IGN_62_52: [0, 0x7ff0000000000000n],
+  XD: [0, 0x8000000000000000n],
+} as const;
+
+describe('x86-64 paging entries', () => {
+  testGolden(x86, [
+    {
+      layout: FIRST_STAGE_ENTRY,
+      masks: { ...COMMON, PS: [0, 0x80n], ADDR: [0, 0x000ffffffffff000n] },
+      examples: [
+        { quads: [0x6330067n], fields: { P: 1, RW: 1, US: 1, A: 1, D: 1, ADDR: 0x6330 } },
+        { quads: [0x80000000060ad001n], fields: { P: 1, ADDR: 0x60ad, XD: 1 } },
+      ],
+    },
+    { layout: FIRST_STAGE_LEAF_4K, masks: { ...COMMON, PAT: [0, 0x80n], ADDR: [0, 0x000ffffffffff000n] } },
+    {
+      layout: FIRST_STAGE_LEAF_2M,
+      masks: { ...COMMON, PS: [0, 0x80n], PAT: [0, 0x1000n], ADDR: [0, 0x000fffffffe00000n] },
+      examples: [{ quads: [0x4010e7n], fields: { P: 1, RW: 1, US: 1, A: 1, D: 1, PS: 1, PAT: 1, ADDR: 2 } }],
+    },
+    {
+      layout: FIRST_STAGE_LEAF_1G,
+      masks: { ...COMMON, PS: [0, 0x80n], PAT: [0, 0x1000n], ADDR: [0, 0x000fffffc0000000n] },
+      examples: [{ quads: [0xc00000e7n], fields: { P: 1, RW: 1, US: 1, A: 1, D: 1, PS: 1, ADDR: 3 } }],
+    },
+  ]);
+});
