@@ -1,8 +1,7 @@
 /**
  * Compares what a kernel's log says was mapped with what the tables say is mapped. The log names no device, so
  * an assignment of its events to the tables' domains is sought; what none explains is a difference. The log ends
- * before the tables are read, and a driver may have renewed a few buffers in between: pages of a domain that was
- * at work are taken for late changes if as many were mapped as were unmapped.
+ * before the tables are read: what a few events after its end explain is told apart (late.ts).
  *
  * Left out: rights, which the log does not have, and machines with several units, whose events the log mixes:
  * then, as wherever the log or the search is not complete, the verdict is never better than unknown.
@@ -12,6 +11,7 @@ import { bdf } from '../bdf.js';
 import type { Survey } from '../survey-types.js';
 import { type Assignment, assignEvents, type Fault, MOST_WORK } from './assignment.js';
 import { type Domains, findDomains, type Holder, type TableDomain } from './domains.js';
+import { lateFaults } from './late.js';
 import type { KernelLog } from './log.js';
 import { type Candidate, cutProblem, type Problem } from './problem.js';
 
@@ -54,9 +54,6 @@ export interface AgainstReport {
   readonly doubts: readonly string[];
 }
 
-/** Pages of a domain that are taken for late changes at most, mapped and unmapped ones each. */
-const MOST_LATE = 16;
-
 /** Compares; `mostWork` bounds the search. */
 export function compareWithLog(survey: Survey, log: KernelLog, mostWork = MOST_WORK): AgainstReport {
   const domains = findDomains(survey, log);
@@ -64,7 +61,8 @@ export function compareWithLog(survey: Survey, log: KernelLog, mostWork = MOST_W
   const doubts = [...log.gaps];
   const solved = solve(domains, log, mostWork);
   if (solved === undefined) doubts.push('The log and the tables are too large to compare.');
-  const { late, faults } = solved === undefined ? { late: [], faults: [] } : separateLate(solved);
+  const late = solved === undefined ? new Set<Fault>() : lateFaults(solved.problem, solved.assignment);
+  const faults = solved?.assignment.faults.filter((fault) => !late.has(fault)) ?? [];
   if (faults.length > 0 && solved?.assignment.isProven === false) {
     doubts.push('The search hit its bound: an assignment that it did not find may explain more.');
   }
@@ -82,7 +80,7 @@ export function compareWithLog(survey: Survey, log: KernelLog, mostWork = MOST_W
       events: owned.get(domain) ?? 0,
     })),
     elsewhere: owned.get(ELSEWHERE) ?? 0,
-    late,
+    late: solved === undefined ? [] : lateChanges(late, solved.problem),
     differences: [...certain, ...found],
     doubts,
   };
@@ -179,27 +177,12 @@ function merged(faults: readonly Fault[]): Run[] {
   return runs;
 }
 
-/** Takes out of the faults what a few events after the log's end explain. */
-function separateLate({ problem, assignment }: Solved): { late: LateChange[]; faults: Fault[] } {
-  const isLate = new Set<Fault>();
-  problem.candidates.forEach((_, candidate) => {
-    const mine = assignment.faults.filter((fault) => fault.candidate === candidate);
-    const pagesOf = (kind: string): number =>
-      mine.reduce((sum, fault) => sum + (fault.kind === kind ? fault.segment.pages : 0), 0);
-    const unmapped = pagesOf('left');
-    if (unmapped === 0 || unmapped !== pagesOf('entry') || unmapped > MOST_LATE) return;
-    const hasUnmapped = assignment.owners.some(
-      (owner, i) => owner === candidate && problem.events[i]?.kind === 'unmap',
-    );
-    if (!hasUnmapped) return;
-    for (const fault of mine) if (fault.kind === 'left' || fault.kind === 'entry') isLate.add(fault);
-  });
-  const late = merged([...isLate]).map((run): LateChange => {
+function lateChanges(late: Iterable<Fault>, problem: Problem): LateChange[] {
+  return merged([...late]).map((run) => {
     const line = run.fault.event === undefined ? undefined : problem.events[run.fault.event]?.line;
     const change = run.fault.kind === 'left' ? 'unmapped' : 'mapped';
     return { ...placeOf(run, problem), change, line };
   });
-  return { late, faults: assignment.faults.filter((fault) => !isLate.has(fault)) };
 }
 
 function placeOf({ fault, pages }: Run, { events, candidates }: Problem): Place {
