@@ -25,13 +25,12 @@ export function lateFaults(problem: Problem, assignment: Assignment): ReadonlySe
     byCandidate.set(fault.candidate, faults);
   }
   for (const [candidate, faults] of byCandidate) {
-    const left = faults.filter(({ kind }) => kind === 'left');
-    const entries = faults.filter(({ kind }) => kind === 'entry');
-    const pages = pagesOf(left);
-    if (pages === 0 || pages > MOST_LATE || pages !== pagesOf(entries)) continue;
-    if (!left.every(({ event }) => isWhole(problem, event, left))) continue;
     const past = new Past(problem, assignment, candidate);
-    if (!past.hasUnmapped || !past.explains(entries)) continue;
+    const ends = faults.filter(({ kind }) => kind === 'left');
+    const left = ends.filter(({ event }) => isWhole(problem, event, ends));
+    const entries = past.likely(faults.filter(({ kind }) => kind === 'entry'));
+    const pages = pagesOf(left);
+    if (!past.hasUnmapped || pages > MOST_LATE || pages !== pagesOf(entries)) continue;
     for (const fault of [...left, ...entries]) late.add(fault);
   }
   return late;
@@ -62,11 +61,11 @@ class Past {
     this.#lowest = mine.reduce((lowest, { page }) => Math.min(lowest, page), Number.POSITIVE_INFINITY);
   }
 
-  /** Whether entries lie where new mappings would. */
-  explains(entries: readonly Fault[]): boolean {
+  /** Those of the entries that lie where new mappings would. */
+  likely(entries: readonly Fault[]): Fault[] {
     let lowest = this.#lowest;
     const downwards = [...entries].sort((a, b) => b.segment.page - a.segment.page);
-    return downwards.every(({ segment, candidate }) => {
+    return downwards.filter(({ segment, candidate }) => {
       const isNext = segment.page + segment.pages === lowest;
       if (isNext) lowest = segment.page;
       return isNext || this.#isFreed(segment, candidate);
