@@ -16,7 +16,7 @@ import {
   openImage,
   openQemu,
   parseBdf,
-  parseConsoleLog,
+  parseLog,
   readQueues,
   reasonOf,
   type Source,
@@ -228,7 +228,7 @@ function readLog(path: string) {
   } catch (error) {
     throw new InputError(path, reasonOf(error));
   }
-  const log = parseConsoleLog(text);
+  const log = parseLog(text);
   if (isRefusal(log)) throw new InputError(path, log.why);
   return log;
 }
