@@ -3,6 +3,8 @@
  * of it. One declaration gives the types, the checks with their messages, and the published JSON Schema.
  */
 import { z } from 'zod';
+import { ERRNOS, type Errno } from '../../base/index.js';
+import { RULE_IDS } from '../../rules/index.js';
 
 const name = z
   .string()
@@ -137,22 +139,27 @@ const actions = {
 
 /** What a step may do. */
 export type ActionName = keyof typeof actions;
-export const ACTIONS = actions;
+export const ACTION_NAMES = Object.keys(actions) as readonly ActionName[];
 
-const actor = z.strictObject({ by: name.describe('the process that does it, or host') });
+/** What a step says beside its action. */
+export const STEP_KEYS: readonly string[] = ['by', 'refused'];
 
-type StepOf<A extends ActionName> = { readonly by: string } & {
+const actor = z.strictObject({
+  by: name.describe('the process that does it, or host'),
+  refused: z
+    .enum(Object.keys(ERRNOS) as [Errno, ...Errno[]])
+    .optional()
+    .describe('the kernel is to refuse it, with this error'),
+});
+
+type StepOf<A extends ActionName> = { readonly by: string; readonly refused?: Errno | undefined } & {
   readonly [K in A]: z.infer<(typeof actions)[A]>;
 };
 
 /** One step: who, and one action. Steps of one actor come one after another; those of several run interleaved. */
 export type Step = { [A in ActionName]: StepOf<A> }[ActionName];
 
-const stepSchemas = (Object.keys(actions) as ActionName[]).map((key) =>
-  actor.extend({ [key]: actions[key] }),
-);
-
-/** The step schema of one action. */
+/** The schema of the steps that do `action`. */
 export const stepSchema = (action: ActionName) => actor.extend({ [action]: actions[action] });
 
 const choices = z.strictObject({
@@ -161,20 +168,7 @@ const choices = z.strictObject({
   'step-limit': z.int().min(1).default(200_000).describe('a run that takes longer has the verdict unknown'),
 });
 
-const ruleId = z.enum([
-  'ISOLATION',
-  'UNIQUE',
-  'MAPPING',
-  'OWNER',
-  'ORDER',
-  'CLEAN',
-  'COUNT',
-  'PROGRESS',
-  'TORN',
-  'FAULTS',
-  'UNDONE',
-  'REPLAY',
-]);
+const ruleId = z.enum(RULE_IDS);
 
 const expectation = z.strictObject({
   breaks: ruleId.optional().describe('the one rule that is to break; none, if left out'),
@@ -189,11 +183,26 @@ export const scenarioSchema = z
     machine: machine.prefault({}),
     vms: z.strictObject({}).default({}).describe('virtual machines; none yet'),
     processes: z.record(name, z.strictObject({})).describe('the processes that run from the start'),
-    steps: z.array(z.union(stepSchemas as [(typeof stepSchemas)[0], (typeof stepSchemas)[0]])),
+    steps: z
+      .array(z.union(ACTION_NAMES.map(stepSchema)))
+      .describe('what happens, actor by actor in this order'),
     choices: choices.prefault({}),
     expect: expectation.prefault({}),
   })
-  .describe('A scenario of ioasis');
+  .describe('What machine to build, who runs on it, what they do, and what is expected of it.');
 
 /** A scenario, checked, with its defaults filled in. */
 export type Scenario = Omit<z.infer<typeof scenarioSchema>, 'steps'> & { readonly steps: readonly Step[] };
+
+export type MachineSpec = Scenario['machine'];
+export type DeviceSpec = z.infer<typeof dsa>;
+export type QueueSpec = z.infer<typeof queue>;
+export type Submission = z.infer<typeof submit>;
+export type Content = z.infer<typeof content>;
+export type Outcome = z.infer<typeof outcome>;
+
+/** What editors complete and check scenario files with: JSON Schema, draft 2020-12. */
+export function scenarioJsonSchema(): object {
+  const { $schema, ...rest } = z.toJSONSchema(scenarioSchema, { io: 'input', target: 'draft-2020-12' });
+  return { $schema, title: 'A scenario of ioasis', ...rest };
+}
