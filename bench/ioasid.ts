@@ -132,10 +132,10 @@ function* lookups(): Generator<Rate | Figure> {
   const ids = shuffled(MILLION, new Random(3));
   const spids = shuffled(SPACE - 1, new Random(2)).slice(0, MILLION);
   shuffle(spids);
-  let at = 0;
+  let from = 0;
   const next = (): number => {
-    at = at + 1 === MILLION ? 0 : at + 1;
-    return at;
+    from = (from + BATCH) % MILLION;
+    return from;
   };
   yield {
     name: 'find by id in a million',
@@ -143,7 +143,8 @@ function* lookups(): Generator<Rate | Figure> {
     target: 20e6,
     linux: 190,
     run: () => {
-      for (let i = 0; i < BATCH; i++) ioasidFind(set, ids[next()] ?? 0);
+      const start = next();
+      for (let i = start; i < start + BATCH; i++) ioasidFind(set, ids[i] ?? 0);
     },
   };
   yield {
@@ -152,15 +153,17 @@ function* lookups(): Generator<Rate | Figure> {
     target: 10e6,
     linux: 1000,
     run: () => {
-      for (let i = 0; i < BATCH; i++) ioasidFindBySpid(set, spids[next()] ?? 0);
+      const start = next();
+      for (let i = start; i < start + BATCH; i++) ioasidFindBySpid(set, spids[i] ?? 0);
     },
   };
   yield {
     name: 'get + put in a million',
     batch: BATCH,
     run: () => {
-      for (let i = 0; i < BATCH; i++) {
-        const id = ids[next()] ?? 0;
+      const start = next();
+      for (let i = start; i < start + BATCH; i++) {
+        const id = ids[i] ?? 0;
         ioasidGet(set, id, holder);
         ioasidPut(set, id, holder);
       }

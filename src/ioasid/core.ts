@@ -167,6 +167,11 @@ export class IoasidCore implements Restorable {
     for (const part of this.#parts) part.restore();
   }
 
+  /** How many chunks of words have changed, or may have, since the mark: what a restore copies back. */
+  get dirtyChunks(): number {
+    return this.#parts.reduce((sum, part) => sum + dirtyChunksOf(part), 0);
+  }
+
   /** One word of {@link COUNTER}. @internal */
   count(which: number): number {
     return this.counters.words[which] ?? 0;
@@ -221,6 +226,9 @@ export class IoasidCore implements Restorable {
     this.#options.report?.(failure);
   }
 }
+
+const dirtyChunksOf = (part: Restorable): number =>
+  'dirtyChunks' in part && typeof part.dirtyChunks === 'number' ? part.dirtyChunks : 0;
 
 /**
  * Makes the IOASID core of one machine.

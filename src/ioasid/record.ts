@@ -53,6 +53,10 @@ export class IdColumns implements Restorable {
     for (const column of [this.links, this.users]) column.grow(count * 2);
   }
 
+  get dirtyChunks(): number {
+    return this.#columns().reduce((sum, column) => sum + column.dirtyChunks, 0);
+  }
+
   mark(): void {
     for (const column of this.#columns()) column.mark();
   }

@@ -59,7 +59,7 @@ export function takeReference(
   }
   countReference(core, holder.record, 1);
   if (core.traced) core.emit('get', id, { holder: holder.name });
-  settle(core, id);
+  if (stateOf(core.ids, id) === STATE.IDLE) settle(core, id);
   return undefined;
 }
 
@@ -87,12 +87,11 @@ export function ioasidPut(
   store.touch(at);
   const count = (store.words[at + REFERENCE.count] ?? 0) - 1;
   store.words[at + REFERENCE.count] = count;
-  if (count === 0) {
-    remove(core, id, held);
-    core.references.give(held);
-  }
   countReference(core, holder.record, -1);
   if (core.traced) core.emit('put', id, { holder: holder.name });
+  if (count !== 0) return false;
+  remove(core, id, held);
+  core.references.give(held);
   return settle(core, id);
 }
 

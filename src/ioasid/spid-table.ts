@@ -114,6 +114,10 @@ export class SpidTable implements Restorable {
     this.#store(hole, 0, 0);
   }
 
+  get dirtyChunks(): number {
+    return this.#head.dirtyChunks + this.#slots.dirtyChunks;
+  }
+
   mark(): void {
     this.#head.mark();
     this.#slots.mark();
