@@ -5,12 +5,12 @@
 import { isRefusal, type Refusal, refuse } from '../base/index.js';
 import { chooseId, unchooseId } from './allocator.js';
 import { charge, limitHit, uncharge } from './controller.js';
-import { COUNTER, checkOwner, deadlock, goneSet, type IoasidCore, isLive, LOCK } from './core.js';
+import { checkOwner, deadlock, goneSet, type IoasidCore, isLive, LOCK } from './core.js';
 import type { IoasidSet } from './handles.js';
 import { Ioasid } from './ids.js';
-import { announce, EVENT } from './notifier.js';
-import { inUse, RECORD_SHIFT, STATE, stateOf, stateWord, WORD } from './record.js';
-import { idsOfSet, linkId, SET, setWord } from './set-record.js';
+import { announce, EVENT, hasAudience } from './notifier.js';
+import { fillId, STATE, stateOf } from './record.js';
+import { idsOfSet, linkId, SET, setWord, setWordAt } from './set-record.js';
 import { changeState, reclaim } from './settle.js';
 
 type AllocErrno = 'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EBUSY' | 'EDQUOT' | 'ENOSPC' | 'ENOMEM' | 'EIO';
@@ -29,11 +29,13 @@ export function ioasidAlloc(set: IoasidSet, min: number, max: number): Ioasid | 
   if (min >>> 0 !== min || max >>> 0 !== max || min > max)
     return refuse('EINVAL', `no range from ${min} to ${max}`);
   if (!isLive(core.sets.handles, set)) return goneSet(set);
-  if (setWord(core, record, SET.ownerGone) === 1) return refuse('EBUSY', `${set.name} has no owner any more`);
-  const quota = setWord(core, record, SET.quota);
-  if (setWord(core, record, SET.used) >= quota)
+  const words = core.sets.store.words;
+  const at = setWordAt(record, 0);
+  if (words[at + SET.ownerGone] === 1) return refuse('EBUSY', `${set.name} has no owner any more`);
+  const quota = words[at + SET.quota] ?? 0;
+  if ((words[at + SET.used] ?? 0) >= quota)
     return refuse('EDQUOT', `${set.name} is at its quota of ${quota}`);
-  const controller = setWord(core, record, SET.controller);
+  const controller = words[at + SET.controller] ?? 0;
   const limit = charge(core, controller);
   if (limit !== 0) return limitHit(core, limit);
   const id = reserve(core, min, max);
@@ -41,15 +43,13 @@ export function ioasidAlloc(set: IoasidSet, min: number, max: number): Ioasid | 
     uncharge(core, controller, 1);
     return id;
   }
+  const { ids } = core;
   core.freeIds.take(id);
-  core.add(COUNTER.live, 1);
-  const at = id << RECORD_SHIFT;
-  core.ids.set(at + WORD.state, stateWord(STATE.IDLE, record));
+  fillId(ids, id, record);
   linkId(core, record, id);
-  core.add(COUNTER.changes, 1);
-  core.ids.words[at + WORD.since] = core.step();
+  ids.since.set(id, core.change(1));
   if (core.traced) core.emit('alloc', id);
-  announce(core, EVENT.ALLOC, id);
+  if (hasAudience(core, record)) announce(core, EVENT.ALLOC, id);
   return Ioasid.of(id);
 }
 
@@ -65,10 +65,8 @@ function reserve(core: IoasidCore, min: number, max: number): number | Refusal<'
     unchooseId(core, id);
     return refuse('ENOMEM', `no memory for IOASID ${id}`);
   }
-  const end = (id + 1) << RECORD_SHIFT;
-  if (end > core.ids.length) {
-    core.ids.grow(Math.min(Math.max(end, core.ids.length * 2), core.capacity << RECORD_SHIFT));
-  }
+  const { ids, capacity } = core;
+  if (id >= ids.length) ids.grow(Math.min(Math.max(id + 1, ids.length * 2), capacity));
   return id;
 }
 
@@ -92,7 +90,7 @@ export function ioasidFree(
 function freeId(core: IoasidCore, id: number): boolean {
   if (stateOf(core.ids, id) === STATE.FREE_PENDING) return false;
   if (core.traced) core.emit('free', id);
-  if (!inUse(core.ids, id)) {
+  if (stateOf(core.ids, id) === STATE.IDLE) {
     reclaim(core, id);
     return true;
   }

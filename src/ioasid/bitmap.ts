@@ -73,6 +73,10 @@ export class FreeBitmap implements FreeIds {
     this.#put(id, 1);
   }
 
+  get dirtyChunks(): number {
+    return this.#bits.dirtyChunks;
+  }
+
   mark(): void {
     this.#bits.mark();
   }

@@ -31,7 +31,7 @@ import type {
 import { Ioasid, MAX_CAPACITY, Spid } from './ids.js';
 import type { IoasidEvent, NotifierPriority } from './notifier.js';
 import { HandlePool, Pool } from './pool.js';
-import { boundOf, RECORD_SHIFT, setOf, spidOf } from './record.js';
+import { boundOf, IdColumns, isOf, STATE, setOf, spidOf, stateOf } from './record.js';
 import { Cell, RefMap, type Refs } from './restorable.js';
 import { SpidTable } from './spid-table.js';
 
@@ -98,7 +98,7 @@ export class IoasidCore implements Restorable {
   readonly order: readonly NotifierPriority[];
 
   /** @internal */ readonly counters = new Words(8, 8);
-  /** @internal */ readonly ids = new Words(8 << RECORD_SHIFT, 1 << RECORD_SHIFT);
+  /** @internal */ readonly ids = new IdColumns();
   /** @internal */ readonly freeIds: FreeIds;
   /** @internal */ readonly spids: SpidTable;
   /** @internal */ readonly references = new Pool(2);
@@ -125,17 +125,26 @@ export class IoasidCore implements Restorable {
   /** The event that handlers are given. @internal */ readonly event: IoasidEvent;
   /** An error of our own that a handler threw: told when the announcement is over. @internal */ bug: unknown;
 
+  /** Whether anybody reads the trace. @internal */
+  readonly traced: boolean;
+  /** @internal */
+  readonly faults: Chooser | undefined;
+  /** @internal */
+  readonly clock: (() => number) | undefined;
   readonly #options: IoasidOptions;
   readonly #parts: readonly Restorable[];
 
   /** @internal */
   constructor(options: IoasidOptions) {
     this.#options = options;
+    this.traced = options.trace !== undefined;
+    this.faults = options.faults;
+    this.clock = options.step;
     this.capacity = options.capacity ?? MAX_CAPACITY;
     this.policy = options.policy ?? 'lowest';
     this.order = [...(options.order ?? DEFAULT_ORDER), 'last'];
     this.freeIds = this.policy === 'lowest' ? new FreeBitmap(this.capacity) : new FreeQueue(this.capacity);
-    this.spids = new SpidTable(this.ids, options.hashKey ?? 0x2545_f491);
+    this.spids = new SpidTable(options.hashKey ?? 0x2545_f491);
     // Id 0 counts as the core's own quota of one: quotas and what is free make up the capacity.
     this.counters.words[COUNTER.available] = this.capacity - 1;
     this.event = { kind: 'ALLOC', id: Ioasid.of(0), spid: undefined, set: undefined, data: 0 };
@@ -158,6 +167,11 @@ export class IoasidCore implements Restorable {
     for (const part of this.#parts) part.restore();
   }
 
+  /** How many chunks of words have changed, or may have, since the mark: what a restore copies back. */
+  get dirtyChunks(): number {
+    return this.#parts.reduce((sum, part) => sum + dirtyChunksOf(part), 0);
+  }
+
   /** One word of {@link COUNTER}. @internal */
   count(which: number): number {
     return this.counters.words[which] ?? 0;
@@ -173,18 +187,23 @@ export class IoasidCore implements Restorable {
 
   /** The present step. @internal */
   step(): number {
-    return this.#options.step === undefined ? this.count(COUNTER.changes) : this.#options.step() | 0;
+    const { clock } = this;
+    return clock === undefined ? (this.counters.words[COUNTER.changes] ?? 0) : clock() | 0;
+  }
+
+  /** Counts a change of state that makes `live` more ids live; its step. @internal */
+  change(live: -1 | 0 | 1): number {
+    const { counters } = this;
+    counters.touch(0);
+    const { words } = counters;
+    words[COUNTER.live] = (words[COUNTER.live] ?? 0) + live;
+    words[COUNTER.changes] = (words[COUNTER.changes] ?? 0) + 1;
+    return this.step();
   }
 
   /** Whether the internal step `what`, which could fail, does. @internal */
   fails(what: string): boolean {
-    const { faults } = this.#options;
-    return faults !== undefined && faults.choose(2, `ioasid: ${what}`) === 1;
-  }
-
-  /** Whether anybody reads the trace. @internal */
-  get traced(): boolean {
-    return this.#options.trace !== undefined;
+    return this.faults !== undefined && this.faults.choose(2, `ioasid: ${what}`) === 1;
   }
 
   /** One event of the trace about an id. @internal */
@@ -207,6 +226,9 @@ export class IoasidCore implements Restorable {
     this.#options.report?.(failure);
   }
 }
+
+const dirtyChunksOf = (part: Restorable): number =>
+  'dirtyChunks' in part && typeof part.dirtyChunks === 'number' ? part.dirtyChunks : 0;
 
 /**
  * Makes the IOASID core of one machine.
@@ -278,10 +300,9 @@ export function checkOwner(set: IoasidSet, id: number): Refusal<'EINVAL' | 'ENOE
   const { core } = set;
   if (id >>> 0 !== id || id > Ioasid.last) return refuse('EINVAL', `${id} is no IOASID`);
   if (core.sets.handles.at(set.record) !== set) return goneSet(set);
-  const word = core.ids.words[id << RECORD_SHIFT] ?? 0;
-  if ((word & 3) === 0) return refuse('ENOENT', `IOASID ${id} is free`);
-  if (word >>> 8 !== set.record) return refuse('EACCES', `IOASID ${id} is not of ${set.name}`);
-  return undefined;
+  if (id < core.ids.length && isOf(core.ids, id, set.record)) return undefined;
+  if (stateOf(core.ids, id) === STATE.FREE) return refuse('ENOENT', `IOASID ${id} is free`);
+  return refuse('EACCES', `IOASID ${id} is not of ${set.name}`);
 }
 
 /** @internal */

@@ -69,6 +69,10 @@ export class FreeQueue implements FreeIds {
     this.#tree.set(0, time + 1);
   }
 
+  get dirtyChunks(): number {
+    return this.#tree.dirtyChunks;
+  }
+
   mark(): void {
     this.#tree.mark();
   }

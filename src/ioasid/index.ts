@@ -74,6 +74,7 @@ export {
 } from './set.js';
 export { ioasidAttachSpid, ioasidDetachSpid, ioasidFindBySpid, ioasidSpidOf } from './spid.js';
 export { type CoreCounts, type CoreDump, ioasidTestBench, type TestBench } from './test-bench.js';
+export { ioasidUserAlloc, ioasidUserFree, ioasidUserRead, ioasidUserSetMax } from './user.js';
 export {
   type IoasidWork,
   type IoasidWorkItem,

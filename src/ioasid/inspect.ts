@@ -14,7 +14,6 @@ import {
   PHASE_NAMES,
   type Phase,
   phaseOf,
-  RECORD_SHIFT,
   STATE,
   STATE_NAMES,
   type StateName,
@@ -102,8 +101,7 @@ export function ioasidInspect(core: IoasidCore, id: number): IoasidReport | Refu
 /** Every id that is not free, ascending; of `set` alone if that is given. Never fails. */
 export function ioasidReports(core: IoasidCore, set?: IoasidSet): readonly IoasidReport[] {
   const reports: IoasidReport[] = [];
-  const made = core.ids.length >> RECORD_SHIFT;
-  for (let id = 1; id < made; id++) {
+  for (let id = 1; id < core.ids.length; id++) {
     if (stateOf(core.ids, id) === STATE.FREE) continue;
     if (set !== undefined && core.sets.handles.at(setOf(core.ids, id)) !== set) continue;
     const report = ioasidInspect(core, id);

@@ -156,6 +156,12 @@ function replay(core: IoasidCore, set: number, subscriber: number): void {
 /** Numbers of {@link EVENT_KINDS}. @internal */
 export const EVENT = { ALLOC: 0, FREE: 1, BIND: 2, UNBIND: 3 } as const;
 
+/** Whether an event of an id of `set` would be heard. @internal */
+export function hasAudience(core: IoasidCore, set: number): boolean {
+  const local = core.sets.store.words[setWordAt(set, SET.chain)] ?? 0;
+  return ((core.counters.words[COUNTER.chain] ?? 0) | local) !== 0;
+}
+
 /**
  * Announces one event of an id to the system's chain and to its set's, as one chain in the order of priorities.
  * After it the id may have been reclaimed: nobody but the core may have held it. Whether that is so.

@@ -8,7 +8,7 @@
  * round of its own, after it: the FREE of an id whose unbinding is being cleared.
  */
 import type { IoasidCore } from './core.js';
-import { PHASE, RECORD_SHIFT, setPhase, WORD, workOf } from './record.js';
+import { PHASE, setPhase, setWork, workOf } from './record.js';
 import { add } from './restorable.js';
 
 /** Words of an item of work. */
@@ -41,7 +41,7 @@ const setItem = (core: IoasidCore, at: number, value: number): void => core.work
 export function appendItem(core: IoasidCore, id: number, item: number): void {
   const first = workOf(core.ids, id);
   if (first === 0) {
-    core.ids.set((id << RECORD_SHIFT) + WORD.work, item);
+    setWork(core.ids, id, item);
     return;
   }
   let last = first;
@@ -54,7 +54,7 @@ export function removeItem(core: IoasidCore, id: number, item: number): void {
   const next = itemWord(core, item, ITEM.next);
   let before = workOf(core.ids, id);
   if (before === item) {
-    core.ids.set((id << RECORD_SHIFT) + WORD.work, next);
+    setWork(core.ids, id, next);
     return;
   }
   while (itemWord(core, before, ITEM.next) !== item) before = itemWord(core, before, ITEM.next);

@@ -55,6 +55,10 @@ export class Pool implements Restorable {
     return this.store.words[MADE] ?? 0;
   }
 
+  get dirtyChunks(): number {
+    return this.store.dirtyChunks;
+  }
+
   mark(): void {
     this.store.mark();
   }

@@ -8,7 +8,7 @@ import type { IoasidHolder, IoasidSet } from './handles.js';
 import { goneHolder } from './holder.js';
 import { Ioasid } from './ids.js';
 import { HOLDER } from './phases.js';
-import { dataOf, holdersOf, RECORD_SHIFT, STATE, setOf, stateOf, WORD } from './record.js';
+import { dataOf, holdersOf, STATE, setData, setHolders, setOf, stateOf } from './record.js';
 import { settle } from './settle.js';
 
 /** Words of a reference. */
@@ -55,11 +55,11 @@ export function takeReference(
     store.words[at + REFERENCE.count] = 1;
     store.words[at + REFERENCE.next] = holdersOf(core.ids, id);
     store.words[at + REFERENCE.since] = core.step();
-    core.ids.set((id << RECORD_SHIFT) + WORD.holders, reference);
+    setHolders(core.ids, id, reference);
   }
   countReference(core, holder.record, 1);
   if (core.traced) core.emit('get', id, { holder: holder.name });
-  settle(core, id);
+  if (stateOf(core.ids, id) === STATE.IDLE) settle(core, id);
   return undefined;
 }
 
@@ -87,12 +87,11 @@ export function ioasidPut(
   store.touch(at);
   const count = (store.words[at + REFERENCE.count] ?? 0) - 1;
   store.words[at + REFERENCE.count] = count;
-  if (count === 0) {
-    remove(core, id, held);
-    core.references.give(held);
-  }
   countReference(core, holder.record, -1);
   if (core.traced) core.emit('put', id, { holder: holder.name });
+  if (count !== 0) return false;
+  remove(core, id, held);
+  core.references.give(held);
   return settle(core, id);
 }
 
@@ -121,20 +120,21 @@ export function ioasidFindSet(core: IoasidCore, id: number): IoasidSet | Refusal
  * Sets the private data of an id: 32 bits, signed, and not 0, which is none.
  *
  * On failure: `EDEADLK` from a callback; `EINVAL` for what is no id or no data; `ENOENT`, `EACCES` as
- * {@link ioasidFind}; `EBUSY` if it has some.
+ * {@link ioasidFind}; `EBUSY` if it has some; `ENOMEM`.
  */
 export function ioasidAttachData(
   set: IoasidSet,
   id: number,
   data: number,
-): Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EACCES' | 'EBUSY'> | undefined {
+): Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'ENOMEM'> | undefined {
   const { core } = set;
   if (core.lock !== LOCK.none) return deadlock(core, 'attaching data');
   if (data !== (data | 0) || data === 0) return refuse('EINVAL', `${data} is no private data`);
   const refusal = checkOwner(set, id);
   if (refusal !== undefined) return refusal;
   if (dataOf(core.ids, id) !== 0) return refuse('EBUSY', `IOASID ${id} has private data`);
-  core.ids.set((id << RECORD_SHIFT) + WORD.data, data);
+  if (core.fails('data')) return refuse('ENOMEM', `no memory for the data of IOASID ${id}`);
+  setData(core.ids, id, data);
   return undefined;
 }
 
@@ -151,7 +151,7 @@ export function ioasidDetachData(
   if (core.lock !== LOCK.none) return deadlock(core, 'detaching data');
   const refusal = checkOwner(set, id);
   if (refusal !== undefined) return refusal;
-  core.ids.set((id << RECORD_SHIFT) + WORD.data, 0);
+  setData(core.ids, id, 0);
   return undefined;
 }
 
@@ -173,7 +173,7 @@ function remove(core: IoasidCore, id: number, reference: number): void {
   const next = referenceWord(core, reference, REFERENCE.next);
   let before = holdersOf(core.ids, id);
   if (before === reference) {
-    core.ids.set((id << RECORD_SHIFT) + WORD.holders, next);
+    setHolders(core.ids, id, next);
     return;
   }
   while (referenceWord(core, before, REFERENCE.next) !== reference) {

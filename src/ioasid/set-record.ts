@@ -1,6 +1,6 @@
 /** What the core keeps of one set: words of its record, and the list of its ids. */
 import type { IoasidCore } from './core.js';
-import { RECORD_SHIFT, WORD } from './record.js';
+import { nextOf, prevOf, setNext, setPrev } from './record.js';
 
 /** Words of a set's record. */
 export const SET = {
@@ -33,8 +33,9 @@ export function linkId(core: IoasidCore, record: number, id: number): void {
   const { store } = core.sets;
   const at = record << 4;
   const head = store.words[at + SET.head] ?? 0;
-  ids.set((id << RECORD_SHIFT) + WORD.next, head);
-  if (head !== 0) ids.set((head << RECORD_SHIFT) + WORD.prev, id);
+  setNext(ids, id, head);
+  setPrev(ids, id, 0);
+  if (head !== 0) setPrev(ids, head, id);
   store.touch(at);
   store.words[at + SET.head] = id;
   store.words[at + SET.used] = (store.words[at + SET.used] ?? 0) + 1;
@@ -45,12 +46,12 @@ export function unlinkId(core: IoasidCore, record: number, id: number): void {
   const { ids } = core;
   const { store } = core.sets;
   const at = record << 4;
-  const next = ids.words[(id << RECORD_SHIFT) + WORD.next] ?? 0;
-  const prev = ids.words[(id << RECORD_SHIFT) + WORD.prev] ?? 0;
+  const next = nextOf(ids, id);
+  const prev = prevOf(ids, id);
   store.touch(at);
   if (prev === 0) store.words[at + SET.head] = next;
-  else ids.set((prev << RECORD_SHIFT) + WORD.next, next);
-  if (next !== 0) ids.set((next << RECORD_SHIFT) + WORD.prev, prev);
+  else setNext(ids, prev, next);
+  if (next !== 0) setPrev(ids, next, prev);
   store.words[at + SET.used] = (store.words[at + SET.used] ?? 0) - 1;
 }
 
@@ -63,7 +64,7 @@ export function idsOfSet(core: IoasidCore, record: number): Int32Array {
   let id = setWord(core, record, SET.head);
   for (let at = 0; id !== 0; at++) {
     list[at] = id;
-    id = core.ids.words[(id << RECORD_SHIFT) + WORD.next] ?? 0;
+    id = nextOf(core.ids, id);
   }
   return list.sort();
 }

@@ -9,15 +9,14 @@ import { releaseChain } from './chain.js';
 import { leaveController, uncharge } from './controller.js';
 import { COUNTER, type IoasidCore } from './core.js';
 import { advance } from './phases.js';
-import { inUse, RECORD_SHIFT, STATE, setOf, setState, stateOf, WORD } from './record.js';
-import { SET, setWord, unlinkId } from './set-record.js';
+import { clearId, inUse, STATE, setOf, setState, stateOf } from './record.js';
+import { SET, setWord, setWordAt, unlinkId } from './set-record.js';
 import { chargeUser } from './user.js';
 
 /** Dates the state that an id now has. */
 export function changeState(core: IoasidCore, id: number, state: number): void {
-  core.add(COUNTER.changes, 1);
   setState(core.ids, id, state);
-  core.ids.set((id << RECORD_SHIFT) + WORD.since, core.step());
+  core.ids.since.set(id, core.change(0));
 }
 
 /** Brings the state of an id in line with who uses it. Whether it was reclaimed by that. */
@@ -41,19 +40,17 @@ export function settle(core: IoasidCore, id: number): boolean {
 /** Gives an id that nobody uses back to the pool. */
 export function reclaim(core: IoasidCore, id: number): void {
   const { ids } = core;
-  assert(!inUse(ids, id), `IOASID ${id} is reclaimed by nobody's leave`);
   if (core.traced) core.emit('reclaim', id);
   const set = setOf(ids, id);
+  const at = setWordAt(set, 0);
   unlinkId(core, set, id);
-  uncharge(core, setWord(core, set, SET.controller), 1);
-  const at = id << RECORD_SHIFT;
-  ids.touch(at);
-  ids.words.fill(0, at, at + (1 << RECORD_SHIFT));
+  uncharge(core, core.sets.store.words[at + SET.controller] ?? 0, 1);
+  clearId(ids, id);
   core.freeIds.give(id);
-  core.add(COUNTER.live, -1);
-  core.add(COUNTER.changes, 1);
-  unchooseId(core, id);
-  if (setWord(core, set, SET.ownerGone) === 1 && setWord(core, set, SET.used) === 0) endSet(core, set);
+  core.change(-1);
+  if (core.allocators.value.length !== 0) unchooseId(core, id);
+  const { words } = core.sets.store;
+  if (words[at + SET.ownerGone] === 1 && words[at + SET.used] === 0) endSet(core, set);
 }
 
 /** The end of a set that has neither owner nor ids: what it was given goes back to where it came from. */

@@ -1,37 +1,68 @@
 /**
  * From (set, SPID) to the host id: one hash table for all sets, open addressing, half full at most. An entry is
- * the id alone; set and SPID are read from the id's record. A guest chooses its SPIDs, so the hash is keyed:
- * without the key it cannot make the look-ups of others slow.
+ * two words that say all, so that a look-up reads one line of the cache. A guest chooses its SPIDs, so the hash
+ * is keyed: without the key it cannot make the look-ups of others slow.
+ *
+ *     0  SPID (20 bits), low 12 bits of the set      1  id (20 bits), high 12 bits of the set
  *
  * For one (set, SPID) there is one entry. Where the id that had it is being freed, the entry may already name
  * the next one: whoever erases says for which id, and another's entry stays.
  */
 import { type Restorable, Words } from '../base/index.js';
-import { setOf, spidOf } from './record.js';
 
-/** Words of the table's head. */
+/** What an entry says. */
+export interface SpidEntry {
+  readonly set: number;
+  readonly spid: number;
+  readonly id: number;
+}
+
+const LOW = 0xfffff;
+/** Words of the table's head: its size is 2^BITS entries. */
 const BITS = 0;
 const COUNT = 1;
 
+/** All ones if both words are the same, else zero; without a branch. */
+const ifSame = (a: number, b: number): number => {
+  const unlike = a ^ b;
+  return ~((unlike | -unlike) >> 31);
+};
+
+const firstWord = (set: number, spid: number): number => spid | (set << 20);
+const setHigh = (set: number): number => (set >>> 12) << 20;
+
 export class SpidTable implements Restorable {
-  readonly #ids: Words;
   readonly #key: number;
   readonly #head = new Words(4, 4);
-  readonly #slots = new Words(16, 16);
+  readonly #slots = new Words(32, 16);
 
-  /**
-   * @param ids the records of the ids
-   * @param key any 32 bits; guests should not know them
-   */
-  constructor(ids: Words, key: number) {
-    this.#ids = ids;
+  /** @param key any 32 bits; guests should not know them */
+  constructor(key: number) {
     this.#key = key | 1;
     this.#head.words[BITS] = 4;
   }
 
-  /** The id that `spid` stands for in `set`, or 0. */
+  /**
+   * The id that `spid` stands for in `set`, or 0. The first four places are looked at without a branch: one that
+   * nobody can predict costs more than they do, and nearly always the entry is there.
+   */
   find(set: number, spid: number): number {
-    return this.#slots.words[this.#slotOf(set, spid)] ?? 0;
+    const { words } = this.#slots;
+    const first = firstWord(set, spid);
+    const mask = (2 << (this.#head.words[BITS] ?? 0)) - 1;
+    const at0 = this.#hash(first, set) & mask;
+    const at1 = (at0 + 2) & mask;
+    const at2 = (at0 + 4) & mask;
+    const at3 = (at0 + 6) & mask;
+    const second =
+      (ifSame(words[at0] ?? 0, first) & (words[at0 + 1] ?? 0)) |
+      (ifSame(words[at1] ?? 0, first) & (words[at1 + 1] ?? 0)) |
+      (ifSame(words[at2] ?? 0, first) & (words[at2 + 1] ?? 0)) |
+      (ifSame(words[at3] ?? 0, first) & (words[at3 + 1] ?? 0));
+    const id = second & LOW;
+    // Sets whose numbers have the same low bits could answer together: then, and further away, one by one.
+    if (set < 0x1000 && id !== 0 && second === id) return id;
+    return (words[this.#placeOf(set, spid) + 1] ?? 0) & LOW;
   }
 
   /** Whether another entry needs a bigger table. */
@@ -42,45 +73,49 @@ export class SpidTable implements Restorable {
 
   /** Makes the table twice as big. */
   grow(): void {
-    const head = this.#head.words;
     const slots = this.#slots;
-    const size = 1 << (head[BITS] ?? 0);
-    const entries = slots.words.slice(0, size);
-    slots.grow(size * 2);
-    for (let at = 0; at < size; at += 16) slots.touch(at);
-    slots.words.fill(0, 0, size);
-    this.#head.set(BITS, (head[BITS] ?? 0) + 1);
-    for (const id of entries) {
-      if (id !== 0) slots.set(this.#slotOf(setOf(this.#ids, id), spidOf(this.#ids, id)), id);
+    const bits = this.#head.words[BITS] ?? 0;
+    const entries = slots.words.slice(0, 2 << bits);
+    slots.grow(entries.length * 2);
+    for (let at = 0; at < entries.length; at += 16) slots.touch(at);
+    slots.words.fill(0, 0, entries.length);
+    this.#head.set(BITS, bits + 1);
+    for (let at = 0; at < entries.length; at += 2) {
+      const [first, second] = [entries[at] ?? 0, entries[at + 1] ?? 0];
+      if (second !== 0) this.#store(this.#placeOf(setIn(first, second), first & LOW), first, second);
     }
   }
 
-  /** Lets the SPID in the record of `id` stand for `id`, whatever it stood for before. There must be room. */
-  put(id: number): void {
-    const slot = this.#slotOf(setOf(this.#ids, id), spidOf(this.#ids, id));
-    if ((this.#slots.words[slot] ?? 0) === 0) this.#head.set(COUNT, (this.#head.words[COUNT] ?? 0) + 1);
-    this.#slots.set(slot, id);
+  /** Lets (set, SPID) stand for an id, whatever it stood for before. There must be room. */
+  put({ set, spid, id }: SpidEntry): void {
+    const place = this.#placeOf(set, spid);
+    if ((this.#slots.words[place + 1] ?? 0) === 0) this.#head.set(COUNT, (this.#head.words[COUNT] ?? 0) + 1);
+    this.#store(place, firstWord(set, spid), id | setHigh(set));
   }
 
-  /** Erases the entry of the SPID in the record of `id`, if it stands for `id`. */
-  erase(id: number): void {
-    const slots = this.#slots;
-    let hole = this.#slotOf(setOf(this.#ids, id), spidOf(this.#ids, id));
-    if (slots.words[hole] !== id) return;
+  /** Erases the entry of (set, SPID), if it stands for this id. */
+  erase({ set, spid, id }: SpidEntry): void {
+    const { words } = this.#slots;
+    let hole = this.#placeOf(set, spid);
+    if (((words[hole + 1] ?? 0) & LOW) !== id) return;
     this.#head.set(COUNT, (this.#head.words[COUNT] ?? 0) - 1);
     // Entries behind the hole move up into it, unless that would put them before their own place: so there
-    // are no tombstones, and a look-up ends at the first empty slot.
-    const mask = (1 << (this.#head.words[BITS] ?? 0)) - 1;
-    for (let slot = (hole + 1) & mask; ; slot = (slot + 1) & mask) {
-      const entry = slots.words[slot] ?? 0;
-      if (entry === 0) break;
-      const home = this.#hash(setOf(this.#ids, entry), spidOf(this.#ids, entry));
-      if (((slot - home) & mask) >= ((slot - hole) & mask)) {
-        slots.set(hole, entry);
-        hole = slot;
+    // are no tombstones, and a look-up ends at the first empty place.
+    const mask = (2 << (this.#head.words[BITS] ?? 0)) - 1;
+    for (let place = (hole + 2) & mask; ; place = (place + 2) & mask) {
+      const [first, second] = [words[place] ?? 0, words[place + 1] ?? 0];
+      if (second === 0) break;
+      const home = this.#hash(first, setIn(first, second)) & mask;
+      if (((place - home) & mask) >= ((place - hole) & mask)) {
+        this.#store(hole, first, second);
+        hole = place;
       }
     }
-    slots.set(hole, 0);
+    this.#store(hole, 0, 0);
+  }
+
+  get dirtyChunks(): number {
+    return this.#head.dirtyChunks + this.#slots.dirtyChunks;
   }
 
   mark(): void {
@@ -93,18 +128,31 @@ export class SpidTable implements Restorable {
     this.#slots.restore();
   }
 
-  /** Where (set, spid) is, or where it would go. */
-  #slotOf(set: number, spid: number): number {
+  #store(place: number, first: number, second: number): void {
+    const slots = this.#slots;
+    slots.touch(place);
+    slots.words[place] = first;
+    slots.words[place + 1] = second;
+  }
+
+  /** Where the entry of (set, SPID) is, or where it would go. */
+  #placeOf(set: number, spid: number): number {
     const { words } = this.#slots;
-    const mask = (1 << (this.#head.words[BITS] ?? 0)) - 1;
-    for (let slot = this.#hash(set, spid); ; slot = (slot + 1) & mask) {
-      const id = words[slot] ?? 0;
-      if (id === 0 || (spidOf(this.#ids, id) === spid && setOf(this.#ids, id) === set)) return slot;
+    const first = firstWord(set, spid);
+    const high = setHigh(set);
+    const mask = (2 << (this.#head.words[BITS] ?? 0)) - 1;
+    for (let place = this.#hash(first, set) & mask; ; place = (place + 2) & mask) {
+      const second = words[place + 1] ?? 0;
+      if (second === 0 || (words[place] === first && (second & ~LOW) === high)) return place;
     }
   }
 
-  #hash(set: number, spid: number): number {
-    const mixed = Math.imul(spid ^ Math.imul(set, 0x9e37_79b1), this.#key);
-    return Math.imul(mixed ^ (mixed >>> 15), 0x85eb_ca6b) >>> (32 - (this.#head.words[BITS] ?? 0));
+  /** Even: the index of the first word of an entry, before the mask. */
+  #hash(first: number, set: number): number {
+    const mixed = Math.imul(first ^ (set >>> 12), this.#key);
+    const more = Math.imul(mixed ^ (mixed >>> 15), 0x85eb_ca6b);
+    return (more ^ (more >>> 13)) << 1;
   }
 }
+
+const setIn = (first: number, second: number): number => (first >>> 20) | ((second >>> 20) << 12);

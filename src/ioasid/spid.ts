@@ -8,17 +8,7 @@ import { checkOwner, checkSpid, deadlock, LOCK } from './core.js';
 import type { IoasidHolder, IoasidSet } from './handles.js';
 import { Ioasid, Spid } from './ids.js';
 import { announce, EVENT } from './notifier.js';
-import {
-  boundOf,
-  MAX_BOUND,
-  RECORD_SHIFT,
-  STATE,
-  spidOf,
-  spidWord,
-  stateOf,
-  WORD,
-  workOf,
-} from './record.js';
+import { boundOf, MAX_BOUND, STATE, setSpid, spidOf, stateOf, workOf } from './record.js';
 import { checkSet, takeReference } from './reference.js';
 import { settle } from './settle.js';
 
@@ -42,11 +32,10 @@ export function ioasidAttachSpid(set: IoasidSet, id: number, spid: number): Refu
   if (refusal !== undefined) return refusal;
   if (stateOf(ids, id) === STATE.FREE_PENDING) return refuse('EBUSY', `IOASID ${id} is being freed`);
   const bound = boundOf(ids, id);
-  const at = (id << RECORD_SHIFT) + WORD.spid;
   if (bound !== 0) {
     if (spidOf(ids, id) !== spid) return refuse('EBUSY', `IOASID ${id} has SPID ${spidOf(ids, id)}`);
     if (bound === MAX_BOUND) return refuse('EOVERFLOW', `IOASID ${id} is bound ${bound} times`);
-    ids.set(at, spidWord(spid, bound + 1));
+    setSpid(ids, id, { spid, bound: bound + 1 });
     return undefined;
   }
   const other = spids.find(set.record, spid);
@@ -56,8 +45,8 @@ export function ioasidAttachSpid(set: IoasidSet, id: number, spid: number): Refu
   if (workOf(ids, id) !== 0) return refuse('EAGAIN', `IOASID ${id} is still being unbound`);
   if (core.fails('SPID')) return refuse('ENOMEM', `no memory for SPID ${spid} of ${set.name}`);
   if (spids.full) spids.grow();
-  ids.set(at, spidWord(spid, 1));
-  spids.put(id);
+  setSpid(ids, id, { spid, bound: 1 });
+  spids.put({ set: set.record, spid, id });
   settle(core, id);
   if (core.traced) core.emit('attach', id);
   announce(core, EVENT.BIND, id);
@@ -83,12 +72,11 @@ export function ioasidDetachSpid(
   const bound = boundOf(ids, id);
   if (bound === 0) return refuse('ENOENT', `IOASID ${id} has no SPID`);
   const spid = spidOf(ids, id);
-  const at = (id << RECORD_SHIFT) + WORD.spid;
   if (bound > 1) {
-    ids.set(at, spidWord(spid, bound - 1));
+    setSpid(ids, id, { spid, bound: bound - 1 });
     return false;
   }
-  core.spids.erase(id);
+  core.spids.erase({ set: set.record, spid, id });
   if (core.traced) core.emit('detach', id);
   return announceUnbind(set, id, spid);
 }
@@ -97,7 +85,7 @@ export function ioasidDetachSpid(
 function announceUnbind(set: IoasidSet, id: number, spid: number): boolean {
   const { core } = set;
   core.unbound = Spid.of(spid);
-  core.ids.set((id << RECORD_SHIFT) + WORD.spid, 0);
+  setSpid(core.ids, id, { spid, bound: 0 });
   return announce(core, EVENT.UNBIND, id);
 }
 
