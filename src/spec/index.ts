@@ -4,6 +4,7 @@
  * @module
  */
 export * from './codec.js';
+export * from './dsa/index.js';
 export * from './layout.js';
 export * from './registers.js';
 export * from './vtd/index.js';
