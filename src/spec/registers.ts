@@ -128,6 +128,12 @@ export class RegisterFile implements Restorable {
     field.set(this.#state.words, register.at, value);
   }
 
+  /** As {@link RegisterFile.set}, for a field of any width. */
+  setBig(register: Register, field: Field, value: bigint): void {
+    this.#touch(register);
+    field.setBig(this.#state.words, register.at, value);
+  }
+
   /** What a read of 4 bytes gives: a signed word. */
   read32(offset: number): number {
     const at = this.#at[offset / 4];
