@@ -70,14 +70,14 @@ export function wqError(core: DsaCore, index: number): number {
   const get = (field: (typeof DSA_WQCFG)['MODE']): number => registers.get(config, field);
   if (get(DSA_WQCFG.PRIORITY) === 0) return ERROR.WQ_PRIORITY;
   const pci = core.parts.config;
-  if (get(DSA_WQCFG.BOF) === 1 && !pci.hasPageRequests) return ERROR.WQ_BLOCK_ON_FAULT;
+  if (get(DSA_WQCFG.BOF) === 1 && !pci.isPriEnabled) return ERROR.WQ_BLOCK_ON_FAULT;
   const isShared = get(DSA_WQCFG.MODE) === DSA_WQ_MODE.SHARED;
   const usesPasid = get(DSA_WQCFG.PASID_EN) === 1;
-  if ((isShared && !usesPasid) || (usesPasid && !pci.hasPasid)) return ERROR.WQ_PASID_ENABLE;
+  if ((isShared && !usesPasid) || (usesPasid && !pci.isPasidEnabled)) return ERROR.WQ_PASID_ENABLE;
   const largest = registers.get(table.GENCAP, DSA_GENCAP_REG.MAX_XFER_SHIFT);
   if (get(DSA_WQCFG.MAX_XFER_SHIFT) > largest) return ERROR.WQ_TRANSFER_SIZE;
   const isPrivileged = !isShared && usesPasid && get(DSA_WQCFG.PRIV) === 1;
-  if (isPrivileged && !pci.hasPrivilegedMode) return ERROR.WQ_PRIVILEGE;
+  if (isPrivileged && !pci.isPrivilegedEnabled) return ERROR.WQ_PRIVILEGE;
   if (hasOtherOperations(core, config)) return ERROR.WQ_OPERATIONS;
   return get(DSA_WQCFG.PRS_DISABLE) === 1 ? ERROR.WQ_PRS_DISABLE : ERROR.SUCCESS;
 }

@@ -1,7 +1,7 @@
 /**
  * An Intel DSA device: a PCI function with registers in BAR0 and portals in BAR2, work queues of both kinds,
- * groups, engines and commands (Intel DSA Architecture Specification, 341204, revision 3.0). Its configuration
- * space, device TLB and page request interface are handed to it.
+ * groups, engines and commands (Intel DSA Architecture Specification, 341204, revision 3.0). Its device
+ * TLB and page request interface are PCIe's.
  *
  * Left out, and not advertised: batches and their fences, event log, inter-domain operations, interrupt message
  * storage, read buffers, performance counters, readback. Traffic classes have no effect.
@@ -33,7 +33,7 @@ import { DEVICE_VECTOR, Interrupts } from './interrupts.js';
 import { InvalidationQueue } from './invalidations.js';
 import { capabilities, DSA_DEFAULTS, type DsaOptions } from './options.js';
 import { PortalRegion } from './portals.js';
-import type { DsaAudit, DsaParts } from './ports.js';
+import { type DsaAudit, type DsaParts, type DsaSlot, dsaParts } from './ports.js';
 import { RegisterRegion } from './register-region.js';
 import { SoftwareErrors } from './software-errors.js';
 import { ANY_PASID, WorkQueue } from './work-queue.js';
@@ -59,8 +59,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   #lastTag = 0;
   #markedTag = 0;
 
-  constructor(parts: DsaParts, options: Partial<DsaOptions> = {}) {
+  constructor(slot: DsaSlot, options: Partial<DsaOptions> = {}) {
     this.options = { ...DSA_DEFAULTS, ...options };
+    const parts = dsaParts(slot, this.options);
     this.parts = parts;
     const { name, wqs, groups, engines, entries, vectors } = this.options;
     if (wqs > 16 || vectors > 64) throw new Bug(`${name} with ${wqs} WQs and ${vectors} vectors`);
@@ -77,6 +78,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     this.#invalidations = new InvalidationQueue(parts, this.engines);
     this.bars = [new RegisterRegion(`${name} BAR0`, this), new PortalRegion(`${name} BAR2`, this)];
     this.#kept = [
+      ...[parts.config, parts.tlb, parts.pageRequests],
       ...[this.registers, this.interrupts, this.#commands, this.#invalidations],
       ...[...this.queues, ...this.engines, ...this.#groups],
     ];
@@ -88,7 +90,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   get rid(): number {
-    return this.parts.config.rid;
+    return this.parts.rid;
   }
   get overlappingCopy(): boolean {
     return this.options.overlappingCopy;
@@ -114,16 +116,16 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   readConfig(offset: number, bytes: number): number {
-    return this.parts.config.readConfig(offset, bytes);
+    return this.parts.config.read(offset, bytes);
   }
 
   /** A change of bus mastering, PASID, ATS or page requests while the device is not disabled halts it (5.7). */
   writeConfig(offset: number, bytes: number, value: number): void {
     const before = this.#pciState();
-    this.parts.config.writeConfig(offset, bytes, value);
+    this.parts.config.write(offset, bytes, value);
     const isDisabled = this.deviceState === DSA_DEVICE_STATE.DISABLED;
     if (!isDisabled && this.#pciState() !== before) this.#halt();
-    if (this.parts.config.hasMsix) this.interrupts.unmasked();
+    this.interrupts.unmasked();
   }
 
   invalidateDeviceTlb(invalidation: DeviceTlbInvalidation): void {
@@ -132,11 +134,11 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   pageGroupResponse(response: PageGroupResponse): void {
-    if (!this.parts.pageRequests.response(response)) return;
+    if (!this.parts.pageRequests.take(response)) return;
     for (const engine of this.engines) if (engine.respond(response.group, response.code)) return;
   }
 
-  /** A function-level reset of what is the device's own. */
+  /** A function-level reset, but for the configuration space. */
   reset(): void {
     for (const queue of this.queues) {
       queue.discard(ANY_PASID, this.discarded);
@@ -146,6 +148,8 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     this.#setGroups(false);
     this.registers.reset();
     this.interrupts.reset();
+    this.parts.tlb.clear();
+    this.parts.pageRequests.reset();
   }
 
   mark(): void {
@@ -240,8 +244,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   #pciState(): number {
-    const { isBusMaster, hasPasid, hasPrivilegedMode, hasAts, hasPageRequests } = this.parts.config;
-    return [isBusMaster, hasPasid, hasPrivilegedMode, hasAts, hasPageRequests].reduce(
+    const { isBusMaster, isPasidEnabled, isPrivilegedEnabled, isAtsEnabled, isPriEnabled } =
+      this.parts.config;
+    return [isBusMaster, isPasidEnabled, isPrivilegedEnabled, isAtsEnabled, isPriEnabled].reduce(
       (bits, bit) => bits * 2 + (bit ? 1 : 0),
       0,
     );

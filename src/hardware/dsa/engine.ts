@@ -15,8 +15,10 @@ import {
   DSA_RECORD,
   DSA_FLAG as FLAG,
   DSA_OPCODE as OP,
+  PRI_CAPABILITY,
   DSA_STATUS as STATUS,
 } from '../../spec/index.js';
+import { NONE } from '../cache/slots.js';
 import type { Engine } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import {
@@ -89,6 +91,7 @@ const NO_GROUP = -1;
 
 const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
 const { HANDLE } = DSA_NOOP;
+const { RESPONSE_FAILURE } = PRI_CAPABILITY;
 const EXPECTED_WORD = 10;
 const PATTERN_FILL = 16;
 const PATTERN_COMPARE = 24;
@@ -160,7 +163,7 @@ export class DsaEngine implements Engine, Restorable {
     this.name = name;
     this.#host = host;
     this.#request = {
-      ...{ rid: host.parts.config.rid, pasid: NO_PASID, page: 0, rights: 0 },
+      ...{ rid: host.parts.rid, pasid: NO_PASID, page: 0, rights: 0 },
       ...{ isTranslated: false, offset: 0, length: 0 },
     };
   }
@@ -176,7 +179,7 @@ export class DsaEngine implements Engine, Restorable {
     if (phase === PHASE.IDLE) return this.#group?.hasWork === true;
     if (phase === PHASE.WAIT) return this.#work.response !== NO_RESPONSE;
     if (this.#work.isAborted) return true;
-    if (phase === PHASE.ASK) return this.#host.parts.pageRequests.canSend;
+    if (phase === PHASE.ASK) return this.#host.parts.pageRequests.canAsk || !this.#usesPageRequests;
     if (phase === PHASE.DRAIN) return !this.#hasEarlier();
     return true;
   }
@@ -331,7 +334,7 @@ export class DsaEngine implements Engine, Restorable {
     allowed.operations = queue.operations;
     allowed.blockOnFault = queue.allowsBlockOnFault;
     allowed.interrupts = this.#work.isPrivileged || host.userInterrupts;
-    allowed.privileged = host.parts.config.hasPrivilegedMode;
+    allowed.privileged = host.parts.config.isPrivilegedEnabled;
     allowed.maxTransfer = queue.maxTransfer;
     allowed.overlappingCopy = host.overlappingCopy;
     return allowed;
@@ -381,16 +384,14 @@ export class DsaEngine implements Engine, Restorable {
   }
 
   get #usesAts(): boolean {
-    return this.#host.parts.config.hasAts && !this.#host.queue(this.#work.wq).isAtsDisabled;
+    return this.#host.parts.config.isAtsEnabled && !this.#host.queue(this.#work.wq).isAtsDisabled;
   }
 
-  /** Whether a page fault is worth a request. */
+  /** Whether a page fault is worth a request: they are enabled, and no response has stopped them. */
   get #usesPageRequests(): boolean {
-    return (
-      this.#usesAts &&
-      this.#host.parts.config.hasPageRequests &&
-      !this.#host.queue(this.#work.wq).isPrsDisabled
-    );
+    const { config } = this.#host.parts;
+    if (!this.#usesAts || !config.isPriEnabled || config.getPri(RESPONSE_FAILURE) === 1) return false;
+    return !this.#host.queue(this.#work.wq).isPrsDisabled;
   }
 
   #translateOperand(): void {
@@ -414,10 +415,16 @@ export class DsaEngine implements Engine, Restorable {
     const request = this.#prepare(slot, right);
     request.isTranslated = false;
     request.page = page;
-    this.#host.parts.tlb.translate(request, this.#completion);
-    const { status, rights, frame } = this.#completion;
-    if (status !== COMPLETION.SUCCESS) return STATUS.TRANSLATION_ERROR;
-    if ((rights & right) === 0) return STATUS.PAGE_FAULT;
+    const { tlb, upstream } = this.#host.parts;
+    let frame = tlb.frameOf(request);
+    if (frame === NONE) {
+      const completion = this.#completion;
+      upstream.translate(request, completion);
+      if (completion.status !== COMPLETION.SUCCESS) return STATUS.TRANSLATION_ERROR;
+      tlb.fill(request, completion);
+      if ((completion.rights & right) === 0) return STATUS.PAGE_FAULT;
+      frame = completion.frame;
+    }
     this.#frames[slot] = frame;
     work.held |= 1 << slot;
     return STATUS.SUCCESS;
@@ -448,13 +455,17 @@ export class DsaEngine implements Engine, Restorable {
 
   #ask(): void {
     const work = this.#work;
+    if (!this.#usesPageRequests) {
+      this.#failed(STATUS.PAGE_FAULT);
+      return;
+    }
     const page = this.#pages[work.operand] ?? 0;
     const right =
       work.operand === RECORD_SLOT ? RIGHT.WRITE : (this.#operation().operands[work.operand]?.right ?? 0);
     const rights = work.isPrivileged ? right : right | RIGHT.USER;
     work.response = NO_RESPONSE;
     work.phase = PHASE.WAIT;
-    work.group = this.#host.parts.pageRequests.send(work.pasid, page, rights);
+    work.group = this.#host.parts.pageRequests.ask(work.pasid, page, rights);
   }
 
   #answered(): void {

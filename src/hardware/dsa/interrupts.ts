@@ -8,13 +8,13 @@ import {
   DSA_MSIXPERM,
   DSA_TABLE,
   type DsaRegisterTable,
-  MSIX_ENTRY,
+  MSI_X_TABLE_ENTRY,
   type Register,
   type RegisterFile,
 } from '../../spec/index.js';
 import type { DsaParts } from './ports.js';
 
-const { ADDR, UPPER_ADDR, DATA, MASK } = MSIX_ENTRY;
+const { ADDRESS, UPPER, DATA, MASK } = MSI_X_TABLE_ENTRY;
 const { IGNORE, PASID_EN, PASID } = DSA_MSIXPERM;
 
 /** The entry that all but completions use. */
@@ -52,7 +52,8 @@ export class Interrupts implements Restorable {
   signal(vector: number): void {
     const entry = this.#table.MSIX[vector];
     if (entry === undefined) return;
-    if (!this.#parts.config.hasMsix || this.#registers.get(entry, MASK) === 1) {
+    const { config } = this.#parts;
+    if (!config.isMsixEnabled || config.isMsixMasked || this.#registers.get(entry, MASK) === 1) {
       this.#setPending(vector, true);
       return;
     }
@@ -90,9 +91,9 @@ export class Interrupts implements Restorable {
   }
 
   #send(entry: Register): void {
-    const address = this.#registers.get(entry, UPPER_ADDR) * 2 ** 32 + this.#registers.get(entry, ADDR);
+    const address = this.#registers.get(entry, UPPER) * 2 ** 32 + this.#registers.get(entry, ADDRESS) * 4;
     const data = this.#registers.get(entry, DATA) | 0;
-    this.#parts.upstream.interrupt(this.#parts.config.rid, address, data);
+    this.#parts.upstream.interrupt(this.#parts.rid, address, data);
   }
 
   #setPending(vector: number, isPending: boolean): void {

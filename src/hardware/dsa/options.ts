@@ -32,6 +32,10 @@ export interface DsaOptions {
   readonly overlappingCopy: boolean;
   /** Largest transfer: 2^N bytes. */
   readonly maxTransferShift: number;
+  /** Translations that the device TLB holds. */
+  readonly tlbEntries: number;
+  /** Page requests that can be outstanding. */
+  readonly pageRequests: number;
   /** How often a page is asked for again though it was answered with success. */
   readonly pageRequestRetries: number;
 }
@@ -46,6 +50,8 @@ export const DSA_DEFAULTS: DsaOptions = {
   vectors: 9,
   overlappingCopy: true,
   maxTransferShift: 21,
+  tlbEntries: 16,
+  pageRequests: 32,
   pageRequestRetries: 3,
 };
 

@@ -18,6 +18,9 @@ export interface PortalHost {
 
 const PORTAL_MASK = 0x3000;
 
+/** The size of BAR2, a power of two. */
+export const portalBytes = (wqs: number): number => 2 ** Math.ceil(Math.log2(wqs * DSA_WQ_PORTAL_BYTES));
+
 export class PortalRegion implements MmioRegion {
   readonly name: string;
   readonly bytes: number;
@@ -25,8 +28,7 @@ export class PortalRegion implements MmioRegion {
 
   constructor(name: string, host: PortalHost) {
     this.name = name;
-    // A BAR's size is a power of two.
-    this.bytes = 2 ** Math.ceil(Math.log2(host.queues.length * DSA_WQ_PORTAL_BYTES));
+    this.bytes = portalBytes(host.queues.length);
     this.#host = host;
   }
 

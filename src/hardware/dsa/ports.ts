@@ -2,61 +2,56 @@
  * What an Intel DSA function is put together with (its configuration space, device TLB and page request
  * interface, which are PCIe's and no business of DSA), and who may watch it.
  */
-import type {
-  DeviceTlbInvalidation,
-  MemoryRequest,
-  PageGroupResponse,
-  TranslationCompletion,
-  Upstream,
-} from '../pci/ports.js';
+import type { Chooser } from '../../base/index.js';
+import { DSA_BAR0_BYTES, DSA_TABLE } from '../../spec/index.js';
+import { ConfigSpace } from '../pci/config-space.js';
+import { DeviceTlb } from '../pci/device-tlb.js';
+import { PageRequestInterface } from '../pci/page-request-interface.js';
+import type { MemoryRequest, Upstream } from '../pci/ports.js';
+import type { DsaOptions } from './options.js';
+import { portalBytes } from './portals.js';
 
-/** The function's configuration space, and what the device reads of it. */
-export interface DsaConfigSpace {
+/** Where a function is plugged in. */
+export interface DsaSlot {
   readonly rid: number;
-  readConfig(offset: number, bytes: number): number;
-  writeConfig(offset: number, bytes: number, value: number): void;
-  /** Bus Master Enable. */
-  readonly isBusMaster: boolean;
-  /** PASID capability: enable, and privileged mode enable. */
-  readonly hasPasid: boolean;
-  readonly hasPrivilegedMode: boolean;
-  /** ATS capability: enable. */
-  readonly hasAts: boolean;
-  /** Page request capability: enable, and not stopped. */
-  readonly hasPageRequests: boolean;
-  /** MSI-X capability: enabled, and the function not masked. */
-  readonly hasMsix: boolean;
-}
-
-/** The function's device TLB. */
-export interface DsaDeviceTlb {
-  /** Answers from the cache, or by a translation request; a completion that grants nothing is not kept. */
-  translate(request: MemoryRequest, out: TranslationCompletion): void;
-  /** Drops what is named. The device itself sends the completion. */
-  invalidate(invalidation: DeviceTlbInvalidation): void;
-}
-
-/** The function's page request interface. */
-export interface DsaPageRequests {
-  /** Whether a request can be sent now: an allocation and a group index are free. */
-  readonly canSend: boolean;
-  /**
-   * Sends a page request that is alone in its group.
-   *
-   * @param rights of READ and WRITE, and USER for an unprivileged one
-   * @returns the group's index
-   */
-  send(pasid: number, page: number, rights: number): number;
-  /** Takes a response. @returns whether its group was outstanding; unexpected ones are only recorded */
-  response(response: PageGroupResponse): boolean;
+  readonly upstream: Upstream;
+  /** Decides what the device TLB evicts. */
+  readonly chooser: Chooser;
 }
 
 /** What a device is made of. */
 export interface DsaParts {
-  readonly config: DsaConfigSpace;
-  readonly tlb: DsaDeviceTlb;
-  readonly pageRequests: DsaPageRequests;
+  readonly rid: number;
   readonly upstream: Upstream;
+  readonly config: ConfigSpace;
+  readonly tlb: DeviceTlb;
+  readonly pageRequests: PageRequestInterface;
+}
+
+const INTEL = 0x8086;
+const DEVICE_ID = 0x0b25;
+/** Base system peripheral, other. */
+const CLASS_CODE = 0x088000;
+
+/** Makes the parts of a function. */
+export function dsaParts({ rid, upstream, chooser }: DsaSlot, options: DsaOptions): DsaParts {
+  const tlb = new DeviceTlb({ name: `${options.name} device TLB`, entries: options.tlbEntries, chooser });
+  const config: ConfigSpace = new ConfigSpace({
+    vendor: INTEL,
+    device: DEVICE_ID,
+    classCode: CLASS_CODE,
+    bars: [DSA_BAR0_BYTES, portalBytes(options.wqs)],
+    msix: { vectors: options.vectors, table: DSA_TABLE.MSIX, pending: DSA_TABLE.MSIX_PBA },
+    pasid: { width: 20, privileged: true },
+    ats: { queueDepth: 32 },
+    pri: { capacity: options.pageRequests },
+    changed: (part) => {
+      if (part === 'pri') pageRequests.controlChanged();
+      if (part === 'ats' && !config.isAtsEnabled) tlb.clear();
+    },
+  });
+  const pageRequests: PageRequestInterface = new PageRequestInterface({ rid, config, upstream });
+  return { rid, upstream, config, tlb, pageRequests };
 }
 
 /**
