@@ -12,7 +12,7 @@ import { assert } from '../../base/index.js';
 import { CandidateSets } from './candidate-sets.js';
 import type { Problem, Segment } from './problem.js';
 import { cheapestPath, type PathFault } from './segment-path.js';
-import { prepare, SegmentStates } from './segment-states.js';
+import { SegmentStates } from './segment-states.js';
 
 /** A fault, and the segment that it is on. */
 export interface Fault extends PathFault {
@@ -144,6 +144,7 @@ class Search {
     for (let at = first; ; ) {
       while (at <= last && (this.#setAside.has(at) || this.#undecided(at) === -1)) at++;
       if (at > last) return undefined;
+      this.#checkWork();
       decisions.push({ mark: this.#sets.mark(), segment: at, stage: 'path', event: -1, candidate: -1 });
       let failing = this.#tryPath(at);
       while (failing !== undefined) {
@@ -164,9 +165,10 @@ class Search {
 
   /** Gives a segment its cheapest way; the segment that fails by it. */
   #tryPath(at: number): number | undefined {
-    for (const part of prepare(this.#problem, this.#segment(at), this.#sets)) {
+    for (const part of this.#states.prepare(this.#segment(at))) {
       if (part === undefined) return at;
       const path = cheapestPath(part, { hint: this.#hint, mayFail: false });
+      this.#states.work += path?.work ?? part.steps.length;
       if (path === undefined) return at;
       part.steps.forEach(({ event, kind }, i) => {
         if (kind !== 'flush') this.#fix(event, path.choices[i] ?? -1);
@@ -223,7 +225,7 @@ class Search {
     for (const at of order) {
       const segment = this.#segment(at);
       if (!aside.has(at) && this.#states.narrow(segment, () => undefined) === true) continue;
-      for (const part of prepare(this.#problem, segment, this.#sets)) {
+      for (const part of this.#states.prepare(segment)) {
         const path = part && cheapestPath(part, { hint: this.#hint, mayFail: true });
         if (part === undefined || path === undefined) {
           this.#addFault({ segment, kind: 'unknown' });
