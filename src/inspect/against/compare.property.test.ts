@@ -26,7 +26,10 @@ function simulate(seed: number, steps: number): Run {
   const events: LogEvent[] = [];
   for (let line = 1; line <= steps; line++) {
     const domain = DOMAINS[random.below(DOMAINS.length)] ?? 0;
-    const [table, waiting] = [tables.get(domain) ?? new Map(), stale.get(domain) ?? new Set()];
+    const [table, waiting] = [
+      tables.get(domain) ?? new Map<number, number>(),
+      stale.get(domain) ?? new Set<number>(),
+    ];
     const page = random.below(PAGES);
     const pages = 1 + random.below(PAGES - page);
     const run = Array.from({ length: pages }, (_, i) => page + i);
