@@ -83,6 +83,8 @@ class Search {
   readonly #queued: Uint8Array;
   #isProven = false;
   #isBounded = false;
+  /** Whether candidates were taken away by decisions too: what fails then proves nothing by itself. */
+  #isDeciding = false;
 
   constructor(problem: Problem, mostWork: number) {
     this.#problem = problem;
@@ -136,7 +138,11 @@ class Search {
   #attempt(component: Component): number | undefined {
     for (let i = component.first; i <= component.last; i++) this.#enqueue(i);
     const failing = this.#propagate();
-    return failing ?? this.#decide(component);
+    if (failing !== undefined) return failing;
+    this.#isDeciding = true;
+    const undecidable = this.#decide(component);
+    this.#isDeciding = false;
+    return undecidable;
   }
 
   #decide({ first, last }: Component): number | undefined {
@@ -205,8 +211,12 @@ class Search {
       if (failing !== undefined || this.#setAside.has(at)) continue;
       const isPossible = this.#states.narrow(this.#segment(at), (event) => this.#enqueueEvent(event, at));
       if (isPossible !== false) continue;
-      if (this.#isBounded) this.#setAside.add(at);
-      else failing = at;
+      if (!this.#isBounded) {
+        failing = at;
+        continue;
+      }
+      this.#setAside.add(at);
+      this.#isProven ||= !this.#isDeciding;
     }
     this.#queue.length = 0;
     return failing;

@@ -284,13 +284,6 @@ describe('what is not certain is unknown', () => {
       doubts: gaps,
     });
   });
-
-  test('where the search hit its bound', () => {
-    const open = 'm 1 70, u 1, m 9 80, f 2, f 3';
-    const bounded = compareWithLog(survey(pasidOf(2, []), pasidOf(3, [])), log(open), 0);
-    expect(bounded).toMatchObject({ verdict: 'unknown', doubts: [expect.stringContaining('bound')] });
-    expect(compared(open).verdict).toBe('fail');
-  });
 });
 
 test('the tables of a real Linux and its own log leave no difference', async () => {
