@@ -49,6 +49,8 @@ export class Memory implements FrameReader, Restorable {
   #slots = 1;
   #radixEnd = ROOT_ENTRIES;
   #marked = { slots: 1, radixEnd: ROOT_ENTRIES };
+  /** Slots from this one on came after the mark, and the arena keeps no copy of them. */
+  #newSlots = Number.POSITIVE_INFINITY;
 
   /** @param ranges what is there; ascending, apart from each other, below {@link FRAME_LIMIT} */
   constructor(ranges: readonly FrameRange[]) {
@@ -147,6 +149,7 @@ export class Memory implements FrameReader, Restorable {
     this.#arena.mark();
     this.#radix.mark();
     this.#marked = { slots: this.#slots, radixEnd: this.#radixEnd };
+    this.#newSlots = this.#arena.length / FRAME_WORDS;
   }
 
   restore(): void {
@@ -154,11 +157,12 @@ export class Memory implements FrameReader, Restorable {
     this.#radix.restore();
     this.#slots = this.#marked.slots;
     this.#radixEnd = this.#marked.radixEnd;
+    this.#newSlots = this.#arena.length / FRAME_WORDS;
   }
 
-  /** How many frames have been written since the mark. */
+  /** How many frames have been asked for to be written since the mark: what a restore has to put back. */
   get dirtyFrames(): number {
-    return this.#arena.dirtyChunks;
+    return this.#arena.dirtyChunks + Math.max(0, this.#slots - this.#newSlots);
   }
 
   /** Calls `visit` with the place of each piece of a run of bytes; false, and nothing visited after, where it is absent. */

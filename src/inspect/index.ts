@@ -4,9 +4,12 @@
  * @module
  */
 export * from './access.js';
+export * from './against/index.js';
 export * from './bdf.js';
 export * from './document.js';
+export * from './errors.js';
 export * from './queues.js';
+export * from './sources/open.js';
 export * from './sources/source.js';
 export * from './survey.js';
 export * from './survey-types.js';

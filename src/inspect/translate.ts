@@ -16,6 +16,7 @@ import {
 import {
   CONTEXT_ENTRY,
   decode,
+  FAULT,
   FAULT_REASONS,
   FIRST_STAGE_ENTRY,
   FIRST_STAGE_LEAF_1G,
@@ -37,7 +38,10 @@ import type { Unit } from './unit.js';
 /** What is asked for: one byte, by a device, without privilege. */
 export interface TranslationRequest {
   readonly rid: number;
-  /** Undefined for a request without one. */
+  /**
+   * Undefined for a request without one. A number names the address space that a survey lists under it: that of
+   * RID_PASID, or of a legacy context (0), is reached without a PASID where requests with one are not allowed.
+   */
   readonly pasid: number | undefined;
   readonly address: bigint;
   readonly access: 'r' | 'w' | 'x';
@@ -70,10 +74,31 @@ const RIGHTS = {
   x: RIGHT.EXECUTE | RIGHT.READ | RIGHT.USER,
 };
 
-/** Translates one request. */
+/** Translates one request; while translation is off, every address leads to itself. */
 export function translate(unit: Unit, memory: FrameReader, request: TranslationRequest): TranslationResult {
-  const isScalable = unit.mode === 'scalable';
-  const walk = new Walk(memory, unit.root, new DeviceTables(unit.format, isScalable));
+  if (!unit.isTranslating) return { steps: [], physical: request.address, fault: undefined };
+  if (unit.mode === 'abort-dma') return faulted([], FAULT.ABORT_DMA_MODE);
+  if (unit.mode === 'reserved') return faulted([], FAULT.ROOT_TABLE_ADDRESS_INVALID);
+  const tables = new DeviceTables(unit.format, unit.mode === 'scalable');
+  const walk = new Walk(memory, unit.root, tables);
+  const steps = walkAll(walk, memory, request);
+  const isOfRid = request.pasid === (tables.isScalable ? tables.context.ridPasid : 0);
+  const isForbidden = walk.fault === FAULT.PASIDE_CLEAR || walk.fault === FAULT.PASID_IN_LEGACY_MODE;
+  if (isOfRid && isForbidden) return translate(unit, memory, { ...request, pasid: undefined });
+  if (walk.stage === 'done') {
+    const physical = (BigInt(walk.target) << 12n) | (request.address & 0xfffn);
+    return { steps, physical, fault: undefined };
+  }
+  return faulted(steps, walk.fault);
+}
+
+function faulted(steps: readonly TranslationStep[], code: number): TranslationResult {
+  const { name = 'unknown', text = 'unknown reason' } = FAULT_REASONS[code] ?? {};
+  return { steps, physical: undefined, fault: { code, name, text } };
+}
+
+/** Walks to the end; what was read on the way. */
+function walkAll(walk: Walk, memory: FrameReader, request: TranslationRequest): TranslationStep[] {
   const steps: TranslationStep[] = [];
   walk.begin({
     rid: request.rid,
@@ -82,15 +107,10 @@ export function translate(unit: Unit, memory: FrameReader, request: TranslationR
     rights: RIGHTS[request.access],
   });
   while (walk.stage !== 'done' && walk.stage !== 'fault') {
-    steps.push(describe(walk, memory, layoutOf(walk, memory, isScalable)));
+    steps.push(describe(walk, memory, layoutOf(walk, memory)));
     walk.step();
   }
-  if (walk.stage === 'done') {
-    const physical = (BigInt(walk.target) << 12n) | (request.address & 0xfffn);
-    return { steps, physical, fault: undefined };
-  }
-  const { name = 'unknown', text = 'unknown reason' } = FAULT_REASONS[walk.fault] ?? {};
-  return { steps, physical: undefined, fault: { code: walk.fault, name, text } };
+  return steps;
 }
 
 function describe(walk: Walk, memory: FrameReader, layout: LayoutInfo): TranslationStep {
@@ -110,7 +130,8 @@ function describe(walk: Walk, memory: FrameReader, layout: LayoutInfo): Translat
 }
 
 /** The layout of the entry that a walk is about to read. */
-function layoutOf(walk: Walk, memory: FrameReader, isScalable: boolean): LayoutInfo {
+function layoutOf(walk: Walk, memory: FrameReader): LayoutInfo {
+  const { isScalable } = walk.tables;
   switch (walk.stage) {
     case 'root':
       return isScalable ? SCALABLE_ROOT_ENTRY : ROOT_ENTRY;

@@ -91,9 +91,12 @@ const COUNTED: ReadonlyMap<Field, (value: number) => string> = new Map([
   [ECAP_REG.PSS, (pss: number) => `${pss + 1} bits`],
 ]);
 
+/** Fields that say something when they are zero too. */
+const ZERO_COUNTS: ReadonlySet<Field> = new Set([CAP_REG.ND, CAP_REG.MGAW, CAP_REG.NFR]);
+
 function named(of: LayoutInfo, words: Int32Array): NamedValue[] {
   return decode(of, words)
-    .fields.filter(({ value, field }) => value !== 0n || COUNTED.has(field))
+    .fields.filter(({ value, field }) => value !== 0n || ZERO_COUNTS.has(field))
     .map(({ field, value, text }) => ({
       name: field.name,
       text: COUNTED.get(field)?.(Number(value)) ?? text,

@@ -65,7 +65,7 @@ export interface Field {
   readonly values: ValueNames;
   /**
    * The field of the structure that begins at `words[at]`: an unsigned number, for an address its frame
-   * number. A `Bug` for a field of more than 53 bits: it has {@link Field.getBig} alone.
+   * number. A `Bug` for a field of more than 53 bits or more than two words: it has {@link Field.getBig} alone.
    */
   get(words: Int32Array, at: number): number;
   /** Stores the field and leaves the other bits. A `Bug` for a value that does not fit. */
@@ -199,10 +199,10 @@ class WideField extends BaseField implements Field {
   }
 }
 
-/** A field of more than 53 bits. */
+/** A field of more than 53 bits, or of more than two words. */
 class BigField extends BaseField implements Field {
   get(): number {
-    throw new Bug(`${this.name} has ${this.width} bits, more than a number holds: use getBig`);
+    throw new Bug(`${this.name} has ${this.width} bits, from ${this.low} to ${this.high}: use getBig`);
   }
 
   set(): void {

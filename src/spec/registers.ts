@@ -6,7 +6,7 @@
  * bytes, whole or by halves. Where there is no register, reads give zero and writes are ignored; so it is with
  * accesses of other sizes or alignments, whose effect specifications leave open.
  */
-import { assert, loOf, type Restorable, Words } from '../base/index.js';
+import { assert, hex, loOf, type Restorable, Words } from '../base/index.js';
 import { type Field, type LayoutInfo, maskOf } from './layout.js';
 
 /** What a register may say of itself beside its layout. */
@@ -52,7 +52,7 @@ export function register(
   const { offset, layout, legalize } = options;
   const { reset = 0n, writeOneToClear = [], writeOnly = false } = options;
   const readOnly = options.readOnly === 'all' ? layout.fields : (options.readOnly ?? []);
-  assert(offset % Math.min(layout.bytes, 8) === 0, `${name} at 0x${offset.toString(16)} is not aligned`);
+  assert(offset % Math.min(layout.bytes, 8) === 0, `${name} at ${hex(offset)} is not aligned`);
   for (const field of [...readOnly, ...writeOneToClear]) {
     assert(layout.fields.includes(field), `${name}: ${field.name} is no field of ${layout.name}`);
   }
@@ -126,6 +126,17 @@ export class RegisterFile implements Restorable {
   set(register: Register, field: Field, value: number): void {
     this.#touch(register);
     field.set(this.#state.words, register.at, value);
+  }
+
+  /** {@link RegisterFile.get} for a field of any width. */
+  getBig(register: Register, field: Field): bigint {
+    return field.getBig(this.#state.words, register.at);
+  }
+
+  /** {@link RegisterFile.set} for a field of any width. */
+  setBig(register: Register, field: Field, value: bigint): void {
+    this.#touch(register);
+    field.setBig(this.#state.words, register.at, value);
   }
 
   /** What a read of 4 bytes gives: a signed word. */

@@ -1,6 +1,7 @@
 /**
  * The second-stage format of VT-d with 3 to 5 levels (VT-d 3.7 and 9.9), which maps guest-physical addresses,
- * or IOVAs where there is no first stage. One pure step, from an entry to what it means.
+ * or IOVAs where there is no first stage. One pure step, from an entry to what it means. Transient mappings,
+ * which revision 3.2 withdrew, are left out: their bit is reserved.
  */
 import { SECOND_STAGE_ENTRY } from '../../spec/index.js';
 import { ENTRY, type EntryKind, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
@@ -17,8 +18,6 @@ export interface SecondStageOptions {
   readonly gigabytePages: boolean;
   /** Whether entries may force snooping: ECAP.SC. */
   readonly snoopControl: boolean;
-  /** Whether leaves may be marked transient: ECAP.DT. */
-  readonly transientMapping: boolean;
   /** Whether entries may grant execution: ECAP.ERS. Where they may not, the bit is ignored. */
   readonly execute: boolean;
 }
@@ -54,7 +53,7 @@ export class SecondStage {
       if (frame % pagesPerEntry(level) !== 0) return ENTRY.MALFORMED;
     }
     if (SNP.get(words, at) === 1 && !(isLeaf && this.#options.snoopControl)) return ENTRY.MALFORMED;
-    if (TM.get(words, at) === 1 && !(isLeaf && this.#options.transientMapping)) return ENTRY.MALFORMED;
+    if (TM.get(words, at) === 1) return ENTRY.MALFORMED;
     out.frame = frame;
     out.rights = rights | RIGHT.USER;
     return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;

@@ -11,6 +11,7 @@ import {
   AW_LEVELS,
   CONTEXT_ENTRY,
   FAULT,
+  hasBits,
   hasReservedBits,
   PASID_DIRECTORY_ENTRY,
   PASID_TABLE_ENTRY,
@@ -59,7 +60,7 @@ export interface Context {
   pasidLimit: number;
   /** Scalable mode: frame of the PASID directory. */
   directory: number;
-  /** Scalable mode: the PASID of requests without one, and their privilege. */
+  /** Scalable mode: the PASID of requests without one, and whether they are privileged. */
   ridPasid: number;
   ridPrivilege: boolean;
 }
@@ -176,14 +177,19 @@ export class DeviceTables {
     const { space, format } = this;
     this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;
     if (pasid.P.get(words, at) === 0) return FAULT.PASID_NOT_PRESENT;
-    if (hasReservedBits(pasid, words, at)) return FAULT.PASID_RESERVED;
+    if (hasBits(format.pasidReserved, words, at)) return FAULT.PASID_RESERVED;
     const translation = TRANSLATION_OF_PGTT[pasid.PGTT.get(words, at)];
+    space.firstRoot = pasid.FSPTPTR.get(words, at);
+    space.secondRoot = pasid.SSPTPTR.get(words, at);
+    // A nested entry's first-stage root is a guest-physical address: the second stage judges it.
+    const isFirstBeyond = space.firstRoot >= format.frameLimit && translation !== 'nested';
+    if (isFirstBeyond || space.secondRoot >= format.frameLimit) return FAULT.PASID_RESERVED;
     if (translation === undefined || !isOffered(format, translation)) return FAULT.PASID_INVALID;
     space.translation = translation;
     space.domain = pasid.DID.get(words, at);
     space.supervisorRequests = pasid.SRE.get(words, at) === 1;
     space.writeProtect = pasid.WPE.get(words, at) === 1;
-    space.executeRequests = format.executeRequests && pasid.ERE.get(words, at) === 1;
+    space.executeRequests = pasid.ERE.get(words, at) === 1;
     space.extendedAccessed = pasid.EAFE.get(words, at) === 1;
     space.secondAccessedDirty = pasid.SSADE.get(words, at) === 1;
     const first = hasFirstStage(translation) ? this.#firstStage(words, at) : clearFirst(space);
@@ -224,18 +230,14 @@ export class DeviceTables {
     this.silenced = this.#contextSilenced;
     if (scalable.P.get(words, at) === 0) return FAULT.SM_CONTEXT_NOT_PRESENT;
     context.directory = scalable.PASIDDIRPTR.get(words, at);
-    if (hasReservedBits(scalable, words, at) || context.directory >= format.frameLimit) {
-      return FAULT.SM_CONTEXT_RESERVED;
-    }
+    if (hasBits(format.contextReserved, words, at)) return FAULT.SM_CONTEXT_RESERVED;
     context.deviceTlb = scalable.DTE.get(words, at) === 1;
     context.pasidEnabled = scalable.PASIDE.get(words, at) === 1;
     context.pageRequests = scalable.PRE.get(words, at) === 1;
     context.pasidLimit = directoryEntries(scalable.PDTS.get(words, at)) * PASIDS_PER_TABLE;
-    context.ridPasid = format.ridPasid ? scalable.RID_PASID.get(words, at) : 0;
+    context.ridPasid = scalable.RID_PASID.get(words, at);
     context.ridPrivilege = scalable.RID_PRIV.get(words, at) === 1;
-    const asksTooMuch =
-      (context.deviceTlb && !format.deviceTlb) || (context.pageRequests && !format.pageRequests);
-    return asksTooMuch ? FAULT.SM_CONTEXT_INVALID : 0;
+    return 0;
   }
 
   #firstStage(words: Int32Array, at: number): number {
@@ -243,18 +245,13 @@ export class DeviceTables {
     const mode = pasid.FSPM.get(words, at);
     if (mode > 1 || (mode === 1 && !format.firstStage5Levels)) return FAULT.PASID_INVALID;
     space.firstLevels = 4 + mode;
-    space.firstRoot = pasid.FSPTPTR.get(words, at);
-    // Where nested, the root is a guest-physical address: the second stage judges it.
-    const isReserved = space.translation === 'first-stage' && space.firstRoot >= format.frameLimit;
-    return isReserved ? FAULT.PASID_RESERVED : 0;
+    return 0;
   }
 
   #secondStage(words: Int32Array, at: number): number {
     const { space, format } = this;
     space.secondLevels = AW_LEVELS[pasid.AW.get(words, at)] ?? 0;
-    space.secondRoot = pasid.SSPTPTR.get(words, at);
-    if (!format.secondStageLevels.has(space.secondLevels)) return FAULT.PASID_INVALID;
-    return space.secondRoot >= format.frameLimit ? FAULT.PASID_RESERVED : 0;
+    return format.secondStageLevels.has(space.secondLevels) ? 0 : FAULT.PASID_INVALID;
   }
 }
 

@@ -2,7 +2,8 @@
  * What a VT-d unit's capability registers say of the tables that it reads: which modes, widths and levels it
  * knows, and so which bits of an entry are reserved and which settings are invalid (VT-d 10.4.2 and 10.4.3).
  */
-import { CAP_REG, ECAP_REG } from '../../spec/index.js';
+import { u64 } from '../../base/index.js';
+import { CAP_REG, ECAP_REG, pasidTableReserved, scalableContextReserved } from '../../spec/index.js';
 import { FirstStage } from '../paging/first-stage.js';
 import { SecondStage } from '../paging/second-stage.js';
 
@@ -31,6 +32,10 @@ export interface UnitFormat {
   readonly ridPasid: boolean;
   readonly executeRequests: boolean;
   readonly supervisorRequests: boolean;
+  /** The bits that this unit reserves in a scalable-mode context entry, a word of them for each of its words. */
+  readonly contextReserved: Int32Array;
+  /** The same of a PASID table entry, but for its pointers: whether they are host addresses depends on the entry. */
+  readonly pasidReserved: Int32Array;
   readonly firstStage: FirstStage;
   readonly secondStage: SecondStage;
 }
@@ -52,6 +57,7 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
   const sagaw = CAP_REG.SAGAW.get(cap, 0);
   const largePages = CAP_REG.SSLPS.get(cap, 0);
   const executeRequests = has(ECAP_REG.ERS, ecap);
+  const limits = { cap: u64(cap[0] ?? 0, cap[1] ?? 0), ecap: u64(ecap[0] ?? 0, ecap[1] ?? 0) };
   return {
     hostAddressWidth: addressWidth,
     frameLimit: 2 ** (addressWidth - 12),
@@ -70,13 +76,14 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
     ridPasid: has(ECAP_REG.RPS, ecap),
     executeRequests,
     supervisorRequests: has(ECAP_REG.SRS, ecap),
+    contextReserved: scalableContextReserved({ width: addressWidth, ...limits }),
+    pasidReserved: pasidTableReserved({ width: 64, ...limits }),
     firstStage: new FirstStage({ addressWidth, gigabytePages: has(CAP_REG.FS1GP, cap) }),
     secondStage: new SecondStage({
       addressWidth,
       largePages: (largePages & 1) !== 0,
       gigabytePages: (largePages & 2) !== 0,
       snoopControl: has(ECAP_REG.SC, ecap),
-      transientMapping: has(ECAP_REG.DT, ecap),
       execute: executeRequests,
     }),
   };

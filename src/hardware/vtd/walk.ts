@@ -9,7 +9,7 @@
  */
 import { Bug } from '../../base/index.js';
 import { FAULT } from '../../spec/index.js';
-import { ABSENT, FRAME_WORDS, type FrameReader } from '../memory.js';
+import { ABSENT, FRAME_WORDS, type FrameRange, type FrameReader } from '../memory.js';
 import { isCanonical } from '../paging/first-stage.js';
 import { ALL_RIGHTS, ENTRY, ENTRY_WORDS, indexAt, pagesPerEntry, pagingStep, RIGHT } from '../paging/step.js';
 import {
@@ -34,7 +34,10 @@ export interface Request {
   readonly pasid: number;
   /** The address without its low 12 bits, as a number of 52 bits. */
   readonly page: number;
-  /** Needed: {@link RIGHT.READ}, WRITE or EXECUTE; a request with privilege has none of USER. */
+  /**
+   * Needed: {@link RIGHT.READ}, WRITE or EXECUTE; a request with privilege has none of USER. A request without
+   * a PASID cannot say: its privilege is the context entry's RID_PRIV.
+   */
   readonly rights: number;
 }
 
@@ -49,8 +52,11 @@ export type WalkStage =
   | 'done'
   | 'fault';
 
-/** Interrupt requests are made by writes to this range; no translation may lead there (VT-d 3.14). */
-const INTERRUPT_FRAMES = { first: 0xfee00, last: 0xfeeff };
+/** Interrupt requests are writes without a PASID to this range; no translation may lead there (VT-d 3.14). */
+export const INTERRUPT_FRAMES: FrameRange = { first: 0xfee00, last: 0xfeeff };
+
+const isInterruptFrame = (frame: number): boolean =>
+  frame >= INTERRUPT_FRAMES.first && frame <= INTERRUPT_FRAMES.last;
 
 export class Walk {
   readonly tables: DeviceTables;
@@ -69,7 +75,10 @@ export class Walk {
   word = 0;
   /** Of the table that the next entry is in, where it is a paging one: 1 to 5. */
   level = 0;
-  /** The result: the 4 KiB frame that the page leads to, how many pages its entry spans, what is granted. */
+  /**
+   * The result: the 4 KiB frame that the page leads to; how many pages, naturally aligned, go the same way; and
+   * what their entries grant. (A privileged write may have been let through without WRITE, where WPE is clear.)
+   */
   target = 0;
   pages = 0;
   rights = 0;
@@ -79,6 +88,8 @@ export class Walk {
   #firstLevel = 0;
   /** What the second stage translates: the request's page, or a guest-physical one. */
   #guestPage = 0;
+  #isPrivileged = false;
+  /** The intersection of the first stage's rights; without a first stage, all that the entry before it allows. */
   #firstRights = ALL_RIGHTS;
   #firstPages = Number.POSITIVE_INFINITY;
 
@@ -94,14 +105,21 @@ export class Walk {
     this.#format = tables.format;
   }
 
-  /** Begins the walk of a request, which is kept by reference until the walk ends. */
+  /**
+   * Begins the walk of a request, which is kept by reference until the walk ends.
+   *
+   * A write without a PASID to the interrupt range is an interrupt request, which whoever drives the walk takes
+   * out before; what else is asked of that range without a PASID fails.
+   */
   begin(request: Request): void {
     this.#request = request;
     this.fault = 0;
+    this.#isPrivileged = (request.rights & RIGHT.USER) === 0;
     this.#firstRights = ALL_RIGHTS;
     this.#firstPages = Number.POSITIVE_INFINITY;
     this.#goTo('root', this.#rootFrame, (request.rid >>> 8) * ROOT_ENTRY_BYTES);
     if (request.pasid !== NO_PASID && !this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
+    if (request.pasid === NO_PASID && isInterruptFrame(request.page)) this.#fail(this.#interruptFault());
   }
 
   /** Walks to the end; whether the request is granted. */
@@ -156,6 +174,7 @@ export class Walk {
     const hasPasid = this.#request.pasid !== NO_PASID;
     if (hasPasid && !context.pasidEnabled) return FAULT.PASIDE_CLEAR;
     this.pasid = hasPasid ? this.#request.pasid : context.ridPasid;
+    if (!hasPasid) this.#isPrivileged = context.ridPrivilege;
     if (this.pasid >= context.pasidLimit)
       return hasPasid ? FAULT.PASID_BEYOND_DIRECTORY : FAULT.RID_PASID_BEYOND_DIRECTORY;
     const index = Math.floor(this.pasid / PASIDS_PER_TABLE);
@@ -176,26 +195,24 @@ export class Walk {
   #pasidEntry(words: Int32Array, at: number): number {
     const fault = this.tables.pasidStep(words, at);
     if (fault !== 0) return fault;
-    const isPrivileged = (this.#request.rights & RIGHT.USER) === 0;
-    if (
-      isPrivileged &&
-      !this.tables.space.supervisorRequests &&
-      hasFirstStage(this.tables.space.translation)
-    ) {
+    const { space } = this.tables;
+    if (this.#isPrivileged && !space.supervisorRequests && hasFirstStage(space.translation)) {
       return FAULT.SRE_CLEAR;
     }
     const isExecute = (this.#request.rights & RIGHT.EXECUTE) !== 0;
-    if (isExecute && !this.tables.space.executeRequests) return FAULT.ERE_CLEAR;
+    if (isExecute && !space.executeRequests) return FAULT.ERE_CLEAR;
     return this.#beginTranslation();
   }
 
   #beginTranslation(): number {
     const { space, isScalable } = this.tables;
     const { page } = this.#request;
+    if (!space.executeRequests) this.#firstRights = ALL_RIGHTS & ~RIGHT.EXECUTE;
     switch (space.translation) {
       case 'pass-through':
-        if (page >= this.#format.frameLimit) return beyondWidth(isScalable);
-        return this.#finish(page, 1, ALL_RIGHTS);
+        if (page >= this.#format.frameLimit)
+          return isScalable ? FAULT.SM_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;
+        return this.#finish(page, 1, this.#firstRights);
       case 'second-stage':
         this.#firstLevel = 0;
         return this.#beginSecond(page);
@@ -236,10 +253,9 @@ export class Walk {
   /** Why the first stage does not grant what is asked for; 0 if it does so far. */
   #deniedByFirst(): number {
     const { rights } = this.#request;
-    const isPrivileged = (rights & RIGHT.USER) === 0;
     const granted = this.#firstRights;
-    if (!isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;
-    const mayIgnoreReadOnly = isPrivileged && !this.tables.space.writeProtect;
+    if (!this.#isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;
+    const mayIgnoreReadOnly = this.#isPrivileged && !this.tables.space.writeProtect;
     if ((rights & RIGHT.WRITE) !== 0 && (granted & RIGHT.WRITE) === 0 && !mayIgnoreReadOnly) {
       return FAULT.SM_WRITE_DENIED;
     }
@@ -250,8 +266,12 @@ export class Walk {
     const { space, isScalable } = this.tables;
     this.#guestPage = page;
     const width = Math.min(space.secondLevels * 9, this.#format.guestAddressWidth - 12);
-    if (page >= 2 ** width)
-      return this.#firstLevel === 0 ? beyondWidth(isScalable) : FAULT.NESTED_ADDRESS_BEYOND_WIDTH;
+    if (page >= 2 ** width) {
+      if (!isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
+      return space.translation === 'nested'
+        ? FAULT.NESTED_ADDRESS_BEYOND_WIDTH
+        : FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH;
+    }
     this.level = space.secondLevels;
     return this.#readSecond(space.secondRoot);
   }
@@ -302,14 +322,16 @@ export class Walk {
   }
 
   #finish(target: number, pages: number, rights: number): number {
-    if (target >= INTERRUPT_FRAMES.first && target <= INTERRUPT_FRAMES.last) {
-      return this.tables.isScalable ? FAULT.SM_INTERRUPT_ADDRESS : FAULT.INTERRUPT_ADDRESS;
-    }
+    if (isInterruptFrame(target)) return this.#interruptFault();
     this.target = target;
     this.pages = pages;
     this.rights = rights;
     this.stage = 'done';
     return 0;
+  }
+
+  #interruptFault(): number {
+    return this.tables.isScalable ? FAULT.SM_INTERRUPT_ADDRESS : FAULT.INTERRUPT_ADDRESS;
   }
 
   #fail(reason: number): void {
@@ -337,6 +359,3 @@ export class Walk {
     }
   }
 }
-
-const beyondWidth = (isScalable: boolean): number =>
-  isScalable ? FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;

@@ -26,6 +26,16 @@ export interface Source {
   close(): Promise<void>;
 }
 
+/** A machine that is there while it is read, and may change. */
+export interface LiveSource extends Source {
+  /**
+   * Reads all frames again that have been read so far: {@link Source.memory} has the new contents.
+   *
+   * @returns the frames that differ from what was read of them before, lowest first
+   */
+  readAgain(): Promise<readonly number[]>;
+}
+
 /**
  * Computes something from a machine's tables.
  *

@@ -57,13 +57,13 @@ export const CONTEXT_ENTRY = layout('Context entry', 16, 'VT-d 4.1, 9.3', {
 export const SCALABLE_CONTEXT_ENTRY = layout('Scalable-mode context entry', 32, 'VT-d 4.1, 9.4', {
   P: [0, 'present'],
   FPD: [1, 'fault processing disable: qualified faults are not recorded'],
-  DTE: [2, 'device-TLB enable: translation and translated requests allowed'],
-  PASIDE: [3, 'PASID enable: requests with PASID allowed'],
-  PRE: [4, 'page request enable'],
+  DTE: [2, 'device-TLB enable: translation and translated requests allowed; needs ECAP.DT'],
+  PASIDE: [3, 'PASID enable: requests with PASID allowed; needs ECAP.PASID'],
+  PRE: [4, 'page request enable; needs ECAP.PRS'],
   PDTS: [11, 9, 'PASID directory size: it serves PASIDs below 2^(PDTS + 13)'],
   PASIDDIRPTR: address(63, 12, 'PASID directory'),
-  RID_PASID: [83, 64, 'the PASID of requests without one'],
-  RID_PRIV: [84, 'requests without a PASID are privileged'],
+  RID_PASID: [83, 64, 'the PASID of requests without one; needs ECAP.RPS'],
+  RID_PRIV: [84, 'requests without a PASID are privileged; needs ECAP.RPRIVS'],
 });
 
 /** One for each 64 PASIDs: PASID bits 19:6 are the index. */
@@ -87,11 +87,11 @@ export const PASID_TABLE_ENTRY = layout('Scalable-mode PASID table entry', 64, '
   SSADE: [9, 'second-stage accessed and dirty enable; needs ECAP.SSADS'],
   SSPTPTR: address(63, 12, 'second-stage root'),
   DID: [79, 64, 'domain'],
-  PWSNP: [87, 'page-walk snoop'],
+  PWSNP: [87, 'page-walk snoop; needs ECAP.SMPWCS'],
   PGSNP: [88, 'page snoop; needs ECAP.SC'],
   CD: [89, 'cache disable; needs ECAP.MTS'],
   EMTE: [90, 'extended memory type enable; needs ECAP.MTS'],
-  EMT: [93, 91, 'extended memory type; needs ECAP.MTS'],
+  EMT: [93, 91, 'extended memory type; needs ECAP.MTS, reserved since 4.0'],
   PAT: [127, 96, 'page attribute table: eight types of 4 bits; needs ECAP.MTS'],
   SRE: [128, 'supervisor request enable; needs ECAP.SRS'],
   ERE: [129, 'execute request enable; needs ECAP.ERS, reserved since 4.1'],

@@ -9,7 +9,7 @@
  */
 import { address, ignored, layout } from '../layout.js';
 
-const SOURCE = 'VT-d 4.1, 9.7; SDM volume 3, 5.5';
+const SOURCE = 'Intel SDM volume 3, 5.5; VT-d 4.1, 9.7';
 
 const COMMON = {
   P: [0, 'present'],
