@@ -8,7 +8,7 @@ import type { Rule, View } from './rule.js';
 import { addressText, jobText, lastOf, tenureText } from './text.js';
 
 function moved(move: Move, { ledger }: View): string | undefined {
-  const { job, page, frame, offset, bytes, isWrite, isTranslated } = move;
+  const { job, page, frame, offset, bytes, isWrite } = move;
   const tenure = ledger.frames.tenure(frame);
   const owner = tenure?.owner;
   if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return undefined;
