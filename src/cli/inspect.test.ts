@@ -128,6 +128,32 @@ describe('the image that ships', () => {
   });
 });
 
+describe('--against', () => {
+  const LOG = 'examples/linux-7.2-vtd/console.log';
+  const folder = mkdtempSync(join(tmpdir(), 'ioasis-against-'));
+
+  test('the log of the machine leaves no difference', async () => {
+    const { code, out } = await ioasis([...IMAGE, '--against', LOG, '--json']);
+    expect(code).toBe(0);
+    const document = JSON.parse(out) as { against: { verdict: string; differences: unknown[] } };
+    isDocument(document);
+    expect(isDocument.errors).toBeNull();
+    expect(document.against).toMatchObject({ verdict: 'pass', differences: [] });
+  });
+
+  test('a changed event is a difference, told with its line', async () => {
+    const lines = readFileSync(LOG, 'utf8').split('\n');
+    const at = lines.findIndex((line) => line.includes(': map: IOMMU: iova=0x00000000fffb2000'));
+    const changed = lines.with(at, (lines[at] ?? '').replace(/paddr=0x0{8}0/, 'paddr=0x000000001'));
+    const log = join(folder, 'changed.log');
+    writeFileSync(log, changed.join('\n'));
+    const { code, out } = await ioasis([...IMAGE, '--against', log]);
+    expect(code).toBe(1);
+    expect(out).toMatch(/Differences/);
+    expect(out).toContain('0xfffb2000');
+  });
+});
+
 describe('bad input gets one line with its place', () => {
   const folder = mkdtempSync(join(tmpdir(), 'ioasis-cli-'));
   const file = (name: string, text: string): string => {

@@ -16,14 +16,13 @@ import {
   openImage,
   openQemu,
   parseBdf,
-  parseConsoleLog,
+  parseLog,
   readQueues,
   reasonOf,
   type Source,
   settle,
   surveyUnit,
   type TranslationRequest,
-  type TranslationResult,
   translate,
   translationJson,
   type Unit,
@@ -151,6 +150,7 @@ async function survey(source: Source | LiveSource, unit: Unit, options: Options)
       ? { ...findings, changed: await source.readAgain() }
       : findings;
   });
+  await source.close();
   const report = log === undefined ? undefined : compareWithLog(found.survey, log);
   print(found, report, options);
   const isClean = found.survey.problems.length === 0 && (report === undefined || report.verdict === 'pass');
@@ -174,6 +174,7 @@ async function translateOne(source: Source, unit: Unit, options: Options): Promi
   if (rid === undefined || typeof address !== 'bigint') throw usage('--translate needs --device');
   const request = { rid, pasid, address, access };
   const result = await settle(source, () => translate(unit, source.memory, request));
+  await source.close();
   process.stdout.write(
     options.json === true
       ? `${JSON.stringify(translationJson(result), undefined, 1)}\n`
@@ -182,14 +183,17 @@ async function translateOne(source: Source, unit: Unit, options: Options): Promi
   return EXIT.FINE;
 }
 
+/** All tables are read first, so that a live guest does not stand still while lines come in. */
 async function translateLines(source: Source, unit: Unit): Promise<number> {
+  await settle(source, () => surveyUnit(unit, source.memory));
+  await source.close();
   let line = 0;
-  for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
+  const input = createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY });
+  for await (const text of input) {
     line++;
     if (text.trim() === '') continue;
-    const request = parseRequest(text, line);
-    const result: TranslationResult = await settle(source, () => translate(unit, source.memory, request));
-    process.stdout.write(`${JSON.stringify(translationJson(result))}\n`);
+    const answer = translationJson(translate(unit, source.memory, parseRequest(text, line)));
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
   return EXIT.FINE;
 }
@@ -224,7 +228,7 @@ function readLog(path: string) {
   } catch (error) {
     throw new InputError(path, reasonOf(error));
   }
-  const log = parseConsoleLog(text);
+  const log = parseLog(text);
   if (isRefusal(log)) throw new InputError(path, log.why);
   return log;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { linuxMemory, linuxUnit } from '../../test/vtd/linux-image.js';
-import { ABSENT, FRAME_BYTES, FRAME_LIMIT, Memory } from '../hardware/index.js';
+import { ABSENT, FRAME_BYTES, FRAME_LIMIT } from '../hardware/index.js';
 import { type Source, settle } from './sources/source.js';
 import { surveyUnit } from './survey.js';
 import { TableMemory } from './table-memory.js';
@@ -69,13 +69,6 @@ describe('a frame', () => {
       expect(firstWord(memory, offset)).toBe(0x0707_0707);
     }
   });
-});
-
-test('memory that is known from the start misses nothing', () => {
-  const complete = new Memory([{ first: 0, last: 9 }]);
-  complete.write(4096, Uint8Array.of(5));
-  const memory = new TableMemory(complete);
-  expect([firstWord(memory, 1), memory.at(10), memory.missing.size]).toEqual([5, ABSENT, 0]);
 });
 
 test('a survey finds all its tables in rounds, one for each step down', async () => {

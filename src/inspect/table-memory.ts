@@ -13,25 +13,18 @@ import {
 } from '../hardware/index.js';
 
 export class TableMemory implements FrameReader {
-  readonly #frames: Memory;
-  readonly #isComplete: boolean;
+  readonly #frames = new Memory([{ first: 0, last: FRAME_LIMIT - 1 }]);
   readonly #known = new Set<number>();
   readonly #absent = new Set<number>();
   /** Frames that were asked for and have not been read. */
   readonly missing = new Set<number>();
-
-  /** @param complete all that is there, if it is known from the start: nothing will be missing then */
-  constructor(complete?: Memory) {
-    this.#frames = complete ?? new Memory([{ first: 0, last: FRAME_LIMIT - 1 }]);
-    this.#isComplete = complete !== undefined;
-  }
 
   get words(): Int32Array {
     return this.#frames.words;
   }
 
   at(frame: number): number {
-    if (this.#isComplete || this.#known.has(frame)) return this.#frames.at(frame);
+    if (this.#known.has(frame)) return this.#frames.at(frame);
     if (frame < FRAME_LIMIT && !this.#absent.has(frame)) this.missing.add(frame);
     return ABSENT;
   }
@@ -59,6 +52,7 @@ export class TableMemory implements FrameReader {
     const old = this.#frames.at(frame);
     if (!isNew && words.every((word, i) => word === this.#frames.words[old + i])) return false;
     this.#known.add(frame);
+    // First the place: it may move the words.
     const at = this.#frames.writable(frame);
     this.#frames.words.set(words, at);
     return wasAbsent || !isNew;
