@@ -58,6 +58,11 @@ export class SurveyLog {
     else this.#unlisted++;
   }
 
+  /** Whether a bound has been passed: what follows need not be looked at. */
+  isOver(what: Bounded): boolean {
+    return this.#used[what] > this.limits[what];
+  }
+
   /** Whether one more of `what` is within bounds. The first that is not is reported, at `where`. */
   take(what: Bounded, where: () => string): boolean {
     const used = ++this.#used[what];

@@ -106,6 +106,7 @@ class Surveyor {
 
   #device(rid: number, table: number, at: number): DeviceSurvey[] {
     if (this.#filter.rid !== undefined && this.#filter.rid !== rid) return [];
+    if (this.#log.isOver('pasids')) return [];
     const { isScalable } = this.#tables;
     const offset = contextEntryOffset(isScalable, rid & 0xff);
     const where = (): string => `context entry of ${bdf(rid)} at ${hex(table * FRAME_BYTES + offset)}`;
@@ -120,7 +121,7 @@ class Surveyor {
     const entries = pasidLimit / PASIDS_PER_TABLE;
     const perFrame = FRAME_BYTES / DIRECTORY_ENTRY_BYTES;
     const pasids: PasidSurvey[] = [];
-    for (let first = 0; first < entries; first += perFrame) {
+    for (let first = 0; first < entries && !this.#log.isOver('pasids'); first += perFrame) {
       const frame = directory + first / perFrame;
       const at = this.#table(frame, `PASID directory of ${bdf(rid)}`, where);
       if (at === ABSENT) continue;
