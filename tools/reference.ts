@@ -35,8 +35,8 @@ const MOVABLE: readonly Placed[] = [
   { register: spec.iotlbRegisters(0).IVA, where: 'ECAP.IRO * 16' },
   { register: spec.iotlbRegisters(0).IOTLB, where: 'ECAP.IRO * 16 + 8' },
   ...spec.faultRegisters(0, 1).map((register) => ({
-    register: { ...register, name: 'FRCD*n*' },
-    where: 'CAP.FRO * 16 + *n* * 16',
+    register: { ...register, name: 'FRCD0 and on' },
+    where: 'CAP.FRO * 16',
   })),
 ];
 
@@ -77,12 +77,17 @@ const anchor = (heading: string): string =>
 
 const link = (heading: string): string => `[${heading}](#${anchor(heading)})`;
 const cell = (text: string): string => text.replaceAll('|', '\\|');
-const row = (...cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`;
-const table = (head: readonly string[], rows: readonly string[]): string[] => [
-  row(...head),
-  `|${' --- |'.repeat(head.length)}`,
-  ...rows,
-];
+
+/** A table, its columns padded: as the formatter leaves it. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const lines = [head, ...rows].map((row) => row.map(cell));
+  const widths = head.map((_, i) => Math.max(3, ...lines.map((line) => line[i]?.length ?? 0)));
+  const row = (cells: readonly string[]): string =>
+    `| ${cells.map((text, i) => text.padEnd(widths[i] ?? 0)).join(' | ')} |`;
+  const [first = [], ...others] = lines;
+  return [row(first), row(widths.map((width) => '-'.repeat(width))), ...others.map(row)];
+}
+
 const bits = (high: number, low: number): string => (high === low ? `${high}` : `${high}:${low}`);
 
 function valuesOf({ values }: Field): string {
@@ -92,16 +97,16 @@ function valuesOf({ values }: Field): string {
 }
 
 /** The rows of a layout: its fields and, between them, the ranges that are reserved. */
-function fieldRows(layout: LayoutInfo): string[] {
-  const rows: string[] = [];
+function fieldRows(layout: LayoutInfo): string[][] {
+  const rows: string[][] = [];
   let next = 0;
   const reserved = (end: number) => {
-    if (end > next) rows.push(row(bits(end - 1, next), '', 'reserved', ''));
+    if (end > next) rows.push([bits(end - 1, next), '', 'reserved', '']);
   };
   for (const field of layout.fields) {
     reserved(field.low);
     const meaning = field.kind === 'address' ? `${field.meaning} (address)` : field.meaning;
-    rows.push(row(bits(field.high, field.low), `\`${field.name}\``, meaning, valuesOf(field)));
+    rows.push([bits(field.high, field.low), `\`${field.name}\``, meaning, valuesOf(field)]);
     next = field.high + 1;
   }
   reserved(layout.bytes * 8);
@@ -122,7 +127,7 @@ function layoutSection({ name, layout }: Entry): string[] {
       '',
       ...table(
         ['Value', 'Meaning'],
-        Object.entries(field.values).map(([value, meaning]) => row(hex(Number(value)), meaning)),
+        Object.entries(field.values).map(([value, meaning]) => [hex(Number(value)), meaning]),
       ),
       '',
     ]),
@@ -147,16 +152,14 @@ function registerSection(document: string, placed: readonly Placed[]): string[] 
     '',
     ...table(
       ['Offset', 'Register', 'Bytes', 'Layout', 'After reset', 'Software'],
-      placed.map(({ register, where }) =>
-        row(
-          where,
-          register.name,
-          `${register.layout.bytes}`,
-          link(register.layout.name),
-          /apability/.test(register.layout.name) ? 'what the unit can do' : hex(register.reset),
-          accessOf(register),
-        ),
-      ),
+      placed.map(({ register, where }) => [
+        where,
+        register.name,
+        `${register.layout.bytes}`,
+        link(register.layout.name),
+        /apability/.test(register.layout.name) ? 'what the unit can do' : hex(register.reset),
+        accessOf(register),
+      ]),
     ),
     '',
   ];

@@ -1,5 +1,5 @@
 /** How a command ends: what its exit code says, and how an error is told. */
-import { stderr } from 'node:process';
+import process from 'node:process';
 import { PlacedError } from '../inspect/index.js';
 
 /** What an exit code means; one table, for the code and for the help. */
@@ -19,6 +19,6 @@ export const EXIT_CODES = `Exit codes:
 /** Tells an error on one line, and answers the exit code for it. What is none of the known kinds is a bug: it is thrown on. */
 export function explain(error: unknown): number {
   if (!(error instanceof PlacedError)) throw error;
-  stderr.write(`ioasis: ${error.message}\n`);
+  process.stderr.write(`ioasis: ${error.message}\n`);
   return error.exitCode;
 }

@@ -1,6 +1,6 @@
 /** `ioasis inspect`: who can reach what on a machine that nobody here built. */
 import { readFileSync } from 'node:fs';
-import { stdin, stdout } from 'node:process';
+import process from 'node:process';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { isRefusal } from '../base/index.js';
@@ -16,14 +16,13 @@ import {
   openImage,
   openQemu,
   parseBdf,
-  parseConsoleLog,
+  parseLog,
   readQueues,
   reasonOf,
   type Source,
   settle,
   surveyUnit,
   type TranslationRequest,
-  type TranslationResult,
   translate,
   translationJson,
   type Unit,
@@ -151,6 +150,7 @@ async function survey(source: Source | LiveSource, unit: Unit, options: Options)
       ? { ...findings, changed: await source.readAgain() }
       : findings;
   });
+  await source.close();
   const report = log === undefined ? undefined : compareWithLog(found.survey, log);
   print(found, report, options);
   const isClean = found.survey.problems.length === 0 && (report === undefined || report.verdict === 'pass');
@@ -160,13 +160,13 @@ async function survey(source: Source | LiveSource, unit: Unit, options: Options)
 function print(found: Findings, report: AgainstReport | undefined, options: Options): void {
   if (options.json === true) {
     const json = { ...document(found), ...(report === undefined ? {} : { against: againstJson(report) }) };
-    stdout.write(`${JSON.stringify(json, undefined, 1)}\n`);
+    process.stdout.write(`${JSON.stringify(json, undefined, 1)}\n`);
     return;
   }
   const paint = paintFor();
   const limit = options.all === true || options.device !== undefined ? Number.POSITIVE_INFINITY : 8;
-  stdout.write(findingsText(found, { paint, limit }));
-  if (report !== undefined) stdout.write(againstText(report, paint));
+  process.stdout.write(findingsText(found, { paint, limit }));
+  if (report !== undefined) process.stdout.write(againstText(report, paint));
 }
 
 async function translateOne(source: Source, unit: Unit, options: Options): Promise<number> {
@@ -174,7 +174,8 @@ async function translateOne(source: Source, unit: Unit, options: Options): Promi
   if (rid === undefined || typeof address !== 'bigint') throw usage('--translate needs --device');
   const request = { rid, pasid, address, access };
   const result = await settle(source, () => translate(unit, source.memory, request));
-  stdout.write(
+  await source.close();
+  process.stdout.write(
     options.json === true
       ? `${JSON.stringify(translationJson(result), undefined, 1)}\n`
       : translationText(request, result, paintFor()),
@@ -182,14 +183,17 @@ async function translateOne(source: Source, unit: Unit, options: Options): Promi
   return EXIT.FINE;
 }
 
+/** All tables are read first, so that a live guest does not stand still while lines come in. */
 async function translateLines(source: Source, unit: Unit): Promise<number> {
+  await settle(source, () => surveyUnit(unit, source.memory));
+  await source.close();
   let line = 0;
-  for await (const text of createInterface({ input: stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
+  const input = createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY });
+  for await (const text of input) {
     line++;
     if (text.trim() === '') continue;
-    const request = parseRequest(text, line);
-    const result: TranslationResult = await settle(source, () => translate(unit, source.memory, request));
-    stdout.write(`${JSON.stringify(translationJson(result))}\n`);
+    const answer = translationJson(translate(unit, source.memory, parseRequest(text, line)));
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   }
   return EXIT.FINE;
 }
@@ -224,7 +228,7 @@ function readLog(path: string) {
   } catch (error) {
     throw new InputError(path, reasonOf(error));
   }
-  const log = parseConsoleLog(text);
+  const log = parseLog(text);
   if (isRefusal(log)) throw new InputError(path, log.why);
   return log;
 }

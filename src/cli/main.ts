@@ -15,7 +15,16 @@ export async function main(args: readonly string[]): Promise<number> {
     .description('PASID management for virtual machines, whole and without the hardware.')
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'ioasis: ')) })
+    .configureOutput({
+      outputError: (text, write) =>
+        write(
+          text
+            .trimEnd()
+            .replace(/^error: /, 'ioasis: ')
+            .replaceAll('\n', ' ')
+            .concat('\n'),
+        ),
+    })
     .addCommand(
       inspectCommand((result) => {
         code = result;

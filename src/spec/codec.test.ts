@@ -16,7 +16,9 @@ const OF = layout('an entry', 16, 'a test', {
 test('encode stores what is named and leaves the rest zero', () => {
   expect([...encode(OF, { P: 1, ADDR: 0x12345n, NUMBER: 2 ** 40 })]).toEqual([0x12345001, 0, 0, 0x10000]);
   expect([...encode(OF, {})]).toEqual([0, 0, 0, 0]);
-  expect(() => encode(OF, { MODE: 8 })).toThrow(Bug);
+  expect(() => encode(OF, { MODE: 8 })).toThrow(/8 does not fit MODE/);
+  expect(() => encode(OF, { P: 0.5 })).toThrow(/0.5 is no value for P/);
+  expect(() => encode(OF, { Q: 1 } as never)).toThrow(/an entry has no field Q/);
 });
 
 test('decode gives back what was encoded', () => {

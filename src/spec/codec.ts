@@ -25,16 +25,19 @@ export interface Decoded {
 /**
  * Makes a structure from the values of its fields; those that are not named are zero.
  *
- * @returns its words. A `Bug` for a value that does not fit
+ * @returns its words. A `Bug` for a value that does not fit, or a field that there is not
  */
 export function encode<N extends string>(
   of: Layout<N>,
   values: Partial<Readonly<Record<N, number | bigint>>>,
 ): Int32Array {
   const words = new Int32Array(of.bytes / 4);
-  for (const field of of.fields) {
-    const value = values[field.name as N];
-    if (value !== undefined) field.setBig(words, 0, BigInt(value));
+  for (const name of Object.keys(values) as N[]) {
+    const field = of.fields.find((each) => each.name === name);
+    assert(field !== undefined, `${of.name} has no field ${name}`);
+    const value = values[name] ?? 0;
+    assert(typeof value === 'bigint' || Number.isSafeInteger(value), `${value} is no value for ${name}`);
+    field.setBig(words, 0, BigInt(value));
   }
   return words;
 }

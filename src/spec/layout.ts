@@ -140,62 +140,68 @@ class BaseField {
   }
 }
 
+/*
+ * The state of the two classes below is declared and not defined: a property that the compiler's output defines
+ * is `undefined` first and gets its value second, and the engine folds only what is stored once. It makes an
+ * accessor four times as fast (`bench/layouts.ts`).
+ */
+
 /** A field inside one word. */
 class NarrowField extends BaseField implements Field {
-  readonly #word: number;
-  readonly #shift: number;
-  readonly #mask: number;
+  declare private readonly word: number;
+  declare private readonly shift: number;
+  declare private readonly mask: number;
 
   constructor(name: string, spec: FieldSpec) {
     super(name, spec);
-    this.#word = spec.low >> 5;
-    this.#shift = spec.low % WORD;
-    this.#mask = 2 ** this.width - 1;
+    this.word = spec.low >> 5;
+    this.shift = spec.low % WORD;
+    this.mask = 2 ** this.width - 1;
   }
 
   get(words: Int32Array, at: number): number {
-    return ((words[at + this.#word] ?? 0) >>> this.#shift) & this.#mask;
+    return ((words[at + this.word] ?? 0) >>> this.shift) & this.mask;
   }
 
   set(words: Int32Array, at: number, value: number): void {
-    if ((value & this.#mask) !== value) throw this.misfit(value);
-    const word = at + this.#word;
-    words[word] = ((words[word] ?? 0) & ~(this.#mask << this.#shift)) | (value << this.#shift);
+    if ((value & this.mask) !== value) throw this.misfit(value);
+    const word = at + this.word;
+    words[word] = ((words[word] ?? 0) & ~(this.mask << this.shift)) | (value << this.shift);
   }
 }
 
 /** A field of two words, of at most 53 bits; or of the whole of one word, whose values exceed a signed word. */
 class WideField extends BaseField implements Field {
-  readonly #word: number;
-  readonly #next: number;
-  readonly #shift: number;
-  readonly #highMask: number;
-  readonly #scale: number;
-  readonly #limit: number;
+  declare private readonly word: number;
+  declare private readonly next: number;
+  declare private readonly shift: number;
+  declare private readonly highMask: number;
+  declare private readonly scale: number;
+  declare private readonly limit: number;
 
   constructor(name: string, spec: FieldSpec) {
     super(name, spec);
-    this.#word = spec.low >> 5;
-    this.#next = spec.high >> 5;
-    this.#shift = spec.low % WORD;
-    this.#highMask = this.#next === this.#word ? 0 : -1 >>> (WORD - 1 - (spec.high % WORD));
-    this.#scale = 2 ** (WORD - this.#shift);
-    this.#limit = 2 ** this.width;
+    this.word = spec.low >> 5;
+    this.next = spec.high >> 5;
+    this.shift = spec.low % WORD;
+    this.highMask = this.next === this.word ? 0 : -1 >>> (WORD - 1 - (spec.high % WORD));
+    this.scale = 2 ** (WORD - this.shift);
+    this.limit = 2 ** this.width;
   }
 
   get(words: Int32Array, at: number): number {
-    const high = ((words[at + this.#next] ?? 0) & this.#highMask) >>> 0;
-    return high * this.#scale + ((words[at + this.#word] ?? 0) >>> this.#shift);
+    const high = ((words[at + this.next] ?? 0) & this.highMask) >>> 0;
+    return high * this.scale + ((words[at + this.word] ?? 0) >>> this.shift);
   }
 
   set(words: Int32Array, at: number, value: number): void {
-    if (!(value >= 0 && value < this.#limit && Number.isInteger(value))) throw this.misfit(value);
-    const word = at + this.#word;
-    const next = at + this.#next;
-    const keep = this.#shift === 0 ? 0 : -1 >>> (WORD - this.#shift);
-    words[word] = ((words[word] ?? 0) & keep) | ((value % this.#scale) << this.#shift);
+    if (!(value >= 0 && value < this.limit && Number.isInteger(value))) throw this.misfit(value);
+    const word = at + this.word;
+    const next = at + this.next;
+    const keep = this.shift === 0 ? 0 : -1 >>> (WORD - this.shift);
+    words[word] = ((words[word] ?? 0) & keep) | ((value % this.scale) << this.shift);
     if (next === word) return;
-    words[next] = ((words[next] ?? 0) & ~this.#highMask) | (value / this.#scale);
+    words[next] = ((words[next] ?? 0) & ~this.highMask) | (value / this.scale);
   }
 }
 
@@ -265,7 +271,8 @@ export function layout<const N extends string>(
   }
   fields.sort((a, b) => a.low - b.low);
   const info: LayoutInfo = { name, bytes, source, fields, reserved };
-  return Object.assign(accessors as Record<N, Field>, info);
+  // A copy by spreading: an object that grew key by key is a dictionary to the engine, and slow to read.
+  return { ...(accessors as Record<N, Field>), ...info };
 }
 
 /** Takes the bits of `field` out of those that are still free; a `Bug` if another field has one of them. */

@@ -18,7 +18,7 @@ export interface SecondStageOptions {
   readonly gigabytePages: boolean;
   /** Whether entries may force snooping: ECAP.SC. */
   readonly snoopControl: boolean;
-  /** Whether entries may grant execution: ECAP.ERS. Where they may not, the bit is ignored. */
+  /** Whether entries may grant execution: the PASID entry's ERE. Where they may not, the bit is ignored. */
   readonly execute: boolean;
 }
 

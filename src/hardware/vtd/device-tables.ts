@@ -21,6 +21,7 @@ import {
   SCALABLE_ROOT_ENTRY,
   TT,
 } from '../../spec/index.js';
+import type { SecondStage } from '../paging/second-stage.js';
 import type { UnitFormat } from './format.js';
 
 const legacyRoot = ROOT_ENTRY;
@@ -227,6 +228,7 @@ export class DeviceTables {
   #scalableContext(words: Int32Array, at: number): number {
     const { context, format } = this;
     this.#contextSilenced = scalable.FPD.get(words, at) === 1;
+    this.#directorySilenced = this.#contextSilenced;
     this.silenced = this.#contextSilenced;
     if (scalable.P.get(words, at) === 0) return FAULT.SM_CONTEXT_NOT_PRESENT;
     context.directory = scalable.PASIDDIRPTR.get(words, at);
@@ -266,6 +268,10 @@ export const hasFirstStage = (translation: Translation): boolean =>
   translation === 'first-stage' || translation === 'nested';
 export const hasSecondStage = (translation: Translation): boolean =>
   translation === 'second-stage' || translation === 'nested';
+
+/** The second stage's format for an address space: whether X counts hangs on its PASID entry. */
+export const secondStageOf = (format: UnitFormat, space: AddressSpace): SecondStage =>
+  space.executeRequests ? format.executableSecondStage : format.secondStage;
 
 function isOffered(format: UnitFormat, translation: Translation): boolean {
   switch (translation) {

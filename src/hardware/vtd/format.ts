@@ -38,6 +38,8 @@ export interface UnitFormat {
   readonly pasidReserved: Int32Array;
   readonly firstStage: FirstStage;
   readonly secondStage: SecondStage;
+  /** The second stage of a PASID that has execute requests enabled: elsewhere its entries' X is ignored. */
+  readonly executableSecondStage: SecondStage;
 }
 
 /** The two capability registers, as two words each, and what no register says. */
@@ -56,7 +58,12 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
   const addressWidth = Math.min(hostAddressWidth ?? guestAddressWidth, 52);
   const sagaw = CAP_REG.SAGAW.get(cap, 0);
   const largePages = CAP_REG.SSLPS.get(cap, 0);
-  const executeRequests = has(ECAP_REG.ERS, ecap);
+  const second = {
+    addressWidth,
+    largePages: (largePages & 1) !== 0,
+    gigabytePages: (largePages & 2) !== 0,
+    snoopControl: has(ECAP_REG.SC, ecap),
+  };
   const limits = { cap: u64(cap[0] ?? 0, cap[1] ?? 0), ecap: u64(ecap[0] ?? 0, ecap[1] ?? 0) };
   return {
     hostAddressWidth: addressWidth,
@@ -74,17 +81,12 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
     pasid: has(ECAP_REG.PASID, ecap),
     pasidWidth: ECAP_REG.PSS.get(ecap, 0) + 1,
     ridPasid: has(ECAP_REG.RPS, ecap),
-    executeRequests,
+    executeRequests: has(ECAP_REG.ERS, ecap),
     supervisorRequests: has(ECAP_REG.SRS, ecap),
     contextReserved: scalableContextReserved({ width: addressWidth, ...limits }),
     pasidReserved: pasidTableReserved({ width: 64, ...limits }),
     firstStage: new FirstStage({ addressWidth, gigabytePages: has(CAP_REG.FS1GP, cap) }),
-    secondStage: new SecondStage({
-      addressWidth,
-      largePages: (largePages & 1) !== 0,
-      gigabytePages: (largePages & 2) !== 0,
-      snoopControl: has(ECAP_REG.SC, ecap),
-      execute: executeRequests,
-    }),
+    secondStage: new SecondStage({ ...second, execute: false }),
+    executableSecondStage: new SecondStage({ ...second, execute: true }),
   };
 }

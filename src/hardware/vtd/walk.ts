@@ -20,6 +20,7 @@ import {
   PASID_ENTRY_BYTES,
   PASIDS_PER_TABLE,
   ROOT_ENTRY_BYTES,
+  secondStageOf,
 } from './device-tables.js';
 import type { UnitFormat } from './format.js';
 
@@ -36,7 +37,8 @@ export interface Request {
   readonly page: number;
   /**
    * Needed: {@link RIGHT.READ}, WRITE or EXECUTE; a request with privilege has none of USER. A request without
-   * a PASID cannot say: its privilege is the context entry's RID_PRIV.
+   * a PASID can ask for neither (PCIe carries both beside the PASID): its privilege is the context entry's
+   * RID_PRIV, and its EXECUTE is not looked at.
    */
   readonly rights: number;
 }
@@ -88,6 +90,7 @@ export class Walk {
   #firstLevel = 0;
   /** What the second stage translates: the request's page, or a guest-physical one. */
   #guestPage = 0;
+  #needed = 0;
   #isPrivileged = false;
   /** The intersection of the first stage's rights; without a first stage, all that the entry before it allows. */
   #firstRights = ALL_RIGHTS;
@@ -114,6 +117,7 @@ export class Walk {
   begin(request: Request): void {
     this.#request = request;
     this.fault = 0;
+    this.#needed = request.pasid === NO_PASID ? request.rights & ~RIGHT.EXECUTE : request.rights;
     this.#isPrivileged = (request.rights & RIGHT.USER) === 0;
     this.#firstRights = ALL_RIGHTS;
     this.#firstPages = Number.POSITIVE_INFINITY;
@@ -132,6 +136,16 @@ export class Walk {
   step(): void {
     const at = this.#memory.at(this.frame);
     const fault = at === ABSENT ? this.#accessFault() : this.#read(this.#memory.words, at + this.word);
+    if (fault !== 0) this.#fail(fault);
+  }
+
+  /**
+   * Goes on from an entry that somebody kept, instead of reading it: the context entry, right after
+   * {@link Walk.begin}; or the PASID table entry, after the context entry.
+   */
+  take(stage: 'context' | 'pasid-table', words: Int32Array, at: number): void {
+    this.stage = stage;
+    const fault = this.#read(words, at);
     if (fault !== 0) this.#fail(fault);
   }
 
@@ -199,7 +213,7 @@ export class Walk {
     if (this.#isPrivileged && !space.supervisorRequests && hasFirstStage(space.translation)) {
       return FAULT.SRE_CLEAR;
     }
-    const isExecute = (this.#request.rights & RIGHT.EXECUTE) !== 0;
+    const isExecute = (this.#needed & RIGHT.EXECUTE) !== 0;
     if (isExecute && !space.executeRequests) return FAULT.ERE_CLEAR;
     return this.#beginTranslation();
   }
@@ -252,14 +266,14 @@ export class Walk {
 
   /** Why the first stage does not grant what is asked for; 0 if it does so far. */
   #deniedByFirst(): number {
-    const { rights } = this.#request;
+    const needed = this.#needed;
     const granted = this.#firstRights;
     if (!this.#isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;
     const mayIgnoreReadOnly = this.#isPrivileged && !this.tables.space.writeProtect;
-    if ((rights & RIGHT.WRITE) !== 0 && (granted & RIGHT.WRITE) === 0 && !mayIgnoreReadOnly) {
+    if ((needed & RIGHT.WRITE) !== 0 && (granted & RIGHT.WRITE) === 0 && !mayIgnoreReadOnly) {
       return FAULT.SM_WRITE_DENIED;
     }
-    return (rights & RIGHT.EXECUTE) !== 0 && (granted & RIGHT.EXECUTE) === 0 ? FAULT.EXECUTE_DENIED : 0;
+    return (needed & RIGHT.EXECUTE) !== 0 && (granted & RIGHT.EXECUTE) === 0 ? FAULT.EXECUTE_DENIED : 0;
   }
 
   #beginSecond(page: number): number {
@@ -281,14 +295,14 @@ export class Walk {
   }
 
   #second(words: Int32Array, at: number): number {
-    const { isScalable } = this.tables;
-    const kind = this.#format.secondStage.step(this.level, words, at, this.#entry);
+    const { isScalable, space } = this.tables;
+    const kind = secondStageOf(this.#format, space).step(this.level, words, at, this.#entry);
     if (kind === ENTRY.MALFORMED)
       return isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED;
     const granted = kind === ENTRY.ABSENT ? 0 : this.#entry.rights;
     const denied = this.#deniedBySecond(granted);
     if (denied !== 0) return denied;
-    this.rights = this.level === this.tables.space.secondLevels ? granted : this.rights & granted;
+    this.rights = this.level === space.secondLevels ? granted : this.rights & granted;
     if (kind === ENTRY.TABLE) {
       this.level--;
       return this.#readSecond(this.#entry.frame);
@@ -308,7 +322,7 @@ export class Walk {
         ? FAULT.NESTED_ROOT_READ_DENIED
         : FAULT.NESTED_READ_DENIED;
     }
-    const missing = this.#request.rights & ~(granted | RIGHT.USER);
+    const missing = this.#needed & ~(granted | RIGHT.USER);
     if (missing === 0) return 0;
     if (isScalable) return FAULT.SECOND_STAGE_DENIED;
     return (missing & RIGHT.WRITE) !== 0 ? FAULT.WRITE_DENIED : FAULT.READ_DENIED;

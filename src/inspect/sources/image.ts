@@ -4,13 +4,13 @@
  *
  * A raw file is read in place, and only where tables lie. What has to be read from its beginning to its end
  * (gzip, a pipe) is taken in whole, less the frames that are all zero. Formats with a directory of their own
- * (kdump, ELF cores, QEMU's snapshots) are left out.
+ * (kdump, ELF cores, QEMU's snapshots) are left out, and refused by name.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { FRAME_BYTES, FRAME_LIMIT } from '../../hardware/index.js';
-import { InputError, reasonOf } from '../errors.js';
+import { codeOf, InputError, reasonOf } from '../errors.js';
 import { TableMemory } from '../table-memory.js';
 import { FrameStream } from './frame-stream.js';
 import type { Source, UnitRegisters } from './source.js';
@@ -23,6 +23,21 @@ export interface ImageOptions {
   /** Physical address of the file's first byte; 0 if it is not given. */
   readonly base?: number;
 }
+
+/** Files that begin so hold memory in another form, or none. */
+const OTHER_FORMATS: readonly (readonly [beginning: string, what: string])[] = [
+  ['\x7fELF', 'an ELF file'],
+  ['KDUMP   ', 'a kdump'],
+  ['EMiL', 'a LiME dump'],
+  ['QFI\xfb', 'a qcow2 disk'],
+  ['QEVM', 'a snapshot of QEMU'],
+  ['\x28\xb5\x2f\xfd', 'packed by zstd'],
+  ['\xfd7zXZ', 'packed by xz'],
+  ['BZh', 'packed by bzip2'],
+  ['PK\x03\x04', 'a zip archive'],
+];
+
+const HEAD_BYTES = 8;
 
 /** Where frames come from, by their number in the image. */
 interface Frames {
@@ -89,6 +104,13 @@ class ImageSource implements Source {
 async function framesOf(name: string, file: FileHandle): Promise<Frames> {
   const head = await headOf(file);
   const isGzip = head[0] === 0x1f && head[1] === 0x8b && head[2] === 8;
+  const other = OTHER_FORMATS.find(([beginning]) => head.toString('latin1').startsWith(beginning));
+  if (other !== undefined) {
+    throw new InputError(
+      name,
+      `this is ${other[1]}: raw memory is needed, as pmemsave writes it, or gzip of it`,
+    );
+  }
   const stat = await file.stat();
   if (stat.isFile() && !isGzip) {
     return {
@@ -104,9 +126,9 @@ async function framesOf(name: string, file: FileHandle): Promise<Frames> {
   return { count, read: async (index) => frames.get(index) ?? zeros, close: async () => {} };
 }
 
-/** The bytes by which gzip is known, or fewer if there are no more. */
+/** The bytes by which formats are known, or fewer if there are no more. */
 async function headOf(file: FileHandle): Promise<Buffer> {
-  const head = Buffer.alloc(3);
+  const head = Buffer.alloc(HEAD_BYTES);
   let filled = 0;
   for (;;) {
     const { bytesRead } = await file.read(head, filled, head.length - filled, null);
@@ -142,10 +164,14 @@ async function readWhole(
 ): Promise<FrameStream> {
   const { file, head, isGzip } = from;
   const stream = new FrameStream();
+  let fed = head.length;
   const rest = file.createReadStream({ autoClose: false, highWaterMark: CHUNK_BYTES });
   const packed = async function* (): AsyncGenerator<Buffer> {
     yield head;
-    yield* rest;
+    for await (const chunk of rest) {
+      fed += chunk.length;
+      yield chunk;
+    }
   };
   const take = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
     for await (const chunk of chunks) {
@@ -160,7 +186,8 @@ async function readWhole(
     else await take(packed());
   } catch (error) {
     if (error instanceof InputError || !isGzip) throw error;
-    throw new InputError(name, `gzip breaks off after ${stream.bytes} bytes of memory: ${reasonOf(error)}`);
+    if (codeOf(error) === 'Z_BUF_ERROR') throw new InputError(name, `gzip is cut off at byte ${fed}`);
+    throw new InputError(name, `gzip is damaged, at byte ${fed} at the latest: ${reasonOf(error)}`);
   }
   return stream;
 }

@@ -1,33 +1,37 @@
 /**
  * A guest that is stopped while somebody looks, and goes on afterwards, however looking ends: when the work is
- * done, when it fails, when the user interrupts it. A guest that did not run is left as it is.
+ * done, when it fails, when the user interrupts it, when the program breaks down. A guest that did not run is left
+ * as it is. Nothing helps it where the program is killed outright.
  */
 import { EnvironmentError, PlacedError } from '../errors.js';
 import type { QmpClient } from './qmp.js';
-
-/** The part of `process` through which a program learns that it is to end. */
-export interface Signals {
-  on(name: Signal, listener: () => void): unknown;
-  off(name: Signal, listener: () => void): unknown;
-  exit(code: number): void;
-}
 
 /** What ends a program and leaves it time to tidy up, with the exit code that shells give to it. */
 const EXIT = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 export type Signal = keyof typeof EXIT;
 
-const NAMES: readonly Signal[] = ['SIGHUP', 'SIGINT', 'SIGTERM'];
+const SIGNALS: readonly Signal[] = ['SIGHUP', 'SIGINT', 'SIGTERM'];
+
+/** What `process` tells of its end: that it is asked to, or, last of all, that it does. */
+export type Ending = Signal | 'exit';
+
+/** The part of `process` through which a program learns that it is to end. */
+export interface Endings {
+  on(name: Ending, listener: () => void): unknown;
+  off(name: Ending, listener: () => void): unknown;
+  exit(code: number): void;
+}
 
 export class Pause {
   readonly #client: QmpClient;
-  readonly #signals: Signals;
-  readonly #listeners = new Map<Signal, () => void>();
+  readonly #endings: Endings;
+  readonly #listeners = new Map<Ending, () => void>();
   #ended: Promise<void> | undefined;
 
-  private constructor(client: QmpClient, signals: Signals) {
+  private constructor(client: QmpClient, endings: Endings) {
     this.#client = client;
-    this.#signals = signals;
+    this.#endings = endings;
   }
 
   /**
@@ -35,17 +39,14 @@ export class Pause {
    *
    * @returns what lets it go on
    */
-  static async begin(client: QmpClient, signals: Signals): Promise<Pause> {
-    const pause = new Pause(client, signals);
+  static async begin(client: QmpClient, endings: Endings): Promise<Pause> {
+    const pause = new Pause(client, endings);
     if (!(await isRunning(client))) {
       pause.#ended = Promise.resolve();
       return pause;
     }
-    for (const name of NAMES) {
-      const listener = (): void => void pause.#interrupted(name);
-      pause.#listeners.set(name, listener);
-      signals.on(name, listener);
-    }
+    for (const name of SIGNALS) pause.#listen(name, () => void pause.#interrupted(name));
+    pause.#listen('exit', () => pause.#abandon());
     try {
       await client.execute('stop');
     } catch (error) {
@@ -65,6 +66,17 @@ export class Pause {
     return this.#ended;
   }
 
+  #listen(name: Ending, listener: () => void): void {
+    this.#listeners.set(name, listener);
+    this.#endings.on(name, listener);
+  }
+
+  /** The last that a program does which has run into an error that nobody caught. */
+  #abandon(): void {
+    // There is no time to wait for the answer: the socket takes the command at once, and QEMU reads it later.
+    this.#client.execute('cont').catch(() => undefined);
+  }
+
   async #resume(): Promise<void> {
     // Whoever lost QEMU on the way has been told so, and nobody is left who could let the guest go on.
     try {
@@ -73,7 +85,7 @@ export class Pause {
       const why = error instanceof PlacedError ? error.what : String(error);
       throw new EnvironmentError(this.#client.name, `${why}; the guest may still be stopped`);
     } finally {
-      for (const [name, listener] of this.#listeners) this.#signals.off(name, listener);
+      for (const [name, listener] of this.#listeners) this.#endings.off(name, listener);
     }
   }
 
@@ -81,7 +93,7 @@ export class Pause {
   async #interrupted(name: Signal): Promise<void> {
     await this.end().catch(() => undefined);
     this.#client.close();
-    this.#signals.exit(EXIT[name]);
+    this.#endings.exit(EXIT[name]);
   }
 }
 

@@ -11,7 +11,7 @@ import { FRAME_WORDS, type FrameRange } from '../../hardware/index.js';
 import { EnvironmentError, InputError } from '../errors.js';
 import { TableMemory } from '../table-memory.js';
 import { addressOf, dumpLine, memoryFrames, parseDump, parseRegions, type Region } from './monitor-text.js';
-import { Pause, type Signals } from './pause.js';
+import { type Endings, Pause } from './pause.js';
 import { QmpClient, type QmpTimeouts } from './qmp.js';
 import { registersFromWords } from './register-words.js';
 import type { LiveSource, UnitRegisters } from './source.js';
@@ -22,8 +22,8 @@ export interface QemuOptions {
   readonly running?: boolean;
   /** For tests: how long to wait. */
   readonly timeouts?: QmpTimeouts;
-  /** For tests: who tells of signals; the process if it is not given. */
-  readonly signals?: Signals;
+  /** For tests: who tells that the program is to end; `process` if it is not given. */
+  readonly endings?: Endings;
 }
 
 /** The name of the registers' region in QEMU's map. */
@@ -45,7 +45,7 @@ export async function openQemu(path: string, options: QemuOptions = {}): Promise
       throw new InputError(client.name, 'this machine has no Intel IOMMU (QEMU: -device intel-iommu)');
     }
     const pause =
-      options.running === true ? undefined : await Pause.begin(client, options.signals ?? process);
+      options.running === true ? undefined : await Pause.begin(client, options.endings ?? process);
     try {
       const registers = await registersOf(client, unit);
       return new QemuSource(client, { registers, pause, memory: memoryFrames(regions) });

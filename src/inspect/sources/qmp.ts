@@ -24,6 +24,8 @@ interface Pending {
 /** Longer lines than this are none of QEMU's. */
 const LINE_LIMIT = 1 << 24;
 
+const GONE = 'QEMU closed the connection';
+
 /** The longest path that a UNIX socket can have on Linux, in bytes. */
 const PATH_LIMIT = 107;
 
@@ -45,8 +47,9 @@ export class QmpClient {
     this.#timeout = timeout;
     socket.setEncoding('utf8');
     socket.on('data', (text: string) => this.#receive(text));
-    socket.on('error', (error) => this.#lose(new EnvironmentError(name, reasonOf(error))));
-    socket.on('close', () => this.#lose(new EnvironmentError(name, 'QEMU closed the connection')));
+    // A connection that is cut with commands under way fails as broken or reset: it is closed all the same.
+    socket.on('error', () => this.#lose(new EnvironmentError(name, GONE)));
+    socket.on('close', () => this.#lose(new EnvironmentError(name, GONE)));
   }
 
   /**

@@ -1,0 +1,84 @@
+/**
+ * What a few events after the log's end explain. A network driver renews a buffer for every packet: it unmaps
+ * one and maps another, at an address that was free. So a domain's faults are late changes if
+ * - the log shows the domain at work (it has unmapped something there),
+ * - as many pages were unmapped as were mapped, and few of them,
+ * - what was unmapped was all of what one event mapped,
+ * - what was mapped lies where the domain's own past has left an address free (Linux hands out freed addresses
+ *   again first, then new ones from the top down), and is not just what the log says was unmapped there.
+ */
+import type { Assignment, Fault } from './assignment.js';
+import type { MapEvent } from './log.js';
+import type { Problem, Segment } from './problem.js';
+
+/** Pages of a domain that are taken for late changes at most, mapped and unmapped ones each. */
+export const MOST_LATE = 16;
+
+/** The faults that are late changes. */
+export function lateFaults(problem: Problem, assignment: Assignment): ReadonlySet<Fault> {
+  const late = new Set<Fault>();
+  const byCandidate = new Map<number, Fault[]>();
+  for (const fault of assignment.faults) {
+    if (fault.candidate === undefined) continue;
+    const faults = byCandidate.get(fault.candidate) ?? [];
+    faults.push(fault);
+    byCandidate.set(fault.candidate, faults);
+  }
+  for (const [candidate, faults] of byCandidate) {
+    const past = new Past(problem, assignment, candidate);
+    const ends = faults.filter(({ kind }) => kind === 'left');
+    const left = ends.filter(({ event }) => isWhole(problem, event, ends));
+    const entries = past.likely(faults.filter(({ kind }) => kind === 'entry'));
+    const pages = pagesOf(left);
+    if (!past.hasUnmapped || pages > MOST_LATE || pages !== pagesOf(entries)) continue;
+    for (const fault of [...left, ...entries]) late.add(fault);
+  }
+  return late;
+}
+
+const pagesOf = (faults: readonly Fault[]): number =>
+  faults.reduce((pages, { segment }) => pages + segment.pages, 0);
+
+/** Whether all of what an event mapped is among the faults. */
+function isWhole({ events }: Problem, index: number | undefined, faults: readonly Fault[]): boolean {
+  const event = index === undefined ? undefined : events[index];
+  return event?.kind === 'map' && pagesOf(faults.filter((fault) => fault.event === index)) === event.pages;
+}
+
+/** What the log says of one domain. */
+class Past {
+  readonly #problem: Problem;
+  readonly #isOwner: (event: number) => boolean;
+  readonly hasUnmapped: boolean;
+  /** The lowest page that the domain's events were about. */
+  readonly #lowest: number;
+
+  constructor(problem: Problem, { owners }: Assignment, candidate: number) {
+    this.#problem = problem;
+    this.#isOwner = (event) => owners[event] === candidate;
+    const mine = problem.events.filter((_, i) => this.#isOwner(i));
+    this.hasUnmapped = mine.some(({ kind }) => kind === 'unmap');
+    this.#lowest = mine.reduce((lowest, { page }) => Math.min(lowest, page), Number.POSITIVE_INFINITY);
+  }
+
+  /** Those of the entries that lie where new mappings would. */
+  likely(entries: readonly Fault[]): Fault[] {
+    let lowest = this.#lowest;
+    const downwards = [...entries].sort((a, b) => b.segment.page - a.segment.page);
+    return downwards.filter(({ segment, candidate }) => {
+      const isNext = segment.page + segment.pages === lowest;
+      if (isNext) lowest = segment.page;
+      return isNext || this.#isFreed(segment, candidate);
+    });
+  }
+
+  /** Whether the domain has unmapped a segment last, and something else than what is there now. */
+  #isFreed(segment: Segment, candidate: number | undefined): boolean {
+    const { events } = this.#problem;
+    const mine = segment.events.filter((i) => events[i]?.kind !== 'flush' && this.#isOwner(i));
+    const isUnmapped = events[mine[mine.length - 1] ?? -1]?.kind === 'unmap';
+    const last = mine.map((i) => events[i]).findLast((event): event is MapEvent => event?.kind === 'map');
+    const now = segment.ends.get(candidate ?? -1);
+    return isUnmapped && last !== undefined && last.frame - last.page !== now;
+  }
+}

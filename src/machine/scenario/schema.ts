@@ -1,0 +1,199 @@
+/**
+ * A scenario, as it is written in YAML: what machine to build, who runs on it, what they do, and what is expected
+ * of it. One declaration gives the types, the checks with their messages, and the published JSON Schema.
+ */
+import { z } from 'zod';
+
+const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]*$/, 'a name is small letters, digits and dashes, beginning with a letter')
+  .describe('a name: small letters, digits and dashes');
+
+const size = z
+  .string()
+  .regex(/^[1-9][0-9]* (B|KiB|MiB|GiB)$/, 'a size is a number and a unit, as 64 MiB')
+  .describe('a size, as 64 MiB');
+
+const prose = z.string().min(1);
+
+/** What the scenario is about: a verdict holds for that, and for nothing else. */
+const models = z.strictObject({
+  shows: prose.describe('what it models'),
+  'leaves-out': prose.describe('what it does not model'),
+  claims: prose.describe('what a pass means'),
+});
+
+const caches = z
+  .strictObject({
+    context: z.int().min(2).max(65536).default(4),
+    pasid: z.int().min(2).max(65536).default(4),
+    iotlb: z.int().min(2).max(1048576).default(8),
+  })
+  .describe('entries of each cache; few, so that eviction is common');
+
+const vtd = z.strictObject({
+  kind: z.literal('vtd').describe('Intel VT-d, scalable mode'),
+  'host-address-width': z.int().min(36).max(52).default(46),
+  'first-stage-levels': z
+    .union([z.literal(4), z.literal(5)])
+    .default(4)
+    .describe('the deepest first stage it walks'),
+  'page-requests': z.boolean().default(true),
+  'snoops-page-walks': z.boolean().default(true).describe('if not, tables must be flushed to memory'),
+  caches: caches.prefault({}),
+  'stale-entries': z
+    .enum(['may-stay', 'always-stay'])
+    .default('may-stay')
+    .describe('whether what was not invalidated is sometimes gone by itself'),
+  'page-request-queue': z.int().min(0).max(7).default(0).describe('its size: 2^n pages'),
+});
+
+const queue = z.strictObject({
+  mode: z.enum(['shared', 'dedicated']),
+  size: z.int().min(1).max(128).default(4).describe('descriptors it holds'),
+  threshold: z.int().min(1).max(128).optional().describe('shared: how many its limited portal may fill'),
+  'block-on-fault': z.boolean().default(true).describe('whether descriptors may ask to wait for a page'),
+});
+
+const rid = z
+  .string()
+  .regex(/^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/, 'a function is bus:device.function in hexadecimal, as 00:04.0')
+  .describe('bus:device.function');
+
+const dsa = z.strictObject({
+  kind: z.literal('dsa').describe('Intel Data Streaming Accelerator'),
+  at: rid,
+  engines: z.int().min(1).max(4).default(1),
+  'device-tlb': z.int().min(2).max(4096).default(4).describe('entries of its address translation cache'),
+  queues: z.record(name, queue).describe('its work queues, by name'),
+});
+
+const machine = z.strictObject({
+  memory: size.default('64 MiB'),
+  cpus: z.int().min(1).max(64).default(2),
+  iommu: vtd.prefault({ kind: 'vtd' }),
+  devices: z.record(name, dsa).default({}),
+});
+
+const queueName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]*\/[a-z][a-z0-9-]*$/, 'a queue is device/queue, as dsa0/shared')
+  .describe('device/queue, as dsa0/shared');
+
+/** What a region, or a piece of it, holds: text over and over, or one byte. */
+const content = z.union([z.string().min(1), z.int().min(0).max(255)]).describe('text, repeated; or one byte');
+
+const map = z.strictObject({
+  name,
+  pages: z.int().min(1).max(4096).default(1),
+  at: z.int().min(0x1000).max(0x7fff_ffff_f000).multipleOf(4096).optional().describe('its virtual address'),
+  holds: content.optional().describe('written by the process; a region that holds nothing has no pages yet'),
+});
+
+const operation = z.enum(['noop', 'memmove', 'fill', 'compare', 'drain']);
+
+const submit = z.strictObject({
+  to: queueName,
+  operation,
+  from: name.optional().describe('the source region'),
+  into: name.optional().describe('the destination region; for compare, the second source'),
+  bytes: z
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .optional()
+    .describe('the smaller of the regions, if left out'),
+  pattern: z.int().min(0).max(255).optional().describe('fill: the byte'),
+  'block-on-fault': z.boolean().default(false),
+  as: name.describe('names the job'),
+  retries: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(10_000)
+    .describe('how often a full shared queue is tried again'),
+});
+
+const outcome = z.enum(['success', 'page-fault', 'invalid-request', 'error', 'any']);
+
+const actions = {
+  map: map.describe('maps a region of anonymous memory'),
+  write: z.strictObject({ to: name, holds: content }).describe('the process writes to a region'),
+  unmap: name.describe('unmaps a region'),
+  open: queueName.describe("opens a work queue: binds the process's address space, maps a portal"),
+  submit: submit.describe('submits a descriptor'),
+  wait: z
+    .strictObject({ for: name, outcome: outcome.default('success') })
+    .describe('polls the completion record of a job'),
+  check: z
+    .strictObject({ region: name, holds: content.optional(), equals: name.optional() })
+    .describe('the process compares what a region holds'),
+  close: queueName.describe('closes a work queue'),
+  fork: z.strictObject({ as: name }).describe('forks: the child begins its own steps'),
+  exit: z.literal(true).describe('the process ends, with whatever it has in flight'),
+  kill: name.describe('host: ends another process where it stands'),
+  meet: name.describe('waits until all whose steps name this meeting have come to it'),
+} as const;
+
+/** What a step may do. */
+export type ActionName = keyof typeof actions;
+export const ACTIONS = actions;
+
+const actor = z.strictObject({ by: name.describe('the process that does it, or host') });
+
+type StepOf<A extends ActionName> = { readonly by: string } & {
+  readonly [K in A]: z.infer<(typeof actions)[A]>;
+};
+
+/** One step: who, and one action. Steps of one actor come one after another; those of several run interleaved. */
+export type Step = { [A in ActionName]: StepOf<A> }[ActionName];
+
+const stepSchemas = (Object.keys(actions) as ActionName[]).map((key) =>
+  actor.extend({ [key]: actions[key] }),
+);
+
+/** The step schema of one action. */
+export const stepSchema = (action: ActionName) => actor.extend({ [action]: actions[action] });
+
+const choices = z.strictObject({
+  seed: z.int().min(0).optional().describe('instead of the command line'),
+  'allocation-failures': z.boolean().default(false).describe('whether the allocation of a frame may fail'),
+  'step-limit': z.int().min(1).default(200_000).describe('a run that takes longer has the verdict unknown'),
+});
+
+const ruleId = z.enum([
+  'ISOLATION',
+  'UNIQUE',
+  'MAPPING',
+  'OWNER',
+  'ORDER',
+  'CLEAN',
+  'COUNT',
+  'PROGRESS',
+  'TORN',
+  'FAULTS',
+  'UNDONE',
+  'REPLAY',
+]);
+
+const expectation = z.strictObject({
+  breaks: ruleId.optional().describe('the one rule that is to break; none, if left out'),
+  faults: z.array(z.string()).default([]).describe('fault reasons that the scenario earns, as SFS.2'),
+});
+
+/** The whole file. */
+export const scenarioSchema = z
+  .strictObject({
+    version: z.literal(1),
+    models,
+    machine: machine.prefault({}),
+    vms: z.strictObject({}).default({}).describe('virtual machines; none yet'),
+    processes: z.record(name, z.strictObject({})).describe('the processes that run from the start'),
+    steps: z.array(z.union(stepSchemas as [(typeof stepSchemas)[0], (typeof stepSchemas)[0]])),
+    choices: choices.prefault({}),
+    expect: expectation.prefault({}),
+  })
+  .describe('A scenario of ioasis');
+
+/** A scenario, checked, with its defaults filled in. */
+export type Scenario = Omit<z.infer<typeof scenarioSchema>, 'steps'> & { readonly steps: readonly Step[] };
