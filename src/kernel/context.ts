@@ -1,7 +1,7 @@
 /**
  * What every part of a kernel is given: its machine, its log of what to put back, its page frames, its tasks.
  */
-import type { FieldValue, TaskSet, UndoLog } from '../base/index.js';
+import type { FieldValue, KeptValue, TaskSet, UndoLog } from '../base/index.js';
 import type { Frames } from './frames.js';
 import type { Platform } from './platform.js';
 
@@ -13,7 +13,19 @@ export interface KernelContext {
   readonly frames: Frames;
   /** Where the kernel's own tasks run: an interrupt's thread, a fault's worker. */
   readonly tasks: TaskSet;
+  /** The interrupt vector that is handed out next. */
+  readonly nextVector: KeptValue<number>;
 }
+
+/** Has `handler` called on interrupts with a vector of its own; the message that leads there. */
+export function newInterrupt(context: KernelContext, handler: () => void): { address: number; data: number } {
+  const vector = context.nextVector.value++;
+  context.platform.onInterrupt(vector, handler);
+  return context.platform.interruptMessage(vector);
+}
+
+/** The first vector that is not the CPU's own (Intel SDM volume 3, 6.2). */
+export const FIRST_VECTOR = 0x20;
 
 /** Tells what happens, if anybody listens. */
 export function tell(

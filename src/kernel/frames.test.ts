@@ -36,6 +36,8 @@ describe('page frames', () => {
     const chooser = { choose: (n: number): number => n - 1 };
     expect(fakeContext(new FakePlatform({ chooser })).frames.alloc(OWNER)).toBe(256);
     const failing = fakeContext(new FakePlatform({ chooser }), { mayFail: true });
+    expect(failing.frames.alloc(OWNER)).toBe(256);
+    failing.frames.booted();
     expect(failing.frames.alloc(OWNER)).toMatchObject({ errno: 'ENOMEM' });
   });
 

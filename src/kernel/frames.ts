@@ -3,7 +3,16 @@
  * was freed too early has a new owner at once. A frame comes zeroed. Who owns which frame is told to a ledger,
  * which only listens: rules are judged by it, the kernel never asks it. Left out: zones, NUMA, large pages.
  */
-import { assert, KeptValue, type Refusal, refuse, type UndoLog, Words } from '../base/index.js';
+import {
+  assert,
+  Bug,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type UndoLog,
+  Words,
+} from '../base/index.js';
 import { PAGE_BYTES, paOf } from './ids.js';
 import type { Platform } from './platform.js';
 
@@ -22,7 +31,7 @@ export interface FramesOptions {
   readonly platform: Platform;
   readonly log: UndoLog;
   readonly ledger?: FrameLedger | undefined;
-  /** Whether an allocation may fail when the run's choices say so. */
+  /** Whether an allocation may fail when the run's choices say so, from {@link Frames.booted} on. */
   readonly mayFail?: boolean | undefined;
 }
 
@@ -38,6 +47,7 @@ export class Frames {
   /** All words before it are full. */
   readonly #firstFree: KeptValue<number>;
   readonly #inUse: KeptValue<number>;
+  readonly #isBooted: KeptValue<boolean>;
 
   constructor({ platform, log, ledger, mayFail }: FramesOptions) {
     this.#platform = platform;
@@ -47,12 +57,25 @@ export class Frames {
     this.#used = new Words((this.#total + 31) >>> 5, 16);
     this.#firstFree = new KeptValue(log, 0);
     this.#inUse = new KeptValue(log, 0);
+    this.#isBooted = new KeptValue(log, false);
     platform.keep(this.#used);
   }
 
   /** How many frames are in use. */
   get inUse(): number {
     return this.#inUse.value;
+  }
+
+  /** The boot is over: what may fail, may fail from now on. */
+  booted(): void {
+    this.#isBooted.value = true;
+  }
+
+  /** A zeroed frame for what a kernel cannot do without. A `Bug` if there is none. */
+  allocAlways(owner: FrameOwner): number {
+    const frame = this.alloc(owner);
+    if (isRefusal(frame)) throw new Bug(frame.why);
+    return frame;
   }
 
   /**
@@ -70,7 +93,7 @@ export class Frames {
    * On failure: as {@link Frames.alloc}.
    */
   allocRun(count: number, owner: FrameOwner): number | Refusal<'ENOMEM'> {
-    if (this.#mayFail && this.#platform.chooser.choose(2, 'page frame') === 1) {
+    if (this.#mayFail && this.#isBooted.value && this.#platform.chooser.choose(2, 'page frame') === 1) {
       return refuse('ENOMEM', 'no page frame, by choice');
     }
     const first = this.#find(count);

@@ -134,8 +134,8 @@ describe('processes', () => {
     });
     if (isRefusal(fd)) throw new Error(fd.why);
     finish(tasks, parent.mm.mmap(1, { at: 16 }));
-    finish(tasks, parent.mm.mmap(1, { at: 32, portal: { frame: 0xfe000, inherited: false } }));
-    finish(tasks, parent.mm.mmap(1, { at: 33, portal: { frame: 0xfe001, inherited: true } }));
+    finish(tasks, parent.mm.mmap(1, { at: 32, portal: { frame: 0xfe000, inherited: false, owner: {} } }));
+    finish(tasks, parent.mm.mmap(1, { at: 33, portal: { frame: 0xfe001, inherited: true, owner: {} } }));
     finish(tasks, parent.mm.copyTo(16 * PAGE_BYTES, Uint8Array.of(1, 2, 3)));
     parent.mm.pasid.value = Pasid.of(9);
     finish(

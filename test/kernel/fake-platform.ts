@@ -6,6 +6,7 @@ import {
   type Chooser,
   type Event,
   firstChooser,
+  KeptValue,
   type Restorable,
   TaskSet,
   UndoLog,
@@ -19,7 +20,7 @@ import type {
   Mmio,
   Platform,
 } from '../../src/kernel/index.js';
-import { Frames } from '../../src/kernel/index.js';
+import { FIRST_VECTOR, Frames } from '../../src/kernel/index.js';
 
 export class FakeCpu implements CpuPort {
   readonly index: number;
@@ -164,7 +165,15 @@ export function fakeContext(
   const tasks = new TaskSet();
   platform.keep(log);
   platform.keep(tasks);
-  return { name: 'host', platform, log, tasks, frames: new Frames({ platform, log, ...options }) };
+  const nextVector = new KeptValue(log, FIRST_VECTOR);
+  return {
+    name: 'host',
+    platform,
+    log,
+    tasks,
+    nextVector,
+    frames: new Frames({ platform, log, ...options }),
+  };
 }
 
 /** Runs tasks until none can go on, the first one first; fails if that takes more than `limit` steps. */

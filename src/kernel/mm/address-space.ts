@@ -212,6 +212,13 @@ export class AddressSpace {
     }
   }
 
+  /** Takes away all portals of an owner's. Nothing is there of them any more if the memory is gone. */
+  *unmapPortals(owner: object): Task {
+    for (const area of this.areas) {
+      if (this.isAlive && area.portal?.owner === owner) yield* this.munmap(area.first, pagesOf(area));
+    }
+  }
+
   /**
    * Changes the rights of a range of pages. When it returns, no CPU and no device has more than these.
    *

@@ -10,6 +10,8 @@ export interface PortalFrames {
   readonly frame: number;
   /** Whether a forked child has it too. */
   readonly inherited: boolean;
+  /** Whose mapping it is: an open file. */
+  readonly owner: object;
 }
 
 export interface Area {
