@@ -1,28 +1,41 @@
 /**
- * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, and as many page frames
- * are in use as when the machine had booted.
+ * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, and no page
+ * frame is in use that was not when the machine had booted.
  */
+import { hex } from '../base/index.js';
+import type { FrameOwner } from '../kernel/index.js';
 import type { End } from './facts.js';
 import type { Rule, View } from './rule.js';
 import { listText, ownerText } from './text.js';
 
-function gone(process: string, { ledger }: View): string | undefined {
-  const left: string[] = [];
-  for (const [frame, owner] of ledger.frames.all()) {
-    if (owner.kind === 'page' && owner.mm === process)
-      left.push(`frame 0x${frame.toString(16)}, ${ownerText(owner)}`);
-  }
+/** What a frame was taken for and stays: a device keeps its PASID tables while it is there, as in Linux. */
+const STAYS = 'PASID table of ';
+
+function gone(process: string, view: View): string | undefined {
+  const left = framesOf(view, (_, owner) => owner.kind === 'page' && owner.mm === process);
   return left.length === 0 ? undefined : `${process} is gone, and memory of it is not: ${listText(left)}`;
 }
 
-function ended({ stuck, framesAtBoot, framesNow, pasidsInUse }: End, { ledger }: View): string | undefined {
+function ended({ stuck, bootFrames, pasidsInUse }: End, view: View): string | undefined {
   if (stuck.length > 0) return undefined;
-  const holders = [...ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
+  const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
   if (pasidsInUse > 0) {
-    return `all processes are gone, and ${pasidsInUse} PASIDs are not given back: ${listText(holders)}`;
+    return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
   }
-  if (framesNow === framesAtBoot) return undefined;
-  return `all processes are gone, and ${framesNow} page frames are in use, not ${framesAtBoot} as after boot`;
+  const left = framesOf(view, (frame, owner) => {
+    return !bootFrames.has(frame) && !(owner.kind === 'kernel' && owner.use.startsWith(STAYS));
+  });
+  return left.length === 0
+    ? undefined
+    : `all processes are gone, and page frames of them are in use: ${listText(left)}`;
+}
+
+function framesOf({ ledger }: View, filter: (frame: number, owner: FrameOwner) => boolean): string[] {
+  const found: string[] = [];
+  for (const [frame, owner] of ledger.frames.all()) {
+    if (filter(frame, owner)) found.push(`frame ${hex(frame)}, ${ownerText(owner)}`);
+  }
+  return found;
 }
 
 export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, ended };

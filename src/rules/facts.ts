@@ -68,6 +68,12 @@ export interface Refused {
   readonly expected: Errno | undefined;
 }
 
+/** A process that was killed for what it did, or was to be and was not. */
+export interface Death {
+  readonly process: string;
+  readonly signal: string;
+}
+
 /** A comparison of memory that failed. */
 export interface Mismatch {
   readonly process: string;
@@ -81,9 +87,8 @@ export interface Mismatch {
 export interface End {
   /** Tasks that can never go on. */
   readonly stuck: readonly { readonly name: string; readonly at: string }[];
-  /** Page frames in use when the machine had booted, and now. */
-  readonly framesAtBoot: number;
-  readonly framesNow: number;
+  /** The page frames that were in use when the machine had booted. */
+  readonly bootFrames: ReadonlySet<number>;
   /** PASIDs that the kernel has handed out. */
   readonly pasidsInUse: number;
 }

@@ -32,4 +32,5 @@ export const faults: Rule = {
   faulted,
   answered,
   outcome,
+  died: ({ process, signal }) => `${process} was killed by ${signal}; the scenario does not say so`,
 };

@@ -20,4 +20,5 @@ export const owner: Rule = {
   id: 'OWNER',
   claim: 'nobody submits with the PASID of another',
   accepted,
+  survived: ({ process, action }) => `${process} did ${action}; the scenario says that it is killed for that`,
 };

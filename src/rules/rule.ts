@@ -1,5 +1,5 @@
 /** What a rule is, and what it finds. */
-import type { Answer, End, FaultFact, Fetch, Mismatch, Move, Outcome, Refused, StateBench } from './facts.js';
+import type { Answer, Death, End, FaultFact, Fetch, Mismatch, Move, Outcome, Refused, StateBench } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Ledger } from './ledger/ledger.js';
 import type { OpenQueue } from './ledger/opens.js';
@@ -59,6 +59,10 @@ export interface Rule {
   readonly outcome?: Says<Outcome>;
   readonly refused?: Says<Refused>;
   readonly mismatch?: Says<Mismatch>;
+  /** A process was killed, and the scenario does not say so. */
+  readonly died?: Says<Death>;
+  /** A process did what the scenario says it is killed for. */
+  readonly survived?: Says<{ readonly process: string; readonly action: string }>;
   /** The last holder of an open queue has let go of it. */
   readonly released?: Says<OpenQueue>;
   /** A process is gone. */

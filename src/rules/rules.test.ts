@@ -21,7 +21,7 @@ const fault = {
   text: 'a write to 0x10000: the entry is not present',
 };
 
-const end = { stuck: [], framesAtBoot: 9, framesNow: 9, pasidsInUse: 0 };
+const end = { stuck: [], bootFrames: new Set([1]), pasidsInUse: 0 };
 
 /** Alice has PASID 3 and her queue of dsa0 open. */
 function alice(earned: readonly string[] = []): History {
@@ -36,6 +36,8 @@ describe('a history without a fault', () => {
     const history = alice(['SFS.2']).page('alice', 0x10, 0x1234).at(700);
     const { judge, ledger } = history;
     ledger.frames.owned(0x99, { kind: 'kernel', use: 'page table of alice' }, 100);
+    ledger.frames.owned(0x98, { kind: 'kernel', use: 'PASID table of 6a:01.0' }, 100);
+    ledger.frames.owned(1, { kind: 'kernel', use: 'root table of dmar0' }, 0);
     judge.tell('given', { pasid: 4, mm: 'bob' });
     judge.tell('accepted', job());
     judge.tell('fetched', { device: 'dsa0', pasid: 3, root: 0x99, entry: '' });
@@ -55,6 +57,7 @@ describe('a history without a fault', () => {
     judge.tell('released', { id: 1, mm: 'alice', device: 'dsa0', queue: 'dsa0/shared', holders: [] });
     judge.tell('takenBack', 3);
     ledger.frames.freed(0x1234, 800);
+    ledger.frames.freed(0x99, 800);
     judge.tell('gone', 'alice');
     judge.tell('ended', end);
     expect(history.found).toEqual([]);
@@ -136,12 +139,16 @@ const BROKEN: [string, (history: History) => void, string][] = [
   [
     'a PASID of nobody',
     (history) => history.at(900).judge.tell('ended', { ...end, pasidsInUse: 1 }),
-    'COUNT: step 900: all processes are gone, and 1 PASIDs are not given back: PASID 3 of alice',
+    'COUNT: step 900: all processes are gone, and PASIDs are not given back (1): PASID 3 of alice',
   ],
   [
     'frames of nobody',
-    (history) => history.at(900).judge.tell('ended', { ...end, framesNow: 11 }),
-    'COUNT: step 900: all processes are gone, and 11 page frames are in use, not 9 as after boot',
+    (history) => {
+      const table = { kind: 'kernel', use: 'page table of alice' } as const;
+      history.ledger.frames.owned(0x99, table, 90);
+      history.at(900).judge.tell('ended', end);
+    },
+    "COUNT: step 900: all processes are gone, and page frames of them are in use: frame 0x99, the kernel's (page table of alice)",
   ],
   [
     'a wait without an end',
@@ -219,6 +226,16 @@ const BROKEN: [string, (history: History) => void, string][] = [
       history.at(7).judge.tell('refused', { ...refused, errno: undefined });
     },
     'UNDONE: step 7: alice did open dsa0/own; the scenario says that it is refused with EBUSY',
+  ],
+  [
+    'a death that the scenario does not tell of',
+    (history) => history.at(7).judge.tell('died', { process: 'alice', signal: 'SIGSEGV' }),
+    'FAULTS: step 7: alice was killed by SIGSEGV; the scenario does not say so',
+  ],
+  [
+    'a process that outlives what should have killed it',
+    (history) => history.at(7).judge.tell('survived', { process: 'child', action: 'submit a' }),
+    'OWNER: step 7: child did submit a; the scenario says that it is killed for that',
   ],
   [
     'bytes that did not come',

@@ -521,14 +521,14 @@ export class DsaEngine implements Engine, Restorable {
 
   #read(slot: number, into: Uint8Array): boolean {
     const request = this.#prepare(slot, RIGHT.READ);
-    this.#host.audit?.requests(this.#work.tag, request);
+    this.#host.audit?.requests(this.#work.tag, request, this.#pages[slot] ?? 0);
     return this.#host.parts.upstream.read(request, into, 0) === COMPLETION.SUCCESS;
   }
 
   /** Posted: the device does not learn what becomes of it. */
   #write(slot: number, from: Uint8Array): void {
     const request = this.#prepare(slot, RIGHT.WRITE);
-    this.#host.audit?.requests(this.#work.tag, request);
+    this.#host.audit?.requests(this.#work.tag, request, this.#pages[slot] ?? 0);
     this.#host.parts.upstream.write(request, from, 0);
   }
 

@@ -36,18 +36,12 @@ const caches = z
 const vtd = z.strictObject({
   kind: z.literal('vtd').describe('Intel VT-d, scalable mode'),
   'host-address-width': z.int().min(36).max(52).default(46),
-  'first-stage-levels': z
-    .union([z.literal(4), z.literal(5)])
-    .default(4)
-    .describe('the deepest first stage it walks'),
   'page-requests': z.boolean().default(true),
-  'snoops-page-walks': z.boolean().default(true).describe('if not, tables must be flushed to memory'),
   caches: caches.prefault({}),
   'stale-entries': z
     .enum(['may-stay', 'always-stay'])
     .default('may-stay')
     .describe('whether what was not invalidated is sometimes gone by itself'),
-  'page-request-queue': z.int().min(0).max(7).default(0).describe('its size: 2^n pages'),
 });
 
 const queue = z.strictObject({
@@ -92,6 +86,13 @@ const map = z.strictObject({
   holds: content.optional().describe('written by the process; a region that holds nothing has no pages yet'),
 });
 
+const bytes = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1)
+  .optional()
+  .describe('the smaller of the regions, if left out');
+
 const operation = z.enum(['noop', 'memmove', 'fill', 'compare', 'drain']);
 
 const submit = z.strictObject({
@@ -99,12 +100,7 @@ const submit = z.strictObject({
   operation,
   from: name.optional().describe('the source region'),
   into: name.optional().describe('the destination region; for compare, the second source'),
-  bytes: z
-    .int()
-    .min(1)
-    .max(2 ** 31 - 1)
-    .optional()
-    .describe('the smaller of the regions, if left out'),
+  bytes,
   pattern: z.int().min(0).max(255).optional().describe('fill: the byte'),
   'block-on-fault': z.boolean().default(false),
   as: name.describe('names the job'),
@@ -116,7 +112,9 @@ const submit = z.strictObject({
     .describe('how often a full shared queue is tried again'),
 });
 
-const outcome = z.enum(['success', 'page-fault', 'invalid-request', 'error', 'any']);
+const outcome = z
+  .enum(['success', 'different', 'page-fault', 'invalid-request', 'error', 'any'])
+  .describe('different: a compare that found a difference; invalid-request: a page that the kernel refused');
 
 const actions = {
   map: map.describe('maps a region of anonymous memory'),
@@ -128,7 +126,7 @@ const actions = {
     .strictObject({ for: name, outcome: outcome.default('success') })
     .describe('polls the completion record of a job'),
   check: z
-    .strictObject({ region: name, holds: content.optional(), equals: name.optional() })
+    .strictObject({ region: name, holds: content.optional(), equals: name.optional(), bytes })
     .describe('the process compares what a region holds'),
   close: queueName.describe('closes a work queue'),
   fork: z.strictObject({ as: name }).describe('forks: the child begins its own steps'),
@@ -142,7 +140,7 @@ export type ActionName = keyof typeof actions;
 export const ACTION_NAMES = Object.keys(actions) as readonly ActionName[];
 
 /** What a step says beside its action. */
-export const STEP_KEYS: readonly string[] = ['by', 'refused'];
+export const STEP_KEYS: readonly string[] = ['by', 'refused', 'dies'];
 
 const actor = z.strictObject({
   by: name.describe('the process that does it, or host'),
@@ -150,9 +148,16 @@ const actor = z.strictObject({
     .enum(Object.keys(ERRNOS) as [Errno, ...Errno[]])
     .optional()
     .describe('the kernel is to refuse it, with this error'),
+  dies: z.literal('SIGSEGV').optional().describe('the process is to be killed for it'),
 });
 
-type StepOf<A extends ActionName> = { readonly by: string; readonly refused?: Errno | undefined } & {
+interface Actor {
+  readonly by: string;
+  readonly refused?: Errno | undefined;
+  readonly dies?: 'SIGSEGV' | undefined;
+}
+
+type StepOf<A extends ActionName> = Actor & {
   readonly [K in A]: z.infer<(typeof actions)[A]>;
 };
 

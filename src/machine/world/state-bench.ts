@@ -1,0 +1,111 @@
+/**
+ * The rules' look into hardware and tables: what still holds a PASID. Tables are walked as the hardware walks
+ * them, with its own walker.
+ */
+import { hex } from '../../base/index.js';
+import { ABSENT, DeviceTables, RIGHT, TAG, Walk } from '../../hardware/index.js';
+import type { StateBench } from '../../rules/index.js';
+import { RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
+import type { Accelerator, Hardware } from './hardware.js';
+import type { Taps } from './taps.js';
+
+const PASID_ENTRY_WORDS = 16;
+const PAGE = 4096;
+
+export class HostBench implements StateBench {
+  readonly #hardware: Hardware;
+  readonly #taps: Taps;
+  readonly #tables: DeviceTables;
+  readonly #register = new Int32Array(2);
+
+  constructor(hardware: Hardware, taps: Taps) {
+    this.#hardware = hardware;
+    this.#taps = taps;
+    this.#tables = new DeviceTables(hardware.unit.format, true);
+  }
+
+  remainsOf(name: string, pasid: number): readonly string[] {
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
+    return accelerator === undefined ? [] : [...this.#inDevice(accelerator, pasid)];
+  }
+
+  remains(pasid: number): readonly string[] {
+    const { accelerators } = this.#hardware;
+    const inDevices = accelerators.flatMap((each) => [...this.#inDevice(each, pasid)]);
+    return [...inDevices, ...this.#inIotlb(pasid), ...this.#inCpus(pasid)];
+  }
+
+  isBound(name: string, pasid: number): boolean {
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
+    return accelerator !== undefined && this.#entry(accelerator.rid, pasid).isPresent;
+  }
+
+  unanswered(): readonly string[] {
+    return [...this.#taps.outstanding()].map(
+      ({ device, pasid, group, page, step }) =>
+        `page group ${group} of ${device} for PASID ${pasid}, page ${hex(page * PAGE)}, asked for at step ${step}`,
+    );
+  }
+
+  *#inDevice({ name, rid, device }: Accelerator, pasid: number): Generator<string> {
+    const entry = this.#entry(rid, pasid);
+    if (entry.isPresent) yield `${name}'s PASID table entry, which is present`;
+    else if (!entry.isEmpty) yield `${name}'s PASID table entry, which is not empty`;
+    const found: string[] = [];
+    this.#hardware.unit.translator.pasids.forEach((ofRid, ofPasid) => {
+      if (ofRid === rid && ofPasid === pasid) found.push(`the PASID cache, for ${name}`);
+    });
+    device.parts.tlb.forEach(({ pasid: ofPasid, page }) => {
+      if (ofPasid === pasid) found.push(`${name}'s device TLB, page ${hex(page * PAGE)}`);
+    });
+    yield* found;
+    for (const queue of device.queues) {
+      const what = `${name}'s work queue ${queue.index}`;
+      if (queue.isDedicated && queue.usesPasid && queue.pasidOf(NO_WORDS, 0) === pasid) {
+        yield `${what}, whose configuration has it`;
+      }
+      if (queue.holds(pasid, Number.MAX_SAFE_INTEGER)) yield `${what}, which has descriptors of it`;
+      for (const engine of device.engines) {
+        if (engine.isAt(queue.index, pasid, Number.MAX_SAFE_INTEGER)) yield `${engine.name}, at work for it`;
+      }
+    }
+    for (const request of this.#taps.outstanding()) {
+      if (request.device === name && request.pasid === pasid) {
+        yield `page group ${request.group} of ${name}, not answered since step ${request.step}`;
+      }
+    }
+  }
+
+  #inIotlb(pasid: number): string[] {
+    const found: string[] = [];
+    this.#hardware.unit.translator.iotlb.forEach(({ tag, page, space }) => {
+      if (tag !== TAG.SECOND && tag === pasid) {
+        found.push(`the IOTLB, page ${hex(page * PAGE)} of domain ${space}`);
+      }
+    });
+    return found;
+  }
+
+  #inCpus(pasid: number): string[] {
+    return this.#hardware.cpus
+      .filter((cpu) => cpu.hasValidPasid && cpu.pasid === pasid)
+      .map(({ name }) => `${name}'s IA32_PASID`);
+  }
+
+  /** The PASID table entry in memory, by way of the tables that the unit walks. */
+  #entry(rid: number, pasid: number): { isPresent: boolean; isEmpty: boolean } {
+    const { memory, unit } = this.#hardware;
+    unit.read64(VTD_REGISTER.RTADDR.offset, this.#register);
+    const walk = new Walk(memory, RTADDR_REG.RTA.get(this.#register, 0), this.#tables);
+    walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
+    while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
+    if (walk.stage !== 'pasid-table') return { isPresent: false, isEmpty: true };
+    const at = memory.at(walk.frame);
+    if (at === ABSENT) return { isPresent: false, isEmpty: true };
+    const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
+    const isEmpty = words.every((word) => word === 0);
+    return { isPresent: ((words[0] ?? 0) & 1) === 1, isEmpty };
+  }
+}
+
+const NO_WORDS = new Int32Array(PASID_ENTRY_WORDS);
