@@ -11,6 +11,8 @@ import {
   DSA_FLAG,
   DSA_GRPCFG,
   DSA_MEMMOVE,
+  type DSA_NOOP,
+  DSA_OPCODE,
   DSA_PORTAL,
   DSA_RECORD,
   DSA_STRIDE,
@@ -23,6 +25,7 @@ import {
   encode,
   type Field,
   type Layout,
+  type LayoutInfo,
 } from '../../src/spec/index.js';
 import { TableIommu } from './table-iommu.js';
 
@@ -34,8 +37,14 @@ export const RECORD = RECORD_PAGE * 4096;
 const FRAMES = 4096;
 const CAPABILITIES_AT = 0x100;
 
+/** The names of a layout's fields. */
+type Names<L extends LayoutInfo> = Exclude<keyof L, keyof LayoutInfo> & string;
+/** The fields that every descriptor has. */
+type Head = Names<typeof DSA_NOOP>;
+type Values<N extends string> = Partial<Readonly<Record<N, number | bigint>>>;
+
 /** The parts of a WQCFG that a test wants otherwise. */
-export type WqFields = Partial<Record<keyof typeof DSA_WQCFG & string, number>>;
+export type WqFields = Partial<Readonly<Record<Names<typeof DSA_WQCFG>, number>>>;
 
 export const SHARED: WqFields = {
   SIZE: 16,
@@ -115,11 +124,8 @@ export class Rig {
   }
 
   configureWq(index: number, fields: WqFields): void {
-    const ops = { OPS0: Number(this.read(0x40) >>> 0) };
-    this.writeAll(
-      DSA_TABLE.WQCFG + index * DSA_STRIDE.WQCFG,
-      encode(DSA_WQCFG as Layout<string>, { ...ops, ...fields }),
-    );
+    const ops = { OPS0: this.read(0x40) >>> 0 };
+    this.writeAll(DSA_TABLE.WQCFG + index * DSA_STRIDE.WQCFG, encode(DSA_WQCFG, { ...ops, ...fields }));
   }
 
   /** Puts queues and engines, a bit each, into a group. */
@@ -201,7 +207,7 @@ export class Rig {
   }
 
   /** A field of the record. */
-  recordField(name: keyof typeof DSA_RECORD & string, address = RECORD): bigint {
+  recordField(name: Names<typeof DSA_RECORD>, address = RECORD): bigint {
     return this.record(address).fields.find(({ field }) => field.name === name)?.value ?? -1n;
   }
 
@@ -221,15 +227,11 @@ export class Rig {
 }
 
 /** A descriptor that reports to {@link RECORD}. */
-export function descriptor<N extends string>(
-  layout: Layout<N>,
-  fields: Partial<Record<N | 'PASID' | 'FLAGS' | 'RECORD' | 'OPCODE', number | bigint>>,
-): Int32Array {
+export function descriptor<N extends string>(layout: Layout<N | Head>, fields: Values<N | Head>): Int32Array {
   const common = { PASID, FLAGS: DSA_FLAG.CRAV | DSA_FLAG.RCR, RECORD };
-  return encode(layout as Layout<string>, { ...common, ...fields });
+  return encode(layout, { ...common, ...fields } as Values<N | Head>);
 }
 
 /** A memory move. */
-export const move = (
-  fields: Partial<Record<keyof typeof DSA_MEMMOVE & string, number | bigint>>,
-): Int32Array => descriptor(DSA_MEMMOVE as Layout<string>, { OPCODE: 3, ...fields });
+export const move = (fields: Values<Names<typeof DSA_MEMMOVE>>): Int32Array =>
+  descriptor(DSA_MEMMOVE, { OPCODE: DSA_OPCODE.MEMMOVE, ...fields });
