@@ -4,7 +4,7 @@
  * random find 190 ns, a find by SPID microseconds at best, 74 bytes an id.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
-import { Random } from '#base';
+import { Random } from '#src/base/index.js';
 import {
   type IoasidCore,
   type IoasidEvent,
@@ -25,7 +25,7 @@ import {
   ioasidSetAlloc,
   isRefusal,
   type Refusal,
-} from '#ioasid';
+} from '#src/ioasid/index.js';
 import { type Figure, nanoseconds, type Rate, type Suite } from './harness.js';
 
 const SPACE = 1 << 20;

@@ -62,11 +62,3 @@ export const DSA_MSIXPERM = layout('DSA MSI-X permissions', 4, SOURCE, {
   PASID_EN: [3, 'for WQs with PASID'],
   PASID: [31, 12, 'the PASID whose descriptors may use it'],
 });
-
-/** An entry of the MSI-X table (PCIe 6.0, 7.7.2), which lies in BAR0. */
-export const MSIX_ENTRY = layout('MSI-X table entry', 16, 'PCIe 6.0, 7.7.2', {
-  ADDR: [31, 0, 'message address; the low two bits are zero'],
-  UPPER_ADDR: [63, 32, 'message upper address'],
-  DATA: [95, 64, 'message data'],
-  MASK: [96, 'masked'],
-});

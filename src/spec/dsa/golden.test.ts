@@ -155,13 +155,6 @@ const CONFIGURATION: readonly Golden[] = [
     layout: configuration.DSA_MSIXPERM,
     masks: { IGNORE: [0, 0x4n], PASID_EN: [0, 0x8n], PASID: [0, 0xfffff000n] },
   },
-  {
-    layout: configuration.MSIX_ENTRY,
-    masks: {
-      ...{ ADDR: [0, 0xffffffffn], UPPER_ADDR: [0, 0xffffffff00000000n] },
-      ...{ DATA: [1, 0xffffffffn], MASK: [1, 0x100000000n] },
-    },
-  },
 ];
 
 describe('Intel DSA registers', () => {

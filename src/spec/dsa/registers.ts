@@ -3,8 +3,9 @@
  * Architecture Specification, 341204, revision 3.0, 9.2 and 9.3). Registers that are writable only in some
  * state of the device or of a WQ are writable here: the model knows the state.
  */
+import { MSI_X_TABLE_ENTRY } from '../pci/index.js';
 import { type Register, register } from '../registers.js';
-import { DSA_GRPCFG, DSA_MSIXPERM, DSA_WQCFG, MSIX_ENTRY } from './configuration.js';
+import { DSA_GRPCFG, DSA_MSIXPERM, DSA_WQCFG } from './configuration.js';
 import * as L from './register-layouts.js';
 
 /** What a device is. */
@@ -78,7 +79,7 @@ export function dsaRegisters(options: DsaRegisterOptions): DsaRegisterTable {
   const MSIX = table(options.vectors, (i) =>
     register(`MSIX${i}`, {
       offset: DSA_TABLE.MSIX + i * DSA_STRIDE.MSIX,
-      layout: MSIX_ENTRY,
+      layout: MSI_X_TABLE_ENTRY,
       reset: 1n << 96n,
     }),
   );
