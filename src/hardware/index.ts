@@ -6,6 +6,7 @@
 export * from './bus.js';
 export * from './cache/page-cache.js';
 export * from './cache/slots.js';
+export * from './cpu/index.js';
 export * from './dsa/index.js';
 export * from './engine.js';
 export * from './memory.js';
