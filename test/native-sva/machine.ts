@@ -13,11 +13,10 @@ import {
   TaskSet,
   u64,
 } from '../../src/base/index.js';
-import { Bus, DsaDevice, Engines, Memory, RootComplex, VtdUnit } from '../../src/hardware/index.js';
+import { Bus, Cpu, DsaDevice, Engines, Memory, RootComplex, VtdUnit } from '../../src/hardware/index.js';
 import { ioasidCreate } from '../../src/ioasid/index.js';
 import { type FrameLedger, Kernel, type Platform } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
-import { BenchCpu } from './cpu.js';
 
 /** Where firmware has put things. */
 const UNIT_AT = 0xfed9_0000;
@@ -48,7 +47,7 @@ export interface BenchOptions {
 }
 
 export class Bench {
-  readonly memory = new Memory([{ first: 0x100, last: 0x1fff }]);
+  readonly memory = new Memory([{ first: 0x100, last: 0x8ff }]);
   readonly engines = new Engines();
   readonly tasks = new TaskSet();
   readonly events: Omit<Event, 'step' | 'actor' | 'layer'>[] = [];
@@ -56,7 +55,7 @@ export class Bench {
   readonly unit: VtdUnit;
   readonly bus: Bus;
   readonly devices: readonly DsaDevice[];
-  readonly cpus: readonly BenchCpu[];
+  readonly cpus: readonly Cpu[];
   readonly kernel: Kernel;
   chooser: Chooser;
   readonly #kept: Restorable[] = [];
@@ -81,10 +80,7 @@ export class Bench {
     this.devices = Array.from({ length: options.devices ?? 1 }, (_, i) => this.#plug(i, chooser));
     for (const engine of this.unit.engines) this.engines.add(engine);
     for (const device of this.devices) for (const engine of device.running) this.engines.add(engine);
-    this.cpus = Array.from(
-      { length: options.cpus ?? 2 },
-      (_, i) => new BenchCpu(i, this.bus, () => this.step()),
-    );
+    this.cpus = Array.from({ length: options.cpus ?? 2 }, (_, i) => this.#cpu(i));
     this.#kept.push(memory, this.root, this.unit, ...this.devices, ...this.cpus, this.tasks);
     const ioasids = ioasidCreate({ capacity: 0x10_0000 });
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
@@ -120,6 +116,22 @@ export class Bench {
     }
   }
 
+  /** Runs everything for some steps. */
+  some(steps: number): void {
+    for (let i = 0; i < steps; i++) {
+      this.step();
+      this.tasks.step(this.chooser);
+    }
+  }
+
+  /** All of memory. */
+  bytes(): Uint8Array {
+    const [range] = this.memory.ranges;
+    const bytes = new Uint8Array(range === undefined ? 0 : (range.last - range.first + 1) * 4096);
+    this.memory.read((range?.first ?? 0) * 4096, bytes);
+    return bytes;
+  }
+
   /** Runs a task, and all that it sets off, to the end; what it returned. */
   run<T>(task: Task<T>): T {
     const results: T[] = [];
@@ -144,6 +156,13 @@ export class Bench {
   restore(): void {
     for (const state of this.#kept) state.restore();
     this.#pending.length = 0;
+  }
+
+  #cpu(index: number): Cpu {
+    const cpu = new Cpu({ index, memory: this.memory, bus: this.bus });
+    cpu.cpl = 3;
+    this.engines.add(cpu.posted);
+    return cpu;
   }
 
   #plug(index: number, chooser: Chooser): DsaDevice {

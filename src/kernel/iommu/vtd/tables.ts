@@ -142,12 +142,16 @@ export class UnitTables {
     return this.#setEntry(device, pasid, words);
   }
 
-  /** Makes an entry not present, and leaves the rest: hardware may still use what it read of it. */
-  clearPresent(device: Endpoint, pasid: number): void {
+  /**
+   * Makes an entry not present, and leaves the rest: hardware may still use what it read of it. Muted, from the
+   * same store on: there is no moment in which faults on it are recorded.
+   */
+  clearPresent(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
     assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
     const words = this.#load(at, PASID_TABLE_ENTRY);
     PASID_TABLE_ENTRY.P.set(words, 0, 0);
+    PASID_TABLE_ENTRY.FPD.set(words, 0, mute ? 1 : 0);
     this.#store(at, words, 0);
     this.#writeBack(at, PASID_BYTES);
   }

@@ -148,7 +148,7 @@ export class VtdUnit implements IommuDriver {
   ): Task<Refusal<'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
     const did = tables.didOf(device, pasid);
-    tables.clearPresent(device, pasid);
+    tables.clearPresent(device, pasid, mute);
     yield 'vtd: entry is not present';
     const flushes: Int32Array[] = [];
     flushes.push(inv.flushPasid(did, pasid));
