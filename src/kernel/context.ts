@@ -2,6 +2,7 @@
  * What every part of a kernel is given: its machine, its log of what to put back, its page frames, its tasks.
  */
 import type { FieldValue, KeptValue, TaskSet, UndoLog } from '../base/index.js';
+import type { Cpus } from './cpus.js';
 import type { Frames } from './frames.js';
 import type { Platform } from './platform.js';
 
@@ -13,6 +14,7 @@ export interface KernelContext {
   readonly frames: Frames;
   /** Where the kernel's own tasks run: an interrupt's thread, a fault's worker. */
   readonly tasks: TaskSet;
+  readonly cpus: Cpus;
   /** The interrupt vector that is handed out next. */
   readonly nextVector: KeptValue<number>;
 }

@@ -1,9 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { FakePlatform, fakeContext } from '../../test/kernel/fake-platform.js';
-import { Bug, isRefusal } from '../base/index.js';
-import type { FrameOwner } from './index.js';
+import { FakePlatform } from '../../test/kernel/fake-platform.js';
+import { Bug, isRefusal, UndoLog } from '../base/index.js';
+import { type FrameLedger, type FrameOwner, Frames } from './index.js';
 
 const OWNER: FrameOwner = { kind: 'kernel', use: 'test' };
+
+function framesOf(
+  platform: FakePlatform,
+  options: { ledger?: FrameLedger; mayFail?: boolean } = {},
+): { frames: Frames } {
+  const log = new UndoLog();
+  platform.keep(log);
+  return { frames: new Frames({ platform, log, ...options }) };
+}
 
 describe('page frames', () => {
   it('hands out the lowest free one, zeroed, and tells the ledger', () => {
@@ -13,7 +22,7 @@ describe('page frames', () => {
       owned: (frame: number): void => void told.push(`owned ${frame}`),
       freed: (frame: number): void => void told.push(`freed ${frame}`),
     };
-    const { frames } = fakeContext(platform, { ledger });
+    const { frames } = framesOf(platform, { ledger });
     platform.memory.write(256 * 4096, new Uint8Array(4096).fill(7));
     expect([frames.alloc(OWNER), frames.alloc(OWNER)]).toEqual([256, 257]);
     expect(platform.memory.load32(256 * 4096 + 4092)).toBe(0);
@@ -24,7 +33,7 @@ describe('page frames', () => {
   });
 
   it('finds aligned runs, and says when there is none', () => {
-    const { frames } = fakeContext(new FakePlatform({ frames: 64 }));
+    const { frames } = framesOf(new FakePlatform({ frames: 64 }));
     expect(frames.alloc(OWNER)).toBe(256);
     expect(frames.allocRun(32, OWNER)).toBe(288);
     expect(frames.allocRun(32, OWNER)).toMatchObject({ errno: 'ENOMEM' });
@@ -34,8 +43,8 @@ describe('page frames', () => {
 
   it('fails by choice where it may', () => {
     const chooser = { choose: (n: number): number => n - 1 };
-    expect(fakeContext(new FakePlatform({ chooser })).frames.alloc(OWNER)).toBe(256);
-    const failing = fakeContext(new FakePlatform({ chooser }), { mayFail: true });
+    expect(framesOf(new FakePlatform({ chooser })).frames.alloc(OWNER)).toBe(256);
+    const failing = framesOf(new FakePlatform({ chooser }), { mayFail: true });
     expect(failing.frames.alloc(OWNER)).toBe(256);
     failing.frames.booted();
     expect(failing.frames.alloc(OWNER)).toMatchObject({ errno: 'ENOMEM' });
@@ -43,7 +52,7 @@ describe('page frames', () => {
 
   it('goes back to a mark', () => {
     const platform = new FakePlatform();
-    const { frames } = fakeContext(platform);
+    const { frames } = framesOf(platform);
     frames.alloc(OWNER);
     platform.mark();
     frames.alloc(OWNER);
@@ -53,7 +62,7 @@ describe('page frames', () => {
   });
 
   it('frees nothing twice', () => {
-    const { frames } = fakeContext(new FakePlatform());
+    const { frames } = framesOf(new FakePlatform());
     frames.alloc(OWNER);
     frames.free(256);
     expect(() => frames.free(256)).toThrow(Bug);

@@ -56,9 +56,11 @@ export class Kernel {
     const log = new UndoLog();
     platform.keep(log);
     const frames = new Frames({ platform, log, ledger, mayFail: framesMayFail });
-    this.context = { name, platform, log, frames, tasks, nextVector: new KeptValue(log, FIRST_VECTOR) };
     const idle = frames.allocAlways({ kind: 'kernel', use: 'idle page table' });
-    this.processes = new Processes(this.context, new Cpus(this.context, idle));
+    const cpus = new Cpus({ platform, log }, idle);
+    const nextVector = new KeptValue(log, FIRST_VECTOR);
+    this.context = { name, platform, log, frames, tasks, cpus, nextVector };
+    this.processes = new Processes(this.context);
     this.iommu = new Iommu(this.context, ioasids);
     const set = ioasidSetAlloc(ioasids, { type: 'none', ...(quota === undefined ? {} : { quota }) });
     assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);

@@ -54,6 +54,8 @@ export interface CpuPort {
   setPageTable(frame: number): void;
   /** Invalidates what the CPU caches of translations. */
   flushTlb(): void;
+  /** Has the posted writes that it has on their way land. */
+  fence(): void;
   /** IA32_PASID as RDMSR and WRMSR see it (its low word; the high one is reserved). */
   readPasidMsr(): number;
   writePasidMsr(value: number): void;

@@ -1,14 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { FakePlatform, fakeContext, finish, runAll } from '../../test/kernel/fake-platform.js';
 import { isRefusal, type Task } from '../base/index.js';
-import { AddressSpace, Cpus, PAGE_BYTES, Pasid, type Process, Processes, Trap } from './index.js';
+import { AddressSpace, PAGE_BYTES, Pasid, type Process, Processes, Trap } from './index.js';
 
 function machine(cpus = 1) {
   const platform = new FakePlatform({ cpus });
   const context = fakeContext(platform);
-  const idle = context.frames.alloc({ kind: 'kernel', use: 'idle' });
-  if (isRefusal(idle)) throw new Error(idle.why);
-  const processes = new Processes(context, new Cpus(context, idle));
+  const processes = new Processes(context);
   const spawn = (name: string): Process => {
     const process = processes.spawn(name);
     if (isRefusal(process)) throw new Error(process.why);

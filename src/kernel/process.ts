@@ -137,9 +137,9 @@ export class Processes {
   readonly #processes: KeptMap<number, Process>;
   readonly #nextPid: KeptValue<number>;
 
-  constructor(context: KernelContext, cpus: Cpus) {
+  constructor(context: KernelContext) {
     this.#context = context;
-    this.#cpus = cpus;
+    this.#cpus = context.cpus;
     this.#processes = new KeptMap(context.log);
     this.#nextPid = new KeptValue(context.log, 1);
   }
@@ -198,16 +198,24 @@ export class Processes {
   }
 
   /**
-   * One instruction in user mode.
+   * One instruction in user mode, which happens at once.
    *
    * @param instruction what the CPU does; a {@link Trap} comes back to the kernel, which serves it and has the
    *   instruction repeated, or kills the process
    */
   *user<T>(thread: Thread, instruction: (cpu: CpuPort) => T | Trap): Task<T> {
     for (;;) {
-      yield `${thread.name} in user mode`;
-      if (thread.process.signal.value !== undefined) throw new ThreadEnds();
-      const result = instruction(this.#cpus.run(thread));
+      const result = instruction(yield* this.#enterUser(thread));
+      if (!(result instanceof Trap)) return result;
+      yield* this.#serve(thread, result);
+    }
+  }
+
+  /** One instruction in user mode that takes several steps; others may run between them, not on this CPU. */
+  *userSteps<T>(thread: Thread, instruction: (cpu: CpuPort) => Task<T | Trap>): Task<T> {
+    for (;;) {
+      const cpu = yield* this.#enterUser(thread);
+      const result = yield* this.#cpus.instruction(thread, instruction(cpu));
       if (!(result instanceof Trap)) return result;
       yield* this.#serve(thread, result);
     }
@@ -290,6 +298,14 @@ export class Processes {
     this.#processes.delete(process.pid);
     tell(this.#context, 'process:exit', { pid: process.pid, process: process.name });
     process.ended.wakeAll();
+  }
+
+  /** To the next instruction of a thread; where it ends if its process has been killed. */
+  *#enterUser(thread: Thread): Task<CpuPort> {
+    yield `${thread.name} in user mode`;
+    const cpu = yield* this.#cpus.run(thread);
+    if (thread.process.signal.value !== undefined) throw new ThreadEnds();
+    return cpu;
   }
 
   *#serve(thread: Thread, trap: Trap): Task {

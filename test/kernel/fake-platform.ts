@@ -20,12 +20,13 @@ import type {
   Mmio,
   Platform,
 } from '../../src/kernel/index.js';
-import { FIRST_VECTOR, Frames } from '../../src/kernel/index.js';
+import { Cpus, FIRST_VECTOR, Frames } from '../../src/kernel/index.js';
 
 export class FakeCpu implements CpuPort {
   readonly index: number;
   pageTable = 0;
   flushes = 0;
+  fences = 0;
   pasidMsr = 0;
 
   constructor(index: number) {
@@ -38,6 +39,10 @@ export class FakeCpu implements CpuPort {
 
   flushTlb(): void {
     this.flushes++;
+  }
+
+  fence(): void {
+    this.fences++;
   }
 
   readPasidMsr(): number {
@@ -166,14 +171,9 @@ export function fakeContext(
   platform.keep(log);
   platform.keep(tasks);
   const nextVector = new KeptValue(log, FIRST_VECTOR);
-  return {
-    name: 'host',
-    platform,
-    log,
-    tasks,
-    nextVector,
-    frames: new Frames({ platform, log, ...options }),
-  };
+  const frames = new Frames({ platform, log, ...options });
+  const cpus = new Cpus({ platform, log }, frames.allocAlways({ kind: 'kernel', use: 'idle page table' }));
+  return { name: 'host', platform, log, tasks, nextVector, cpus, frames };
 }
 
 /** Runs tasks until none can go on, the first one first; fails if that takes more than `limit` steps. */

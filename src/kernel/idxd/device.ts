@@ -19,7 +19,7 @@ import {
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa } from '../ids.js';
 import type { IommuDevice } from '../iommu/device.js';
-import type { Sva, SvaBinding } from '../iommu/sva.js';
+import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
 import { startErrorReports } from './errors.js';
@@ -109,10 +109,15 @@ export class IdxdDevice {
   /**
    * Configures and enables the device and its shared queues; a dedicated queue is enabled when it is opened.
    *
-   * On failure: `EINVAL` if it has not so many groups, engines, queues or entries; `EBUSY` if it is configured;
-   * `EIO` names the command that failed.
+   * On failure: `EINVAL` if it has not so many groups, engines, queues or entries; `ENODEV` says what the machine
+   * lacks for a shared queue, or for one that blocks on faults; `EBUSY` if it is configured; `EIO` names the command
+   * that failed.
    */
-  *configure(groups: readonly GroupConfig[]): Task<Refusal<'EINVAL' | 'EBUSY' | 'EIO'> | undefined> {
+  *configure(
+    groups: readonly GroupConfig[],
+  ): Task<Refusal<'EINVAL' | 'ENODEV' | 'EBUSY' | 'EIO'> | undefined> {
+    const unsupported = this.#unsupported(groups.flatMap(({ wqs }) => wqs));
+    if (unsupported !== undefined) return refuse('ENODEV', unsupported);
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
     const lacking = this.#lacking(groups);
     if (lacking !== undefined) return refuse('EINVAL', `${this.name} has ${lacking}`);
@@ -235,6 +240,17 @@ export class IdxdDevice {
     const index = this.#wqs.length;
     const of = { index, name: `${this.name}/wq${index}`, config, limits };
     return new WorkQueue(this.#context, this.#registers, of);
+  }
+
+  /** Why queues like these cannot be here; undefined if they can. */
+  #unsupported(wqs: readonly WqConfig[]): string | undefined {
+    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu);
+    if (why !== undefined && wqs.some(({ mode }) => mode === 'shared')) {
+      return `no shared queues on ${this.name}, which need SVA: ${why}`;
+    }
+    const hasPri = !isRefusal(this.#iommu) && this.#iommu.pri;
+    if (hasPri || !wqs.some(({ blockOnFault }) => blockOnFault === true)) return undefined;
+    return `no queues that block on faults on ${this.name}: it cannot ask for pages`;
   }
 
   /** What it has not enough of; undefined if it can be configured so. */

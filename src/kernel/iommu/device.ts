@@ -9,22 +9,18 @@ import type { Pasid } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
 import type { FirstStageDomain } from './domain.js';
-import type { IommuDriver } from './driver.js';
+import type { Endpoint, IommuDriver } from './driver.js';
 
-export class IommuDevice {
+export class IommuDevice implements Endpoint {
   readonly pci: PciDevice;
   readonly rid: number;
   readonly name: string;
   readonly driver: IommuDriver;
   /** In whose name its driver holds PASIDs. */
   readonly holder: IoasidHolder;
-  /** Bits of the PASIDs that both it and its IOMMU have; 0 if it can have none. */
   readonly pasidBits: number;
-  /** It caches translations: each invalidation must reach it too. */
   readonly ats: boolean;
-  /** It asks for pages. */
   readonly pri: boolean;
-  /** As its ATS capability codes it. */
   readonly invalidationDepth: number;
   /** By PASID. */
   readonly attachments: KeptMap<Pasid, Attachment>;

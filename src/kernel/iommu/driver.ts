@@ -3,8 +3,21 @@
  */
 import type { Refusal, Task } from '../../base/index.js';
 import type { Pasid } from '../ids.js';
-import type { IommuDevice } from './device.js';
 import type { FirstStageDomain, RidDomain } from './domain.js';
+
+/** What a driver knows of a function behind its unit. */
+export interface Endpoint {
+  readonly rid: number;
+  readonly name: string;
+  /** Bits of the PASIDs that both it and its IOMMU have; 0 if it can have none. */
+  readonly pasidBits: number;
+  /** It caches translations: each invalidation must reach it too. */
+  readonly ats: boolean;
+  /** It asks for pages. */
+  readonly pri: boolean;
+  /** How many invalidations it takes at once, as its ATS capability codes it: 0 is 32. */
+  readonly invalidationDepth: number;
+}
 
 /** A page request, as hardware queued it. */
 export interface PageRequest {
@@ -39,7 +52,7 @@ export interface IommuDriver {
   enable(): Task;
 
   /** Makes tables for a device, and what its requests without a PASID meet. On failure: nothing is left. */
-  addDevice(device: IommuDevice, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
+  addDevice(device: Endpoint, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
 
   /**
    * Makes the entry of a (device, PASID) present.
@@ -47,7 +60,7 @@ export interface IommuDriver {
    * On failure: `EBUSY` if there is one; `ENOSPC` if no domain id is left; `ENOMEM`; the entry is as it was.
    */
   setFirstStage(
-    device: IommuDevice,
+    device: Endpoint,
     pasid: Pasid,
     domain: FirstStageDomain,
   ): Task<Refusal<'EBUSY' | 'ENOSPC' | 'ENOMEM' | 'EIO'> | undefined>;
@@ -59,13 +72,13 @@ export interface IommuDriver {
    * On failure: `EIO` if hardware did not confirm; the entry is not present, caches may hold it.
    */
   clearPasid(
-    device: IommuDevice,
+    device: Endpoint,
     pasid: Pasid,
     options: { readonly domain: FirstStageDomain; readonly mute: boolean },
   ): Task<Refusal<'EIO'> | undefined>;
 
   /** Makes a muted entry an empty one. */
-  unmutePasid(device: IommuDevice, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+  unmutePasid(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
 
   /** Leaves of these pages have changed: returns when no cache of the unit and its devices has old ones. */
   flushRange(
@@ -74,7 +87,7 @@ export interface IommuDriver {
   ): Task<Refusal<'EIO'> | undefined>;
 
   /** Returns when all page requests that the device sent before have reached the sink. */
-  drainPageRequests(device: IommuDevice, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+  drainPageRequests(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
 
   /** Answers a group of page requests. */
   respond(

@@ -110,7 +110,7 @@ export class Sva {
    * has changed.
    */
   *bind(device: IommuDevice, mm: AddressSpace): Task<SvaBinding | Refusal<BindErrno>> {
-    const lacking = whyNot(device);
+    const lacking = whyNoSva(device);
     if (lacking !== undefined) return refuse('ENODEV', `no SVA on ${device.name}: ${lacking}`);
     // A user of the memory while it binds: the table must not go before its end could be told.
     if (!mm.tryUse()) return refuse('ESRCH', `${mm.name} is gone`);
@@ -227,8 +227,8 @@ export class Sva {
   }
 }
 
-/** Why a device cannot be bound; undefined if it can. */
-function whyNot({ pasidBits, pci, driver, ats, pri }: IommuDevice): string | undefined {
+/** Why a device cannot be bound to any address space; undefined if it can. */
+export function whyNoSva({ pasidBits, pci, driver, ats, pri }: IommuDevice): string | undefined {
   if (driver.pasidBits === 0) return `${driver.name} has no PASIDs`;
   if (pasidBits === 0) return `${pci.name} has no PASID capability`;
   if (!ats) return pci.hasAts ? `${driver.name} has no device TLBs` : `${pci.name} has no ATS capability`;

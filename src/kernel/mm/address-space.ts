@@ -143,7 +143,7 @@ export class AddressSpace {
     for (const notifier of [...this.#notifiers.items]) yield* notifier.release();
     yield `${this.name}: free its memory`;
     const gone = this.areas.map((area) => ({ area, leaves: this.#clearPages(area.first, area.last) }));
-    this.#flushCpus();
+    yield* this.#context.cpus.shootdown();
     for (const { area, leaves } of gone) {
       this.#areas.delete(area.first);
       this.#freePages(area, leaves);
@@ -178,7 +178,11 @@ export class AddressSpace {
       const rights = { write: options.write ?? true, execute: options.execute ?? false };
       const area: Area = { first, last, rights, portal: options.portal };
       const refusal = area.portal && this.#mapPortal(area, area.portal.frame);
-      if (refusal !== undefined) return refusal;
+      if (refusal !== undefined) {
+        this.#clearPages(first, last);
+        yield* this.#flush(first, last);
+        return refusal;
+      }
       this.#areas.set(first, area);
       tell(this.#context, 'mm:map', { mm: this.name, page: pageName(first), pages: count });
       return first;
@@ -376,13 +380,11 @@ export class AddressSpace {
     return refusal;
   }
 
+  /** On failure some pages may be mapped. */
   #mapPortal(area: Area, frame: number): Refusal<'ENOMEM'> | undefined {
     for (let page = area.first; page <= area.last; page++) {
       const refusal = this.table.map(page, frame + page - area.first, area.rights);
-      if (refusal === undefined) continue;
-      this.#clearPages(area.first, area.last);
-      this.#flushCpus();
-      return refusal;
+      if (refusal !== undefined) return refusal;
     }
     return undefined;
   }
@@ -401,12 +403,8 @@ export class AddressSpace {
 
   /** Returns when neither a CPU nor anybody else uses copies of the leaves of these pages. */
   *#flush(first: number, last: number): Task {
-    this.#flushCpus();
+    yield* this.#context.cpus.shootdown();
     for (const notifier of [...this.#notifiers.items]) yield* notifier.invalidateRange(first, last);
-  }
-
-  #flushCpus(): void {
-    for (const cpu of this.#context.platform.cpus) cpu.flushTlb();
   }
 
   #overlapping(first: number, last: number): Area[] {

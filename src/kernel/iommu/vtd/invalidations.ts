@@ -16,7 +16,7 @@ import {
   PASID_IOTLB_GRANULARITY,
   PASID_IOTLB_INVALIDATION,
 } from '../../../spec/index.js';
-import type { IommuDevice } from '../device.js';
+import type { Endpoint } from '../driver.js';
 
 /** What a range is rounded up to: 2^order pages, aligned. */
 export interface Block {
@@ -79,7 +79,7 @@ export const flushPages = (of: { did: number; pasid: number }, { page, order }: 
   });
 
 /** Of one device: a block, or all there is of the PASID. */
-export function flushDeviceTlb(device: IommuDevice, pasid: number, block: Block = EVERYTHING): Int32Array {
+export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = EVERYTHING): Int32Array {
   const { page, order } = block;
   // The lowest zero bit n of the page's number says 2^(n + 1) pages.
   const size = order === 0 ? 0 : 2 ** (order - 1) - 1;

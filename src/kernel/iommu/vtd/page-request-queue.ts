@@ -78,16 +78,18 @@ export class PageRequestQueue {
   }
 
   *#run(): Task {
-    do {
-      // Cleared before the tail is read: what comes after that raises an interrupt of its own.
+    for (;;) {
+      this.#clearOverflow();
+      // Before the tail is read: what comes after that raises an interrupt of its own, or is seen here.
       this.#registers.write32(VTD_REGISTER.PRS, { PPR: 1 });
-      for (let tail = this.#tail(); this.#head.value !== tail; tail = this.#tail()) {
+      const tail = this.#tail();
+      if (tail === this.#head.value) break;
+      while (this.#head.value !== tail) {
         const request = this.#take();
         yield `${this.#name}: page request`;
         if (request !== undefined) yield* this.#sink(request);
       }
-      this.#clearOverflow();
-    } while (this.#tail() !== this.#head.value);
+    }
     this.#isRunning.value = false;
     this.#emptied.wakeAll();
   }

@@ -16,7 +16,7 @@ import {
 } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
-import type { IommuDevice } from '../device.js';
+import type { Endpoint } from '../driver.js';
 import type { Capabilities } from './capabilities.js';
 
 const ROOT_BYTES = 16;
@@ -73,7 +73,7 @@ export class UnitTables {
    *
    * On failure: `ENOMEM`; there is no entry.
    */
-  *addDevice(device: IommuDevice): Task<Refusal<'ENOMEM'> | undefined> {
+  *addDevice(device: Endpoint): Task<Refusal<'ENOMEM'> | undefined> {
     const contexts = this.#contextTable(device.rid);
     if (isRefusal(contexts)) return contexts;
     const bits = Math.max(device.pasidBits, 1);
@@ -99,13 +99,13 @@ export class UnitTables {
   }
 
   /** Whether the entry of a PASID is present. */
-  isPresent(device: IommuDevice, pasid: number): boolean {
+  isPresent(device: Endpoint, pasid: number): boolean {
     const at = this.#entryAt(device, pasid);
     return at !== undefined && PASID_TABLE_ENTRY.P.get(this.#load(at, PASID_TABLE_ENTRY), 0) === 1;
   }
 
   /** The domain id that an entry names, present or not. */
-  didOf(device: IommuDevice, pasid: number): number {
+  didOf(device: Endpoint, pasid: number): number {
     const at = this.#entryAt(device, pasid);
     assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
     return PASID_TABLE_ENTRY.DID.get(this.#load(at, PASID_TABLE_ENTRY), 0);
@@ -117,7 +117,7 @@ export class UnitTables {
    * On failure: `ENOMEM` for its table.
    */
   setFirstStage(
-    device: IommuDevice,
+    device: Endpoint,
     pasid: number,
     { did, root }: FirstStageEntry,
   ): Refusal<'ENOMEM'> | undefined {
@@ -137,23 +137,27 @@ export class UnitTables {
    *
    * On failure: `ENOMEM` for its table.
    */
-  setPassThrough(device: IommuDevice, pasid: number, did: number): Refusal<'ENOMEM'> | undefined {
+  setPassThrough(device: Endpoint, pasid: number, did: number): Refusal<'ENOMEM'> | undefined {
     const words = encode(PASID_TABLE_ENTRY, { P: 1, PGTT: PGTT.PASS_THROUGH, DID: did });
     return this.#setEntry(device, pasid, words);
   }
 
-  /** Makes an entry not present, and leaves the rest: hardware may still use what it read of it. */
-  clearPresent(device: IommuDevice, pasid: number): void {
+  /**
+   * Makes an entry not present, and leaves the rest: hardware may still use what it read of it. Muted, from the
+   * same store on: there is no moment in which faults on it are recorded.
+   */
+  clearPresent(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
     assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
     const words = this.#load(at, PASID_TABLE_ENTRY);
     PASID_TABLE_ENTRY.P.set(words, 0, 0);
+    PASID_TABLE_ENTRY.FPD.set(words, 0, mute ? 1 : 0);
     this.#store(at, words, 0);
     this.#writeBack(at, PASID_BYTES);
   }
 
   /** Empties an entry that is not present; muted, faults on it are not recorded. */
-  empty(device: IommuDevice, pasid: number, mute: boolean): void {
+  empty(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
     assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
     assert(!this.isPresent(device, pasid), `PASID ${pasid} of ${device.name} is emptied while present`);
@@ -162,7 +166,7 @@ export class UnitTables {
     this.#writeBack(at, PASID_BYTES);
   }
 
-  #setEntry(device: IommuDevice, pasid: number, words: Int32Array): Refusal<'ENOMEM'> | undefined {
+  #setEntry(device: Endpoint, pasid: number, words: Int32Array): Refusal<'ENOMEM'> | undefined {
     const at = this.#entryAt(device, pasid) ?? this.#makeTable(device, pasid);
     if (isRefusal(at)) return at;
     assert(!this.isPresent(device, pasid), `PASID ${pasid} of ${device.name} is set while present`);
@@ -197,14 +201,14 @@ export class UnitTables {
   }
 
   /** The address of a PASID's entry; undefined if its table is not there. */
-  #entryAt(device: IommuDevice, pasid: number): number | undefined {
+  #entryAt(device: Endpoint, pasid: number): number | undefined {
     const words = this.#load(this.#directoryAt(device, pasid), PASID_DIRECTORY_ENTRY);
     if (PASID_DIRECTORY_ENTRY.P.get(words, 0) === 0) return undefined;
     const table = PASID_DIRECTORY_ENTRY.SMPTBLPTR.get(words, 0);
     return paOf(table, (pasid % PASIDS_PER_TABLE) * PASID_BYTES);
   }
 
-  #makeTable(device: IommuDevice, pasid: number): number | Refusal<'ENOMEM'> {
+  #makeTable(device: Endpoint, pasid: number): number | Refusal<'ENOMEM'> {
     const table = this.#context.frames.alloc({ kind: 'kernel', use: `PASID table of ${device.name}` });
     if (isRefusal(table)) return table;
     this.#writeBack(paOf(table), PAGE_BYTES);
@@ -214,7 +218,7 @@ export class UnitTables {
     return paOf(table, (pasid % PASIDS_PER_TABLE) * PASID_BYTES);
   }
 
-  #directoryAt(device: IommuDevice, pasid: number): number {
+  #directoryAt(device: Endpoint, pasid: number): number {
     const directory = this.#directories.get(device.rid);
     assert(directory !== undefined, `${device.name} has no PASID directory`);
     const index = Math.floor(pasid / PASIDS_PER_TABLE);

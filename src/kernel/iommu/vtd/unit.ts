@@ -18,9 +18,8 @@ import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import type { Pasid } from '../../ids.js';
 import type { IommuUnit } from '../../platform.js';
-import type { IommuDevice } from '../device.js';
 import type { FirstStageDomain, RidDomain } from '../domain.js';
-import type { IommuDriver, PageRequest, PageRequestSink, PageResponse } from '../driver.js';
+import type { Endpoint, IommuDriver, PageRequest, PageRequestSink, PageResponse } from '../driver.js';
 import { type Capabilities, lacking, readCapabilities } from './capabilities.js';
 import { startFaultReports } from './faults.js';
 import * as inv from './invalidations.js';
@@ -44,7 +43,7 @@ const CODES = {
 /** What the unit's caches hold of one domain: tagged by its id, in the device TLBs of these devices. */
 interface Tag {
   readonly did: number;
-  readonly devices: readonly IommuDevice[];
+  readonly devices: readonly Endpoint[];
 }
 
 export class VtdUnit implements IommuDriver {
@@ -96,7 +95,7 @@ export class VtdUnit implements IommuDriver {
     yield* this.#registers.enableTranslation();
   }
 
-  *addDevice(device: IommuDevice, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
+  *addDevice(device: Endpoint, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
     if (rid === 'identity' && !this.#caps.passThrough) {
       return refuse('ENODEV', `${this.name} has no pass-through (ECAP.PT) for ${device.name}`);
@@ -115,7 +114,7 @@ export class VtdUnit implements IommuDriver {
   }
 
   *setFirstStage(
-    device: IommuDevice,
+    device: Endpoint,
     pasid: Pasid,
     domain: FirstStageDomain,
   ): Task<Refusal<'EBUSY' | 'ENOSPC' | 'ENOMEM' | 'EIO'> | undefined> {
@@ -143,13 +142,13 @@ export class VtdUnit implements IommuDriver {
   }
 
   *clearPasid(
-    device: IommuDevice,
+    device: Endpoint,
     pasid: Pasid,
     { domain, mute }: { readonly domain: FirstStageDomain; readonly mute: boolean },
   ): Task<Refusal<'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
     const did = tables.didOf(device, pasid);
-    tables.clearPresent(device, pasid);
+    tables.clearPresent(device, pasid, mute);
     yield 'vtd: entry is not present';
     const flushes: Int32Array[] = [];
     flushes.push(inv.flushPasid(did, pasid));
@@ -162,7 +161,7 @@ export class VtdUnit implements IommuDriver {
     return undefined;
   }
 
-  *unmutePasid(device: IommuDevice, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+  *unmutePasid(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
     tables.empty(device, pasid, false);
     yield 'vtd: entry is empty';
@@ -188,7 +187,7 @@ export class VtdUnit implements IommuDriver {
   }
 
   /** After VT-d 4.1, 7.10: what the device sent is in the queue once the device TLB has answered and PD is done. */
-  *drainPageRequests(device: IommuDevice, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+  *drainPageRequests(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     const { queue, requests } = this.#ready;
     const flushes = device.ats ? [inv.flushDeviceTlb(device, pasid)] : [];
     const refusal = yield* queue.sync(flushes, { drain: this.#caps.pageRequestDrain });
@@ -227,7 +226,7 @@ export class VtdUnit implements IommuDriver {
   }
 
   /** The domain's id on this unit, with one more device; a domain has one on each unit. */
-  #tag(domain: FirstStageDomain, device: IommuDevice): number | Refusal<'ENOSPC'> {
+  #tag(domain: FirstStageDomain, device: Endpoint): number | Refusal<'ENOSPC'> {
     const known = this.#tags.get(domain);
     const did = known?.did ?? this.#freeDid();
     if (did >= this.#caps.domains) return refuse('ENOSPC', `${this.name} has no domain id left`);
@@ -235,7 +234,7 @@ export class VtdUnit implements IommuDriver {
     return did;
   }
 
-  #untag(domain: FirstStageDomain, device: IommuDevice): void {
+  #untag(domain: FirstStageDomain, device: Endpoint): void {
     const tag = this.#tags.get(domain);
     assert(tag !== undefined, `${domain.name} has no domain id on ${this.name}`);
     const devices = tag.devices.filter((each) => each !== device);
