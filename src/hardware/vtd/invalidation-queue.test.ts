@@ -40,13 +40,13 @@ function cached(): UnitBench {
 /** The translations that are cached, as PASID and page. */
 function translations({ unit }: UnitBench): string[] {
   const found: string[] = [];
-  unit.translator.iotlb.forEach(({ tag, page }) => found.push(`${tag}:${page.toString(16)}`));
+  unit.translator.iotlb.visit(({ tag, page }) => found.push(`${tag}:${page.toString(16)}`));
   return found.toSorted();
 }
 
 function pasids({ unit }: UnitBench): number[] {
   const found: number[] = [];
-  unit.translator.pasids.forEach((_, pasid) => found.push(pasid));
+  unit.translator.pasids.visit((_, pasid) => found.push(pasid));
   return found.toSorted();
 }
 
