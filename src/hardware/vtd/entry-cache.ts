@@ -110,11 +110,11 @@ export class EntryCache implements Restorable {
   }
 
   /** Shows each entry's tags, in the order of the slots: for tests and rules. */
-  forEach(visit: (rid: number, pasid: number, domain: number) => void): void {
+  visit(show: (rid: number, pasid: number, domain: number) => void): void {
     for (let slot = 0; slot < this.#slots.entries; slot++) {
       const at = slot * this.#stride;
       if (!this.#slots.isUsed(slot)) continue;
-      visit(this.words[at + RID] ?? 0, this.words[at + PASID] ?? 0, this.words[at + DOMAIN] ?? 0);
+      show(this.words[at + RID] ?? 0, this.words[at + PASID] ?? 0, this.words[at + DOMAIN] ?? 0);
     }
   }
 

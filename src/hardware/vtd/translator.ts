@@ -100,6 +100,8 @@ export class Translator implements Restorable {
   #walk: Walk | undefined;
   #walkRoot = 0;
   #walkMode = 0;
+  /** Whether the walk has read an entry that was not cached. */
+  #hasRead = false;
 
   constructor({ name, format, memory, chooser, cachingMode, caches = {} }: TranslatorOptions) {
     const { context = 64, pasid = 64, iotlb = 256, forgets = false } = caches;
@@ -296,8 +298,12 @@ export class Translator implements Restorable {
   }
 
   #byWalk(request: MemoryRequest, out: TranslationCompletion): boolean {
-    this.fault = this.#drive(request);
+    this.#hasRead = false;
+    const located = this.#locate(request);
+    // Now that its address space is known, the translation may be, by way of another requester.
+    if (located === 0 && this.#hasRead && this.#fromCaches(request, out)) return true;
     const walk = this.#walk;
+    this.fault = located === 0 && walk !== undefined ? this.#translate(walk, request) : located;
     if (this.fault !== 0 || walk === undefined) return false;
     out.frame = walk.target;
     out.pages = walk.pages;
@@ -307,15 +313,16 @@ export class Translator implements Restorable {
     return true;
   }
 
-  /** Walks a request's whole way; 0, or why it fails. */
-  #drive(request: Request): number {
+  /** Walks to a request's address space; 0, or why there is none. */
+  #locate(request: Request): number {
     const fault = this.#takeContext(request);
     const walk = this.#walk;
-    if (fault !== 0 || walk === undefined) return fault;
-    if (walk.stage === 'pasid-directory') {
-      const entryFault = this.#takePasid(walk, request);
-      if (entryFault !== 0) return entryFault;
-    }
+    if (fault !== 0 || walk === undefined || walk.stage !== 'pasid-directory') return fault;
+    return this.#takePasid(walk, request);
+  }
+
+  /** Walks the paging structures; 0, or why the request fails. */
+  #translate(walk: Walk, request: Request): number {
     this.#marks.begin();
     for (;;) {
       let marking = 0;
@@ -397,6 +404,7 @@ export class Translator implements Restorable {
       tags.summary = CONTEXT.LEGACY;
       tags.value = 0;
     }
+    this.#hasRead = true;
     this.contexts.add(tags, this.#memory.words, this.#memory.at(frame) + word);
   }
 
@@ -409,6 +417,7 @@ export class Translator implements Restorable {
     tags.domain = isSound ? space.domain : 0;
     tags.summary = isSound ? summaryOf(space) : 0;
     tags.value = 0;
+    this.#hasRead = true;
     const at = this.#memory.at(frame) + word;
     const slot = this.pasids.add(tags, this.#memory.words, at);
     this.audit?.(tags, this.#memory.words, at);

@@ -2,8 +2,7 @@
  * The Platform of the host's kernel, on the simulated hardware. Every store, and every access to a register, is a
  * point where hardware may step in: the run's choices say whether it does, and which part.
  */
-import { type Chooser, type Event, hex, type Restorable } from '../../base/index.js';
-import { Bug } from '../../base/index.js';
+import { Bug, type Chooser, type Event, hex, type Restorable } from '../../base/index.js';
 import { ABSENT, type Cpu, FRAME_BYTES } from '../../hardware/index.js';
 import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../../kernel/index.js';
 import type { Hardware } from './hardware.js';
@@ -127,16 +126,9 @@ function mmioPort({ bus }: Hardware, stepIn: (what: string) => void): Mmio {
 function cpuPort(cpu: Cpu): CpuPort {
   return {
     index: cpu.index,
-    setPageTable(frame) {
-      // MOV to CR3 is a serializing instruction (Intel SDM volume 3, 10.3).
-      cpu.fence();
-      cpu.setPageTable(frame);
-    },
-    flushTlb() {
-      // By an interrupt and INVLPG, both of which serialize: posted writes have landed when it is done.
-      cpu.fence();
-      cpu.flushTlb();
-    },
+    setPageTable: (frame) => cpu.setPageTable(frame),
+    flushTlb: () => cpu.flushTlb(),
+    fence: () => cpu.fence(),
     readPasidMsr: () => cpu.readPasidMsr(),
     writePasidMsr: (value) => cpu.writePasidMsr(value),
   };

@@ -5,7 +5,7 @@
 import { hex } from '../../base/index.js';
 import { ABSENT, DeviceTables, RIGHT, TAG, Walk } from '../../hardware/index.js';
 import type { StateBench } from '../../rules/index.js';
-import { RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
+import { PASID_TABLE_ENTRY, RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
 import type { Accelerator, Hardware } from './hardware.js';
 import type { Taps } from './taps.js';
 
@@ -52,10 +52,10 @@ export class HostBench implements StateBench {
     if (entry.isPresent) yield `${name}'s PASID table entry, which is present`;
     else if (!entry.isEmpty) yield `${name}'s PASID table entry, which is not empty`;
     const found: string[] = [];
-    this.#hardware.unit.translator.pasids.forEach((ofRid, ofPasid) => {
+    this.#hardware.unit.translator.pasids.visit((ofRid, ofPasid) => {
       if (ofRid === rid && ofPasid === pasid) found.push(`the PASID cache, for ${name}`);
     });
-    device.parts.tlb.forEach(({ pasid: ofPasid, page }) => {
+    device.parts.tlb.visit(({ pasid: ofPasid, page }) => {
       if (ofPasid === pasid) found.push(`${name}'s device TLB, page ${hex(page * PAGE)}`);
     });
     yield* found;
@@ -78,7 +78,7 @@ export class HostBench implements StateBench {
 
   #inIotlb(pasid: number): string[] {
     const found: string[] = [];
-    this.#hardware.unit.translator.iotlb.forEach(({ tag, page, space }) => {
+    this.#hardware.unit.translator.iotlb.visit(({ tag, page, space }) => {
       if (tag !== TAG.SECOND && tag === pasid) {
         found.push(`the IOTLB, page ${hex(page * PAGE)} of domain ${space}`);
       }
@@ -104,7 +104,7 @@ export class HostBench implements StateBench {
     if (at === ABSENT) return { isPresent: false, isEmpty: true };
     const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
     const isEmpty = words.every((word) => word === 0);
-    return { isPresent: ((words[0] ?? 0) & 1) === 1, isEmpty };
+    return { isPresent: PASID_TABLE_ENTRY.P.get(words, 0) === 1, isEmpty };
   }
 }
 
