@@ -1,6 +1,7 @@
 /**
  * ORDER: a device takes work for an address space only while it is bound to it: after the IOMMU's entry is there,
- * and before it goes. Judged by what is open, and by the look into the tables; the order in which the IOASID core
+ * and before it goes. The memory of a process that ends goes before its files, though: what is in flight then meets no
+ * entry (flow 7), which CLEAN and ISOLATION judge. Judged by what is open, and by the look into the tables; the order in which the IOASID core
  * tells its subscribers is judged where there are any.
  */
 import type { AcceptedJob } from './ledger/jobs.js';
@@ -10,8 +11,8 @@ import { jobText } from './text.js';
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure === undefined || tenure.mm !== job.mm) return undefined;
-  if (bench.isBound(job.device, job.pasid)) return undefined;
-  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, for which ${job.device}'s IOMMU has no entry yet: the entry has to be valid before the queue can be reached`;
+  if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
+  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
 }
 
 export const order: Rule = {

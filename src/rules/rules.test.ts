@@ -112,7 +112,7 @@ const BROKEN: [string, (history: History) => void, string][] = [
       history.state.isBound = false;
       history.at(200).judge.tell('accepted', job());
     },
-    "ORDER: step 200: dsa0/shared took job copy1 of alice, submitted to dsa0/shared at step 640, with PASID 3, for which dsa0's IOMMU has no entry yet: the entry has to be valid before the queue can be reached",
+    "ORDER: step 200: dsa0/shared took job copy1 of alice, submitted to dsa0/shared at step 640, with PASID 3, for which dsa0's IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can",
   ],
   [
     'what is left of a binding',

@@ -465,7 +465,10 @@ export class DsaEngine implements Engine, Restorable {
     const rights = work.isPrivileged ? right : right | RIGHT.USER;
     work.response = NO_RESPONSE;
     work.phase = PHASE.WAIT;
-    work.group = this.#host.parts.pageRequests.ask(work.pasid, page, rights);
+    const { pageRequests } = this.#host.parts;
+    // Known before: the IOMMU answers at once what it does not pass on.
+    work.group = pageRequests.nextGroup;
+    pageRequests.ask(work.pasid, page, rights);
   }
 
   #answered(): void {

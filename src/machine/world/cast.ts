@@ -77,7 +77,9 @@ export class Cast implements Company {
   kernelEvent({ kind, fields }: KernelEvent): void {
     const name = String(fields['process']);
     const { taps } = this.stage;
-    if (kind === 'process:signal') {
+    if (kind === 'mm:exit') {
+      taps.ledger.dying.set(String(fields['mm']), taps.ledger.step);
+    } else if (kind === 'process:signal') {
       // An interrupt ends UMWAIT, whoever sleeps.
       for (const queue of this.#waits.values()) queue.wakeAll();
       if (fields['signal'] === 'SIGSEGV' && !this.#doomed.has(name)) {

@@ -3,6 +3,7 @@ import type { Restorable } from '../../base/index.js';
 import { FrameLedger } from './frames.js';
 import { JobLedger } from './jobs.js';
 import { OpenLedger } from './opens.js';
+import { OverlayMap } from './overlay.js';
 import { PasidLedger } from './pasids.js';
 
 export class Ledger implements Restorable {
@@ -12,13 +13,15 @@ export class Ledger implements Restorable {
   readonly pasids = new PasidLedger();
   readonly jobs = new JobLedger();
   readonly opens = new OpenLedger();
+  /** Address spaces that are going, or gone, and since when. */
+  readonly dying = new OverlayMap<string, number>();
 
   mark(): void {
-    for (const part of [this.frames, this.pasids, this.jobs, this.opens]) part.mark();
+    for (const part of [this.frames, this.pasids, this.jobs, this.opens, this.dying]) part.mark();
   }
 
   restore(): void {
     this.step = 0;
-    for (const part of [this.frames, this.pasids, this.jobs, this.opens]) part.restore();
+    for (const part of [this.frames, this.pasids, this.jobs, this.opens, this.dying]) part.restore();
   }
 }
