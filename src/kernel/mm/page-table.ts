@@ -96,12 +96,7 @@ export class PageTable {
   /** The leaves of the pages `first` to `last`, ascending. */
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
-    this.#visit(this.root, LEVELS, 0, (page, at) => {
-      if (page < first || page > last) return;
-      this.#load(at);
-      const leaf = this.#leafOf(page);
-      if (leaf !== undefined) found.push(leaf);
-    });
+    this.#collect({ table: this.root, level: LEVELS, base: 0 }, { first, last }, found);
     return found;
   }
 
@@ -142,13 +137,23 @@ export class PageTable {
     return below;
   }
 
-  #visit(table: number, level: number, base: number, visit: (page: number, at: number) => void): void {
-    for (let index = 0; index < ENTRIES; index++) {
-      const at = paOf(table, index * ENTRY_BYTES);
-      if (!this.#isPresent(at)) continue;
-      const page = base + index * ENTRIES ** (level - 1);
-      if (level === 1) visit(page, at);
-      else this.#visit(ADDR.get(this.#entry, 0), level - 1, page, visit);
+  /** Adds the leaves of a range that a table leads to; only entries that may lead there are looked at. */
+  #collect(
+    { table, level, base }: { readonly table: number; readonly level: number; readonly base: number },
+    range: { readonly first: number; readonly last: number },
+    found: Leaf[],
+  ): void {
+    const pages = ENTRIES ** (level - 1);
+    const from = Math.max(0, Math.floor((range.first - base) / pages));
+    const end = Math.min(ENTRIES - 1, Math.floor((range.last - base) / pages));
+    for (let index = from; index <= end; index++) {
+      if (!this.#isPresent(paOf(table, index * ENTRY_BYTES))) continue;
+      const page = base + index * pages;
+      if (level > 1) this.#collect({ table: ADDR.get(this.#entry, 0), level: level - 1, base: page }, range, found);
+      else {
+        const leaf = this.#leafOf(page);
+        if (leaf !== undefined) found.push(leaf);
+      }
     }
   }
 

@@ -4,7 +4,10 @@ import type { Content } from '../scenario/schema.js';
 /** As many bytes of it as are wanted. Text is ASCII; other characters are written by the low byte of their code. */
 export function contentBytes(content: Content, bytes: number): Uint8Array {
   if (typeof content === 'number') return new Uint8Array(bytes).fill(content);
-  return Uint8Array.from({ length: bytes }, (_, i) => content.charCodeAt(i % content.length));
+  const all = new Uint8Array(bytes);
+  for (let i = 0; i < Math.min(content.length, bytes); i++) all[i] = content.charCodeAt(i);
+  for (let done = content.length; done < bytes; done *= 2) all.copyWithin(done, 0, Math.min(done, bytes - done));
+  return all;
 }
 
 /** A byte, and the character that it may stand for. */
