@@ -3,7 +3,7 @@
  * firmware has done before a kernel runs (BARs assigned, the unit's place told). A scenario's numbers that real
  * parts do not have (caches of four entries) make rare things common.
  */
-import { type Chooser, hex, type Restorable, u64 } from '../../base/index.js';
+import { type Chooser, type Restorable, u64 } from '../../base/index.js';
 import {
   Bus,
   Cpu,
@@ -61,6 +61,7 @@ export class Hardware implements Restorable {
   /** Physical address of the unit's registers. */
   readonly unitRegisters = UNIT_REGISTERS;
   readonly #parts: readonly Restorable[];
+  readonly #aliases: readonly (readonly [string, string])[];
 
   constructor(spec: MachineSpec, wiring: Wiring, chooser: Chooser) {
     this.memory = new Memory(rangesOf(sizeBytes(spec.memory)));
@@ -85,12 +86,18 @@ export class Hardware implements Restorable {
     this.cpus = Array.from({ length: spec.cpus }, (_, index) => {
       return new Cpu({ index, memory: this.memory, bus: this.bus });
     });
+    this.#aliases = aliasesOf(this.accelerators);
     this.#addEngines();
     this.#parts = [
       ...[this.memory, this.root, this.unit, interrupts],
       ...this.accelerators.map(({ device }) => device),
       ...this.cpus,
     ];
+  }
+
+  /** What software calls devices and queues, and what the scenario calls them. */
+  get aliases(): readonly (readonly [string, string])[] {
+    return this.#aliases;
   }
 
   /** The accelerator at a RID. */
@@ -199,5 +206,11 @@ function dsaOptions(name: string, spec: DeviceSpec) {
   };
 }
 
-/** What messages call a function that is no device of the scenario. */
-export const ridText = (rid: number): string => `function ${hex(rid)}`;
+/** A kernel names functions by RID, and counts accelerators and queues in the order in which it finds them. */
+function aliasesOf(accelerators: readonly Accelerator[]): [string, string][] {
+  const found = accelerators.toSorted((a, b) => a.rid - b.rid);
+  const queues = found.flatMap(({ name, spec }, i) =>
+    Object.keys(spec.queues).map((queue, wq): [string, string] => [`dsa${i}/wq${wq}`, `${name}/${queue}`]),
+  );
+  return [...queues, ...found.map(({ name, spec }): [string, string] => [spec.at, name])];
+}

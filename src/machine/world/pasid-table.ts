@@ -40,9 +40,9 @@ export function pasidTable(ioasids: IoasidCore, { ledger }: Taps, hardware: Hard
 }
 
 /** A holder's name, with the scenario's name of its device. */
-function named(holder: string, count: number, { accelerators }: Hardware): string {
-  let name = holder;
-  for (const { name: device, spec } of accelerators) name = name.replace(spec.at, device);
+function named(holder: string, count: number, { aliases }: Hardware): string {
+  const alias = aliases.find(([known]) => holder.includes(known));
+  const name = alias === undefined ? holder : holder.replace(...alias);
   return count === 1 ? name : `${name} (${count})`;
 }
 

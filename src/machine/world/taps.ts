@@ -6,6 +6,7 @@
  * programs of a scenario choose so that no two jobs share one.
  */
 import {
+  assert,
   type Event,
   type EventSink,
   type FieldValue,
@@ -102,7 +103,7 @@ export class Taps implements Wiring, Restorable {
 
   /** The rules. */
   get judge(): Judge {
-    if (this.#judge === undefined) throw new Error('the taps are not connected');
+    assert(this.#judge !== undefined, 'the taps are connected');
     return this.#judge;
   }
 
@@ -127,13 +128,13 @@ export class Taps implements Wiring, Restorable {
   }
 
   readonly kernel = (event: KernelEvent): void => {
-    this.tell('kernel', this.actor, event.kind, event.fields);
+    if (this.listener !== undefined) this.tell('kernel', this.actor, event.kind, this.#named(event.fields));
     this.hooks?.kernelEvent(event);
   };
 
   /** The IOASID core's own events. */
   readonly ioasid: EventSink = ({ kind, fields }: Event) => {
-    this.tell('ioasid', this.actor, kind, fields);
+    if (this.listener !== undefined) this.tell('ioasid', this.actor, kind, this.#named(fields));
     const pasid = Number(fields['id']);
     const { ledger } = this;
     if (kind === 'alloc') {
@@ -187,6 +188,22 @@ export class Taps implements Wiring, Restorable {
     this.#requests.clear();
     this.#submitted.clear();
     this.#moving = { job: undefined, page: 0 };
+  }
+
+  /** Fields of software's events, with the scenario's names of devices and queues. */
+  #named(fields: Readonly<Record<string, FieldValue>>): Readonly<Record<string, FieldValue>> {
+    const named: Record<string, FieldValue> = {};
+    for (const [key, value] of Object.entries(fields)) {
+      named[key] = typeof value === 'string' ? this.#renamed(value) : value;
+    }
+    return named;
+  }
+
+  #renamed(text: string): string {
+    for (const [known, name] of this.#hardware?.aliases ?? []) {
+      if (text.includes(known)) return text.replace(known, name);
+    }
+    return text;
   }
 
   #nameOf(rid: number): string {

@@ -3,11 +3,10 @@
  * string instruction moves them), MOVDIR64B and ENQCMD. Each goes through the CPU that the kernel has put the thread
  * on, with its page tables and its IA32_PASID; faults go to the kernel.
  */
-import type { Task } from '../../base/index.js';
+import { assert, type Task } from '../../base/index.js';
 import {
   type Cpu,
   type CpuFault,
-  type EnqcmdResult,
   enqcmd,
   type Memory,
   movdir64b,
@@ -52,18 +51,11 @@ export class UserMode {
     }
   }
 
-  /** ENQCMD; whether the device accepted it. Others may come between its parts. */
+  /** ENQCMD; whether the device accepted it. Others may come between its parts, but not on this CPU. */
   *enqcmd(destination: number, source: number): Task<boolean> {
-    const command = yield* this.#user((cpu) => {
-      const begun = enqcmd(cpu, { destination, source });
-      const first = begun.next();
-      return first.done === true ? trapOf(first.value.fault) : begun;
-    });
-    for (;;) {
-      yield 'enqcmd on its way';
-      const next: IteratorResult<unknown, EnqcmdResult> = command.next();
-      if (next.done === true) return next.value.fault === undefined && next.value.zf === 0;
-    }
+    const { processes } = this.#machine;
+    const zf = yield* processes.userSteps(this.#thread, (port) => this.#enqcmd(port, { destination, source }));
+    return zf === 0;
   }
 
   /** MOVDIR64B, which tells nothing. */
@@ -72,6 +64,20 @@ export class UserMode {
       const fault = movdir64b(cpu, { destination, source });
       return fault === undefined ? undefined : trapOf(fault);
     });
+  }
+
+  *#enqcmd(port: CpuPort, submission: { destination: number; source: number }): Task<0 | 1 | Trap> {
+    const cpu = this.#cpuOf(port);
+    cpu.cpl = 3;
+    const instruction = enqcmd(cpu, submission);
+    // All that depends on the privilege is read, and checked, before the first pause.
+    let next = instruction.next();
+    cpu.cpl = 0;
+    while (next.done !== true) {
+      yield next.value;
+      next = instruction.next();
+    }
+    return next.value.fault === undefined ? next.value.zf : trapOf(next.value.fault);
   }
 
   #access(address: number, right: number, then: (physical: number) => void): Task {
@@ -85,9 +91,8 @@ export class UserMode {
 
   /** One instruction, at CPL 3. */
   #user<T>(instruction: (cpu: Cpu) => T | Trap): Task<T> {
-    return this.#machine.processes.user(this.#thread, ({ index }: CpuPort) => {
-      const cpu = this.#machine.cpus[index];
-      if (cpu === undefined) throw new Error(`no CPU ${index}`);
+    return this.#machine.processes.user(this.#thread, (port) => {
+      const cpu = this.#cpuOf(port);
       cpu.cpl = 3;
       try {
         return instruction(cpu);
@@ -95,6 +100,12 @@ export class UserMode {
         cpu.cpl = 0;
       }
     });
+  }
+
+  #cpuOf({ index }: CpuPort): Cpu {
+    const cpu = this.#machine.cpus[index];
+    assert(cpu !== undefined, `no CPU ${index}`);
+    return cpu;
   }
 }
 
