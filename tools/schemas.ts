@@ -7,9 +7,13 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { runJsonSchema } from '#src/cli/run-document.js';
 import { scenarioJsonSchema } from '#src/machine/index.js';
 
-const FILES: Readonly<Record<string, () => object>> = { 'scenario.schema.json': scenarioJsonSchema };
+const FILES: Readonly<Record<string, () => object>> = {
+  'run.schema.json': runJsonSchema,
+  'scenario.schema.json': scenarioJsonSchema,
+};
 
 for (const [name, make] of Object.entries(FILES)) {
   const file = fileURLToPath(new URL(`../../schema/${name}`, import.meta.url));

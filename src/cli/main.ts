@@ -4,6 +4,7 @@ import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { EXIT, EXIT_CODES, explain } from './exit.js';
 import { inspectCommand } from './inspect.js';
+import { runCommand } from './run.js';
 
 const packageFile = new URL('../../package.json', import.meta.url);
 
@@ -25,6 +26,11 @@ export async function main(args: readonly string[]): Promise<number> {
             .concat('\n'),
         ),
     })
+    .addCommand(
+      runCommand((result) => {
+        code = result;
+      }),
+    )
     .addCommand(
       inspectCommand((result) => {
         code = result;

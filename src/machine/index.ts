@@ -7,4 +7,5 @@ export { parseScenario } from './scenario/parse.js';
 export { type Scenario, type Step, scenarioJsonSchema } from './scenario/schema.js';
 export type { ScenarioFault } from './scenario/yaml.js';
 export type { PasidRow } from './world/pasid-table.js';
+export { type RecordedRun, recordedRun, replayDifference } from './world/replay.js';
 export { type RunResult, World } from './world/world.js';

@@ -10,4 +10,4 @@ export type { AcceptedJob, Job } from './ledger/jobs.js';
 export { Ledger } from './ledger/ledger.js';
 export type { OpenQueue } from './ledger/opens.js';
 export { type Finding, RULE_IDS, type Rule, type RuleId, type Verdict } from './rule.js';
-export { RULES } from './rules.js';
+export { REPLAY_CLAIM, RULES } from './rules.js';

@@ -1,5 +1,16 @@
 /** What a rule is, and what it finds. */
-import type { Answer, Death, End, FaultFact, Fetch, Mismatch, Move, Outcome, Refused, StateBench } from './facts.js';
+import type {
+  Answer,
+  Death,
+  End,
+  FaultFact,
+  Fetch,
+  Mismatch,
+  Move,
+  Outcome,
+  Refused,
+  StateBench,
+} from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Ledger } from './ledger/ledger.js';
 import type { OpenQueue } from './ledger/opens.js';

@@ -23,3 +23,6 @@ export const RULES: readonly Rule[] = [
   faults,
   undone,
 ];
+
+/** What REPLAY says, which is judged by running twice. */
+export const REPLAY_CLAIM = 'the same choices give the same run';

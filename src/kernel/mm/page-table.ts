@@ -149,7 +149,8 @@ export class PageTable {
     for (let index = from; index <= end; index++) {
       if (!this.#isPresent(paOf(table, index * ENTRY_BYTES))) continue;
       const page = base + index * pages;
-      if (level > 1) this.#collect({ table: ADDR.get(this.#entry, 0), level: level - 1, base: page }, range, found);
+      if (level > 1)
+        this.#collect({ table: ADDR.get(this.#entry, 0), level: level - 1, base: page }, range, found);
       else {
         const leaf = this.#leafOf(page);
         if (leaf !== undefined) found.push(leaf);

@@ -6,7 +6,8 @@ export function contentBytes(content: Content, bytes: number): Uint8Array {
   if (typeof content === 'number') return new Uint8Array(bytes).fill(content);
   const all = new Uint8Array(bytes);
   for (let i = 0; i < Math.min(content.length, bytes); i++) all[i] = content.charCodeAt(i);
-  for (let done = content.length; done < bytes; done *= 2) all.copyWithin(done, 0, Math.min(done, bytes - done));
+  for (let done = content.length; done < bytes; done *= 2)
+    all.copyWithin(done, 0, Math.min(done, bytes - done));
   return all;
 }
 

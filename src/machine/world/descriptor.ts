@@ -45,4 +45,3 @@ function descriptorWords(submission: Submission, { record, from, into, bytes }: 
     }
   }
 }
-

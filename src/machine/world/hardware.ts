@@ -166,7 +166,10 @@ function rangesOf(bytes: number): FrameRange[] {
 }
 
 /** A unit of scalable mode with first stage, PASIDs, device TLBs and page requests; walks are snooped. */
-function capabilities({ 'page-requests': pageRequests }: MachineSpec['iommu']): { cap: bigint; ecap: bigint } {
+function capabilities({ 'page-requests': pageRequests }: MachineSpec['iommu']): {
+  cap: bigint;
+  ecap: bigint;
+} {
   const guestAddressWidth = 48;
   const has = pageRequests ? 1 : 0;
   return {

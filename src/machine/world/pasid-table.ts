@@ -1,6 +1,8 @@
 /** Who holds which PASID, and where it leads: what `run` prints when it is done. */
+import { hex } from '../../base/index.js';
 import { type IoasidCore, ioasidReports } from '../../ioasid/index.js';
 import type { Hardware } from './hardware.js';
+import type { HostBench } from './state-bench.js';
 import type { Taps } from './taps.js';
 
 /** One PASID that is in use. */
@@ -13,13 +15,22 @@ export interface PasidRow {
   readonly holders: readonly string[];
   /** The queues that the address space has open, as device/queue. */
   readonly queues: readonly string[];
+  /** Where requests with it lead, by the tables in memory: `dsa0: first stage at 0x10c000`. */
+  readonly translation: readonly string[];
   /** What the address space has mapped: how many page frames. */
   readonly frames: number;
   /** In which step that was. */
   readonly step: number;
 }
 
-export function pasidTable(ioasids: IoasidCore, { ledger }: Taps, hardware: Hardware): PasidRow[] {
+/** What the table is made of, beside the core and the ledger. */
+export interface Look {
+  readonly hardware: Hardware;
+  readonly bench: HostBench;
+}
+
+export function pasidTable(ioasids: IoasidCore, { ledger }: Taps, look: Look): PasidRow[] {
+  const { hardware, bench } = look;
   const frames = new Map<string, number>();
   for (const [, owner] of ledger.frames.all()) {
     if (owner.kind === 'page') frames.set(owner.mm, (frames.get(owner.mm) ?? 0) + 1);
@@ -33,6 +44,10 @@ export function pasidTable(ioasids: IoasidCore, { ledger }: Taps, hardware: Hard
       state,
       holders: holders.map(({ holder, count }) => named(holder, count, hardware)),
       queues,
+      translation: hardware.accelerators.flatMap(({ name, rid }) => {
+        const root = bench.rootOf(rid, id);
+        return root === undefined ? [] : [`${name}: first stage at ${hex(root * 4096)}`];
+      }),
       frames: frames.get(mm) ?? 0,
       step: ledger.step,
     };
@@ -45,4 +60,3 @@ function named(holder: string, count: number, { aliases }: Hardware): string {
   const name = alias === undefined ? holder : holder.replace(...alias);
   return count === 1 ? name : `${name} (${count})`;
 }
-

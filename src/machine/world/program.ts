@@ -52,14 +52,10 @@ export class Program {
     const { name } = this.#process;
     for (const step of this.#cast.stepsOf(name)) {
       yield `${name} between steps`;
-      if ('exit' in step) {
-        this.#tell(step);
-        return;
-      }
       this.#tell(step);
       this.#cast.dooms(name, step.dies !== undefined);
       const refusal = yield* this.#do(step);
-      if (this.#judge(step, refusal)) return;
+      if (this.#judge(step, refusal) || 'exit' in step) return;
     }
   }
 
@@ -90,7 +86,7 @@ export class Program {
     if ('check' in step) return this.#check(step.check);
     if ('fork' in step) return this.#fork(step.fork.as);
     if ('meet' in step) return this.#meet(step.meet);
-    return nothing();
+    return this.#exit();
   }
 
   *#map({ name, pages, at, holds }: Extract<Step, { map: unknown }>['map']): Task<Refusal | undefined> {
@@ -225,6 +221,12 @@ export class Program {
     return undefined;
   }
 
+  /** The rest of an exit is the kernel's. */
+  *#exit(): Task<undefined> {
+    yield `${this.#process.name} exits`;
+    return undefined;
+  }
+
   *#meet(name: string): Task<Refusal | undefined> {
     yield* this.#cast.meetings.meet(name, this.#process.name);
     return undefined;
@@ -245,7 +247,10 @@ export class Program {
   #operands({ from, into, bytes }: Submission, record: number) {
     const source = from === undefined ? undefined : this.#regions.get(from);
     const target = into === undefined ? undefined : this.#regions.get(into);
-    const pages = Math.min(source?.pages ?? Number.MAX_SAFE_INTEGER, target?.pages ?? Number.MAX_SAFE_INTEGER);
+    const pages = Math.min(
+      source?.pages ?? Number.MAX_SAFE_INTEGER,
+      target?.pages ?? Number.MAX_SAFE_INTEGER,
+    );
     return {
       record,
       from: (source?.page ?? 0) * PAGE_BYTES,
@@ -274,10 +279,6 @@ export class Program {
     if (taps.listener === undefined) return;
     taps.tell('machine', this.#process.name, 'step', { does: actionText(step) });
   }
-}
-
-function* nothing(): Task<undefined> {
-  return undefined;
 }
 
 function outcomeOf(record: Int32Array): Outcome {

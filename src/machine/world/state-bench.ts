@@ -12,6 +12,15 @@ import type { Taps } from './taps.js';
 const PASID_ENTRY_WORDS = 16;
 const PAGE = 4096;
 
+interface Entry {
+  readonly isPresent: boolean;
+  readonly isEmpty: boolean;
+  /** The frame of the root of its first stage. */
+  readonly root: number;
+}
+
+const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0 };
+
 export class HostBench implements StateBench {
   readonly #hardware: Hardware;
   readonly #taps: Taps;
@@ -38,6 +47,12 @@ export class HostBench implements StateBench {
   isBound(name: string, pasid: number): boolean {
     const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
     return accelerator !== undefined && this.#entry(accelerator.rid, pasid).isPresent;
+  }
+
+  /** The frame of the first stage's root that requests of (RID, PASID) are walked from; undefined for none. */
+  rootOf(rid: number, pasid: number): number | undefined {
+    const { isPresent, root } = this.#entry(rid, pasid);
+    return isPresent ? root : undefined;
   }
 
   unanswered(): readonly string[] {
@@ -93,18 +108,19 @@ export class HostBench implements StateBench {
   }
 
   /** The PASID table entry in memory, by way of the tables that the unit walks. */
-  #entry(rid: number, pasid: number): { isPresent: boolean; isEmpty: boolean } {
+  #entry(rid: number, pasid: number): Entry {
     const { memory, unit } = this.#hardware;
     unit.read64(VTD_REGISTER.RTADDR.offset, this.#register);
     const walk = new Walk(memory, RTADDR_REG.RTA.get(this.#register, 0), this.#tables);
     walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
     while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
-    if (walk.stage !== 'pasid-table') return { isPresent: false, isEmpty: true };
+    if (walk.stage !== 'pasid-table') return NO_ENTRY;
     const at = memory.at(walk.frame);
-    if (at === ABSENT) return { isPresent: false, isEmpty: true };
+    if (at === ABSENT) return NO_ENTRY;
     const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
     const isEmpty = words.every((word) => word === 0);
-    return { isPresent: PASID_TABLE_ENTRY.P.get(words, 0) === 1, isEmpty };
+    const { P, FSPTPTR } = PASID_TABLE_ENTRY;
+    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0) };
   }
 }
 

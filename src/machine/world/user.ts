@@ -54,7 +54,9 @@ export class UserMode {
   /** ENQCMD; whether the device accepted it. Others may come between its parts, but not on this CPU. */
   *enqcmd(destination: number, source: number): Task<boolean> {
     const { processes } = this.#machine;
-    const zf = yield* processes.userSteps(this.#thread, (port) => this.#enqcmd(port, { destination, source }));
+    const zf = yield* processes.userSteps(this.#thread, (port) =>
+      this.#enqcmd(port, { destination, source }),
+    );
     return zf === 0;
   }
 

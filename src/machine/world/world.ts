@@ -7,8 +7,8 @@ import {
   type Chooser,
   type EventSink,
   isRefusal,
-  RandomChooser,
   Random,
+  RandomChooser,
   type Restorable,
   type Task,
   TaskSet,
@@ -20,8 +20,8 @@ import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
 import { Hardware } from './hardware.js';
-import { HostPlatform } from './platform.js';
 import { type PasidRow, pasidTable } from './pasid-table.js';
+import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
 import { HostBench } from './state-bench.js';
 import { Taps } from './taps.js';
@@ -51,6 +51,7 @@ export class World {
   readonly #chooser = new SwitchedChooser();
   readonly #scheduler: Scheduler;
   readonly #ioasids: IoasidCore;
+  readonly #bench: HostBench;
   readonly #parts: readonly Restorable[];
   #bootFrames: ReadonlySet<number> = new Set();
   #pasidsAtBoot = 0;
@@ -63,6 +64,7 @@ export class World {
     const { taps, tasks } = this;
     this.hardware = new Hardware(scenario.machine, taps, this.#chooser);
     const bench = new HostBench(this.hardware, taps);
+    this.#bench = bench;
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
     taps.connect(this.hardware, this.judge);
@@ -101,15 +103,13 @@ export class World {
     const { taps, judge } = this;
     taps.listener = listener;
     judge.onFinding =
-      listener &&
-      (({ rule, message }) => taps.tell('rules', taps.actor, 'finding', { rule, message }));
+      listener && (({ rule, message }) => taps.tell('rules', taps.actor, 'finding', { rule, message }));
     const cast = new Cast(this);
     taps.hooks = {
       jobDone: (job) => cast.jobDone(job),
       kernelEvent: (event) => {
-        if (event.kind === 'process:signal' || event.kind === 'mm:exit') this.#lookAtPasids();
+        if (event.kind === 'process:signal' || event.kind === 'mm:map') this.#lookAtPasids();
         cast.kernelEvent(event);
-        if (event.kind === 'idxd:open') this.#lookAtPasids();
       },
     };
     cast.begin();
@@ -174,8 +174,8 @@ export class World {
   #lookAtPasids(): void {
     const { listener } = this.taps;
     if (listener === undefined) return;
-    const rows = pasidTable(this.#ioasids, this.taps, this.hardware);
-    if (rows.length >= this.#widest.length && rows.length > 0) this.#widest = rows;
+    const rows = pasidTable(this.#ioasids, this.taps, { hardware: this.hardware, bench: this.#bench });
+    if (sizeOf(rows) > sizeOf(this.#widest)) this.#widest = rows;
   }
 
   #verdicts(end: RunResult['end']): ReadonlyMap<RuleId, Verdict> {
@@ -188,6 +188,10 @@ export class World {
     return verdicts;
   }
 }
+
+/** How much a table tells: PASIDs, then devices that they lead from, then queues. */
+const sizeOf = (rows: readonly PasidRow[]): number =>
+  rows.reduce((sum, { translation, queues }) => sum + 10_000 + 100 * translation.length + queues.length, 0);
 
 function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
   const core = ioasidCreate({ step: () => ledger.step, trace: ioasid });
