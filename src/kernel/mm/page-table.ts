@@ -14,6 +14,7 @@ const { P, RW, US, XD, ADDR } = FIRST_STAGE_ENTRY;
 const LEVELS = 4;
 const ENTRIES = 512;
 const ENTRY_BYTES = 8;
+const WORDS = ENTRY_BYTES / 4;
 /** Pages of the half of the address space that is the user's. */
 export const USER_PAGES = 2 ** 35;
 
@@ -34,7 +35,10 @@ export class PageTable {
   readonly #context: KernelContext;
   readonly #owner: FrameOwner;
   readonly #writtenBack: KeptValue<boolean>;
-  readonly #entry = new Int32Array(2);
+  readonly #entry = new Int32Array(WORDS);
+  /** A whole table, where all of it is looked at. */
+  readonly #table = new Int32Array(ENTRIES * WORDS);
+  readonly #tableBytes = new Uint8Array(this.#table.buffer);
 
   private constructor(context: KernelContext, root: number, owner: FrameOwner) {
     this.#context = context;
@@ -112,11 +116,7 @@ export class PageTable {
   /** Frees all tables but the root. No leaf is looked at; nothing may walk the table any more. */
   freeTables(): void {
     const tables = this.#tables(this.root, LEVELS);
-    for (let index = 0; index < ENTRIES; index++) {
-      this.#entry.fill(0);
-      const at = paOf(this.root, index * ENTRY_BYTES);
-      if (this.#isPresent(at)) this.#clearAt(at);
-    }
+    for (const { index } of this.#present(this.root)) this.#clearAt(paOf(this.root, index * ENTRY_BYTES));
     for (const table of tables) this.#context.frames.free(table);
   }
 
@@ -128,13 +128,17 @@ export class PageTable {
   /** The tables below one, those that lead to others first. */
   #tables(table: number, level: number): number[] {
     if (level === 1) return [];
-    const below: number[] = [];
-    for (let index = 0; index < ENTRIES; index++) {
-      if (!this.#isPresent(paOf(table, index * ENTRY_BYTES))) continue;
-      const next = ADDR.get(this.#entry, 0);
-      below.push(next, ...this.#tables(next, level - 1));
+    return this.#present(table).flatMap(({ frame }) => [frame, ...this.#tables(frame, level - 1)]);
+  }
+
+  /** The entries of a table that are present. */
+  #present(table: number): { index: number; frame: number }[] {
+    this.#context.platform.memory.read(paOf(table), this.#tableBytes);
+    const found: { index: number; frame: number }[] = [];
+    for (let index = 0, at = 0; index < ENTRIES; index++, at += WORDS) {
+      if (P.get(this.#table, at) === 1) found.push({ index, frame: ADDR.get(this.#table, at) });
     }
-    return below;
+    return found;
   }
 
   /** Adds the leaves of a range that a table leads to; only entries that may lead there are looked at. */
