@@ -3,6 +3,7 @@
  * there, in its own actor's order. What actors do to each other in time, a run finds out.
  */
 import type { DeviceSpec, QueueSpec, Scenario, Step, Submission } from './schema.js';
+import { sizeBytes } from './size.js';
 
 /** Told of each fault. */
 type Report = (path: readonly PropertyKey[], what: string) => void;
@@ -22,6 +23,10 @@ export function crossCheck(scenario: Scenario, report: Report): void {
 }
 
 function checkMachine({ machine, processes }: Scenario, report: Report): void {
+  const bytes = sizeBytes(machine.memory);
+  if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
+    report(['machine', 'memory'], `is ${machine.memory}, and has to be from 4 MiB to 32 GiB`);
+  }
   const owners = new Map<string, string>();
   for (const [name, device] of Object.entries(machine.devices)) {
     const at = ['machine', 'devices', name];
@@ -39,6 +44,9 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
   }
   if ('host' in processes) report(['processes', 'host'], 'host is the kernel, not a process');
 }
+
+const LEAST_MEMORY = 4 * 2 ** 20;
+const MOST_MEMORY = 32 * 2 ** 30;
 
 /** As the shipped hardware has it (GENCAP, WQCAP of a DSA 1.0). */
 const MOST_ENTRIES = 128;

@@ -229,6 +229,11 @@ describe('is told', () => {
     expect(faults(steps(...lines))).toEqual([fault]);
   });
 
+  it.each(['3 MiB', '33 GiB'])('a memory of %s', (memory) => {
+    const text = `${HEAD.replace('machine:', `machine:\n  memory: ${memory}`)}steps: []\n`;
+    expect(faults(text)).toEqual([`4: machine.memory: is ${memory}, and has to be from 4 MiB to 32 GiB`]);
+  });
+
   it.each([
     [
       'two devices at one place',

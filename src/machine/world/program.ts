@@ -112,7 +112,8 @@ export class Program {
   }
 
   *#open(name: string): Task<Refusal | undefined> {
-    const { device, index, of } = this.#queue(name);
+    const { device, index, of, unusable } = this.#queue(name);
+    if (unusable !== undefined) return unusable;
     if (device === undefined) return refuse('ENODEV', `the kernel has no ${of}`);
     const fd = yield* device.open(this.#process, index);
     if (isRefusal(fd)) return fd;
@@ -265,13 +266,15 @@ export class Program {
     device: IdxdDevice | undefined;
     index: number;
     spec: QueueSpec | undefined;
+    unusable: Refusal | undefined;
   } {
     const [of = '', queue = ''] = name.split('/');
-    const { hardware, kernel } = this.#cast.stage;
+    const { hardware, kernel, unusable } = this.#cast.stage;
     const accelerator = hardware.accelerators.find((each) => each.name === of);
     const device = kernel.idxds.find(({ pci }) => pci.rid === accelerator?.rid);
     const queues = accelerator?.spec.queues ?? {};
-    return { of, device, index: Object.keys(queues).indexOf(queue), spec: queues[queue] };
+    const index = Object.keys(queues).indexOf(queue);
+    return { of, device, index, spec: queues[queue], unusable: unusable.get(accelerator?.spec.at ?? '') };
   }
 
   #tell(step: Step): void {

@@ -12,6 +12,8 @@ export interface Stage {
   readonly hardware: Hardware;
   readonly kernel: Kernel;
   readonly taps: Taps;
+  /** Devices that the kernel could not configure, by their place. */
+  readonly unusable: ReadonlyMap<string, Refusal>;
 }
 
 /** A region of a process's memory. */

@@ -9,6 +9,7 @@ import {
   isRefusal,
   Random,
   RandomChooser,
+  type Refusal,
   type Restorable,
   type Task,
   TaskSet,
@@ -48,6 +49,8 @@ export class World {
   readonly taps: Taps;
   readonly judge: Judge;
   readonly tasks = new TaskSet();
+  /** Devices that the kernel could not configure as the scenario says, by their place, and why. */
+  readonly unusable = new Map<string, Refusal>();
   readonly #chooser = new SwitchedChooser();
   readonly #scheduler: Scheduler;
   readonly #ioasids: IoasidCore;
@@ -133,6 +136,7 @@ export class World {
     const chooser = new RandomChooser(new Random(BOOT_SEED));
     this.#chooser.inner = chooser;
     let hasBooted = false;
+    const { unusable } = this;
     const boot = function* (kernel: Kernel, devices: readonly DeviceSpec[], rids: readonly number[]): Task {
       const refusal = yield* kernel.boot();
       assert(refusal === undefined, `the kernel does not boot: ${String(refusal)}`);
@@ -140,7 +144,7 @@ export class World {
         const idxd = kernel.idxds.find(({ pci }) => pci.rid === rids[i]);
         assert(idxd !== undefined, `the kernel has not found the device at ${device.at}`);
         const refused = yield* idxd.configure([groupOf(device)]);
-        assert(refused === undefined, `${device.at} cannot be configured: ${String(refused)}`);
+        if (refused !== undefined) unusable.set(device.at, refused);
       }
       hasBooted = true;
     };
