@@ -48,6 +48,7 @@ export interface BenchOptions {
   readonly ecap?: Partial<typeof ECAP>;
   readonly cap?: Readonly<Record<string, number>>;
   readonly ledger?: FrameLedger;
+  readonly framesMayFail?: boolean;
 }
 
 export class Bench {
@@ -61,6 +62,8 @@ export class Bench {
   readonly devices: readonly DsaDevice[];
   readonly cpus: readonly Cpu[];
   readonly kernel: Kernel;
+  /** Frames of which software has written cache lines back. */
+  readonly writtenBack = new Set<number>();
   chooser: Chooser;
   readonly #kept: Restorable[] = [];
   readonly #handlers = new Map<number, () => void>();
@@ -85,9 +88,17 @@ export class Bench {
     const ioasids = ioasidCreate({ capacity: 0x10_0000 });
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
     this.#kept.push(ioasids);
-    const { tasks, ledger } = { tasks: this.tasks, ledger: options.ledger };
+    const { tasks } = this;
+    const { ledger, framesMayFail = false } = options;
     const platform = this.#platform(chooser);
-    this.kernel = new Kernel({ name: 'host', platform, tasks, ioasids, ...(ledger && { ledger }) });
+    this.kernel = new Kernel({
+      name: 'host',
+      platform,
+      tasks,
+      ioasids,
+      framesMayFail,
+      ...(ledger && { ledger }),
+    });
     const booted = this.run(this.kernel.boot());
     if (booted !== undefined) throw new Error(booted.why);
   }
@@ -206,7 +217,10 @@ export class Bench {
           memory.write(address, from);
           after();
         },
-        flush: after,
+        flush: (address) => {
+          this.writtenBack.add(Math.floor(address / 4096));
+          after();
+        },
       },
       mmio: {
         read32(address) {

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { isRefusal, type Refusal, type Task } from '../../src/base/index.js';
-import { ioasidInspect } from '../../src/ioasid/index.js';
+import { ioasidCapacity, ioasidInspect } from '../../src/ioasid/index.js';
 import { type GroupConfig, PAGE_BYTES, type Process } from '../../src/kernel/index.js';
 import { DSA_STATUS } from '../../src/spec/index.js';
 import { Bench, type BenchOptions } from './machine.js';
@@ -47,10 +47,18 @@ class Client {
   }
 
   *open(): Task {
-    const device = this.device;
-    this.fd = must(yield* device.open(this.process, 0));
-    this.portal = must(yield* device.mapPortal(this.process, this.fd)) * PAGE_BYTES;
+    must(yield* this.tryOpen());
+  }
+
+  *tryOpen(): Task<Refusal | undefined> {
+    const fd = yield* this.device.open(this.process, 0);
+    if (isRefusal(fd)) return fd;
+    this.fd = fd;
+    const portal = yield* this.device.mapPortal(this.process, this.fd);
+    if (isRefusal(portal)) return portal;
+    this.portal = portal * PAGE_BYTES;
     this.buffer = must(yield* this.process.mm.mmap(BUFFER_PAGES)) * PAGE_BYTES;
+    return undefined;
   }
 
   get device() {
@@ -328,6 +336,36 @@ describe('native SVA', () => {
     }
   });
 
+  it('leaves nothing behind, whichever page frame is refused', () => {
+    let refusals = 0;
+    for (let nth = 1; nth <= 24; nth++) {
+      const bench = start({ seed: nth, framesMayFail: true });
+      const { processes, context, pasids } = bench.kernel;
+      const before = context.frames.inUse;
+      const { chooser } = bench;
+      let count = 0;
+      bench.chooser = {
+        choose: (n, what) => (what === 'page frame' ? Number(++count === nth) : chooser.choose(n, what)),
+      };
+      const process = processes.spawn('p');
+      if (!isRefusal(process)) {
+        const client = new Client(bench, process);
+        const code = function* (): Task {
+          if ((yield* client.tryOpen()) !== undefined) refusals++;
+          else yield* client.move(7, 6000);
+        };
+        processes.start(process.mainThread, code());
+        bench.runAll();
+        expect(process.isGone).toBe(true);
+      }
+      expect(ioasidCapacity(pasids.core).live).toBe(0);
+      // The PASID table of the device stays.
+      expect(context.frames.inUse - before).toBeLessThanOrEqual(1);
+      expect(faults(bench)).toEqual([]);
+    }
+    expect(refusals).toBeGreaterThan(0);
+  });
+
   it('puts all of it back, byte for byte', () => {
     const bench = start({ seed: 5, devices: 2 });
     const run = () => {
@@ -346,15 +384,17 @@ describe('native SVA', () => {
   });
 });
 
+const NO_SNOOPING: BenchOptions = { ecap: { C: 0, SMPWCS: 0 } };
+
 describe('a machine that is made otherwise', () => {
   it.each([
     ['caching mode', { cap: { CM: 1 } }],
-    ['no snooping', { ecap: { C: 0, SMPWCS: 0 } }],
+    ['no snooping', NO_SNOOPING],
     ['no page-selective invalidation', { cap: { PSI: 0 } }],
     ['small address masks', { cap: { MAMV: 0 } }],
     ['few PASIDs', { ecap: { PSS: 13 } }],
     ['no page-request drain', { ecap: { PDS: 0 } }],
-  ] as const)('serves a process: %s', (_what, options) => {
+  ] as [string, BenchOptions][])('serves a process: %s', (_what, options) => {
     for (const seed of SEEDS) {
       const bench = start({ seed, ...options });
       const client = new Client(bench, spawn(bench, 'p'));
@@ -362,6 +402,8 @@ describe('a machine that is made otherwise', () => {
       expect(bench.run(client.move(7, 6000))).toBe(DSA_STATUS.SUCCESS);
       must(bench.run(client.process.mm.munmap(client.at(DST) / PAGE_BYTES, 2)));
       expect(bench.run(client.move(7, 6000))).toBe(DSA_STATUS.PAGE_FAULT_INVALID_REQUEST);
+      const { root } = client.process.mm.table;
+      expect(bench.writtenBack.has(root)).toBe(options === NO_SNOOPING);
       bench.run(bench.kernel.processes.kill(client.process));
       expect(faults(bench)).toEqual([]);
     }
