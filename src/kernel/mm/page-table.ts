@@ -3,11 +3,11 @@
  * accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of 8 bytes. Left out:
  * large pages, global pages, memory types.
  */
-import { isRefusal, KeptValue, type Refusal } from '../../base/index.js';
+import { isRefusal, KeptList, KeptValue, type Refusal } from '../../base/index.js';
 import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import type { FrameOwner } from '../frames.js';
-import { PAGE_BYTES, paOf } from '../ids.js';
+import { frameOf, PAGE_BYTES, type Pa, paOf } from '../ids.js';
 
 const { P, RW, US, XD, ADDR } = FIRST_STAGE_ENTRY;
 
@@ -34,6 +34,8 @@ export class PageTable {
   readonly #context: KernelContext;
   readonly #owner: FrameOwner;
   readonly #writtenBack: KeptValue<boolean>;
+  /** The tables below the root, and the address of the entry that leads to each. */
+  readonly #tables: KeptList<{ readonly frame: number; readonly at: Pa }>;
   readonly #entry = new Int32Array(2);
 
   private constructor(context: KernelContext, root: number, owner: FrameOwner) {
@@ -41,6 +43,7 @@ export class PageTable {
     this.root = root;
     this.#owner = owner;
     this.#writtenBack = new KeptValue(context.log, false);
+    this.#tables = new KeptList(context.log);
   }
 
   /**
@@ -96,9 +99,8 @@ export class PageTable {
   /** The leaves of the pages `first` to `last`, ascending. */
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
-    this.#visit(this.root, LEVELS, 0, (page, at) => {
-      if (page < first || page > last) return;
-      this.#load(at);
+    const range = { first, last };
+    this.#visit({ frame: this.root, level: LEVELS, base: 0 }, range, (page) => {
       const leaf = this.#leafOf(page);
       if (leaf !== undefined) found.push(leaf);
     });
@@ -109,20 +111,19 @@ export class PageTable {
   writeBack(): void {
     if (this.#writtenBack.value) return;
     this.#writtenBack.value = true;
-    for (const table of [this.root, ...this.#tables(this.root, LEVELS)]) {
-      this.#context.platform.memory.flush(paOf(table), PAGE_BYTES);
+    for (const frame of [this.root, ...this.#tables.items.map((table) => table.frame)]) {
+      this.#context.platform.memory.flush(paOf(frame), PAGE_BYTES);
     }
   }
 
   /** Frees all tables but the root. No leaf is looked at; nothing may walk the table any more. */
   freeTables(): void {
-    const tables = this.#tables(this.root, LEVELS);
-    for (let index = 0; index < ENTRIES; index++) {
-      this.#entry.fill(0);
-      const at = paOf(this.root, index * ENTRY_BYTES);
-      if (this.#isPresent(at)) this.#clearAt(at);
+    for (const { at } of this.#tables.items) {
+      if (frameOf(at) === this.root) this.#clearAt(at);
     }
-    for (const table of tables) this.#context.frames.free(table);
+    for (let table = this.#tables.shift(); table !== undefined; table = this.#tables.shift()) {
+      this.#context.frames.free(table.frame);
+    }
   }
 
   /** Frees the root. */
@@ -130,25 +131,20 @@ export class PageTable {
     this.#context.frames.free(this.root);
   }
 
-  /** The tables below one, those that lead to others first. */
-  #tables(table: number, level: number): number[] {
-    if (level === 1) return [];
-    const below: number[] = [];
-    for (let index = 0; index < ENTRIES; index++) {
-      if (!this.#isPresent(paOf(table, index * ENTRY_BYTES))) continue;
-      const next = ADDR.get(this.#entry, 0);
-      below.push(next, ...this.#tables(next, level - 1));
-    }
-    return below;
-  }
-
-  #visit(table: number, level: number, base: number, visit: (page: number, at: number) => void): void {
-    for (let index = 0; index < ENTRIES; index++) {
-      const at = paOf(table, index * ENTRY_BYTES);
-      if (!this.#isPresent(at)) continue;
-      const page = base + index * ENTRIES ** (level - 1);
-      if (level === 1) visit(page, at);
-      else this.#visit(ADDR.get(this.#entry, 0), level - 1, page, visit);
+  /** Calls `visit` with each leaf of a table that lies in the range, its entry loaded. */
+  #visit(
+    table: { readonly frame: number; readonly level: number; readonly base: number },
+    range: { readonly first: number; readonly last: number },
+    visit: (page: number) => void,
+  ): void {
+    const span = ENTRIES ** (table.level - 1);
+    const from = Math.max(0, Math.floor((range.first - table.base) / span));
+    const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
+    for (let index = from; index <= to; index++) {
+      if (!this.#isPresent(paOf(table.frame, index * ENTRY_BYTES))) continue;
+      const base = table.base + index * span;
+      if (table.level === 1) visit(base);
+      else this.#visit({ frame: ADDR.get(this.#entry, 0), level: table.level - 1, base }, range, visit);
     }
   }
 
@@ -179,6 +175,7 @@ export class PageTable {
       US.set(this.#entry, 0, 1);
       ADDR.set(this.#entry, 0, made);
       this.#store(at);
+      this.#tables.push({ frame: made, at });
       table = made;
     }
     return entryAt(table, 1, page);
@@ -222,6 +219,6 @@ export class PageTable {
   }
 }
 
-function entryAt(table: number, level: number, page: number): number {
+function entryAt(table: number, level: number, page: number): Pa {
   return paOf(table, (Math.floor(page / ENTRIES ** (level - 1)) % ENTRIES) * ENTRY_BYTES);
 }
