@@ -20,10 +20,12 @@ import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js'
 
 /** Where firmware has put things. */
 const UNIT_AT = 0xfed9_0000;
+const UNIT_SPACING = 0x1000;
 const BAR0_AT = 0xfe00_0000;
 const BAR2_AT = 0xfa00_0000;
 const BAR_SPACING = 0x10_0000;
 const FIRST_RID = 0x6a08;
+const SECOND_RID = FIRST_RID + 0x100;
 
 function quad<N extends string>(of: Layout<N>, values: Partial<Record<N, number>>): bigint {
   const words = encode(of, values);
@@ -40,10 +42,13 @@ const ECAP = {
 export interface BenchOptions {
   readonly seed?: number;
   readonly devices?: number;
+  /** The first covers all but what another does: the second covers the second device. */
+  readonly units?: 1 | 2;
   readonly cpus?: number;
   readonly ecap?: Partial<typeof ECAP>;
   readonly cap?: Readonly<Record<string, number>>;
   readonly ledger?: FrameLedger;
+  readonly framesMayFail?: boolean;
 }
 
 export class Bench {
@@ -52,11 +57,13 @@ export class Bench {
   readonly tasks = new TaskSet();
   readonly events: Omit<Event, 'step' | 'actor' | 'layer'>[] = [];
   readonly root: RootComplex;
-  readonly unit: VtdUnit;
+  readonly units: readonly VtdUnit[];
   readonly bus: Bus;
   readonly devices: readonly DsaDevice[];
   readonly cpus: readonly Cpu[];
   readonly kernel: Kernel;
+  /** Frames of which software has written cache lines back. */
+  readonly writtenBack = new Set<number>();
   chooser: Chooser;
   readonly #kept: Restorable[] = [];
   readonly #handlers = new Map<number, () => void>();
@@ -68,26 +75,30 @@ export class Bench {
     const chooser: Chooser = { choose: (n, what) => this.chooser.choose(n, what) };
     const { memory } = this;
     this.root = new RootComplex({ memory, interrupt: (_address, data) => this.#pending.push(data) });
-    this.unit = new VtdUnit({
-      name: 'dmar0',
-      cap: quad(CAP_REG, { ...CAP, ...options.cap }),
-      ecap: quad(ECAP_REG, { ...ECAP, ...options.ecap }),
-      ...{ memory, chooser, downstream: this.root.downstream },
-    });
-    this.root.addIommu(this.unit);
+    this.units = Array.from({ length: options.units ?? 1 }, (_, i) => this.#unit(i, options, chooser));
     this.bus = new Bus(memory, this.root);
-    this.bus.map(this.unit, UNIT_AT);
+    this.units.forEach((unit, i) => {
+      this.bus.map(unit, UNIT_AT + i * UNIT_SPACING);
+    });
     this.devices = Array.from({ length: options.devices ?? 1 }, (_, i) => this.#plug(i, chooser));
-    for (const engine of this.unit.engines) this.engines.add(engine);
+    for (const unit of this.units) for (const engine of unit.engines) this.engines.add(engine);
     for (const device of this.devices) for (const engine of device.running) this.engines.add(engine);
     this.cpus = Array.from({ length: options.cpus ?? 2 }, (_, i) => this.#cpu(i));
-    this.#kept.push(memory, this.root, this.unit, ...this.devices, ...this.cpus, this.tasks);
+    this.#kept.push(memory, this.root, ...this.units, ...this.devices, ...this.cpus, this.tasks);
     const ioasids = ioasidCreate({ capacity: 0x10_0000 });
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
     this.#kept.push(ioasids);
-    const { tasks, ledger } = { tasks: this.tasks, ledger: options.ledger };
+    const { tasks } = this;
+    const { ledger, framesMayFail = false } = options;
     const platform = this.#platform(chooser);
-    this.kernel = new Kernel({ name: 'host', platform, tasks, ioasids, ...(ledger && { ledger }) });
+    this.kernel = new Kernel({
+      name: 'host',
+      platform,
+      tasks,
+      ioasids,
+      framesMayFail,
+      ...(ledger && { ledger }),
+    });
     const booted = this.run(this.kernel.boot());
     if (booted !== undefined) throw new Error(booted.why);
   }
@@ -158,6 +169,17 @@ export class Bench {
     this.#pending.length = 0;
   }
 
+  #unit(index: number, options: BenchOptions, chooser: Chooser): VtdUnit {
+    const unit = new VtdUnit({
+      name: `dmar${index}`,
+      cap: quad(CAP_REG, { ...CAP, ...options.cap }),
+      ecap: quad(ECAP_REG, { ...ECAP, ...options.ecap }),
+      ...{ memory: this.memory, chooser, downstream: this.root.downstream },
+    });
+    this.root.addIommu(unit, index === 1 ? [SECOND_RID] : undefined);
+    return unit;
+  }
+
   #cpu(index: number): Cpu {
     const cpu = new Cpu({ index, memory: this.memory, bus: this.bus });
     cpu.cpl = 3;
@@ -195,7 +217,10 @@ export class Bench {
           memory.write(address, from);
           after();
         },
-        flush: after,
+        flush: (address) => {
+          this.writtenBack.add(Math.floor(address / 4096));
+          after();
+        },
       },
       mmio: {
         read32(address) {
@@ -219,7 +244,12 @@ export class Bench {
         read: (rid, offset, bytes) => root.readConfig(rid, offset, bytes),
         write: (rid, offset, bytes, value) => root.writeConfig(rid, offset, bytes, value),
       },
-      iommus: [{ kind: 'vtd', registers: UNIT_AT, hostAddressWidth: 48 }],
+      iommus: this.units.map((_, i) => ({
+        kind: 'vtd',
+        registers: UNIT_AT + i * UNIT_SPACING,
+        hostAddressWidth: 48,
+        ...(i === 1 && { rids: [SECOND_RID] }),
+      })),
       cpus: this.cpus,
       chooser,
       emit: (event) => void this.events.push(event),

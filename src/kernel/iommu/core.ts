@@ -5,7 +5,7 @@
 import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
 import { type IoasidCore, ioasidHolderAlloc } from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
-import type { Pasid } from '../ids.js';
+import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
 import { Attachment, IommuDevice } from './device.js';
 import type { FirstStageDomain, RidDomain } from './domain.js';
@@ -45,7 +45,10 @@ export class Iommu {
     const { iommus } = this.#context.platform;
     for (const [index, unit] of iommus.entries()) {
       const driver = new VtdUnit(this.#context, unit, `dmar${index}`);
-      const refusal = yield* driver.boot((from, request) => this.pageRequests.receive(from, request));
+      const refusal = yield* driver.boot({
+        pageRequest: (from, request) => this.pageRequests.receive(from, request),
+        ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
+      });
       if (refusal !== undefined) return refusal;
       this.#drivers.push(driver);
     }

@@ -32,8 +32,13 @@ export interface PageRequest {
   readonly isLast: boolean;
 }
 
-/** Takes page requests, in the order in which the queue has them. */
-export type PageRequestSink = (driver: IommuDriver, request: PageRequest) => Task;
+/** What a driver needs of the core. */
+export interface IommuClient {
+  /** Takes page requests, in the order in which the queue has them. */
+  pageRequest(driver: IommuDriver, request: PageRequest): Task;
+  /** Whose address space a (device, PASID) is, for messages; undefined if nobody's. */
+  ownerOf(rid: number, pasid: number): string | undefined;
+}
 
 /** What a group of page requests is answered. */
 export type PageResponse = 'success' | 'invalid request' | 'failure';
@@ -46,7 +51,7 @@ export interface IommuDriver {
   readonly hasPageRequests: boolean;
 
   /** Makes the unit ready; it translates nothing yet. On failure: `ENODEV` says what it lacks; `ENOMEM`. */
-  boot(pageRequests: PageRequestSink): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
+  boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
 
   /** All devices are there: the unit begins to translate. */
   enable(): Task;

@@ -3,18 +3,17 @@
  * accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of 8 bytes. Left out:
  * large pages, global pages, memory types.
  */
-import { isRefusal, KeptValue, type Refusal } from '../../base/index.js';
+import { isRefusal, KeptList, KeptValue, type Refusal } from '../../base/index.js';
 import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import type { FrameOwner } from '../frames.js';
-import { PAGE_BYTES, paOf } from '../ids.js';
+import { frameOf, PAGE_BYTES, type Pa, paOf } from '../ids.js';
 
 const { P, RW, US, XD, ADDR } = FIRST_STAGE_ENTRY;
 
 const LEVELS = 4;
 const ENTRIES = 512;
 const ENTRY_BYTES = 8;
-const WORDS = ENTRY_BYTES / 4;
 /** Pages of the half of the address space that is the user's. */
 export const USER_PAGES = 2 ** 35;
 
@@ -35,16 +34,16 @@ export class PageTable {
   readonly #context: KernelContext;
   readonly #owner: FrameOwner;
   readonly #writtenBack: KeptValue<boolean>;
-  readonly #entry = new Int32Array(WORDS);
-  /** A whole table, where all of it is looked at. */
-  readonly #table = new Int32Array(ENTRIES * WORDS);
-  readonly #tableBytes = new Uint8Array(this.#table.buffer);
+  /** The tables below the root, and the address of the entry that leads to each. */
+  readonly #tables: KeptList<{ readonly frame: number; readonly at: Pa }>;
+  readonly #entry = new Int32Array(2);
 
   private constructor(context: KernelContext, root: number, owner: FrameOwner) {
     this.#context = context;
     this.root = root;
     this.#owner = owner;
     this.#writtenBack = new KeptValue(context.log, false);
+    this.#tables = new KeptList(context.log);
   }
 
   /**
@@ -100,7 +99,11 @@ export class PageTable {
   /** The leaves of the pages `first` to `last`, ascending. */
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
-    this.#collect({ table: this.root, level: LEVELS, base: 0 }, { first, last }, found);
+    const range = { first, last };
+    this.#visit({ frame: this.root, level: LEVELS, base: 0 }, range, (page) => {
+      const leaf = this.#leafOf(page);
+      if (leaf !== undefined) found.push(leaf);
+    });
     return found;
   }
 
@@ -108,16 +111,19 @@ export class PageTable {
   writeBack(): void {
     if (this.#writtenBack.value) return;
     this.#writtenBack.value = true;
-    for (const table of [this.root, ...this.#tables(this.root, LEVELS)]) {
-      this.#context.platform.memory.flush(paOf(table), PAGE_BYTES);
+    for (const frame of [this.root, ...this.#tables.items.map((table) => table.frame)]) {
+      this.#context.platform.memory.flush(paOf(frame), PAGE_BYTES);
     }
   }
 
   /** Frees all tables but the root. No leaf is looked at; nothing may walk the table any more. */
   freeTables(): void {
-    const tables = this.#tables(this.root, LEVELS);
-    for (const { index } of this.#present(this.root)) this.#clearAt(paOf(this.root, index * ENTRY_BYTES));
-    for (const table of tables) this.#context.frames.free(table);
+    for (const { at } of this.#tables.items) {
+      if (frameOf(at) === this.root) this.#clearAt(at);
+    }
+    for (let table = this.#tables.shift(); table !== undefined; table = this.#tables.shift()) {
+      this.#context.frames.free(table.frame);
+    }
   }
 
   /** Frees the root. */
@@ -125,40 +131,20 @@ export class PageTable {
     this.#context.frames.free(this.root);
   }
 
-  /** The tables below one, those that lead to others first. */
-  #tables(table: number, level: number): number[] {
-    if (level === 1) return [];
-    return this.#present(table).flatMap(({ frame }) => [frame, ...this.#tables(frame, level - 1)]);
-  }
-
-  /** The entries of a table that are present. */
-  #present(table: number): { index: number; frame: number }[] {
-    this.#context.platform.memory.read(paOf(table), this.#tableBytes);
-    const found: { index: number; frame: number }[] = [];
-    for (let index = 0, at = 0; index < ENTRIES; index++, at += WORDS) {
-      if (P.get(this.#table, at) === 1) found.push({ index, frame: ADDR.get(this.#table, at) });
-    }
-    return found;
-  }
-
-  /** Adds the leaves of a range that a table leads to; only entries that may lead there are looked at. */
-  #collect(
-    { table, level, base }: { readonly table: number; readonly level: number; readonly base: number },
+  /** Calls `visit` with each leaf of a table that lies in the range, its entry loaded. */
+  #visit(
+    table: { readonly frame: number; readonly level: number; readonly base: number },
     range: { readonly first: number; readonly last: number },
-    found: Leaf[],
+    visit: (page: number) => void,
   ): void {
-    const pages = ENTRIES ** (level - 1);
-    const from = Math.max(0, Math.floor((range.first - base) / pages));
-    const end = Math.min(ENTRIES - 1, Math.floor((range.last - base) / pages));
-    for (let index = from; index <= end; index++) {
-      if (!this.#isPresent(paOf(table, index * ENTRY_BYTES))) continue;
-      const page = base + index * pages;
-      if (level > 1)
-        this.#collect({ table: ADDR.get(this.#entry, 0), level: level - 1, base: page }, range, found);
-      else {
-        const leaf = this.#leafOf(page);
-        if (leaf !== undefined) found.push(leaf);
-      }
+    const span = ENTRIES ** (table.level - 1);
+    const from = Math.max(0, Math.floor((range.first - table.base) / span));
+    const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
+    for (let index = from; index <= to; index++) {
+      if (!this.#isPresent(paOf(table.frame, index * ENTRY_BYTES))) continue;
+      const base = table.base + index * span;
+      if (table.level === 1) visit(base);
+      else this.#visit({ frame: ADDR.get(this.#entry, 0), level: table.level - 1, base }, range, visit);
     }
   }
 
@@ -189,6 +175,7 @@ export class PageTable {
       US.set(this.#entry, 0, 1);
       ADDR.set(this.#entry, 0, made);
       this.#store(at);
+      this.#tables.push({ frame: made, at });
       table = made;
     }
     return entryAt(table, 1, page);
@@ -232,6 +219,6 @@ export class PageTable {
   }
 }
 
-function entryAt(table: number, level: number, page: number): number {
+function entryAt(table: number, level: number, page: number): Pa {
   return paOf(table, (Math.floor(page / ENTRIES ** (level - 1)) % ENTRIES) * ENTRY_BYTES);
 }

@@ -5,6 +5,7 @@
 import { FAULT_REASONS, FAULT_RECORD, FAULT_TYPE, FSTS_REG, VTD_REGISTER } from '../../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../../context.js';
 import { pageName, ridName } from '../../ids.js';
+import type { IommuClient } from '../driver.js';
 import { routeEvent } from './events.js';
 import type { UnitRegisters } from './registers.js';
 
@@ -23,6 +24,7 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
 /** Where a unit's fault records are, and whose they are. */
 export interface FaultSource {
   readonly name: string;
+  readonly client: IommuClient;
   readonly offset: number;
   readonly count: number;
 }
@@ -39,7 +41,7 @@ export function startFaultReports(
 
 /** In an interrupt's context: a fault may come, and interrupt, between any two accesses. */
 function reportFaults(context: KernelContext, registers: UnitRegisters, source: FaultSource): void {
-  const { name, offset, count } = source;
+  const { name, offset, count, client } = source;
   const first = FSTS_REG.FRI.get(registers.read32(VTD_REGISTER.FSTS), 0);
   for (let i = 0; i < count; i++) {
     const at = offset + ((first + i) % count) * RECORD_BYTES;
@@ -48,20 +50,26 @@ function reportFaults(context: KernelContext, registers: UnitRegisters, source: 
     if (r.F.get(words, 0) === 0) continue;
     words.set(registers.read64At(at), 0);
     registers.write32At(at + 12, CLEAR_F);
-    tellFault(context, name, words);
+    tellFault(context, { name, client }, words);
   }
   if (FSTS_REG.PFO.get(registers.read32(VTD_REGISTER.FSTS), 0) === 0) return;
   tell(context, 'iommu:fault-overflow', { unit: name });
   registers.write32(VTD_REGISTER.FSTS, { PFO: 1 });
 }
 
-function tellFault(context: KernelContext, unit: string, words: Int32Array): void {
+function tellFault(
+  context: KernelContext,
+  { name, client }: Pick<FaultSource, 'name' | 'client'>,
+  words: Int32Array,
+): void {
+  const pasid = r.PP.get(words, 0) === 1 ? r.PASID.get(words, 0) : null;
   const reason = FAULT_REASONS[r.FR.get(words, 0)];
   const type = r.T1.get(words, 0) * 2 + r.T2.get(words, 0);
   tell(context, 'iommu:fault', {
-    unit,
+    unit: name,
     rid: ridName(r.SID.get(words, 0)),
-    pasid: r.PP.get(words, 0) === 1 ? r.PASID.get(words, 0) : null,
+    pasid,
+    process: (pasid === null ? undefined : client.ownerOf(r.SID.get(words, 0), pasid)) ?? null,
     page: pageName(r.FI.get(words, 0)),
     access: TYPE_NAMES[type] ?? null,
     code: r.FR.get(words, 0),

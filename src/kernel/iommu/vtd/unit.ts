@@ -19,7 +19,7 @@ import type { KernelContext } from '../../context.js';
 import type { Pasid } from '../../ids.js';
 import type { IommuUnit } from '../../platform.js';
 import type { FirstStageDomain, RidDomain } from '../domain.js';
-import type { Endpoint, IommuDriver, PageRequest, PageRequestSink, PageResponse } from '../driver.js';
+import type { Endpoint, IommuClient, IommuDriver, PageRequest, PageResponse } from '../driver.js';
 import { type Capabilities, lacking, readCapabilities } from './capabilities.js';
 import { startFaultReports } from './faults.js';
 import * as inv from './invalidations.js';
@@ -75,10 +75,10 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.pageRequests;
   }
 
-  *boot(sink: PageRequestSink): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
+  *boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
     const missing = lacking(this.#caps);
     if (missing !== undefined) return refuse('ENODEV', `${this.name} has ${missing}`);
-    const parts = this.#makeParts(sink);
+    const parts = this.#makeParts(client);
     if (isRefusal(parts)) return parts;
     this.#parts.value = parts;
     yield* parts.queue.start();
@@ -86,7 +86,8 @@ export class VtdUnit implements IommuDriver {
     yield* this.#registers.latchRootTable();
     const refusal = yield* parts.queue.sync([inv.flushContexts(), inv.flushPasids(), inv.flushIotlb()]);
     if (refusal !== undefined) return refusal;
-    startFaultReports(this.#context, this.#registers, { name: this.name, ...this.#caps.faultRecords });
+    const source = { name: this.name, client, ...this.#caps.faultRecords };
+    startFaultReports(this.#context, this.#registers, source);
     parts.requests?.start();
     return undefined;
   }
@@ -208,7 +209,7 @@ export class VtdUnit implements IommuDriver {
     return parts;
   }
 
-  #makeParts(sink: PageRequestSink): Parts | Refusal<'ENOMEM'> {
+  #makeParts(client: IommuClient): Parts | Refusal<'ENOMEM'> {
     const context = this.#context;
     const { name } = this;
     const tables = UnitTables.create(context, this.#caps, name);
@@ -221,7 +222,7 @@ export class VtdUnit implements IommuDriver {
     if (!this.#caps.pageRequests) return { tables, queue, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
-    const of = { name, frame, sink: (request: PageRequest) => sink(this, request) };
+    const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
     return { tables, queue, requests: new PageRequestQueue(context, this.#registers, of) };
   }
 
