@@ -2,10 +2,11 @@
  * `npm run bench [-- suite…]`: runs the suites named, or all, and prints what they reached. Exit code 1 if a
  * target was missed, 2 for a suite that there is not.
  */
+import { dsa } from './dsa.js';
 import { type Line, machine, measure, type Suite, table } from './harness.js';
 import { ioasid } from './ioasid.js';
 
-const SUITES: readonly Suite[] = [ioasid];
+const SUITES: readonly Suite[] = [ioasid, dsa];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

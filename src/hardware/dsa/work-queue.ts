@@ -78,7 +78,7 @@ export class WorkQueue implements Restorable {
     return PASID_EN.get(this.#registers.words, this.#at) === 1;
   }
   get maxTransfer(): number {
-    return 2 ** MAX_XFER_SHIFT.get(this.#registers.words, this.#at);
+    return (1 << MAX_XFER_SHIFT.get(this.#registers.words, this.#at)) >>> 0;
   }
   /** The operation types 0 to 31 that are allowed, a bit each. */
   get operations(): number {
