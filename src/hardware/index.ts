@@ -20,4 +20,6 @@ export * from './pci/ports.js';
 export * from './pci/root-complex.js';
 export * from './vtd/device-tables.js';
 export * from './vtd/format.js';
+export * from './vtd/translator.js';
+export * from './vtd/unit.js';
 export * from './vtd/walk.js';

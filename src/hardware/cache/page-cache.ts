@@ -175,11 +175,11 @@ export class PageCache implements Restorable {
   }
 
   /** Shows every entry, in the order of the slots: for tests and `inspect`. */
-  forEach(visit: (entry: Readonly<PageEntry>) => void): void {
+  visit(show: (entry: Readonly<PageEntry>) => void): void {
     for (let slot = 0; slot < this.#slots.entries; slot++) {
       if (!this.#slots.isUsed(slot)) continue;
       const page = this.#pageOf(slot);
-      visit({
+      show({
         space: this.#words[slot * ENTRY_WORDS + SPACE] ?? 0,
         tag: this.#words[slot * ENTRY_WORDS + TAG] ?? 0,
         page,

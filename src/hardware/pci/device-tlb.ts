@@ -76,9 +76,9 @@ export class DeviceTlb implements Restorable {
   }
 
   /** Shows each entry's PASID (undefined: all), page and size: for tests and rules. */
-  forEach(visit: (entry: { pasid: number | undefined; page: number; pages: number }) => void): void {
-    this.#cache.forEach(({ space, tag, page, pages }) => {
-      visit({ pasid: space === GLOBAL ? undefined : tag, page, pages });
+  visit(show: (entry: { pasid: number | undefined; page: number; pages: number }) => void): void {
+    this.#cache.visit(({ space, tag, page, pages }) => {
+      show({ pasid: space === GLOBAL ? undefined : tag, page, pages });
     });
   }
 
