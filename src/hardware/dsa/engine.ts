@@ -419,6 +419,8 @@ export class DsaEngine implements Engine, Restorable {
     let frame = tlb.frameOf(request);
     if (frame === NONE) {
       const completion = this.#completion;
+      // A translation request always asks to read; no-write says that it does not ask to write too.
+      request.rights |= RIGHT.READ;
       upstream.translate(request, completion);
       if (completion.status !== COMPLETION.SUCCESS) return STATUS.TRANSLATION_ERROR;
       tlb.fill(request, completion);
