@@ -254,6 +254,17 @@ describe('a page that is missing', () => {
     expect([rig.iommu.pageRequests.length, rig.status]).toEqual([2, STATUS.PAGE_FAULT_INVALID_REQUEST]);
   });
 
+  test('may be answered while it is asked for, as a queue that is full does', () => {
+    const rig = ready();
+    rig.iommu.unmap(PASID, DST / 4096);
+    rig.iommu.requested = ({ rid, pasid, group }) => {
+      rig.device.pageGroupResponse({ rid, pasid, group, code: PAGE_RESPONSE.INVALID_REQUEST });
+    };
+    rig.submit(good({ FLAGS: BOF }));
+    rig.run();
+    expect(rig.status).toBe(STATUS.PAGE_FAULT_INVALID_REQUEST);
+  });
+
   test('stays unasked for after a response of failure stopped the interface', () => {
     const rig = ready();
     rig.iommu.unmap(PASID, DST / 4096);
