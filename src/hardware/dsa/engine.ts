@@ -20,6 +20,7 @@ import {
 import type { Engine } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
+import { NO_PASID } from '../vtd/walk.js';
 import { Buffers, PAGE, RECORD_SLOT } from './buffers.js';
 import { Execution } from './execution.js';
 import type { Group } from './group.js';
@@ -196,7 +197,7 @@ export class DsaEngine implements Engine, Restorable {
     allowed.isDedicated = queue.isDedicated;
     allowed.operations = queue.operations;
     allowed.blockOnFault = queue.allowsBlockOnFault;
-    allowed.interrupts = this.#work.now.isPrivileged || host.userInterrupts;
+    allowed.interrupts = this.#mayInterrupt;
     allowed.privileged = host.parts.config.isPrivilegedEnabled;
     allowed.maxTransfer = queue.maxTransfer;
     allowed.overlappingCopy = host.overlappingCopy;
@@ -371,9 +372,13 @@ export class DsaEngine implements Engine, Restorable {
 
   /** Whether an interrupt is asked for, and may be: a descriptor that failed an earlier check is looked at anew. */
   #wantsInterrupt(): boolean {
-    const { flags, isPrivileged } = this.#work.now;
-    if ((flags & FLAG.RCI) === 0 || !(isPrivileged || this.#host.userInterrupts)) return false;
-    return this.#ownsHandle();
+    return (this.#work.now.flags & FLAG.RCI) !== 0 && this.#mayInterrupt && this.#ownsHandle();
+  }
+
+  /** Whether descriptors like this may ask for interrupts: users with a PASID need leave (table 5-4). */
+  get #mayInterrupt(): boolean {
+    const { isPrivileged, pasid } = this.#work.now;
+    return isPrivileged || pasid === NO_PASID || this.#host.userInterrupts;
   }
 
   #interrupt(): void {
