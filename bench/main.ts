@@ -3,9 +3,11 @@
  * target was missed, 2 for a suite that there is not.
  */
 import { type Line, machine, measure, type Suite, table } from './harness.js';
+import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
+import { layouts } from './layouts.js';
 
-const SUITES: readonly Suite[] = [ioasid];
+const SUITES: readonly Suite[] = [layouts, inspect, ioasid];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));
