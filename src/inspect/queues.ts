@@ -97,8 +97,8 @@ function invalidations(unit: Unit, memory: FrameReader, latest: number): Invalid
     bytes: FRAME_BYTES * 2 ** IQA_REG.QS.get(iqa, 0),
     entryBytes: isWide ? 32 : 16,
   };
-  const head = IQH_REG.QH.get(registerWords(registers, 'IQH', IQH_REG), 0) * 16;
-  const tail = IQT_REG.QT.get(registerWords(registers, 'IQT', IQT_REG), 0) * 16;
+  const head = atEntry(ring, IQH_REG.QH.get(registerWords(registers, 'IQH', IQH_REG), 0) * 16);
+  const tail = atEntry(ring, IQT_REG.QT.get(registerWords(registers, 'IQT', IQT_REG), 0) * 16);
   const pending = distance(ring, head, tail) / ring.entryBytes;
   const entries: InvalidationEntry[] = [];
   for (let back = Math.min(latest, ring.bytes / ring.entryBytes - 1); back >= 1; back--) {
@@ -135,6 +135,9 @@ function pageRequests(unit: Unit, memory: FrameReader): RingEntry[] {
   }
   return entries;
 }
+
+/** Where the entry begins that an offset points into: bit 4 of a pointer into a wide ring should be clear. */
+const atEntry = (ring: Ring, offset: number): number => (offset % ring.bytes) - (offset % ring.entryBytes);
 
 /** Bytes from `from` on to `to`, round the ring. */
 const distance = (ring: Ring, from: number, to: number): number =>

@@ -4,7 +4,7 @@
  */
 import type { Translation } from '../hardware/index.js';
 
-/** A run of pages that leads to a run of frames with the same rights. */
+/** A run of pages that leads to a run of frames with the same rights, of which some request can make use. */
 export interface MappedRange {
   readonly page: number;
   readonly frame: number;

@@ -18,7 +18,8 @@ import {
 } from '../hardware/index.js';
 import { FAULT, FAULT_REASONS } from '../spec/index.js';
 import { bdf } from './bdf.js';
-import { type Findings, mappedRanges } from './mapping.js';
+import { mappedRanges } from './mapping.js';
+import { type SurveyLimits, SurveyLog } from './survey-log.js';
 import type { DeviceSurvey, MappedRange, PasidSurvey, Survey } from './survey-types.js';
 import type { Unit } from './unit.js';
 
@@ -26,7 +27,12 @@ import type { Unit } from './unit.js';
 export interface SurveyFilter {
   readonly rid?: number | undefined;
   readonly pasid?: number | undefined;
+  /** How far it goes in tables that lead to one another without end. */
+  readonly limits?: SurveyLimits | undefined;
 }
+
+/** The name of an entry in messages, put together where there is something to say. */
+type Where = () => string;
 
 /** Reasons that say nothing but "there is none". */
 const NOT_PRESENT: ReadonlySet<number> = new Set([
@@ -48,7 +54,7 @@ class Surveyor {
   readonly #memory: FrameReader;
   readonly #filter: SurveyFilter;
   readonly #tables: DeviceTables;
-  readonly #findings: Findings = { problems: [], tables: new Map() };
+  readonly #log: SurveyLog;
   /** What was found below each root: functions of one domain share their tables. */
   readonly #rangesByRoot = new Map<string, readonly MappedRange[]>();
 
@@ -56,18 +62,19 @@ class Surveyor {
     this.#unit = unit;
     this.#memory = memory;
     this.#filter = filter;
+    this.#log = new SurveyLog(filter.limits);
     this.#tables = new DeviceTables(unit.format, unit.mode === 'scalable');
   }
 
   run(): Survey {
     const devices = this.#devices();
-    return { devices, problems: this.#findings.problems, tables: this.#findings.tables };
+    return { devices, problems: this.#log.problems, tables: this.#log.tables };
   }
 
   #devices(): DeviceSurvey[] {
     const { mode, root } = this.#unit;
     if (mode === 'abort-dma' || mode === 'reserved') return [];
-    const at = this.#table(root, 'root table', 'RTADDR');
+    const at = this.#table(root, 'root table', () => 'RTADDR');
     if (at === ABSENT) return [];
     const devices: DeviceSurvey[] = [];
     for (let bus = 0; bus < 256; bus++) {
@@ -83,7 +90,8 @@ class Surveyor {
     const half = isScalable ? 0x80 : 0x100;
     const devices: DeviceSurvey[] = [];
     for (let devfn = 0; devfn < 256; devfn += half) {
-      const where = `root entry of bus ${bus.toString(16).padStart(2, '0')} at ${hex(this.#unit.root * FRAME_BYTES + bus * ROOT_ENTRY_BYTES)}`;
+      const where = (): string =>
+        `root entry of bus ${bus.toString(16).padStart(2, '0')} at ${hex(this.#unit.root * FRAME_BYTES + bus * ROOT_ENTRY_BYTES)}`;
       if (!this.#judge(this.#tables.rootStep(this.#memory.words, at, devfn), where)) continue;
       const table = this.#tables.next;
       const name = isScalable
@@ -98,20 +106,22 @@ class Surveyor {
 
   #device(rid: number, table: number, at: number): DeviceSurvey[] {
     if (this.#filter.rid !== undefined && this.#filter.rid !== rid) return [];
+    if (this.#log.isOver('pasids')) return [];
     const { isScalable } = this.#tables;
     const offset = contextEntryOffset(isScalable, rid & 0xff);
-    const where = `context entry of ${bdf(rid)} at ${hex(table * FRAME_BYTES + offset)}`;
+    const where = (): string => `context entry of ${bdf(rid)} at ${hex(table * FRAME_BYTES + offset)}`;
     if (!this.#judge(this.#tables.contextStep(this.#memory.words, at + offset / 4), where)) return [];
+    if (!isScalable && !this.#log.take('pasids', where)) return [];
     const pasids = isScalable ? this.#directory(rid, where) : [this.#pasid(rid, 0, where)];
     return [{ rid, pasids }];
   }
 
-  #directory(rid: number, where: string): PasidSurvey[] {
+  #directory(rid: number, where: Where): PasidSurvey[] {
     const { directory, pasidLimit } = this.#tables.context;
     const entries = pasidLimit / PASIDS_PER_TABLE;
     const perFrame = FRAME_BYTES / DIRECTORY_ENTRY_BYTES;
     const pasids: PasidSurvey[] = [];
-    for (let first = 0; first < entries; first += perFrame) {
+    for (let first = 0; first < entries && !this.#log.isOver('pasids'); first += perFrame) {
       const frame = directory + first / perFrame;
       const at = this.#table(frame, `PASID directory of ${bdf(rid)}`, where);
       if (at === ABSENT) continue;
@@ -119,7 +129,8 @@ class Surveyor {
         if (this.#filter.pasid !== undefined && Math.floor(this.#filter.pasid / PASIDS_PER_TABLE) !== i)
           continue;
         const offset = (i % perFrame) * DIRECTORY_ENTRY_BYTES;
-        const name = `PASID directory entry ${i} of ${bdf(rid)} at ${hex(frame * FRAME_BYTES + offset)}`;
+        const name = (): string =>
+          `PASID directory entry ${i} of ${bdf(rid)} at ${hex(frame * FRAME_BYTES + offset)}`;
         if (!this.#judge(this.#tables.directoryStep(this.#memory.words, at + offset / 4), name)) continue;
         pasids.push(...this.#pasidTable(rid, i * PASIDS_PER_TABLE, name));
       }
@@ -127,7 +138,7 @@ class Surveyor {
     return pasids;
   }
 
-  #pasidTable(rid: number, first: number, from: string): PasidSurvey[] {
+  #pasidTable(rid: number, first: number, from: Where): PasidSurvey[] {
     const frame = this.#tables.next;
     const at = this.#table(frame, `PASID table of ${bdf(rid)}, PASIDs from ${first}`, from);
     const pasids: PasidSurvey[] = [];
@@ -135,15 +146,17 @@ class Surveyor {
       const pasid = first + i;
       if (this.#filter.pasid !== undefined && this.#filter.pasid !== pasid) continue;
       const offset = i * PASID_ENTRY_BYTES;
-      const where = `PASID table entry of ${bdf(rid)} PASID ${pasid} at ${hex(frame * FRAME_BYTES + offset)}`;
+      const where = (): string =>
+        `PASID table entry of ${bdf(rid)} PASID ${pasid} at ${hex(frame * FRAME_BYTES + offset)}`;
       if (!this.#judge(this.#tables.pasidStep(this.#memory.words, at + offset / 4), where)) continue;
+      if (!this.#log.take('pasids', where)) break;
       pasids.push(this.#pasid(rid, pasid, where));
     }
     return pasids;
   }
 
   /** What the entry just stepped through maps. */
-  #pasid(rid: number, pasid: number, where: string): PasidSurvey {
+  #pasid(rid: number, pasid: number, where: Where): PasidSurvey {
     const { space } = this.#tables;
     const { translation, domain } = space;
     const isPassThrough = translation === 'pass-through';
@@ -159,41 +172,42 @@ class Surveyor {
     };
   }
 
-  #ranges(space: AddressSpace, owner: string, where: string): readonly MappedRange[] {
+  #ranges(space: AddressSpace, owner: string, where: Where): readonly MappedRange[] {
     const { translation, firstRoot, firstLevels, secondRoot, secondLevels } = space;
-    const key = [translation, firstRoot, firstLevels, secondRoot, secondLevels].join();
+    const grants = [space.executeRequests, space.supervisorRequests];
+    const key = [translation, firstRoot, firstLevels, secondRoot, secondLevels, ...grants].join();
     const known = this.#rangesByRoot.get(key);
     if (known !== undefined) return known;
     const ranges = mappedRanges(space, {
       memory: this.#memory,
       format: this.#unit.format,
-      findings: this.#findings,
+      log: this.#log,
       owner,
-      from: where,
+      from: where(),
     });
     this.#rangesByRoot.set(key, ranges);
     return ranges;
   }
 
   /** The first word of a table, which the entry called `from` points to; reported where it is absent. */
-  #table(frame: number, name: string, from: string): number {
+  #table(frame: number, name: string, from: Where): number {
     const at = this.#memory.at(frame);
     if (at === ABSENT) {
       const what = `points to ${hex(frame * FRAME_BYTES)}, outside of memory`;
-      this.#findings.problems.push({ where: from, what });
+      this.#log.report(from(), what);
     } else {
-      this.#findings.tables.set(frame, name);
+      this.#log.tables.set(frame, name);
     }
     return at;
   }
 
   /** Whether an entry can be gone on from; what is wrong with it is reported, unless it is just not present. */
-  #judge(fault: number, where: string): boolean {
+  #judge(fault: number, where: Where): boolean {
     if (fault === 0) return true;
     if (!NOT_PRESENT.has(fault)) {
       const reason = FAULT_REASONS[fault];
       const what = `${reason?.text ?? 'faulty'}, fault ${hex(fault)} ${reason?.name ?? ''}`.trim();
-      this.#findings.problems.push({ where, what });
+      this.#log.report(where(), what);
     }
     return false;
   }

@@ -2,7 +2,15 @@
  * The part of a machine's memory that has been read so far. A frame that nobody has asked for yet reads as
  * absent and is noted, so that whoever walks the tables finds out in a few rounds which frames they lie in.
  */
-import { ABSENT, FRAME_LIMIT, FRAME_WORDS, type FrameReader, Memory } from '../hardware/index.js';
+import { assert } from '../base/index.js';
+import {
+  ABSENT,
+  FRAME_BYTES,
+  FRAME_LIMIT,
+  FRAME_WORDS,
+  type FrameReader,
+  Memory,
+} from '../hardware/index.js';
 
 export class TableMemory implements FrameReader {
   readonly #frames = new Memory([{ first: 0, last: FRAME_LIMIT - 1 }]);
@@ -38,16 +46,22 @@ export class TableMemory implements FrameReader {
       this.#absent.add(frame);
       return this.#known.delete(frame);
     }
+    const words = wordsOf(bytes);
+    const wasAbsent = this.#absent.delete(frame);
     const isNew = !this.#known.has(frame);
-    const old = isNew ? ABSENT : this.#frames.at(frame);
-    const words = new Int32Array(bytes.buffer, bytes.byteOffset, FRAME_WORDS);
-    const isSame = !isNew && words.every((word, i) => word === this.#frames.words[old + i]);
+    const old = this.#frames.at(frame);
+    if (!isNew && words.every((word, i) => word === this.#frames.words[old + i])) return false;
     this.#known.add(frame);
-    if (!isSame) {
-      // First the place: it may move the words.
-      const at = this.#frames.writable(frame);
-      this.#frames.words.set(words, at);
-    }
-    return this.#absent.delete(frame) || !(isNew || isSame);
+    // First the place: it may move the words.
+    const at = this.#frames.writable(frame);
+    this.#frames.words.set(words, at);
+    return wasAbsent || !isNew;
   }
+}
+
+/** Bytes of a frame as words. A copy where they do not begin at a word: a piece of a socket's buffer may not. */
+function wordsOf(bytes: Uint8Array): Int32Array {
+  assert(bytes.length === FRAME_BYTES, `a frame of ${bytes.length} bytes`);
+  const { buffer, byteOffset } = bytes.byteOffset % 4 === 0 ? bytes : Uint8Array.from(bytes);
+  return new Int32Array(buffer, byteOffset, FRAME_WORDS);
 }

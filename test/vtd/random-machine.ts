@@ -59,15 +59,23 @@ export class Draw {
   }
 }
 
-/** The machine of a seed. */
-export function randomMachine(seed: number): RandomMachine {
+/**
+ * The machine of a seed.
+ *
+ * @param isLayered whether each frame of the pool serves as a table of one level only, so that tables do not
+ *   loop and are few enough to be enumerated
+ */
+export function randomMachine(seed: number, isLayered = false): RandomMachine {
   const draw = new Draw(seed);
   /** How many of a thousand choices go wrong. */
   const noise = draw.pick([0, 0, 10, 60]);
   const isScalable = draw.often(800);
   const words = new Map<bigint, bigint>();
   const { cap, ecap } = capabilities(draw, noise);
-  for (let frame = 0; frame < FRAMES; frame++) fillPaging(words, BigInt(frame), { draw, noise });
+  for (let frame = 0; frame < FRAMES; frame++) {
+    if (isLayered) fillLayered(words, frame, { draw, noise });
+    else fillPaging(words, BigInt(frame), { draw, noise });
+  }
   const set = (frame: bigint, index: bigint, ...quads: bigint[]): void => {
     for (const [i, quad] of quads.entries()) words.set(frame * 4096n + (index + BigInt(i)) * 8n, quad);
   };
@@ -75,7 +83,7 @@ export function randomMachine(seed: number): RandomMachine {
   for (const rid of RIDS) {
     for (const frame of [CONTEXTS, CONTEXTS + 1n]) {
       if (isScalable) set(frame, (rid & 0x7fn) * 4n, ...scalableContext({ draw, noise }, ecap));
-      else set(frame, (rid & 0xffn) * 2n, ...legacyContext({ draw, noise }));
+      else set(frame, (rid & 0xffn) * 2n, ...legacyContext({ draw, noise }, isLayered));
     }
   }
   for (const pasid of PASIDS) {
@@ -83,7 +91,7 @@ export function randomMachine(seed: number): RandomMachine {
     const p = draw.bit(1000 - noise, 0);
     set(DIRECTORY, pasid >> 6n, (pointer << 12n) | p | draw.bit(100, 1) | draw.damage(noise, 63, 2));
     for (const table of [PASID_TABLE, PASID_TABLE + 1n]) {
-      set(table, (pasid & 63n) * 8n, ...pasidEntry({ draw, noise }, ecap));
+      set(table, (pasid & 63n) * 8n, ...pasidEntry({ draw, noise }, ecap, isLayered));
     }
   }
   return {
@@ -131,6 +139,30 @@ function fillPaging(words: Map<bigint, bigint>, frame: bigint, { draw, noise }: 
   }
 }
 
+/** Of layered machines: the level of the tables that a frame serves as. */
+const levelOf = (frame: number): number => (frame % 5) + 1;
+
+/** A frame of the pool, for a root of so many levels. */
+function rootFrame(draw: Draw, levels: number, isLayered: boolean): bigint {
+  const frames = Array.from({ length: FRAMES }, (_, i) => i);
+  return BigInt(draw.pick(isLayered ? frames.filter((frame) => levelOf(frame) === levels) : frames));
+}
+
+/** Tables of one level; a table of level 1 maps most pages of the pool to themselves, so that nested walks go on. */
+function fillLayered(words: Map<bigint, bigint>, frame: number, { draw, noise }: Damage): void {
+  const level = levelOf(frame);
+  const indices = level === 1 ? INDICES : [0n, 1n, 255n, 256n, 511n];
+  for (const index of indices) {
+    const isLeaf = level > 1 && draw.often(60);
+    const same = level === 1 && draw.often(850) ? index : BigInt(draw.below(FRAMES));
+    const below = level === 1 ? same : rootFrame(draw, level - 1, true);
+    const target = isLeaf ? draw.pick([0n, 1n << 9n, 1n << 18n, 0xf_ee00n, 0xc_0000n]) : below;
+    const rights = draw.bit(970, 0) | draw.bit(940, 1) | draw.bit(960, 2) | draw.bit(60, 63);
+    const ps = isLeaf ? 1n << 7n : 0n;
+    words.set(BigInt(frame) * 4096n + index * 8n, (target << 12n) | rights | ps | draw.damage(noise, 63, 3));
+  }
+}
+
 function rootEntry({ draw, noise }: Damage, isScalable: boolean): [bigint, bigint] {
   const half = (): bigint =>
     (draw.often(noise) ? 200n << 12n : CONTEXTS << 12n) |
@@ -139,10 +171,10 @@ function rootEntry({ draw, noise }: Damage, isScalable: boolean): [bigint, bigin
   return isScalable ? [half(), half()] : [half(), draw.damage(noise, 63, 0)];
 }
 
-function legacyContext({ draw, noise }: Damage): [bigint, bigint] {
+function legacyContext({ draw, noise }: Damage, isLayered: boolean): [bigint, bigint] {
   const type = draw.pick([0n, 0n, 1n, 2n, draw.often(noise) ? 3n : 0n]);
   const aw = draw.often(noise) ? BigInt(draw.below(8)) : draw.pick([1n, 2n, 3n]);
-  const low = BigInt(draw.below(FRAMES)) << 12n;
+  const low = rootFrame(draw, Math.min(Math.max(Number(aw), 1), 3) + 2, isLayered) << 12n;
   const ignored = BigInt(draw.below(16)) << 3n;
   return [
     low | draw.bit(1000 - noise, 0) | draw.bit(100, 1) | (type << 2n) | draw.damage(noise, 63, 4),
@@ -171,16 +203,17 @@ function scalableContext({ draw, noise }: Damage, ecap: bigint): bigint[] {
   ];
 }
 
-function pasidEntry({ draw, noise }: Damage, ecap: bigint): bigint[] {
+function pasidEntry({ draw, noise }: Damage, ecap: bigint, isLayered: boolean): bigint[] {
   const offered = (bit: number, at: number): bigint =>
     (ecap >> BigInt(bit)) & 1n || draw.often(noise) ? draw.bit(500, at) : 0n;
   const type = draw.often(noise) ? BigInt(draw.below(8)) : draw.pick([1n, 1n, 2n, 2n, 3n, 3n, 3n, 4n]);
   const aw = draw.often(noise) ? BigInt(draw.below(8)) : draw.pick([1n, 2n, 3n]);
   const mode = draw.often(noise) ? BigInt(draw.below(4)) : draw.pick([0n, 0n, 1n]);
-  const root = (): bigint => BigInt(draw.below(FRAMES)) << 12n;
+  const second = rootFrame(draw, Math.min(Math.max(Number(aw), 1), 3) + 2, isLayered) << 12n;
+  const first = rootFrame(draw, 4 + Number(mode & 1n), isLayered) << 12n;
   const far = type === 3n ? draw.damage(noise + 20, 63, 38) : 0n;
   return [
-    root() |
+    second |
       draw.bit(1000 - noise, 0) |
       draw.bit(100, 1) |
       (aw << 2n) |
@@ -188,7 +221,7 @@ function pasidEntry({ draw, noise }: Damage, ecap: bigint): bigint[] {
       offered(45, 9) |
       draw.damage(noise, 63, 5),
     5n | offered(48, 23) | offered(7, 24) | offered(25, 25) | offered(25, 40) | draw.damage(noise, 63, 16),
-    root() |
+    first |
       offered(31, 0) |
       offered(30, 1) |
       (mode << 2n) |
