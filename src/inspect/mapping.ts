@@ -55,7 +55,7 @@ function secondStage(space: AddressSpace, { format }: MappingContext): Stage {
     name: 'second-stage',
     root: space.secondRoot,
     levels: space.secondLevels,
-    pageLimit: Math.min(pagesPerEntry(space.secondLevels + 1), 2 ** (format.guestAddressWidth - 12)),
+    pageLimit: Math.min(pagesPerEntry(space.secondLevels + 1), format.guestPageLimit),
     isSigned: false,
     rights: grantable(space),
     isUsable: (rights) => (rights & ACCESS) !== 0,

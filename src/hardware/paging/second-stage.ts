@@ -4,7 +4,7 @@
  * which revision 3.2 withdrew, are left out: their bit is reserved.
  */
 import { SECOND_STAGE_ENTRY } from '../../spec/index.js';
-import { ENTRY, type EntryKind, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
+import { ENTRY, type EntryKind, offsetIn, type PagingStep, RIGHT } from './step.js';
 
 const { R, W, X, PS, SNP, TM, ADDR } = SECOND_STAGE_ENTRY;
 
@@ -50,7 +50,7 @@ export class SecondStage {
     if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
     if (isLeaf) {
       if (level > 1 && !this.#allowsLeaf(level)) return ENTRY.MALFORMED;
-      if (frame % pagesPerEntry(level) !== 0) return ENTRY.MALFORMED;
+      if (offsetIn(frame, level) !== 0) return ENTRY.MALFORMED;
     }
     if (SNP.get(words, at) === 1 && !(isLeaf && this.#options.snoopControl)) return ENTRY.MALFORMED;
     if (TM.get(words, at) === 1) return ENTRY.MALFORMED;
