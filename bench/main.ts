@@ -6,8 +6,9 @@ import { type Line, machine, measure, type Suite, table } from './harness.js';
 import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
 import { layouts } from './layouts.js';
+import { memory } from './memory.js';
 
-const SUITES: readonly Suite[] = [layouts, inspect, ioasid];
+const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

@@ -9,7 +9,7 @@ import {
   FIRST_STAGE_LEAF_2M,
   hasReservedBits,
 } from '../../spec/index.js';
-import { ENTRY, type EntryKind, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
+import { ENTRY, type EntryKind, offsetIn, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
 
 const { P, RW, US, PS, XD, ADDR } = FIRST_STAGE_ENTRY;
 const leaf2M = FIRST_STAGE_LEAF_2M;
@@ -51,7 +51,7 @@ export class FirstStage {
       if (hasReservedBits(level === 2 ? leaf2M : leaf1G, words, at)) return ENTRY.MALFORMED;
     }
     // Bit 12 of a large leaf is PAT, no part of its address.
-    out.frame = isLeaf ? frame - (frame % pagesPerEntry(level)) : frame;
+    out.frame = isLeaf ? frame - offsetIn(frame, level) : frame;
     out.rights =
       RIGHT.READ |
       (RW.get(words, at) * RIGHT.WRITE) |
