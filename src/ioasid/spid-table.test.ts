@@ -27,17 +27,17 @@ describe('the SPID table', () => {
             for (const entry of list) {
               const name = `${entry.set} ${entry.spid}`;
               if (entry.erase) {
-                table.erase(entry);
+                table.erase(entry.set, entry.spid, entry.id);
                 if (map.get(name) === entry.id) map.delete(name);
                 // Most ids are not the ones that stand there: erase what does, too.
                 const there = map.get(name);
                 if (there !== undefined && entry.id % 2 === 0) {
-                  table.erase({ ...entry, id: there });
+                  table.erase(entry.set, entry.spid, there);
                   map.delete(name);
                 }
               } else {
                 if (table.full) table.grow();
-                table.put(entry);
+                table.put(entry.set, entry.spid, entry.id);
                 map.set(name, entry.id);
               }
             }
@@ -60,18 +60,36 @@ describe('the SPID table', () => {
     );
   });
 
-  it('a guest that chooses its SPIDs cannot make look-ups long without the key', () => {
-    // SPIDs that all fall into one place under one key are spread under another.
-    const places = (key: number): number => {
-      const table = new SpidTable(key);
-      const chosen: number[] = [];
-      for (let one = 0; one < 0x10_0000 && chosen.length < 500; one += 0x100) chosen.push(one);
-      for (const one of chosen) {
-        if (table.full) table.grow();
-        table.put({ set: 1, spid: one, id: one + 1 });
-      }
-      return chosen.filter((one) => table.find(1, one) === one + 1).length;
-    };
-    expect([places(1), places(0x1234_5678)]).toEqual([500, 500]);
+  /** A table with these SPIDs in one set; the furthest that one stands from its place. */
+  function furthest(key: number, spids: readonly number[]): number {
+    const table = new SpidTable(key);
+    spids.forEach((one, at) => {
+      if (table.full) table.grow();
+      table.put(1, one, at + 1);
+    });
+    return Math.max(...spids.map((one) => table.distance(1, one)));
+  }
+
+  it('look-ups are O(1): no entry is far from its place, among a hundred thousand', () => {
+    const dense = Array.from({ length: 100_000 }, (_, at) => at);
+    const strided = Array.from({ length: 100_000 }, (_, at) => (at * 1024 + (at >>> 10)) & 0xf_ffff);
+    for (const spids of [dense, strided]) expect(furthest(0x2545_f491, spids)).toBeLessThan(64);
+  });
+
+  it('a guest that does not know the key cannot choose SPIDs that make look-ups long', () => {
+    // SPIDs that all fall on one place under the key 1, in a table of 2048 places, found by trying.
+    const known = new SpidTable(1);
+    for (let one = 0; one < 1000; one++) {
+      if (known.full) known.grow();
+      known.put(2, one, one + 1);
+    }
+    const place = known.home(1, 0);
+    const chosen = Array.from({ length: 0x10_0000 }, (_, one) => one)
+      .filter((one) => known.home(1, one) === place)
+      .slice(0, 300);
+    expect(chosen.length).toBe(300);
+    const tight = chosen.slice(0, 200);
+    expect(furthest(1, tight)).toBeGreaterThan(40);
+    for (const key of [0x2545_f491, 0x1234_5678, -99]) expect(furthest(key, tight)).toBeLessThan(25);
   });
 });
