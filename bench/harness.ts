@@ -24,7 +24,7 @@ export interface Rate {
 export interface Figure {
   readonly name: string;
   readonly unit: string;
-  readonly measure: () => number;
+  readonly measure: () => number | Promise<number>;
   /** At most so much. */
   readonly target?: number;
   /** The same of Linux, in the same unit. */
@@ -63,9 +63,9 @@ export function nanoseconds(rate: Rate): number {
 }
 
 /** Measures one case. */
-export function measure(of: Rate | Figure): Line {
+export async function measure(of: Rate | Figure): Promise<Line> {
   if ('measure' in of) {
-    const value = of.measure();
+    const value = await of.measure();
     return {
       name: of.name,
       reached: `${short(value)} ${of.unit}`,

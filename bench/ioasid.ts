@@ -210,18 +210,32 @@ function memory(sets: number): Figure {
   };
 }
 
-/** Bytes put on the heap by 10^7 calls, a sixth of them each of alloc, free, get, put, find and find by SPID. */
+/** How many garbage collections there are while `run` runs. */
+async function collections(run: () => void): Promise<number> {
+  let count = 0;
+  const observer = new PerformanceObserver((list) => {
+    count += list.getEntries().length;
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  run();
+  // Entries are handed over between turns of the event loop.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+  observer.disconnect();
+  return count;
+}
+
+/** The hot paths, one call each by turns: a whole life, with an announcement to a subscriber at each step. */
 function garbage(): Figure {
   return {
     name: 'garbage collections in 10^7 calls',
     unit: 'collections',
     target: 0,
-    measure: () => {
+    measure: async () => {
       const { set, core } = filled(0.5, new Random(5));
       const holder = must(ioasidHolderAlloc(core, 'iommu0'));
       const bound = must(ioasidAlloc(set, 1, SPACE - 1));
       must(ioasidAttachSpid(set, bound, 101));
-      ioasidRegisterNotifier(core, { name: 'iommu', priority: 'iommu', notify: () => undefined });
+      must(ioasidRegisterNotifier(core, { name: 'iommu', priority: 'iommu', notify: () => undefined }));
       const calls = (count: number): void => {
         for (let i = 0; i < count; i += 8) {
           const id = ioasidAlloc(set, 1, SPACE - 1) as number;
@@ -235,16 +249,8 @@ function garbage(): Figure {
         }
       };
       calls(1_000_000);
-      let collections = 0;
-      const observer = new PerformanceObserver((list) => {
-        collections += list.getEntries().length;
-      });
-      collect();
-      observer.observe({ entryTypes: ['gc'] });
-      calls(10_000_000);
-      for (const _ of observer.takeRecords()) collections++;
-      observer.disconnect();
-      return collections;
+      if ((await collections(collect)) === 0) throw new Error('collections are not seen');
+      return collections(() => calls(10_000_000));
     },
   };
 }
@@ -301,8 +307,12 @@ function depth(): Figure {
     unit: 'times the cost',
     target: 3,
     measure: () => {
-      const flat = nanoseconds(charged(1));
-      return nanoseconds(charged(16)) / flat;
+      // By turns, and the middle of five, so that what else the machine does falls on both.
+      const ratios = [1, 2, 3, 4, 5].map(() => {
+        const flat = nanoseconds(charged(1));
+        return nanoseconds(charged(16)) / flat;
+      });
+      return ratios.sort((a, b) => a - b)[2] ?? 0;
     },
   };
 }

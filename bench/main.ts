@@ -21,7 +21,7 @@ if (unknown.length > 0) {
   for (const suite of SUITES) {
     if (names.length > 0 && !names.includes(suite.name)) continue;
     const lines: Line[] = [];
-    for (const each of suite.cases()) lines.push(measure(each));
+    for (const each of suite.cases()) lines.push(await measure(each));
     missed += lines.filter(({ verdict }) => verdict === 'MISSED').length;
     console.log(`\n${suite.name}\n${table(lines)}`);
   }
