@@ -39,10 +39,15 @@ export class FirstStage {
    * @param level of the table it stands in, 1 to 5
    * @param words holds the entry
    * @param at the index of its first word
-   * @param out filled for TABLE and LEAF
+   * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
     if (P.get(words, at) === 0) return ENTRY.ABSENT;
+    out.rights =
+      RIGHT.READ |
+      (RW.get(words, at) * RIGHT.WRITE) |
+      (US.get(words, at) * RIGHT.USER) |
+      ((1 - XD.get(words, at)) * RIGHT.EXECUTE);
     const isLeaf = level === 1 || PS.get(words, at) === 1;
     const frame = ADDR.get(words, at);
     if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
@@ -52,11 +57,6 @@ export class FirstStage {
     }
     // Bit 12 of a large leaf is PAT, no part of its address.
     out.frame = isLeaf ? frame - offsetIn(frame, level) : frame;
-    out.rights =
-      RIGHT.READ |
-      (RW.get(words, at) * RIGHT.WRITE) |
-      (US.get(words, at) * RIGHT.USER) |
-      ((1 - XD.get(words, at)) * RIGHT.EXECUTE);
     return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
   }
 }

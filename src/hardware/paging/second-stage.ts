@@ -44,12 +44,13 @@ export class SecondStage {
    * @param level of the table it stands in, 1 to 5
    * @param words holds the entry
    * @param at the index of its first word
-   * @param out filled for TABLE and LEAF
+   * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
     const rights =
       (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (X.get(words, at) * this.#execute);
     if (rights === 0) return ENTRY.ABSENT;
+    out.rights = rights | RIGHT.USER;
     const isLeaf = level === 1 || PS.get(words, at) === 1;
     const frame = ADDR.get(words, at);
     if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
@@ -59,7 +60,6 @@ export class SecondStage {
     if (SNP.get(words, at) === 1 && !(isLeaf && this.#hasSnoop)) return ENTRY.MALFORMED;
     if (TM.get(words, at) === 1) return ENTRY.MALFORMED;
     out.frame = frame;
-    out.rights = rights | RIGHT.USER;
     return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
   }
 }
