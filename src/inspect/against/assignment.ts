@@ -12,7 +12,7 @@ import { assert } from '../../base/index.js';
 import { CandidateSets } from './candidate-sets.js';
 import type { Problem, Segment } from './problem.js';
 import { cheapestPath, type PathFault } from './segment-path.js';
-import { prepare, SegmentStates } from './segment-states.js';
+import { SegmentStates } from './segment-states.js';
 
 /** A fault, and the segment that it is on. */
 export interface Fault extends PathFault {
@@ -83,6 +83,8 @@ class Search {
   readonly #queued: Uint8Array;
   #isProven = false;
   #isBounded = false;
+  /** Whether candidates were taken away by decisions too: what fails then proves nothing by itself. */
+  #isDeciding = false;
 
   constructor(problem: Problem, mostWork: number) {
     this.#problem = problem;
@@ -136,7 +138,11 @@ class Search {
   #attempt(component: Component): number | undefined {
     for (let i = component.first; i <= component.last; i++) this.#enqueue(i);
     const failing = this.#propagate();
-    return failing ?? this.#decide(component);
+    if (failing !== undefined) return failing;
+    this.#isDeciding = true;
+    const undecidable = this.#decide(component);
+    this.#isDeciding = false;
+    return undecidable;
   }
 
   #decide({ first, last }: Component): number | undefined {
@@ -144,6 +150,7 @@ class Search {
     for (let at = first; ; ) {
       while (at <= last && (this.#setAside.has(at) || this.#undecided(at) === -1)) at++;
       if (at > last) return undefined;
+      this.#checkWork();
       decisions.push({ mark: this.#sets.mark(), segment: at, stage: 'path', event: -1, candidate: -1 });
       let failing = this.#tryPath(at);
       while (failing !== undefined) {
@@ -164,9 +171,10 @@ class Search {
 
   /** Gives a segment its cheapest way; the segment that fails by it. */
   #tryPath(at: number): number | undefined {
-    for (const part of prepare(this.#problem, this.#segment(at), this.#sets)) {
+    for (const part of this.#states.prepare(this.#segment(at))) {
       if (part === undefined) return at;
       const path = cheapestPath(part, { hint: this.#hint, mayFail: false });
+      this.#states.work += path?.work ?? part.steps.length;
       if (path === undefined) return at;
       part.steps.forEach(({ event, kind }, i) => {
         if (kind !== 'flush') this.#fix(event, path.choices[i] ?? -1);
@@ -203,8 +211,12 @@ class Search {
       if (failing !== undefined || this.#setAside.has(at)) continue;
       const isPossible = this.#states.narrow(this.#segment(at), (event) => this.#enqueueEvent(event, at));
       if (isPossible !== false) continue;
-      if (this.#isBounded) this.#setAside.add(at);
-      else failing = at;
+      if (!this.#isBounded) {
+        failing = at;
+        continue;
+      }
+      this.#setAside.add(at);
+      this.#isProven ||= !this.#isDeciding;
     }
     this.#queue.length = 0;
     return failing;
@@ -223,7 +235,7 @@ class Search {
     for (const at of order) {
       const segment = this.#segment(at);
       if (!aside.has(at) && this.#states.narrow(segment, () => undefined) === true) continue;
-      for (const part of prepare(this.#problem, segment, this.#sets)) {
+      for (const part of this.#states.prepare(segment)) {
         const path = part && cheapestPath(part, { hint: this.#hint, mayFail: true });
         if (part === undefined || path === undefined) {
           this.#addFault({ segment, kind: 'unknown' });

@@ -9,10 +9,11 @@ const PAGE_BYTES = 4096n;
 const address = (page: number): string => hex(BigInt(page) * PAGE_BYTES);
 const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
-/** The report, one line an element, without line ends. */
+/** The report, one line an element, without line ends; the verdict is the first. */
 export function againstLines(report: AgainstReport): string[] {
   const { map, unmap, flush } = report.events;
   const lines = [
+    verdictText(report),
     `${plural(map, 'map')}, ${plural(unmap, 'unmap')}, ${flush} ${flush === 1 ? 'flush' : 'flushes'}`,
   ];
   for (const { domain, holder, events } of report.assigned) {
@@ -27,7 +28,6 @@ export function againstLines(report: AgainstReport): string[] {
   for (const difference of report.differences) lines.push(...differenceLines(difference));
   if (report.doubts.length > 0) lines.push('Not certain:');
   for (const doubt of report.doubts) lines.push(`  ${doubt}`);
-  lines.push(verdictText(report));
   return lines;
 }
 

@@ -32,8 +32,8 @@ export interface SegmentPath {
   /** Who each step belongs to: candidates of the problem, -1 for nobody. Flushes have -1. */
   readonly choices: readonly number[];
   readonly faults: readonly PathFault[];
-  /** Whether all ways were looked at. */
-  readonly isBest: boolean;
+  /** Ways that were looked at. */
+  readonly work: number;
 }
 
 export interface PathOptions {
@@ -48,7 +48,7 @@ const FAULT = 2 ** 32;
 const NOBODY = FAULT + 0.5;
 const UNFLUSHED = FAULT + 0.9;
 /** States kept after each step: the cheapest. */
-const MOST_KEPT = 4096;
+const MOST_KEPT = 1024;
 
 /** The ways to one state after one step: the cheapest, and where it came from. */
 interface Way {
@@ -63,7 +63,7 @@ interface Way {
 /** Finds the cheapest way; undefined if there is none (which cannot be if faults are allowed). */
 export function cheapestPath(all: Steps, options: PathOptions): SegmentPath | undefined {
   let ways: Way[] = [{ state: 0, cost: 0, from: undefined, local: -1, isUnflushed: false }];
-  let isBest = true;
+  let work = 0;
   const count = all.steps.length;
   for (let i = 0; i < count; i++) {
     const step = all.steps[i];
@@ -73,14 +73,14 @@ export function cheapestPath(all: Steps, options: PathOptions): SegmentPath | un
     // Of two events that cannot both be, the map that came first was left behind, or the unmap that came last.
     const late = step.kind === 'map' ? i / count : 1 - i / count;
     for (const way of ways) expand(way, { step, hint, late, mayFail: options.mayFail }, all, next);
+    work += ways.length * (all.locals.length + 1);
     ways = [...next.values()];
     if (ways.length > MOST_KEPT) {
       ways = ways.sort((a, b) => a.cost - b.cost || a.state - b.state).slice(0, MOST_KEPT);
-      isBest = false;
     }
   }
   const best = cheapestEnd(ways, all, options.mayFail);
-  return best === undefined ? undefined : { ...traced(best, all), isBest };
+  return best === undefined ? undefined : { ...traced(best, all), work };
 }
 
 interface Move {

@@ -74,7 +74,7 @@ export function isEnd(state: number, { wanted, gone }: Steps): boolean {
  * is decided already does not multiply the states of what is not. A part is undefined if it has more candidates
  * than can be told apart.
  */
-export function prepare(problem: Problem, segment: Segment, sets: CandidateSets): (Steps | undefined)[] {
+function prepare(problem: Problem, segment: Segment, sets: CandidateSets): (Steps | undefined)[] {
   const possible = segment.events.map((index) => possibleCandidates(problem, sets, index));
   return groups([...segment.ends.keys()], possible).map((locals) =>
     locals.length > MOST_LOCALS ? undefined : prepareGroup(problem, { segment, sets, locals, possible }),
@@ -189,6 +189,12 @@ export class SegmentStates {
     this.#sets = sets;
   }
 
+  /** The parts of a segment, as its candidates are now. */
+  prepare(segment: Segment): (Steps | undefined)[] {
+    this.work += segment.events.length * this.#sets.candidates;
+    return prepare(this.#problem, segment, this.#sets);
+  }
+
   /**
    * Takes away from each event of a segment the candidates that no way through the segment gives it.
    *
@@ -197,7 +203,7 @@ export class SegmentStates {
    */
   narrow(segment: Segment, changed: (event: number) => void): boolean | undefined {
     let isPossible: boolean | undefined = true;
-    for (const part of prepare(this.#problem, segment, this.#sets)) {
+    for (const part of this.prepare(segment)) {
       const layers = part === undefined ? undefined : this.#forward(part);
       if (part === undefined || layers === undefined) isPossible = undefined;
       else if (!this.#backward(part, layers, changed)) return false;

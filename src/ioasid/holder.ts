@@ -1,0 +1,44 @@
+/**
+ * Holders: in whose name references are held and work is done. The series counts references and does not know
+ * whose they are; here one user's `put` cannot spend another's.
+ */
+import { type Refusal, refuse } from '../base/index.js';
+import { deadlock, type IoasidCore, isLive, LOCK } from './core.js';
+import { IoasidHolder } from './handles.js';
+import { HOLDER, holderWord } from './phases.js';
+
+/**
+ * Makes a holder. A driver has one for each of what it composes: a KVM, a virtual device, an IOMMU.
+ *
+ * On failure: `EDEADLK` from a callback; `ENOMEM`.
+ */
+export function ioasidHolderAlloc(
+  core: IoasidCore,
+  name: string,
+): IoasidHolder | Refusal<'EDEADLK' | 'ENOMEM'> {
+  if (core.lock !== LOCK.none) return deadlock(core, 'making a holder');
+  if (core.fails('holder')) return refuse('ENOMEM', `no memory for the holder ${name}`);
+  return core.holders.takeFor((record) => new IoasidHolder(core, record, name));
+}
+
+/**
+ * Forgets a holder.
+ *
+ * On failure: `EDEADLK` from a callback; `ENOENT` if that has been done; `EBUSY` while it holds references or has work.
+ */
+export function ioasidHolderFree(holder: IoasidHolder): Refusal<'EDEADLK' | 'ENOENT' | 'EBUSY'> | undefined {
+  const { core, record } = holder;
+  if (core.lock !== LOCK.none) return deadlock(core, 'forgetting a holder');
+  if (!isLive(core.holders.handles, holder)) return goneHolder(holder);
+  const references = holderWord(core, record, HOLDER.references);
+  const work = holderWord(core, record, HOLDER.work);
+  if (references + work !== 0) {
+    return refuse('EBUSY', `${holder.name} holds ${references} references and has ${work} items of work`);
+  }
+  core.holders.give(record);
+  return undefined;
+}
+
+/** @internal */
+export const goneHolder = (holder: IoasidHolder): Refusal<'ENOENT'> =>
+  refuse('ENOENT', `holder ${holder.name} is gone`);
