@@ -7,6 +7,7 @@
  * 20 batches counts. The machine is named with the result, for the figures mean nothing without it.
  */
 import { cpus } from 'node:os';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { Bench } from 'tinybench';
 
 export interface Rate {
@@ -82,6 +83,20 @@ export async function measure(of: Rate | Figure): Promise<Line> {
     verdict: verdict(of.target === undefined ? undefined : 1e9 / ns >= of.target),
     linux: of.linux === undefined ? '' : `${short(of.linux)} ns: ${ratio(of.linux / ns)}`,
   };
+}
+
+/** How many garbage collections there are while `run` runs. */
+export async function collectionsIn(run: () => void): Promise<number> {
+  let count = 0;
+  const observer = new PerformanceObserver((list) => {
+    count += list.getEntries().length;
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  run();
+  // Entries are handed over between turns of the event loop.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+  observer.disconnect();
+  return count;
 }
 
 /** The machine and the engine, in one line. */
