@@ -14,6 +14,7 @@ const OTHER = 7;
 const FIRST_PAGE = 0x200;
 const PAGES = 6;
 const STEPS = 400;
+const MANY = 20_000;
 
 const rig = new Rig();
 rig.start([SHARED, { ...SHARED, PRIORITY: 3 }], 3);
@@ -117,9 +118,11 @@ class Run {
     if (this.#command !== undefined && !rig.commandIsActive) this.ended.add(PASID);
   }
 
-  /** Lets everything come to its end. */
+  /** Lets everything come to its end: nobody can go on, nobody waits for an answer. */
   finish(): void {
-    for (let i = 0; i < STEPS; i++) {
+    const isBusy = (): boolean => rig.device.running.some(({ isReady }) => isReady);
+    for (let i = 0; isBusy() || rig.iommu.pageRequests.length > 0; i++) {
+      if (i > MANY) throw new Error('it goes on and on');
       this.step();
       this.answer();
     }
