@@ -7,6 +7,7 @@
  * 20 batches counts. The machine is named with the result, for the figures mean nothing without it.
  */
 import { cpus } from 'node:os';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { Bench } from 'tinybench';
 
 export interface Rate {
@@ -24,7 +25,7 @@ export interface Rate {
 export interface Figure {
   readonly name: string;
   readonly unit: string;
-  readonly measure: () => number;
+  readonly measure: () => number | Promise<number>;
   /** At most so much. */
   readonly target?: number;
   /** The same of Linux, in the same unit. */
@@ -63,9 +64,9 @@ export function nanoseconds(rate: Rate): number {
 }
 
 /** Measures one case. */
-export function measure(of: Rate | Figure): Line {
+export async function measure(of: Rate | Figure): Promise<Line> {
   if ('measure' in of) {
-    const value = of.measure();
+    const value = await of.measure();
     return {
       name: of.name,
       reached: `${short(value)} ${of.unit}`,
@@ -82,6 +83,20 @@ export function measure(of: Rate | Figure): Line {
     verdict: verdict(of.target === undefined ? undefined : 1e9 / ns >= of.target),
     linux: of.linux === undefined ? '' : `${short(of.linux)} ns: ${ratio(of.linux / ns)}`,
   };
+}
+
+/** How many garbage collections there are while `run` runs. */
+export async function collectionsIn(run: () => void): Promise<number> {
+  let count = 0;
+  const observer = new PerformanceObserver((list) => {
+    count += list.getEntries().length;
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  run();
+  // Entries are handed over between turns of the event loop.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+  observer.disconnect();
+  return count;
 }
 
 /** The machine and the engine, in one line. */

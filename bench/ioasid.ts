@@ -3,7 +3,6 @@
  * of its allocator (XArray) built for user space: to fill 134 ns an id, a free and an alloc at 99.9 % 450 ns, a
  * random find 190 ns, a find by SPID microseconds at best, 74 bytes an id.
  */
-import { PerformanceObserver } from 'node:perf_hooks';
 import { Random } from '#src/base/index.js';
 import {
   type IoasidCore,
@@ -26,7 +25,7 @@ import {
   isRefusal,
   type Refusal,
 } from '#src/ioasid/index.js';
-import { type Figure, nanoseconds, type Rate, type Suite } from './harness.js';
+import { collectionsIn, type Figure, nanoseconds, type Rate, type Suite } from './harness.js';
 
 const SPACE = 1 << 20;
 const MILLION = 1_000_000;
@@ -210,18 +209,18 @@ function memory(sets: number): Figure {
   };
 }
 
-/** Bytes put on the heap by 10^7 calls, a sixth of them each of alloc, free, get, put, find and find by SPID. */
+/** The hot paths, one call each by turns: a whole life, with an announcement to a subscriber at each step. */
 function garbage(): Figure {
   return {
     name: 'garbage collections in 10^7 calls',
     unit: 'collections',
     target: 0,
-    measure: () => {
+    measure: async () => {
       const { set, core } = filled(0.5, new Random(5));
       const holder = must(ioasidHolderAlloc(core, 'iommu0'));
       const bound = must(ioasidAlloc(set, 1, SPACE - 1));
       must(ioasidAttachSpid(set, bound, 101));
-      ioasidRegisterNotifier(core, { name: 'iommu', priority: 'iommu', notify: () => undefined });
+      must(ioasidRegisterNotifier(core, { name: 'iommu', priority: 'iommu', notify: () => undefined }));
       const calls = (count: number): void => {
         for (let i = 0; i < count; i += 8) {
           const id = ioasidAlloc(set, 1, SPACE - 1) as number;
@@ -235,16 +234,8 @@ function garbage(): Figure {
         }
       };
       calls(1_000_000);
-      let collections = 0;
-      const observer = new PerformanceObserver((list) => {
-        collections += list.getEntries().length;
-      });
-      collect();
-      observer.observe({ entryTypes: ['gc'] });
-      calls(10_000_000);
-      for (const _ of observer.takeRecords()) collections++;
-      observer.disconnect();
-      return collections;
+      if ((await collectionsIn(collect)) === 0) throw new Error('collections are not seen');
+      return collectionsIn(() => calls(10_000_000));
     },
   };
 }
@@ -301,8 +292,12 @@ function depth(): Figure {
     unit: 'times the cost',
     target: 3,
     measure: () => {
-      const flat = nanoseconds(charged(1));
-      return nanoseconds(charged(16)) / flat;
+      // By turns, and the middle of five, so that what else the machine does falls on both.
+      const ratios = [1, 2, 3, 4, 5].map(() => {
+        const flat = nanoseconds(charged(1));
+        return nanoseconds(charged(16)) / flat;
+      });
+      return ratios.sort((a, b) => a - b)[2] ?? 0;
     },
   };
 }

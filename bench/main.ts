@@ -2,10 +2,15 @@
  * `npm run bench [-- suite…]`: runs the suites named, or all, and prints what they reached. Exit code 1 if a
  * target was missed, 2 for a suite that there is not.
  */
+import { dsa } from './dsa.js';
 import { type Line, machine, measure, type Suite, table } from './harness.js';
+import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
+import { layouts } from './layouts.js';
+import { memory } from './memory.js';
+import { vtd } from './vtd.js';
 
-const SUITES: readonly Suite[] = [ioasid];
+const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));
@@ -18,7 +23,7 @@ if (unknown.length > 0) {
   for (const suite of SUITES) {
     if (names.length > 0 && !names.includes(suite.name)) continue;
     const lines: Line[] = [];
-    for (const each of suite.cases()) lines.push(measure(each));
+    for (const each of suite.cases()) lines.push(await measure(each));
     missed += lines.filter(({ verdict }) => verdict === 'MISSED').length;
     console.log(`\n${suite.name}\n${table(lines)}`);
   }

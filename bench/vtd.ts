@@ -13,7 +13,7 @@ import {
   PGTT,
   SCALABLE_CONTEXT_ENTRY,
 } from '#src/spec/index.js';
-import type { BenchCase } from './layouts.js';
+import { collectionsIn, type Suite } from './harness.js';
 
 const CAP = (2n << 9n) | (47n << 16n) | (0x22n << 24n) | (18n << 48n) | 6n;
 const ECAP = [0, 1, 40, 43, 47, 31].reduce(
@@ -28,8 +28,9 @@ const [ROOT, CONTEXT, DIRECTORY, PASIDS, QUEUE, TABLES] = [1, 2, 3, 4, 8, 16];
 const FIRST_PAGE = 0x7_f000_0000;
 const PAGES = 1 << 17;
 const CACHED = 100_000;
-const HITS = 256;
+const SMALL = 256;
 const QUEUE_BYTES = 4096;
+const IQT = 0x88;
 
 const memory = new Memory([{ first: 0, last: 0x10_ffff }]);
 
@@ -69,7 +70,6 @@ function newUnit(entries: number): VtdUnit {
   return unit;
 }
 
-buildTables();
 const request: MemoryRequest = {
   ...{ rid: RID, pasid: PASID, page: 0, rights: RIGHT.WRITE | RIGHT.USER },
   ...{ isTranslated: false, offset: 0, length: 64 },
@@ -77,63 +77,59 @@ const request: MemoryRequest = {
 const out = emptyCompletion();
 
 /** Translates `count` pages, from `first` on. */
-function translate(unit: VtdUnit, first: number, count: number): number {
-  let sum = 0;
+function translate(unit: VtdUnit, first: number, count: number): void {
   for (let page = first; page < first + count; page++) {
     request.page = FIRST_PAGE + page;
     if (!unit.remap(request, out)) throw new Bug(`page ${page} is refused`);
-    sum += out.frame;
   }
-  return sum;
 }
 
-const hits = newUnit(1024);
-translate(hits, 0, HITS);
-
-/** Each page is gone again before its turn comes. */
-const misses = newUnit(2);
-
-const full = newUnit(2 * CACHED);
-translate(full, 0, CACHED);
-
-/** Invalidates pages that are cached, and translates them anew. */
-function invalidate(unit: VtdUnit, refill: boolean, count: number): number {
-  for (let page = 0; page < count; page++) {
-    const tail = unit.read32(0x88);
-    const fields = { TYPE: 6, G: 3, DID: DOMAIN, PASID, ADDR: FIRST_PAGE + page };
-    put(QUEUE, tail / 4, descriptors[page] ?? encode(PASID_IOTLB_INVALIDATION, fields));
-    unit.write32(0x88, (tail + 32) % QUEUE_BYTES);
+/** Invalidates the first pages by descriptors, and translates each anew. */
+function invalidate(unit: VtdUnit): void {
+  for (const [page, descriptor] of descriptors.entries()) {
+    const tail = unit.read32(IQT);
+    put(QUEUE, tail / 4, descriptor);
+    unit.write32(IQT, (tail + descriptor.byteLength) % QUEUE_BYTES);
     for (const engine of unit.engines) while (engine.isReady) engine.step();
-    if (refill) translate(unit, page, 1);
+    translate(unit, page, 1);
   }
-  return unit.translator.iotlb.used;
 }
 
-const descriptors = Array.from({ length: HITS }, (_, page) =>
+const descriptors = Array.from({ length: SMALL }, (_, page) =>
   encode(PASID_IOTLB_INVALIDATION, { TYPE: 6, G: 3, DID: DOMAIN, PASID, ADDR: FIRST_PAGE + page }),
 );
-const small = newUnit(1024);
-translate(small, 0, HITS);
 
-export const vtdCases: readonly BenchCase[] = [
-  {
-    name: 'IOTLB hit',
-    operations: HITS * 64,
-    run: () => {
-      let sum = 0;
-      for (let i = 0; i < 64; i++) sum += translate(hits, 0, HITS);
-      return sum;
-    },
+/** A unit with so many translations cached. */
+function warm(entries: number, count: number): VtdUnit {
+  const unit = newUnit(entries);
+  translate(unit, 0, count);
+  return unit;
+}
+
+/** Collections of garbage while 10 million requests hit and 2 million miss. */
+async function collections(): Promise<number> {
+  const [hits, misses] = [warm(1024, SMALL), newUnit(2)];
+  const run = (rounds: number): void => {
+    for (let i = 0; i < rounds; i++) translate(hits, 0, SMALL);
+    for (let i = 0; i < rounds / 5; i++) translate(misses, 0, SMALL);
+  };
+  run(4000);
+  return collectionsIn(() => run(40_000));
+}
+
+export const vtd: Suite = {
+  name: 'vtd',
+  *cases() {
+    buildTables();
+    const hits = warm(1024, SMALL);
+    yield { name: 'IOTLB hit', batch: SMALL, run: () => translate(hits, 0, SMALL), target: 20e6 };
+    // Each page is gone again before its turn comes.
+    const misses = newUnit(2);
+    yield { name: 'IOTLB miss, walk of 4 levels', batch: SMALL, run: () => translate(misses, 0, SMALL) };
+    const few = warm(1024, SMALL);
+    yield { name: 'invalidate and walk, 256 pages cached', batch: SMALL, run: () => invalidate(few) };
+    const many = warm(2 * CACHED, CACHED);
+    yield { name: 'the same, 100,000 pages cached', batch: SMALL, run: () => invalidate(many) };
+    yield { name: 'collections of garbage', unit: 'in 12 million requests', measure: collections, target: 0 };
   },
-  { name: 'IOTLB miss, walk of 4 levels', operations: 4096, run: () => translate(misses, 0, 4096) },
-  {
-    name: 'invalidate one page of 100,000 and translate it',
-    operations: HITS,
-    run: () => invalidate(full, true, HITS),
-  },
-  {
-    name: 'invalidate one page of 256 and translate it',
-    operations: HITS,
-    run: () => invalidate(small, true, HITS),
-  },
-];
+};

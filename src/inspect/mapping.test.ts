@@ -58,6 +58,23 @@ class Comparison {
     }
   }
 
+  /** Each range is there for a request that gets to it. */
+  expectReached(draw: Draw, rid: number, { pasid, ranges }: PasidSurvey): void {
+    for (const range of Array.from({ length: 8 }, () => draw.pick(ranges))) {
+      const faults = ACCESSES.flatMap((access) => [access, access | RIGHT.USER]).map((rights) => {
+        this.#walk.begin({
+          rid,
+          pasid: this.#machine.isScalable ? pasid : NO_PASID,
+          page: range.page,
+          rights,
+        });
+        return this.#walk.run() ? 0 : this.#walk.fault;
+      });
+      if (faults.includes(0x45)) return;
+      expect({ range, isReached: faults.includes(0) }).toEqual({ range, isReached: true });
+    }
+  }
+
   /** Ranges do not show what a privileged write may do where WPE is clear, nor privilege in legacy tables. */
   #tellsPrivileged(translation: string, access: number): boolean {
     return this.#machine.isScalable && translation !== 'second-stage' && access !== RIGHT.WRITE;
@@ -93,6 +110,7 @@ describe('ranges hold a page if and only if a walk grants it, with its frame', (
         for (const each of pasids.filter((pasid) => comparison.isWhole(rid, pasid))) {
           const before = comparison.granted;
           comparison.compare(draw, rid, each);
+          comparison.expectReached(draw, rid, each);
           const { translation } = each;
           counts.set(translation, (counts.get(translation) ?? 0) + comparison.granted - before);
         }

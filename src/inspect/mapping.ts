@@ -26,7 +26,8 @@ export interface MappingContext extends EnumerationContext {
   readonly format: UnitFormat;
 }
 
-const ACCESS = RIGHT.READ | RIGHT.WRITE | RIGHT.EXECUTE;
+/** One of these must be there: to execute is to read, with a further right. */
+const ACCESS = RIGHT.READ | RIGHT.WRITE;
 
 /** The ranges that an address space maps, ascending by page; none for one that passes addresses through. */
 export function mappedRanges(space: AddressSpace, context: MappingContext): MappedRange[] {
@@ -55,7 +56,7 @@ function secondStage(space: AddressSpace, { format }: MappingContext): Stage {
     name: 'second-stage',
     root: space.secondRoot,
     levels: space.secondLevels,
-    pageLimit: Math.min(pagesPerEntry(space.secondLevels + 1), 2 ** (format.guestAddressWidth - 12)),
+    pageLimit: Math.min(pagesPerEntry(space.secondLevels + 1), format.guestPageLimit),
     isSigned: false,
     rights: grantable(space),
     isUsable: (rights) => (rights & ACCESS) !== 0,

@@ -11,7 +11,6 @@ import {
   type Chooser,
   type EventSink,
   type FieldValue,
-  isRefusal,
   type Refusal,
   type Restorable,
   refuse,
@@ -28,7 +27,7 @@ import type {
   IoasidToken,
   IoasidUser,
 } from './handles.js';
-import { Ioasid, MAX_CAPACITY, Spid } from './ids.js';
+import { Ioasid, MAX_CAPACITY, type Spid } from './ids.js';
 import type { IoasidEvent, NotifierPriority } from './notifier.js';
 import { HandlePool, Pool } from './pool.js';
 import { boundOf, IdColumns, isOf, STATE, setOf, spidOf, stateOf } from './record.js';
@@ -56,7 +55,7 @@ export interface IoasidOptions {
   readonly step?: () => number;
   /** Is asked before every internal step that can fail whether it does: `choose(2, 'ioasid: …')`, 1 for yes. */
   readonly faults?: Chooser;
-  /** Is told of each callback that threw, at once and under the lock; see also `ioasidFailures`. */
+  /** Is told of each callback that threw, at once and under the lock; see also `ioasidFailures`. Must not throw. */
   readonly report?: (failure: IoasidFailure) => void;
   /** Takes an event for each change. Without it none is made. */
   readonly trace?: EventSink;
@@ -308,10 +307,4 @@ export function checkOwner(set: IoasidSet, id: number): Refusal<'EINVAL' | 'ENOE
 /** @internal */
 export function goneSet(set: IoasidSet): Refusal<'ENOENT'> {
   return refuse('ENOENT', `${set.name} is gone`);
-}
-
-/** A SPID from outside. @internal */
-export function checkSpid(spid: number): Spid | Refusal<'EINVAL'> {
-  const parsed = Spid.parse(spid);
-  return isRefusal(parsed) ? parsed : parsed;
 }

@@ -176,7 +176,10 @@ export function announce(core: IoasidCore, kind: number, id: number): boolean {
     core.unbound = undefined;
     return settle(core, id);
   }
-  if (core.traced) core.emit(`announce:${EVENT_KINDS[kind]}`, id);
+  if (core.traced) {
+    const { unbound } = core;
+    core.emit(`announce:${EVENT_KINDS[kind]}`, id, unbound === undefined ? {} : { spid: unbound });
+  }
   begin(core, kind, id);
   while ((inSystem | inSet) !== 0) {
     if (inSet === 0 || (inSystem !== 0 && key(core, inSystem) < key(core, inSet))) {

@@ -128,14 +128,9 @@ export function setData(ids: IdColumns, id: number, data: number): void {
   ids.data.set(id, data);
 }
 
-/** Lets `bound` devices have bound an id by `spid`. */
-export function setSpid(
-  ids: IdColumns,
-  id: number,
-  of: { readonly spid: number; readonly bound: number },
-): void {
-  ids.spid.set(id, of.bound === 0 ? 0 : of.spid | (of.bound << BOUND_AT));
-}
+/** The second word of an id that `bound` devices have bound by `spid`. */
+export const spidWord = (spid: number, bound: number): number =>
+  bound === 0 ? 0 : spid | (bound << BOUND_AT);
 
 export const setHolders = (ids: IdColumns, id: number, reference: number): void =>
   ids.users.set(id * 2, reference);

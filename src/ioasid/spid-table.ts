@@ -10,13 +10,6 @@
  */
 import { type Restorable, Words } from '../base/index.js';
 
-/** What an entry says. */
-export interface SpidEntry {
-  readonly set: number;
-  readonly spid: number;
-  readonly id: number;
-}
-
 const LOW = 0xfffff;
 /** Words of the table's head: its size is 2^BITS entries. */
 const BITS = 0;
@@ -65,6 +58,17 @@ export class SpidTable implements Restorable {
     return (words[this.#placeOf(set, spid) + 1] ?? 0) & LOW;
   }
 
+  /** The place where (set, SPID) is looked for first. */
+  home(set: number, spid: number): number {
+    return (this.#hash(firstWord(set, spid), set) & ((2 << (this.#head.words[BITS] ?? 0)) - 1)) / 2;
+  }
+
+  /** How many places from its own the entry of (set, SPID) stands, or would: what a look-up costs. */
+  distance(set: number, spid: number): number {
+    const mask = (2 << (this.#head.words[BITS] ?? 0)) - 1;
+    return ((this.#placeOf(set, spid) - this.#hash(firstWord(set, spid), set)) & mask) / 2;
+  }
+
   /** Whether another entry needs a bigger table. */
   get full(): boolean {
     const { words } = this.#head;
@@ -87,14 +91,14 @@ export class SpidTable implements Restorable {
   }
 
   /** Lets (set, SPID) stand for an id, whatever it stood for before. There must be room. */
-  put({ set, spid, id }: SpidEntry): void {
+  put(set: number, spid: number, id: number): void {
     const place = this.#placeOf(set, spid);
     if ((this.#slots.words[place + 1] ?? 0) === 0) this.#head.set(COUNT, (this.#head.words[COUNT] ?? 0) + 1);
     this.#store(place, firstWord(set, spid), id | setHigh(set));
   }
 
   /** Erases the entry of (set, SPID), if it stands for this id. */
-  erase({ set, spid, id }: SpidEntry): void {
+  erase(set: number, spid: number, id: number): void {
     const { words } = this.#slots;
     let hole = this.#placeOf(set, spid);
     if (((words[hole + 1] ?? 0) & LOW) !== id) return;
@@ -103,7 +107,8 @@ export class SpidTable implements Restorable {
     // are no tombstones, and a look-up ends at the first empty place.
     const mask = (2 << (this.#head.words[BITS] ?? 0)) - 1;
     for (let place = (hole + 2) & mask; ; place = (place + 2) & mask) {
-      const [first, second] = [words[place] ?? 0, words[place + 1] ?? 0];
+      const first = words[place] ?? 0;
+      const second = words[place + 1] ?? 0;
       if (second === 0) break;
       const home = this.#hash(first, setIn(first, second)) & mask;
       if (((place - home) & mask) >= ((place - hole) & mask)) {

@@ -3,12 +3,12 @@
  * device binds and detaches when it unbinds: the first makes BIND, the last UNBIND, however many devices
  * there are.
  */
-import { isRefusal, type Refusal, refuse } from '../base/index.js';
-import { checkOwner, checkSpid, deadlock, LOCK } from './core.js';
+import { type Refusal, refuse } from '../base/index.js';
+import { checkOwner, deadlock, LOCK } from './core.js';
 import type { IoasidHolder, IoasidSet } from './handles.js';
 import { Ioasid, Spid } from './ids.js';
 import { announce, EVENT } from './notifier.js';
-import { boundOf, MAX_BOUND, STATE, setSpid, spidOf, stateOf, workOf } from './record.js';
+import { boundOf, MAX_BOUND, STATE, spidOf, spidWord, stateOf, workOf } from './record.js';
 import { checkSet, takeReference } from './reference.js';
 import { settle } from './settle.js';
 
@@ -26,8 +26,7 @@ export function ioasidAttachSpid(set: IoasidSet, id: number, spid: number): Refu
   const { core } = set;
   const { ids, spids } = core;
   if (core.lock !== LOCK.none) return deadlock(core, 'attaching a SPID');
-  const valid = checkSpid(spid);
-  if (isRefusal(valid)) return valid;
+  if (!Spid.is(spid)) return refuse('EINVAL', `${spid} is no SPID`);
   const refusal = checkOwner(set, id);
   if (refusal !== undefined) return refusal;
   if (stateOf(ids, id) === STATE.FREE_PENDING) return refuse('EBUSY', `IOASID ${id} is being freed`);
@@ -35,7 +34,7 @@ export function ioasidAttachSpid(set: IoasidSet, id: number, spid: number): Refu
   if (bound !== 0) {
     if (spidOf(ids, id) !== spid) return refuse('EBUSY', `IOASID ${id} has SPID ${spidOf(ids, id)}`);
     if (bound === MAX_BOUND) return refuse('EOVERFLOW', `IOASID ${id} is bound ${bound} times`);
-    setSpid(ids, id, { spid, bound: bound + 1 });
+    ids.spid.set(id, spidWord(spid, bound + 1));
     return undefined;
   }
   const other = spids.find(set.record, spid);
@@ -45,8 +44,8 @@ export function ioasidAttachSpid(set: IoasidSet, id: number, spid: number): Refu
   if (workOf(ids, id) !== 0) return refuse('EAGAIN', `IOASID ${id} is still being unbound`);
   if (core.fails('SPID')) return refuse('ENOMEM', `no memory for SPID ${spid} of ${set.name}`);
   if (spids.full) spids.grow();
-  setSpid(ids, id, { spid, bound: 1 });
-  spids.put({ set: set.record, spid, id });
+  ids.spid.set(id, spidWord(spid, 1));
+  spids.put(set.record, spid, id);
   settle(core, id);
   if (core.traced) core.emit('attach', id);
   announce(core, EVENT.BIND, id);
@@ -73,10 +72,10 @@ export function ioasidDetachSpid(
   if (bound === 0) return refuse('ENOENT', `IOASID ${id} has no SPID`);
   const spid = spidOf(ids, id);
   if (bound > 1) {
-    setSpid(ids, id, { spid, bound: bound - 1 });
+    ids.spid.set(id, spidWord(spid, bound - 1));
     return false;
   }
-  core.spids.erase({ set: set.record, spid, id });
+  core.spids.erase(set.record, spid, id);
   if (core.traced) core.emit('detach', id);
   return announceUnbind(set, id, spid);
 }
@@ -85,7 +84,7 @@ export function ioasidDetachSpid(
 function announceUnbind(set: IoasidSet, id: number, spid: number): boolean {
   const { core } = set;
   core.unbound = Spid.of(spid);
-  setSpid(core.ids, id, { spid, bound: 0 });
+  core.ids.spid.set(id, spidWord(spid, 0));
   return announce(core, EVENT.UNBIND, id);
 }
 
@@ -102,7 +101,7 @@ export function ioasidFindBySpid(
   holder?: IoasidHolder,
 ): Ioasid | Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EBUSY' | 'ENOMEM'> {
   const { core } = set;
-  if (spid >>> 0 !== spid || spid > Spid.last) return refuse('EINVAL', `${spid} is no SPID`);
+  if (!Spid.is(spid)) return refuse('EINVAL', `${spid} is no SPID`);
   const gone = checkSet(set);
   if (gone !== undefined) return gone;
   const id = core.spids.find(set.record, spid);

@@ -22,6 +22,8 @@ export class TableIommu implements Iommu {
   readonly invalidationsDone: number[] = [];
   /** What translation requests are completed with. */
   translationStatus: TranslationCompletion['status'] = COMPLETION.SUCCESS;
+  /** Is told of each page request while it is sent. */
+  requested: ((request: PageRequest) => void) | undefined;
   /** Refused requests, each as text. */
   readonly blocked: string[] = [];
 
@@ -67,6 +69,7 @@ export class TableIommu implements Iommu {
 
   requestPage(request: PageRequest): void {
     this.pageRequests.push({ ...request });
+    this.requested?.(request);
   }
 
   invalidationDone(_rid: number, itag: number): void {

@@ -4,7 +4,8 @@
  * with the walkers that it judges.
  *
  * Where the specification leaves the order of checks open, this takes: present, then reserved bits, then what
- * is not supported; in paging structures entry by entry, reserved bits before rights.
+ * is not supported; in paging structures entry by entry, rights before reserved bits (as QEMU and VirtualBox do, the latter after
+ * 7.1.3).
  */
 
 /** What the tables lie in. */
@@ -257,8 +258,8 @@ function secondStage(
       (table.execute && isSet(word, 2) ? 'x' : '');
     if (own === '') judge('');
     const isLeaf = level === 1 || isSet(word, 7);
-    check(isGoodSecond(machine, word, level, isLeaf), faults.reserved);
     judge(own);
+    check(isGoodSecond(machine, word, level, isLeaf), faults.reserved);
     rights = intersection(rights, `${own}u`);
     const target = bits(word, 51, 12) << 12n;
     if (isLeaf) return { physical: target + (address & ((1n << shift) - 1n)), span: 1n << shift, rights };
@@ -300,13 +301,13 @@ function firstStage(
     const [word = 0n] = entry(machine, host + ((address >> shift) & 511n) * 8n, 1, isRoot ? 0x73 : 0x70);
     check(isSet(word, 0), 0x71);
     const isLeaf = level === 1 || isSet(word, 7);
-    check(isGoodFirst(machine, word, level, isLeaf), 0x72);
     const own = `r${isSet(word, 1) ? 'w' : ''}${isSet(word, 63) ? '' : 'x'}${isSet(word, 2) ? 'u' : ''}`;
     rights = intersection(rights, own);
     check(request.isPrivileged || rights.includes('u'), 0x81);
     const mayWrite = rights.includes('w') || (request.isPrivileged && !table.writeProtect);
     check(request.access !== 'w' || mayWrite, 0x85);
     check(request.access !== 'x' || rights.includes('x'), 0x82);
+    check(isGoodFirst(machine, word, level, isLeaf), 0x72);
     base = bits(word, 51, 12) << 12n;
     if (!isLeaf) continue;
     const guest = ((base >> shift) << shift) + (address & ((1n << shift) - 1n));

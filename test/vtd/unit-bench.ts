@@ -113,7 +113,9 @@ export class UnitBench {
 
   setContext(
     rid: number,
-    bits: Partial<Record<'P' | 'FPD' | 'DTE' | 'PASIDE' | 'PRE' | 'RID_PASID', number>>,
+    bits: Readonly<
+      Partial<Record<'P' | 'FPD' | 'DTE' | 'PASIDE' | 'PRE' | 'RID_PASID' | 'RID_PRIV', number>>
+    >,
   ): void {
     const words = encode(SCALABLE_CONTEXT_ENTRY, { P: 1, PASIDDIRPTR: DIRECTORY, PDTS: 0, ...bits });
     this.putWords(CONTEXT, rid * 8, words);

@@ -38,6 +38,11 @@ const same = (a: PageEntry, b: PageEntry): boolean =>
   a.pages === b.pages &&
   align(a.page, a.pages) === align(b.page, b.pages);
 
+function find(cache: PageCache, tag: number, page: number): number {
+  cache.seek(page);
+  return cache.find(1, tag);
+}
+
 function contents(cache: PageCache): string[] {
   const found: string[] = [];
   cache.visit((entry) => {
@@ -110,18 +115,14 @@ describe('a full cache', () => {
     for (const lost of [0, 1]) {
       const cache = new PageCache({ name: 'cache', entries: 2, chooser: { choose: () => lost } });
       for (const tag of [5, 6, 7]) cache.add(entry(tag));
-      expect([5, 6, 7].map((tag) => cache.find(1, tag, tag) !== NONE)).toEqual([
-        lost !== 0,
-        lost !== 1,
-        true,
-      ]);
+      expect([5, 6, 7].map((tag) => find(cache, tag, tag) !== NONE)).toEqual([lost !== 0, lost !== 1, true]);
     }
   });
 
   test('loses none for one that it holds already', () => {
     const cache = new PageCache({ name: 'cache', entries: 2, chooser: firstChooser });
     for (const tag of [5, 6, 6, 5]) cache.add({ ...entry(tag), frame: tag + 1 });
-    expect([cache.used, cache.frameOf(cache.find(1, 5, 5), 5)]).toEqual([2, 6]);
+    expect([cache.used, cache.frameOf(find(cache, 5, 5))]).toEqual([2, 6]);
   });
 
   test('goes back to its mark', () => {
@@ -133,19 +134,19 @@ describe('a full cache', () => {
     for (let tag = 2; tag < 20; tag++) cache.add(entry(tag));
     cache.removeAll();
     cache.restore();
-    expect([contents(cache), cache.find(1, 1, 1000) !== NONE]).toEqual([marked, true]);
+    expect([contents(cache), find(cache, 1, 1000) !== NONE]).toEqual([marked, true]);
   });
 });
 
 test('a frame of a run lies where its page does', () => {
   const cache = new PageCache({ name: 'cache', entries: 2, chooser: firstChooser });
   const far = 2 ** 39 + 512 * 7;
-  cache.add({ space: 0, tag: 0, page: 1024 + 3, frame: far + 3, pages: 512, rights: 5, kind: 2 });
-  const slot = cache.find(0, 0, 1024 + 511);
-  expect([
-    cache.frameOf(slot, 1024 + 511),
-    cache.pagesOf(slot),
-    cache.rightsOf(slot),
-    cache.kindOf(slot),
-  ]).toEqual([far + 511, 512, 5, 2]);
+  cache.add({ space: 1, tag: 0, page: 1024 + 3, frame: far + 3, pages: 512, rights: 5, kind: 2 });
+  const slot = find(cache, 0, 1024 + 511);
+  expect([cache.frameOf(slot), cache.pagesOf(slot), cache.rightsOf(slot), cache.kindOf(slot)]).toEqual([
+    far + 511,
+    512,
+    5,
+    2,
+  ]);
 });

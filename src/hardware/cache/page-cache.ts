@@ -67,6 +67,9 @@ export class PageCache implements Restorable {
   /** The sizes that there are, and how many of them: follows from the counts. */
   readonly #sizes = new Int32Array(SIZES);
   #sizeCount = 0;
+  /** The page sought, in halves. */
+  #lo = 0;
+  #hi = 0;
 
   constructor(options: CacheOptions) {
     this.#slots = new Slots(options);
@@ -83,23 +86,31 @@ export class PageCache implements Restorable {
     return this.#slots.entries;
   }
 
-  /** The slot of the entry that holds for a page, or {@link NONE}. */
-  find(space: number, tag: number, page: number): number {
+  /**
+   * Names the page that the next calls are about. It stands apart, for a page number of more than 32 bits that
+   * goes into a call that is not inlined is allocated.
+   */
+  seek(page: number): void {
+    this.#lo = page | 0;
+    this.#hi = (page / TWO_32) | 0;
+  }
+
+  /** The slot of the entry that holds for the page sought, or {@link NONE}. */
+  find(space: number, tag: number): number {
     for (let i = 0; i < this.#sizeCount; i++) {
-      const slot = this.#probe(space, tag, page, this.#sizes[i] ?? 0);
+      const slot = this.#probe(space, tag, this.#sizes[i] ?? 0);
       if (slot !== NONE) return slot;
     }
     return NONE;
   }
 
-  /** The frame that a page within the entry of `slot` leads to. */
-  frameOf(slot: number, page: number): number {
+  /** The frame that the page sought leads to, by the entry of `slot`, which holds for it. */
+  frameOf(slot: number): number {
     const at = slot * ENTRY_WORDS;
-    const lo = this.#words[at + FRAME_LO] ?? 0;
-    const hi = (this.#words[at + FRAME_HI] ?? 0) & HIGH;
     const size = (this.#words[at + PAGE_HI] ?? 0) >>> 20;
-    const first = hi === 0 && lo >= 0 ? lo : hi * TWO_32 + (lo >>> 0);
-    return size === 0 ? first : first + (page % 2 ** size);
+    const lo = (this.#words[at + FRAME_LO] ?? 0) | (this.#lo & ~lowMask(size));
+    const hi = ((this.#words[at + FRAME_HI] ?? 0) & HIGH) | (this.#hi & ~highMask(size));
+    return hi === 0 && lo >= 0 ? lo : hi * TWO_32 + (lo >>> 0);
   }
 
   pagesOf(slot: number): number {
@@ -118,22 +129,23 @@ export class PageCache implements Restorable {
   add(entry: PageEntry): void {
     const size = Math.log2(entry.pages);
     if (!Number.isInteger(size)) throw new Bug(`a run of ${entry.pages} pages`);
-    const same = this.#probe(entry.space, entry.tag, entry.page, size);
+    this.seek(entry.page);
+    const same = this.#probe(entry.space, entry.tag, size);
     const victim = same === NONE ? this.#slots.victim() : same;
     if (victim !== NONE) this.remove(victim);
-    const within = entry.page % entry.pages;
-    const page = entry.page - within;
-    const frame = entry.frame - within;
-    const slot = this.#slots.take(hashOf(entry.space, entry.tag, page, size));
+    const lo = this.#lo & lowMask(size);
+    const hi = (this.#hi & highMask(size)) | (size << 20);
+    const slot = this.#slots.take(hash3(lo, entry.tag, entry.space ^ hi));
     const at = slot * ENTRY_WORDS;
     this.#state.touch(at);
     const words = this.#words;
     words[at + SPACE] = entry.space;
     words[at + TAG] = entry.tag;
-    words[at + PAGE_LO] = page;
-    words[at + PAGE_HI] = (page / TWO_32) | (size << 20);
-    words[at + FRAME_LO] = frame;
-    words[at + FRAME_HI] = (frame / TWO_32) | (entry.rights << 20) | (entry.kind << 24);
+    words[at + PAGE_LO] = lo;
+    words[at + PAGE_HI] = hi;
+    words[at + FRAME_LO] = (entry.frame | 0) & lowMask(size);
+    words[at + FRAME_HI] =
+      ((entry.frame / TWO_32) & highMask(size)) | (entry.rights << 20) | (entry.kind << 24);
     this.#count(size, 1);
   }
 
@@ -152,7 +164,8 @@ export class PageCache implements Restorable {
         return;
       }
       for (let done = 0; done < pages; done += step) {
-        const slot = this.#probe(space, tag, page + done, size);
+        this.seek(page + done);
+        const slot = this.#probe(space, tag, size);
         if (slot !== NONE) this.remove(slot);
       }
     }
@@ -179,11 +192,12 @@ export class PageCache implements Restorable {
     for (let slot = 0; slot < this.#slots.entries; slot++) {
       if (!this.#slots.isUsed(slot)) continue;
       const page = this.#pageOf(slot);
+      this.seek(page);
       show({
         space: this.#words[slot * ENTRY_WORDS + SPACE] ?? 0,
         tag: this.#words[slot * ENTRY_WORDS + TAG] ?? 0,
         page,
-        frame: this.frameOf(slot, page),
+        frame: this.frameOf(slot),
         pages: this.pagesOf(slot),
         rights: this.rightsOf(slot),
         kind: this.kindOf(slot),
@@ -204,12 +218,12 @@ export class PageCache implements Restorable {
     this.#listSizes();
   }
 
-  #probe(space: number, tag: number, page: number, size: number): number {
-    const first = size === 0 ? page : page - (page % 2 ** size);
-    const lo = first | 0;
-    const hi = (first / TWO_32) | (size << 20);
+  /** The slot of the run of 2^size pages that the page sought lies in. */
+  #probe(space: number, tag: number, size: number): number {
+    const lo = this.#lo & lowMask(size);
+    const hi = (this.#hi & highMask(size)) | (size << 20);
     const words = this.#words;
-    let slot = this.#slots.first(hashOf(space, tag, first, size));
+    let slot = this.#slots.first(hash3(lo, tag, space ^ hi));
     for (; slot !== NONE; slot = this.#slots.next(slot)) {
       const at = slot * ENTRY_WORDS;
       if (
@@ -252,7 +266,6 @@ export class PageCache implements Restorable {
   }
 }
 
-function hashOf(space: number, tag: number, first: number, size: number): number {
-  const page = size === 0 ? first : first / 2 ** size;
-  return hash3(page | 0, tag ^ (size << 26), space ^ ((page / TWO_32) | 0));
-}
+/** What the first page of a run of 2^size pages keeps of the halves of a page within. */
+const lowMask = (size: number): number => (size < 32 ? -1 << size : 0);
+const highMask = (size: number): number => (size <= 32 ? -1 : -1 << (size - 32));

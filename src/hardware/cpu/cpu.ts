@@ -6,7 +6,7 @@
 import { Bug, hex, type Restorable } from '../../base/index.js';
 import { IA32_PASID, XSTATE_PASID } from '../../spec/index.js';
 import type { Bus } from '../bus.js';
-import type { Memory } from '../memory.js';
+import { ABSENT, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
 import { type CpuFault, Mmu } from './mmu.js';
 import { PostedWrites } from './posted-writes.js';
@@ -36,6 +36,9 @@ const RESERVED = IA32_PASID.reserved[0] ?? 0;
 const VALID = 1 << IA32_PASID.VALID.low;
 const PASID_MASK = 2 ** IA32_PASID.PASID.width - 1;
 const PAGE = 4096;
+const LINE = 64;
+
+const bytesOf = (words: Int32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, LINE);
 
 export class Cpu implements Restorable {
   readonly index: number;
@@ -44,6 +47,7 @@ export class Cpu implements Restorable {
   readonly posted: PostedWrites;
   readonly #memory: Memory;
   readonly #mmu: Mmu;
+  readonly #lines: Int32Array[] = [];
   readonly #word = new Int32Array(1);
   readonly #wordBytes = new Uint8Array(this.#word.buffer);
   readonly #now = { root: 0, cpl: 0, pasid: 0 };
@@ -130,6 +134,19 @@ export class Cpu implements Restorable {
     return undefined;
   }
 
+  /** Loads 64 bytes, as 16 words: the source of a 64-byte store. */
+  loadLine(address: number, into: Int32Array): CpuFault | undefined {
+    if (address % 4 !== 0 || address % PAGE > PAGE - LINE) return this.load(address, bytesOf(into));
+    const physical = this.physical(address, RIGHT.READ);
+    if (physical < 0) return this.#mmu.fault;
+    const frame = this.#memory.at(Math.floor(physical / PAGE));
+    if (frame === ABSENT) return this.load(address, bytesOf(into));
+    const { words } = this.#memory;
+    const at = frame + (physical % PAGE) / 4;
+    for (let i = 0; i < LINE / 4; i++) into[i] = words[at + i] ?? 0;
+    return undefined;
+  }
+
   /** Stores bytes through the page tables, as far as the page before a fault; registers as {@link Cpu.load}. */
   store(address: number, from: Uint8Array): CpuFault | undefined {
     for (let done = 0; done < from.length; ) {
@@ -154,6 +171,14 @@ export class Cpu implements Restorable {
   /** Why {@link Cpu.physical} failed. */
   get fault(): CpuFault | undefined {
     return this.#mmu.fault;
+  }
+
+  /** 16 words for an instruction that is under way; what does not come back is garbage. */
+  takeLine(): Int32Array {
+    return this.#lines.pop() ?? new Int32Array(LINE / 4);
+  }
+  giveLine(line: Int32Array): void {
+    this.#lines.push(line);
   }
 
   /** SFENCE, MFENCE, a locked or a serializing instruction, an access to a register: posted writes land first. */

@@ -20,7 +20,7 @@ export interface Submission {
 export type EnqcmdResult = { readonly fault: CpuFault } | { readonly fault?: never; readonly zf: 0 | 1 };
 
 const LINE = 64;
-const { PASID, PRIV } = ENQCMD_HEAD;
+const { PASID } = ENQCMD_HEAD;
 const HEAD_RESERVED = ENQCMD_HEAD.reserved[0] ?? 0;
 const ACCEPTED: EnqcmdResult = { zf: 0 };
 const RETRY: EnqcmdResult = { zf: 1 };
@@ -34,56 +34,55 @@ export const enqcmds = (cpu: Cpu, submission: Submission): Task<EnqcmdResult> =>
   submit(cpu, submission, true);
 
 function* submit(cpu: Cpu, submission: Submission, isSupervisor: boolean): Task<EnqcmdResult> {
-  const command = new Int32Array(LINE / 4);
-  const fault = readCommand(cpu, submission, { command, isSupervisor });
+  const command = cpu.takeLine();
+  const fault = isSupervisor ? readEnqcmds(cpu, submission, command) : readEnqcmd(cpu, submission, command);
   if (fault !== undefined) return { fault };
   const portal = cpu.physical(submission.destination, RIGHT.WRITE);
   if (portal < 0) return { fault: cpu.fault ?? GP_FAULT };
   yield 'enqcmd translates';
   yield 'enqcmd departs';
   yield 'enqcmd arrives';
-  return deliver(cpu, portal, command) ? ACCEPTED : RETRY;
+  // A non-posted write does not pass this CPU's posted ones.
+  cpu.fence();
+  const isAccepted = cpu.bus.enqueue(portal, command);
+  cpu.giveLine(command);
+  return isAccepted ? ACCEPTED : RETRY;
 }
 
-/** Where {@link readCommand} puts what it reads. */
-export interface CommandBuffer {
-  /** 16 words. */
-  readonly command: Int32Array;
-  readonly isSupervisor: boolean;
-}
-
-/** Reads and checks a command, and sets its first doubleword. Returns the fault, if there is one. */
-export function readCommand(
+/** Reads ENQCMD's command, with its first doubleword as it is sent. Returns the fault, if there is one. */
+function readEnqcmd(
   cpu: Cpu,
   { destination, source }: Submission,
-  { command, isSupervisor }: CommandBuffer,
+  command: Int32Array,
 ): CpuFault | undefined {
-  if (isSupervisor ? cpu.cpl !== 0 : !cpu.hasValidPasid) return GP_FAULT;
-  if (destination % LINE !== 0) return GP_FAULT;
-  const fault = cpu.load(source, new Uint8Array(command.buffer, command.byteOffset, LINE));
+  if (!cpu.hasValidPasid || destination % LINE !== 0) return GP_FAULT;
+  const fault = cpu.loadLine(source, command);
   if (fault !== undefined) return fault;
-  const head = command[0] ?? 0;
-  if (isSupervisor) return (head & HEAD_RESERVED) !== 0 ? GP_FAULT : undefined;
-  if (head !== 0) return GP_FAULT;
+  if (command[0] !== 0) return GP_FAULT;
   PASID.set(command, 0, cpu.pasid);
-  PRIV.set(command, 0, 0);
   return undefined;
 }
 
-/** The write arrives, behind this CPU's posted ones. Whether the device accepted it. */
-export function deliver(cpu: Cpu, portal: number, command: Int32Array): boolean {
-  cpu.fence();
-  return cpu.bus.enqueue(portal, command);
+function readEnqcmds(
+  cpu: Cpu,
+  { destination, source }: Submission,
+  command: Int32Array,
+): CpuFault | undefined {
+  if (cpu.cpl !== 0 || destination % LINE !== 0) return GP_FAULT;
+  const fault = cpu.loadLine(source, command);
+  if (fault !== undefined) return fault;
+  return ((command[0] ?? 0) & HEAD_RESERVED) === 0 ? undefined : GP_FAULT;
 }
 
 /** MOVDIR64B: a posted write of 64 bytes, which returns nothing. Returns the fault, if there is one. */
 export function movdir64b(cpu: Cpu, { destination, source }: Submission): CpuFault | undefined {
   if (destination % LINE !== 0) return GP_FAULT;
-  const data = new Int32Array(LINE / 4);
-  const fault = cpu.load(source, new Uint8Array(data.buffer));
+  const data = cpu.takeLine();
+  const fault = cpu.loadLine(source, data);
   if (fault !== undefined) return fault;
   const portal = cpu.physical(destination, RIGHT.WRITE);
   if (portal < 0) return cpu.fault;
   cpu.posted.post(portal, data);
+  cpu.giveLine(data);
   return undefined;
 }

@@ -26,7 +26,7 @@ import {
   DSA_OPCODE as OP,
   DSA_STATUS as STATUS,
 } from '../../spec/index.js';
-import { ALL_RIGHTS, COMPLETION, type DsaOptions, PAGE_RESPONSE, RIGHT } from '../index.js';
+import { ALL_RIGHTS, COMPLETION, type DsaOptions, NO_PASID, PAGE_RESPONSE, RIGHT } from '../index.js';
 
 const SRC = 0x200000;
 const DST = 0x300000;
@@ -254,6 +254,17 @@ describe('a page that is missing', () => {
     expect([rig.iommu.pageRequests.length, rig.status]).toEqual([2, STATUS.PAGE_FAULT_INVALID_REQUEST]);
   });
 
+  test('may be answered while it is asked for, as a queue that is full does', () => {
+    const rig = ready();
+    rig.iommu.unmap(PASID, DST / 4096);
+    rig.iommu.requested = ({ rid, pasid, group }) => {
+      rig.device.pageGroupResponse({ rid, pasid, group, code: PAGE_RESPONSE.INVALID_REQUEST });
+    };
+    rig.submit(good({ FLAGS: BOF }));
+    rig.run();
+    expect(rig.status).toBe(STATUS.PAGE_FAULT_INVALID_REQUEST);
+  });
+
   test('stays unasked for after a response of failure stopped the interface', () => {
     const rig = ready();
     rig.iommu.unmap(PASID, DST / 4096);
@@ -380,6 +391,30 @@ describe('where a success is told', () => {
       if (rig.interrupts.length > 0) expect(rig.status).toBe(STATUS.SUCCESS);
     }
     expect(rig.interrupts).toEqual([{ address: 0xfee00000, data: 0x41 }]);
+  });
+
+  test('without a PASID requests are not privileged, and interrupts need no leave', () => {
+    const rig = new Rig();
+    rig.enablePci();
+    rig.writeAll(DSA_TABLE.MSIX + 3 * 16, Int32Array.of(0xfee00000 | 0, 0, 0x41, 0));
+    rig.startDevice([{ ...DEDICATED, PASID_EN: 0 }]);
+    rig.iommu.map(NO_PASID, RECORD_PAGE, { frame: RECORD_PAGE, rights: RIGHT.WRITE | RIGHT.USER });
+    const asked: number[] = [];
+    rig.device.audit = {
+      ...{ submitted: () => {}, refused: () => {}, completed: () => {} },
+      requests: (_, { pasid, rights }) => asked.push(pasid, rights),
+    };
+    rig.submit(descriptor(DSA_NOOP, { FLAGS: WITH_RECORD | FLAG.RCI, HANDLE: 3 }), { posted: true });
+    rig.run();
+    expect([rig.status, rig.interrupts.length]).toEqual([STATUS.SUCCESS, 1]);
+    expect(asked).toEqual([NO_PASID, RIGHT.WRITE | RIGHT.USER]);
+  });
+
+  test('a user with a PASID needs leave for interrupts', () => {
+    const rig = ready();
+    rig.submit(descriptor(DSA_NOOP, { FLAGS: WITH_RECORD | FLAG.RCI }));
+    rig.run();
+    expect([rig.status, rig.recordField('INVALID_FLAGS')]).toEqual([STATUS.INVALID_FLAGS, BigInt(FLAG.RCI)]);
   });
 
   test('a fill counts from its first byte, over pages', () => {

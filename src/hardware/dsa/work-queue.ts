@@ -78,7 +78,7 @@ export class WorkQueue implements Restorable {
     return PASID_EN.get(this.#registers.words, this.#at) === 1;
   }
   get maxTransfer(): number {
-    return 2 ** MAX_XFER_SHIFT.get(this.#registers.words, this.#at);
+    return (1 << MAX_XFER_SHIFT.get(this.#registers.words, this.#at)) >>> 0;
   }
   /** The operation types 0 to 31 that are allowed, a bit each. */
   get operations(): number {
@@ -91,9 +91,9 @@ export class WorkQueue implements Restorable {
     return this.isDedicated ? PASID.get(this.#registers.words, this.#at) : DESCRIPTOR_PASID.get(words, at);
   }
 
-  /** Whether the descriptor at `words[at]` is privileged. Without PASID every request is. */
+  /** Whether the requests for the descriptor at `words[at]` are privileged; without a PASID none can say so. */
   isPrivileged(words: Int32Array, at: number): boolean {
-    if (!this.usesPasid) return true;
+    if (!this.usesPasid) return false;
     return (
       (this.isDedicated ? PRIV.get(this.#registers.words, this.#at) : DESCRIPTOR_PRIV.get(words, at)) === 1
     );

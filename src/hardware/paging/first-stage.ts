@@ -9,7 +9,7 @@ import {
   FIRST_STAGE_LEAF_2M,
   hasReservedBits,
 } from '../../spec/index.js';
-import { ENTRY, type EntryKind, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
+import { ENTRY, type EntryKind, offsetIn, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
 
 const { P, RW, US, PS, XD, ADDR } = FIRST_STAGE_ENTRY;
 const leaf2M = FIRST_STAGE_LEAF_2M;
@@ -39,10 +39,15 @@ export class FirstStage {
    * @param level of the table it stands in, 1 to 5
    * @param words holds the entry
    * @param at the index of its first word
-   * @param out filled for TABLE and LEAF
+   * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
     if (P.get(words, at) === 0) return ENTRY.ABSENT;
+    out.rights =
+      RIGHT.READ |
+      (RW.get(words, at) * RIGHT.WRITE) |
+      (US.get(words, at) * RIGHT.USER) |
+      ((1 - XD.get(words, at)) * RIGHT.EXECUTE);
     const isLeaf = level === 1 || PS.get(words, at) === 1;
     const frame = ADDR.get(words, at);
     if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
@@ -51,12 +56,7 @@ export class FirstStage {
       if (hasReservedBits(level === 2 ? leaf2M : leaf1G, words, at)) return ENTRY.MALFORMED;
     }
     // Bit 12 of a large leaf is PAT, no part of its address.
-    out.frame = isLeaf ? frame - (frame % pagesPerEntry(level)) : frame;
-    out.rights =
-      RIGHT.READ |
-      (RW.get(words, at) * RIGHT.WRITE) |
-      (US.get(words, at) * RIGHT.USER) |
-      ((1 - XD.get(words, at)) * RIGHT.EXECUTE);
+    out.frame = isLeaf ? frame - offsetIn(frame, level) : frame;
     return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
   }
 }

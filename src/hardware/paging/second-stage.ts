@@ -4,7 +4,7 @@
  * which revision 3.2 withdrew, are left out: their bit is reserved.
  */
 import { SECOND_STAGE_ENTRY } from '../../spec/index.js';
-import { ENTRY, type EntryKind, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
+import { ENTRY, type EntryKind, offsetIn, type PagingStep, RIGHT } from './step.js';
 
 const { R, W, X, PS, SNP, TM, ADDR } = SECOND_STAGE_ENTRY;
 
@@ -24,12 +24,18 @@ export interface SecondStageOptions {
 
 /** An implementation of the second-stage format. */
 export class SecondStage {
-  readonly #options: SecondStageOptions;
   readonly #frameLimit: number;
+  /** The levels at which a leaf may stand, as a set of bits. */
+  readonly #leafLevels: number;
+  readonly #hasSnoop: boolean;
+  /** EXECUTE where X counts. */
+  readonly #execute: number;
 
   constructor(options: SecondStageOptions) {
-    this.#options = options;
     this.#frameLimit = 2 ** (options.addressWidth - 12);
+    this.#leafLevels = 0b10 | (options.largePages ? 0b100 : 0) | (options.gigabytePages ? 0b1000 : 0);
+    this.#hasSnoop = options.snoopControl;
+    this.#execute = options.execute ? RIGHT.EXECUTE : 0;
   }
 
   /**
@@ -38,28 +44,22 @@ export class SecondStage {
    * @param level of the table it stands in, 1 to 5
    * @param words holds the entry
    * @param at the index of its first word
-   * @param out filled for TABLE and LEAF
+   * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
-    const execute = this.#options.execute ? X.get(words, at) : 0;
     const rights =
-      (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (execute * RIGHT.EXECUTE);
+      (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (X.get(words, at) * this.#execute);
     if (rights === 0) return ENTRY.ABSENT;
+    out.rights = rights | RIGHT.USER;
     const isLeaf = level === 1 || PS.get(words, at) === 1;
     const frame = ADDR.get(words, at);
     if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
-    if (isLeaf) {
-      if (level > 1 && !this.#allowsLeaf(level)) return ENTRY.MALFORMED;
-      if (frame % pagesPerEntry(level) !== 0) return ENTRY.MALFORMED;
+    if (isLeaf && (((this.#leafLevels >> level) & 1) === 0 || offsetIn(frame, level) !== 0)) {
+      return ENTRY.MALFORMED;
     }
-    if (SNP.get(words, at) === 1 && !(isLeaf && this.#options.snoopControl)) return ENTRY.MALFORMED;
+    if (SNP.get(words, at) === 1 && !(isLeaf && this.#hasSnoop)) return ENTRY.MALFORMED;
     if (TM.get(words, at) === 1) return ENTRY.MALFORMED;
     out.frame = frame;
-    out.rights = rights | RIGHT.USER;
     return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
-  }
-
-  #allowsLeaf(level: number): boolean {
-    return level === 2 ? this.#options.largePages : level === 3 && this.#options.gigabytePages;
   }
 }

@@ -47,9 +47,16 @@ export const ENTRY_WORDS = 2;
 
 /** How many 4 KiB pages one entry of each level spans; index 0 is not used, index 6 is a whole table of level 5. */
 const PAGES = [1, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45];
+const INVERSE_PAGES = PAGES.map((pages) => 1 / pages);
 
 /** How many 4 KiB pages one entry of `level` spans; 6 for the whole of a table of level 5. */
 export const pagesPerEntry = (level: number): number => PAGES[level] ?? 1;
 
 /** Which entry of a table of `level` a page number leads through. */
-export const indexAt = (page: number, level: number): number => (page / pagesPerEntry(level)) & 511;
+export const indexAt = (page: number, level: number): number => (page * (INVERSE_PAGES[level] ?? 1)) & 511;
+
+/** The low bits of a page number that do not choose an entry, by level; leaves stand at levels 1 to 3 alone. */
+const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];
+
+/** Where in the large page of a leaf of `level`, 1 to 3, a 4 KiB page lies. */
+export const offsetIn = (page: number, level: number): number => page & (OFFSETS[level] ?? 0);

@@ -37,10 +37,11 @@ export class DeviceTlb implements Restorable {
 
   /** The frame that a request goes to, or {@link NONE} if no entry grants what it asks. */
   frameOf({ pasid, page, rights }: DeviceTlbRequest): number {
-    let slot = this.#cache.find(OWN, pasid, page);
-    if (slot === NONE) slot = this.#cache.find(GLOBAL, ANY, page);
+    this.#cache.seek(page);
+    let slot = this.#cache.find(OWN, pasid);
+    if (slot === NONE) slot = this.#cache.find(GLOBAL, ANY);
     if (slot === NONE || (rights & ~this.#cache.rightsOf(slot)) !== 0) return NONE;
-    return this.#cache.frameOf(slot, page);
+    return this.#cache.frameOf(slot);
   }
 
   /** Takes in what a translation request was answered; nothing where nothing was granted. */

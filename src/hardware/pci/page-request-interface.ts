@@ -51,11 +51,6 @@ export class PageRequestInterface implements Restorable {
     return this.outstanding < Math.min(config.getPri(ALLOCATION), config.getPri(CAPACITY), GROUPS);
   }
 
-  /** The group index that the next request will have: an IOMMU may answer before {@link PageRequestInterface.ask} returns. */
-  get nextGroup(): number {
-    return this.#freeGroup();
-  }
-
   /**
    * Asks for a page.
    *

@@ -44,7 +44,7 @@ export const contextEntryOffset = (isScalable: boolean, devfn: number): number =
   isScalable ? (devfn & 0x7f) * scalable.bytes : devfn * legacy.bytes;
 
 /** Entries of a PASID directory, by the context entry's PDTS. */
-export const directoryEntries = (pdts: number): number => 2 ** (pdts + 7);
+export const directoryEntries = (pdts: number): number => 128 << pdts;
 
 /** How a requester's addresses are translated. */
 export type Translation = 'first-stage' | 'second-stage' | 'nested' | 'pass-through';

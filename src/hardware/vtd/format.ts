@@ -15,6 +15,8 @@ export interface UnitFormat {
   readonly frameLimit: number;
   /** Bits of the largest address that a second stage (or a legacy domain) translates: CAP.MGAW + 1. */
   readonly guestAddressWidth: number;
+  /** One past the largest page number of such an address. */
+  readonly guestPageLimit: number;
   /** Whether the unit has second-stage tables of 3, 4, 5 levels, by their number: CAP.SAGAW. */
   readonly secondStageLevels: ReadonlySet<number>;
   /** Whether first-stage tables may have 5 levels: CAP.FS5LP. */
@@ -69,6 +71,7 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
     hostAddressWidth: addressWidth,
     frameLimit: 2 ** (addressWidth - 12),
     guestAddressWidth,
+    guestPageLimit: 2 ** (guestAddressWidth - 12),
     secondStageLevels: new Set([3, 4, 5].filter((levels) => (sagaw >> (levels - 2)) & 1)),
     firstStage5Levels: has(CAP_REG.FS5LP, cap),
     scalable: has(ECAP_REG.SMTS, ecap),

@@ -259,11 +259,12 @@ export class Translator implements Restorable {
     if (!allows(space, rights)) return false;
     const kind = space & SPACE.KIND;
     if (kind === KIND.PASS) return this.#pass(request, out);
-    let slot = iotlb.find(domain, kind === KIND.SECOND ? TAG.SECOND : pasid, page);
-    if (slot === NONE && kind !== KIND.SECOND && this.#hasGlobal) slot = iotlb.find(domain, TAG.GLOBAL, page);
+    iotlb.seek(page);
+    let slot = iotlb.find(domain, kind === KIND.SECOND ? TAG.SECOND : pasid);
+    if (slot === NONE && kind !== KIND.SECOND && this.#hasGlobal) slot = iotlb.find(domain, TAG.GLOBAL);
     if (slot === NONE || (rights & ~iotlb.rightsOf(slot)) !== 0) return false;
     if (this.#forgets && this.#loses(context, entry, slot)) return false;
-    out.frame = iotlb.frameOf(slot, page);
+    out.frame = iotlb.frameOf(slot);
     out.pages = iotlb.pagesOf(slot);
     out.rights = iotlb.rightsOf(slot);
     out.isGlobal = false;

@@ -5,13 +5,23 @@
  *
  * A walk reads one entry a step, has no cache and writes nothing back; whoever drives it may look at the entry
  * before each step. The unit's model adds caches, accessed and dirty bits and fault records; `inspect` prints
- * the steps. A fault ends the walk with the specification's reason.
+ * the steps. A fault ends the walk with the specification's reason. Where one entry has several faults, a right
+ * that it lacks is told before a reserved bit that it has: so QEMU does, and VirtualBox, which cites VT-d 7.1.3.
  */
 import { Bug } from '../../base/index.js';
 import { FAULT } from '../../spec/index.js';
 import { ABSENT, FRAME_WORDS, type FrameRange, type FrameReader } from '../memory.js';
 import { isCanonical } from '../paging/first-stage.js';
-import { ALL_RIGHTS, ENTRY, ENTRY_WORDS, indexAt, pagesPerEntry, pagingStep, RIGHT } from '../paging/step.js';
+import {
+  ALL_RIGHTS,
+  ENTRY,
+  ENTRY_WORDS,
+  indexAt,
+  offsetIn,
+  pagesPerEntry,
+  pagingStep,
+  RIGHT,
+} from '../paging/step.js';
 import {
   contextEntryOffset,
   type DeviceTables,
@@ -151,7 +161,12 @@ export class Walk {
 
   /** Takes the entry in. This and what it leads to answer 0 or why the request fails. */
   #read(words: Int32Array, at: number): number {
+    // Most frequent first: 20 of a nested walk's 28 entries are the second stage's.
     switch (this.stage) {
+      case 'second-stage':
+        return this.#second(words, at);
+      case 'first-stage':
+        return this.#first(words, at);
       case 'root':
         return this.#root(words, at);
       case 'context':
@@ -160,10 +175,6 @@ export class Walk {
         return this.#directory(words, at);
       case 'pasid-table':
         return this.#pasidEntry(words, at);
-      case 'first-stage':
-        return this.#first(words, at);
-      case 'second-stage':
-        return this.#second(words, at);
       default:
         throw new Bug(`a step of a walk that is over (${this.stage})`);
     }
@@ -251,13 +262,13 @@ export class Walk {
   #first(words: Int32Array, at: number): number {
     const kind = this.#format.firstStage.step(this.level, words, at, this.#entry);
     if (kind === ENTRY.ABSENT) return FAULT.FIRST_STAGE_NOT_PRESENT;
-    if (kind === ENTRY.MALFORMED) return FAULT.FIRST_STAGE_RESERVED;
     this.#firstRights &= this.#entry.rights;
     const denied = this.#deniedByFirst();
     if (denied !== 0) return denied;
+    if (kind === ENTRY.MALFORMED) return FAULT.FIRST_STAGE_RESERVED;
     if (kind === ENTRY.TABLE) return this.#beginFirst(this.#entry.frame, this.level - 1);
     this.#firstPages = pagesPerEntry(this.level);
-    const frame = this.#entry.frame + (this.#request.page % this.#firstPages);
+    const frame = this.#entry.frame + offsetIn(this.#request.page, this.level);
     if (this.tables.space.translation !== 'nested')
       return this.#finish(frame, this.#firstPages, this.#firstRights);
     this.#firstLevel = 0;
@@ -279,8 +290,7 @@ export class Walk {
   #beginSecond(page: number): number {
     const { space, isScalable } = this.tables;
     this.#guestPage = page;
-    const width = Math.min(space.secondLevels * 9, this.#format.guestAddressWidth - 12);
-    if (page >= 2 ** width) {
+    if (page >= pagesPerEntry(space.secondLevels + 1) || page >= this.#format.guestPageLimit) {
       if (!isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
       return space.translation === 'nested'
         ? FAULT.NESTED_ADDRESS_BEYOND_WIDTH
@@ -297,18 +307,19 @@ export class Walk {
   #second(words: Int32Array, at: number): number {
     const { isScalable, space } = this.tables;
     const kind = secondStageOf(this.#format, space).step(this.level, words, at, this.#entry);
-    if (kind === ENTRY.MALFORMED)
-      return isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED;
     const granted = kind === ENTRY.ABSENT ? 0 : this.#entry.rights;
     const denied = this.#deniedBySecond(granted);
     if (denied !== 0) return denied;
+    if (kind === ENTRY.MALFORMED) {
+      return isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED;
+    }
     this.rights = this.level === space.secondLevels ? granted : this.rights & granted;
     if (kind === ENTRY.TABLE) {
       this.level--;
       return this.#readSecond(this.#entry.frame);
     }
     const pages = pagesPerEntry(this.level);
-    const frame = this.#entry.frame + (this.#guestPage % pages);
+    const frame = this.#entry.frame + offsetIn(this.#guestPage, this.level);
     if (this.#firstLevel !== 0) return this.#readFirst(frame);
     return this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
   }
@@ -331,7 +342,7 @@ export class Walk {
   #goTo(stage: WalkStage, frame: number, offset: number): number {
     this.stage = stage;
     this.frame = frame;
-    this.word = offset / 4;
+    this.word = offset >> 2;
     return 0;
   }
 

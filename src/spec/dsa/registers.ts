@@ -3,7 +3,7 @@
  * Architecture Specification, 341204, revision 3.0, 9.2 and 9.3). Registers that are writable only in some
  * state of the device or of a WQ are writable here: the model knows the state.
  */
-import { MSI_X_TABLE_ENTRY } from '../pci/index.js';
+import { MSI_X_TABLE_ENTRY } from '../pci/configuration.js';
 import { type Register, register } from '../registers.js';
 import { DSA_GRPCFG, DSA_MSIXPERM, DSA_WQCFG } from './configuration.js';
 import * as L from './register-layouts.js';
