@@ -36,7 +36,7 @@ export class IoasidSet {
   }
 }
 
-/** Whatever has a name and a record. */
+/** Whatever has a name and a record. Each kind says which it is, so that one is not taken for another. */
 class Named {
   readonly core: IoasidCore;
   /** @internal */

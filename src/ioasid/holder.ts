@@ -3,8 +3,8 @@
  * whose they are; here one user's `put` cannot spend another's.
  */
 import { type Refusal, refuse } from '../base/index.js';
-import { deadlock, type IoasidCore, isLive, LOCK } from './core.js';
-import { IoasidHolder } from './handles.js';
+import { checkOwner, deadlock, type IoasidCore, isLive, LOCK } from './core.js';
+import { IoasidHolder, type IoasidSet } from './handles.js';
 import { HOLDER, holderWord } from './phases.js';
 
 /**
@@ -42,3 +42,14 @@ export function ioasidHolderFree(holder: IoasidHolder): Refusal<'EDEADLK' | 'ENO
 /** @internal */
 export const goneHolder = (holder: IoasidHolder): Refusal<'ENOENT'> =>
   refuse('ENOENT', `holder ${holder.name} is gone`);
+
+/** Undefined if `set` lives and has `id`, and `holder` lives. @internal */
+export function checkHolder(
+  set: IoasidSet,
+  id: number,
+  holder: IoasidHolder,
+): Refusal<'EINVAL' | 'ENOENT' | 'EACCES'> | undefined {
+  const refusal = checkOwner(set, id);
+  if (isLive(set.core.holders.handles, holder)) return refusal;
+  return refusal === undefined || refusal.errno === 'EACCES' ? goneHolder(holder) : refusal;
+}
