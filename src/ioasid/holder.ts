@@ -10,15 +10,19 @@ import { HOLDER, holderWord } from './phases.js';
 /**
  * Makes a holder. A driver has one for each of what it composes: a KVM, a virtual device, an IOMMU.
  *
+ * @param wake is called when work of the holder becomes ready to be taken, to wake its worker. It runs under the
+ *   lock: it may look, and every other call is `EDEADLK`
+ *
  * On failure: `EDEADLK` from a callback; `ENOMEM`.
  */
 export function ioasidHolderAlloc(
   core: IoasidCore,
   name: string,
+  wake?: () => void,
 ): IoasidHolder | Refusal<'EDEADLK' | 'ENOMEM'> {
   if (core.lock !== LOCK.none) return deadlock(core, 'making a holder');
   if (core.fails('holder')) return refuse('ENOMEM', `no memory for the holder ${name}`);
-  return core.holders.takeFor((record) => new IoasidHolder(core, record, name));
+  return core.holders.takeFor((record) => new IoasidHolder(core, record, { name, wake }));
 }
 
 /**
