@@ -187,6 +187,7 @@ describe('waiting', () => {
     bench.submit(deviceTlb);
     bench.waitWith(1);
     bench.rootComplex.detach(RID);
+    expect(bench.unit.read32(IQH)).toBe(0x40);
     bench.waitWith(2);
     expect([bench.status, bench.unit.read32(FSTS), bench.unit.read32(IQER + 4)]).toEqual([0, ITE, RID]);
     bench.unit.write32(FSTS, ITE);
