@@ -92,9 +92,8 @@ export const FAULTS: readonly Fault[] = [
     replace: 'inSystem !== 0',
   }),
   ioasid('BIND is announced for every device', 'spid.ts', {
-    find: '    setSpid(ids, id, { spid, bound: bound + 1 });\n    return undefined;',
-    replace:
-      '    setSpid(ids, id, { spid, bound: bound + 1 });\n    announce(core, EVENT.BIND, id);\n    return undefined;',
+    find: 'ids.spid.set(id, spidWord(spid, bound + 1));',
+    replace: 'ids.spid.set(id, spidWord(spid, bound + 1));\n    announce(core, EVENT.BIND, id);',
   }),
   ioasid('the last put pulls the id from under the announcement', 'settle.ts', {
     find: 'if (core.announcing === id) return false;',

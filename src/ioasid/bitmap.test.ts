@@ -50,13 +50,13 @@ describe('free ids', () => {
   for (const capacity of [2, 5, 32, 33, 1025, 33_000]) {
     it(`lowest of ${capacity}`, () => {
       follows(new FreeBitmap(capacity), { capacity, pick: (ids) => Math.min(...ids) });
-    });
+    }, 30_000);
   }
 
   for (const capacity of [2, 5, 32, 33, 257]) {
     it(`free longest of ${capacity}`, () => {
       follows(new FreeQueue(capacity), { capacity, pick: (ids) => ids[0] ?? -1 });
-    });
+    }, 30_000);
   }
 
   it('the order is kept when the times run out', () => {

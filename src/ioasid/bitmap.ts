@@ -35,7 +35,19 @@ export class FreeBitmap implements FreeIds {
     this.#level2 = size0 + size1;
     this.#level3 = size0 + size1 + size2;
     this.#bits = new Words(this.#level3 + 1, 16);
-    for (let id = 1; id < capacity; id++) this.#put(id, 1);
+    const { words } = this.#bits;
+    let bits = capacity;
+    for (const [at, size] of [
+      [0, size0],
+      [this.#level1, size1],
+      [this.#level2, size2],
+      [this.#level3, 1],
+    ] as const) {
+      words.fill(-1, at, at + size);
+      if ((bits & 31) !== 0) words[at + size - 1] = (1 << (bits & 31)) - 1;
+      bits = size;
+    }
+    this.#put(0, 0);
   }
 
   first(min: number, max: number): number {

@@ -36,9 +36,9 @@ import { SpidTable } from './spid-table.js';
 
 /** A callback that threw. The core went on; what the callback had to do may not have been done. */
 export interface IoasidFailure {
-  /** The notifier's or the allocator's name. */
+  /** The name of the notifier, the allocator or the holder. */
   readonly of: string;
-  /** The event that was announced, or the allocator's function. */
+  /** The event that was announced, or the function: `alloc`, `free`, `wake`. */
   readonly in: string;
   readonly id: Ioasid;
   readonly error: unknown;
@@ -83,7 +83,7 @@ export const COUNTER = {
   waiting: 6,
 } as const;
 
-/** Who holds the lock. */
+/** Who holds the lock: nobody, a notifier, or a callback that may look only. */
 export const LOCK = { none: 0, handler: 1, allocator: 2 } as const;
 
 const DEFAULT_ORDER = ['cpu', 'iommu', 'device'] as const satisfies NotifierPriority[];
@@ -281,7 +281,7 @@ export function ioasidFailures(core: IoasidCore): {
 
 /** @internal */
 export function deadlock(core: IoasidCore, what: string): Refusal<'EDEADLK'> {
-  const who = core.lock === LOCK.allocator ? 'an allocator' : 'a notifier';
+  const who = core.lock === LOCK.allocator ? 'an allocator or a wake-up' : 'a notifier';
   return refuse('EDEADLK', `${what} from ${who}: the core's lock is held`);
 }
 

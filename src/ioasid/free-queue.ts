@@ -27,7 +27,11 @@ export class FreeQueue implements FreeIds {
     this.#tree = new Words(this.#leaves * 2, 16);
     this.#tree.words.fill(NEVER);
     this.#tree.words[0] = start;
-    for (let id = 1; id < capacity; id++) this.#put(id, id);
+    const { words } = this.#tree;
+    for (let id = 1; id < capacity; id++) words[this.#leaves + id] = id;
+    for (let node = this.#leaves - 1; node > 0; node--) {
+      words[node] = Math.min(words[node * 2] ?? NEVER, words[node * 2 + 1] ?? NEVER);
+    }
   }
 
   first(min: number, max: number): number {

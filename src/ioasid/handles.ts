@@ -36,7 +36,7 @@ export class IoasidSet {
   }
 }
 
-/** Whatever has a name and a record. */
+/** Whatever has a name and a record. Each kind says which it is, so that one is not taken for another. */
 class Named {
   readonly core: IoasidCore;
   /** @internal */
@@ -54,6 +54,14 @@ class Named {
 /** In whose name references are held and work is done: `kvm:vm1`, `iommu0`, `vdcm:vdev3`. Made by `ioasidHolderAlloc`. */
 export class IoasidHolder extends Named {
   readonly kind = 'holder';
+  /** Wakes whoever does its work. */
+  readonly wake: (() => void) | undefined;
+
+  /** @internal */
+  constructor(core: IoasidCore, record: number, of: { name: string; wake: (() => void) | undefined }) {
+    super(core, record, of.name);
+    this.wake = of.wake;
+  }
 }
 
 /** A node of the hierarchy that charges ids, as a cgroup does. Made by `ioasidControllerAlloc`; its name is its path. */

@@ -3,22 +3,26 @@
  * whose they are; here one user's `put` cannot spend another's.
  */
 import { type Refusal, refuse } from '../base/index.js';
-import { deadlock, type IoasidCore, isLive, LOCK } from './core.js';
-import { IoasidHolder } from './handles.js';
+import { checkOwner, deadlock, type IoasidCore, isLive, LOCK } from './core.js';
+import { IoasidHolder, type IoasidSet } from './handles.js';
 import { HOLDER, holderWord } from './phases.js';
 
 /**
  * Makes a holder. A driver has one for each of what it composes: a KVM, a virtual device, an IOMMU.
+ *
+ * @param wake is called when work of the holder becomes ready to be taken, to wake its worker. It runs under the
+ *   lock: it may look, and every other call is `EDEADLK`
  *
  * On failure: `EDEADLK` from a callback; `ENOMEM`.
  */
 export function ioasidHolderAlloc(
   core: IoasidCore,
   name: string,
+  wake?: () => void,
 ): IoasidHolder | Refusal<'EDEADLK' | 'ENOMEM'> {
   if (core.lock !== LOCK.none) return deadlock(core, 'making a holder');
   if (core.fails('holder')) return refuse('ENOMEM', `no memory for the holder ${name}`);
-  return core.holders.takeFor((record) => new IoasidHolder(core, record, name));
+  return core.holders.takeFor((record) => new IoasidHolder(core, record, { name, wake }));
 }
 
 /**
@@ -42,3 +46,14 @@ export function ioasidHolderFree(holder: IoasidHolder): Refusal<'EDEADLK' | 'ENO
 /** @internal */
 export const goneHolder = (holder: IoasidHolder): Refusal<'ENOENT'> =>
   refuse('ENOENT', `holder ${holder.name} is gone`);
+
+/** Undefined if `set` lives and has `id`, and `holder` lives. @internal */
+export function checkHolder(
+  set: IoasidSet,
+  id: number,
+  holder: IoasidHolder,
+): Refusal<'EINVAL' | 'ENOENT' | 'EACCES'> | undefined {
+  const refusal = checkOwner(set, id);
+  if (isLive(set.core.holders.handles, holder)) return refusal;
+  return refusal === undefined || refusal.errno === 'EACCES' ? goneHolder(holder) : refusal;
+}

@@ -54,13 +54,8 @@ export function ioasidRegisterNotifier(
   scope: IoasidCore | IoasidSet,
   notifier: IoasidNotifier,
 ): IoasidSubscription | Refusal<RegisterErrno> {
-  if (scope instanceof IoasidCore) {
-    return register({ core: scope, notifier, scope: 0, token: undefined });
-  }
-  const { core } = scope;
-  if (core.lock !== LOCK.none) return deadlock(core, 'registering a notifier');
-  if (!isLive(core.sets.handles, scope)) return goneSet(scope);
-  return register({ core, notifier, scope: scope.record, token: undefined });
+  if (scope instanceof IoasidCore) return register(scope, notifier, { scope: 0 });
+  return register(scope.core, notifier, { scope: scope.record, set: scope });
 }
 
 /**
@@ -74,7 +69,7 @@ export function ioasidRegisterNotifierMm(
   token: IoasidToken,
   notifier: IoasidNotifier,
 ): IoasidSubscription | Refusal<RegisterErrno> {
-  return register({ core, notifier, scope: core.tokens.mm.get(token)?.record ?? WAITING, token });
+  return register(core, notifier, { scope: core.tokens.mm.get(token)?.record ?? WAITING, token });
 }
 
 /**
@@ -96,19 +91,19 @@ export function ioasidUnregisterNotifier(
   return undefined;
 }
 
-interface Registration {
-  readonly core: IoasidCore;
-  readonly notifier: IoasidNotifier;
+interface Where {
   readonly scope: number;
-  readonly token: IoasidToken | undefined;
+  /** The set whose chain that is, if it was named. */
+  readonly set?: IoasidSet;
+  /** The token, if that was named. */
+  readonly token?: IoasidToken;
 }
 
-function register({
-  core,
-  notifier,
-  scope,
-  token,
-}: Registration): IoasidSubscription | Refusal<RegisterErrno> {
+function register(
+  core: IoasidCore,
+  notifier: IoasidNotifier,
+  { scope, set, token }: Where,
+): IoasidSubscription | Refusal<RegisterErrno> {
   if (core.lock !== LOCK.none) return deadlock(core, 'registering a notifier');
   const rank = core.order.indexOf(notifier.priority);
   if (rank < 0) return refuse('EINVAL', `${notifier.name} has the priority ${notifier.priority}`);
@@ -118,6 +113,7 @@ function register({
     if (bit < 0) return refuse('EINVAL', `${notifier.name} listens to ${kind}`);
     events |= 1 << bit;
   }
+  if (set !== undefined && !isLive(core.sets.handles, set)) return goneSet(set);
   const chain = chainOf(core, scope);
   for (let other = head(chain); other !== 0; other = word(core, other, SUBSCRIBER.next)) {
     const there = core.subscribers.handles.at(other);

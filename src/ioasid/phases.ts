@@ -7,7 +7,9 @@
  * An id goes through the phases in rounds. What an announcement queues when the present round is past stop is a
  * round of its own, after it: the FREE of an id whose unbinding is being cleared.
  */
-import type { IoasidCore } from './core.js';
+import { Bug } from '../base/index.js';
+import { type IoasidCore, LOCK } from './core.js';
+import { Ioasid } from './ids.js';
 import { PHASE, setPhase, setWork, workOf } from './record.js';
 import { add } from './restorable.js';
 
@@ -101,6 +103,22 @@ function makeReady(core: IoasidCore, item: number): void {
   store.set((holder << 3) + HOLDER.lastReady, item);
   if (last === 0) store.set((holder << 3) + HOLDER.firstReady, item);
   else setItem(core, (last << 3) + ITEM.ready, item);
+  wake(core, holder, item);
+}
+
+function wake(core: IoasidCore, holder: number, item: number): void {
+  const handle = core.holders.handles.at(holder);
+  if (handle?.wake === undefined) return;
+  const { lock } = core;
+  core.lock = LOCK.allocator;
+  try {
+    handle.wake();
+  } catch (error) {
+    if (error instanceof Bug) throw error;
+    core.failed({ of: handle.name, in: 'wake', id: Ioasid.of(itemWord(core, item, ITEM.id)), error });
+  } finally {
+    core.lock = lock;
+  }
 }
 
 /** Takes the first ready item of a holder off its queue, as running; 0 if there is none. */

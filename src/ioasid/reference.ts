@@ -3,9 +3,9 @@
  * few holders of one id, and whoever asks gets them by name.
  */
 import { type Refusal, refuse } from '../base/index.js';
-import { checkOwner, deadlock, goneSet, type IoasidCore, isLive, LOCK } from './core.js';
+import { checkOwner, deadlock, goneSet, type IoasidCore, LOCK } from './core.js';
 import type { IoasidHolder, IoasidSet } from './handles.js';
-import { goneHolder } from './holder.js';
+import { checkHolder } from './holder.js';
 import { Ioasid } from './ids.js';
 import { HOLDER } from './phases.js';
 import { dataOf, holdersOf, STATE, setData, setHolders, setOf, stateOf } from './record.js';
@@ -28,18 +28,17 @@ type GetErrno = 'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'ENOMEM';
 export function ioasidGet(set: IoasidSet, id: number, holder: IoasidHolder): Refusal<GetErrno> | undefined {
   const { core } = set;
   if (core.lock === LOCK.allocator) return deadlock(core, 'taking a reference');
-  const refusal = checkOwner(set, id);
+  const refusal = checkHolder(set, id, holder);
   if (refusal !== undefined) return refusal;
   return takeReference(core, id, holder);
 }
 
-/** Takes a reference to an id that is known to be the caller's. @internal */
+/** Takes a reference to an id that is known to be the caller's, for a holder that lives. @internal */
 export function takeReference(
   core: IoasidCore,
   id: number,
   holder: IoasidHolder,
-): Refusal<'ENOENT' | 'EBUSY' | 'ENOMEM'> | undefined {
-  if (!isLive(core.holders.handles, holder)) return goneHolder(holder);
+): Refusal<'EBUSY' | 'ENOMEM'> | undefined {
   if (stateOf(core.ids, id) === STATE.FREE_PENDING) return refuse('EBUSY', `IOASID ${id} is being freed`);
   const { store } = core.references;
   const held = find(core, id, holder.record);
@@ -77,9 +76,8 @@ export function ioasidPut(
 ): boolean | Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EACCES'> {
   const { core } = set;
   if (core.lock === LOCK.allocator) return deadlock(core, 'giving a reference back');
-  const refusal = checkOwner(set, id);
+  const refusal = checkHolder(set, id, holder);
   if (refusal !== undefined) return refusal;
-  if (!isLive(core.holders.handles, holder)) return goneHolder(holder);
   const { store } = core.references;
   const held = find(core, id, holder.record);
   if (held === 0) return refuse('EINVAL', `${holder.name} holds no reference to IOASID ${id}`);

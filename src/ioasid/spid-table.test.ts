@@ -58,7 +58,7 @@ describe('the SPID table', () => {
       ),
       { numRuns: 300 },
     );
-  });
+  }, 30_000);
 
   /** A table with these SPIDs in one set; the furthest that one stands from its place. */
   function furthest(key: number, spids: readonly number[]): number {

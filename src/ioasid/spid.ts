@@ -4,8 +4,9 @@
  * there are.
  */
 import { type Refusal, refuse } from '../base/index.js';
-import { checkOwner, deadlock, LOCK } from './core.js';
+import { checkOwner, deadlock, isLive, LOCK } from './core.js';
 import type { IoasidHolder, IoasidSet } from './handles.js';
+import { goneHolder } from './holder.js';
 import { Ioasid, Spid } from './ids.js';
 import { announce, EVENT } from './notifier.js';
 import { boundOf, MAX_BOUND, STATE, spidOf, spidWord, stateOf, workOf } from './record.js';
@@ -101,13 +102,14 @@ export function ioasidFindBySpid(
   holder?: IoasidHolder,
 ): Ioasid | Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EBUSY' | 'ENOMEM'> {
   const { core } = set;
+  if (holder !== undefined && core.lock === LOCK.allocator) return deadlock(core, 'taking a reference');
   if (!Spid.is(spid)) return refuse('EINVAL', `${spid} is no SPID`);
   const gone = checkSet(set);
   if (gone !== undefined) return gone;
   const id = core.spids.find(set.record, spid);
   if (id === 0) return refuse('ENOENT', `SPID ${spid} of ${set.name} stands for nothing`);
   if (holder !== undefined) {
-    if (core.lock === LOCK.allocator) return deadlock(core, 'taking a reference');
+    if (!isLive(core.holders.handles, holder)) return goneHolder(holder);
     const refusal = takeReference(core, id, holder);
     if (refusal !== undefined) return refusal;
   }

@@ -7,8 +7,9 @@ import { chainNames, waitingNames } from './chain.js';
 import { type IoasidControllerState, ioasidControllerRead, parentOf } from './controller.js';
 import { COUNTER, type IoasidCapacity, type IoasidCore, ioasidCapacity } from './core.js';
 import { type IoasidReport, ioasidReports } from './inspect.js';
-import { HOLDER, holderWord } from './phases.js';
-import { STATE, setOf, stateOf } from './record.js';
+import { HOLDER, holderWord, ITEM, itemWord } from './phases.js';
+import { holdersOf, STATE, setOf, stateOf, workOf } from './record.js';
+import { REFERENCE, referenceWord } from './reference.js';
 import { idsOfSet, SET, setWord } from './set-record.js';
 import { ioasidUserRead } from './user.js';
 
@@ -115,12 +116,28 @@ function check(core: IoasidCore): void {
     assert(core.freeIds.isFree(id) === (stateOf(core.ids, id) === STATE.FREE), `whether ${id} is free`);
   }
   checkIds(reports);
+  checkHolders(core, reports);
+}
+
+/** By record, for two holders may have one name. */
+function checkHolders(core: IoasidCore, reports: readonly IoasidReport[]): void {
+  const references = new Map<number, number>();
+  const work = new Map<number, number>();
+  const count = (of: Map<number, number>, holder: number, by: number): void => {
+    of.set(holder, (of.get(holder) ?? 0) + by);
+  };
+  for (const { id } of reports) {
+    for (let at = holdersOf(core.ids, id); at !== 0; at = referenceWord(core, at, REFERENCE.next)) {
+      count(references, referenceWord(core, at, REFERENCE.holder), referenceWord(core, at, REFERENCE.count));
+    }
+    for (let at = workOf(core.ids, id); at !== 0; at = itemWord(core, at, ITEM.next)) {
+      count(work, itemWord(core, at, ITEM.holder), 1);
+    }
+  }
   for (const { record, name } of core.holders.handles.list()) {
-    const held = reports.flatMap(({ holders }) => holders.filter(({ holder }) => holder === name));
-    const count = held.reduce((sum, reference) => sum + reference.count, 0);
-    assert(holderWord(core, record, HOLDER.references) === count, `the references of ${name}`);
-    const work = reports.flatMap(({ work: list }) => list.filter(({ holder }) => holder === name));
-    assert(holderWord(core, record, HOLDER.work) === work.length, `the work of ${name}`);
+    const held = holderWord(core, record, HOLDER.references);
+    assert(held === (references.get(record) ?? 0), `the references of ${name}`);
+    assert(holderWord(core, record, HOLDER.work) === (work.get(record) ?? 0), `the work of ${name}`);
   }
 }
 

@@ -4,9 +4,9 @@
  * and keeps its id from being reclaimed.
  */
 import { type Refusal, refuse } from '../base/index.js';
-import { COUNTER, checkOwner, deadlock, type IoasidCore, isLive, LOCK } from './core.js';
+import { COUNTER, deadlock, type IoasidCore, isLive, LOCK } from './core.js';
 import type { IoasidHolder, IoasidSet } from './handles.js';
-import { goneHolder } from './holder.js';
+import { checkHolder, goneHolder } from './holder.js';
 import { Ioasid, Spid } from './ids.js';
 import {
   appendItem,
@@ -60,9 +60,8 @@ export function ioasidQueueWork(
   if (core.lock === LOCK.allocator) return deadlock(core, 'queueing work');
   const phase = (PHASE as Readonly<Record<string, number>>)[item.phase];
   if (phase === undefined) return refuse('EINVAL', `no phase ${item.phase}`);
-  const refusal = checkOwner(set, id);
+  const refusal = checkHolder(set, id, holder);
   if (refusal !== undefined) return refusal;
-  if (!isLive(core.holders.handles, holder)) return goneHolder(holder);
   if (core.fails('work')) return refuse('ENOMEM', `no memory for work of ${holder.name} on IOASID ${id}`);
   const record = core.work.take();
   const late = core.announcing === id ? core.nextRound : isLate(phaseOf(core.ids, id), phase);

@@ -2,6 +2,7 @@
  * The n-th internal step that can fail does, for every n: the call that it was part of is refused with `ENOMEM`
  * and leaves nothing behind, and when it is made again, all goes on as if nothing had been.
  */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   type IoasidController,
@@ -26,7 +27,9 @@ import {
   ioasidTestBench,
   ioasidUserAlloc,
 } from '../../src/ioasid/index.js';
+import { calls, prelude, subscribers } from './histories.js';
 import { errno, FailNth, listener, must } from './kit.js';
+import { Real } from './real.js';
 
 /** Makes one call; again, if it was refused. */
 type Try = <T>(call: () => T) => T;
@@ -93,11 +96,29 @@ describe('the n-th internal step fails, for every n', () => {
   });
 
   it('nothing is leaked, nothing is half done', () => {
-    // Of the forty equal rounds, the ones in which tables grow are among the first and the last.
-    for (let nth = 1; nth <= steps; nth += nth > 20 && nth < steps - 10 ? 7 : 1) {
+    for (let nth = 1; nth <= steps; nth++) {
       const failing = new FailNth();
       failing.nth = nth;
       expect(run(failing)).toEqual(untouched);
     }
+  }, 30_000);
+
+  it('in random histories too, also where a handler asks', () => {
+    const some = fc.array(fc.oneof(...calls), { maxLength: 40, size: 'max' });
+    fc.assert(
+      fc.property(subscribers, some, fc.integer({ min: 1, max: 40 }), (who, history, nth) => {
+        const failing = new FailNth();
+        const real = new Real(who, { cyclic: false, faults: failing });
+        const bench = ioasidTestBench(real.core);
+        prelude(real);
+        failing.nth = failing.asked + nth;
+        for (const { call } of history) {
+          const before = bench.dump();
+          if (call(real) === 'ENOMEM') expect(bench.dump()).toEqual(before);
+          bench.check();
+        }
+      }),
+      { numRuns: 150 },
+    );
   }, 30_000);
 });

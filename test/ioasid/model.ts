@@ -182,7 +182,7 @@ export class Model implements Api {
     if (this.locked) return 'EDEADLK';
     if (!this.sets.has(set)) return 'ENOENT';
     const list = [...this.ids].filter(([, id]) => id.set === set).map(([id]) => id);
-    for (const id of list.sort()) if (this.ids.get(id)?.set === set) this.free(set, id);
+    for (const id of list.sort((a, b) => a - b)) if (this.ids.get(id)?.set === set) this.free(set, id);
     return this.sets.has(set) ? this.used(set) : 0;
   }
 

@@ -123,6 +123,19 @@ describe('a handler runs atomically', () => {
     expect(answers).toEqual(['EDEADLK', 'EDEADLK', 'EDEADLK', 'EDEADLK', 'EDEADLK']);
   });
 
+  it('an allocator whose `free` throws is reported, and the id is reclaimed', () => {
+    const core = newCore();
+    const set = newSet(core);
+    const free = (): void => {
+      throw new Error('VCRSP says no');
+    };
+    must(ioasidRegisterAllocator(core, { name: 'vcmd', alloc: (min) => min, free }));
+    expect(ioasidFree(set, must(ioasidAlloc(set, 4, 7)))).toBe(true);
+    expect(ioasidFailures(core).first).toMatchObject([{ of: 'vcmd', in: 'free', id: 4 }]);
+    expect(ioasidAlloc(set, 4, 7)).toBe(4);
+    checkBooks(core);
+  });
+
   it('one that throws does not keep the others from hearing, and is reported', () => {
     const reported: string[] = [];
     const core = newCore({ report: (failure) => reported.push(`${failure.of} ${failure.in} ${failure.id}`) });

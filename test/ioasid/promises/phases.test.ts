@@ -7,9 +7,11 @@ import {
   ioasidAlloc,
   ioasidAttachSpid,
   ioasidDetachSpid,
+  ioasidFailures,
   ioasidFinishWork,
   ioasidFree,
   ioasidGet,
+  ioasidHolderAlloc,
   ioasidInspect,
   ioasidPut,
   ioasidQueueWork,
@@ -146,6 +148,26 @@ describe('being told is not being done: phases', () => {
     if (stop !== undefined) must(ioasidFinishWork(stop));
     const clear = take(iommu);
     if (clear !== undefined) expect(ioasidFinishWork(clear)).toBe(true);
+  });
+
+  it('a worker is woken when its work is ready, not before', () => {
+    const { core, set, kvm, id, queue, take } = machine();
+    const woken: string[] = [];
+    const vdcm = must(
+      ioasidHolderAlloc(core, 'vdcm', () => {
+        woken.push(errno(ioasidPut(set, id, kvm)), errno(ioasidInspect(core, id)));
+        throw new Error('no worker');
+      }),
+    );
+    queue(kvm, 'stop');
+    queue(vdcm, 'drain');
+    expect(woken).toEqual([]);
+    const stop = take(kvm);
+    if (stop !== undefined) must(ioasidFinishWork(stop));
+    expect(woken).toEqual(['EDEADLK', 'ok']);
+    expect(take(vdcm)).toMatchObject({ phase: 'drain' });
+    expect(ioasidFailures(core).first).toMatchObject([{ of: 'vdcm', in: 'wake', id }]);
+    checkBooks(core);
   });
 
   it('work is finished once, by whoever took it, and keeps its cookie', () => {

@@ -84,14 +84,17 @@ describe('FREE → IDLE → ACTIVE → FREE_PENDING → FREE', () => {
   it('`put` of the last reference reclaims', () => {
     const core = newCore();
     const set = newSet(core);
-    const [kvm, vdcm] = [newHolder(core, 'kvm'), newHolder(core, 'vdcm')];
+    const names = ['kvm', 'vdcm', 'iommu', 'vfio'];
+    const holders = names.map((name) => newHolder(core, name));
     const id = must(ioasidAlloc(set, 1, 7));
-    for (const holder of [kvm, vdcm, kvm]) must(ioasidGet(set, id, holder));
+    for (const holder of [...holders, ...holders]) must(ioasidGet(set, id, holder));
     must(ioasidFree(set, id));
-    expect(ioasidPut(set, id, kvm)).toBe(false);
-    expect(ioasidPut(set, id, vdcm)).toBe(false);
+    for (const holder of holders) expect(ioasidPut(set, id, holder)).toBe(false);
+    // The list of holders, from its end, its middle and its beginning.
+    for (const at of [0, 2, 1]) expect(ioasidPut(set, id, holders[at] as IoasidHolder)).toBe(false);
+    expect(must(ioasidInspect(core, id)).holders.map(({ holder }) => holder)).toEqual(['vfio']);
     expect(stateOf(set, id)).toBe('FREE_PENDING');
-    expect(ioasidPut(set, id, kvm)).toBe(true);
+    expect(ioasidPut(set, id, holders[3] as IoasidHolder)).toBe(true);
     expect(stateOf(set, id)).toBe('FREE');
   });
 });
