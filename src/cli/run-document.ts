@@ -1,7 +1,7 @@
 /** What `ioasis run --json` prints: one declaration for its type, and the published JSON Schema. */
 import { z } from 'zod';
 import type { Event } from '../base/index.js';
-import type { PasidRow, RunResult, Scenario } from '../machine/index.js';
+import { MOODS, type PasidRow, type RunResult, type Scenario } from '../machine/index.js';
 import { RULE_IDS } from '../rules/index.js';
 import type { Judgement } from './run-judge.js';
 
@@ -33,7 +33,9 @@ const event = z.strictObject({
 });
 
 const outcome = {
-  end: z.enum(['ended', 'cut-off']).describe('cut-off: the step limit came first'),
+  end: z
+    .enum(['ended', 'cut-off', 'stopped'])
+    .describe('cut-off: by the step limit; stopped: what was broken broke the modelled software'),
   steps: z.int().min(0),
   passed: z.boolean().describe('whether it went as the scenario says'),
   verdicts: z.partialRecord(rule, z.enum(['pass', 'fail', 'unknown'])),
@@ -50,6 +52,7 @@ const one = z.strictObject({
   version: z.literal(1),
   scenario,
   seed: z.int().min(0),
+  mood: z.enum(MOODS).describe('what the seed prefers'),
   ...outcome,
   pasids: z.array(pasid).describe('as they stood when the most were in use'),
   events: z.array(event),

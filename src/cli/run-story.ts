@@ -11,6 +11,7 @@ const of = (fields: Fields, name: string): string => String(fields[name] ?? '-')
 const TELL: Readonly<Record<string, Tell>> = {
   step: (f) => of(f, 'does'),
   'step:kill': (f) => `kills ${of(f, 'process')}`,
+  stopped: (f) => `the modelled software cannot go on: ${of(f, 'why')}`,
   finding: (f) => `${of(f, 'rule')} is broken: ${of(f, 'message')}`,
 
   alloc: (f) => `PASID ${of(f, 'id')} is allocated`,

@@ -80,7 +80,7 @@ export function failingSeedText(
   { end, steps }: RunResult,
   { findings, text }: Judgement,
 ): string {
-  const how = end === 'ended' ? `${steps} steps` : `cut off after ${steps} steps`;
+  const how = end === 'ended' ? `${steps} steps` : `${end} after ${steps} steps`;
   return [`seed ${seed}: ${text} (${how})`, ...findings.map(findingLine), ''].join('\n');
 }
 

@@ -2,9 +2,16 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command, InvalidArgumentError } from 'commander';
-import { Bug, type Event, Random, RandomChooser, TRACE_VERSION } from '../base/index.js';
+import { Bug, type Event, TRACE_VERSION } from '../base/index.js';
 import { EnvironmentError, InputError, reasonOf } from '../inspect/index.js';
-import { type RunResult, recordedRun, replayDifference, World } from '../machine/index.js';
+import {
+  moodOf,
+  type RunResult,
+  recordedRun,
+  replayDifference,
+  seededChooser,
+  World,
+} from '../machine/index.js';
 import { EXIT, EXIT_CODES } from './exit.js';
 import {
   documentEvents,
@@ -86,7 +93,8 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
   const print = (text: string): void => {
     process.stdout.write(text);
   };
-  if (options.json !== true) print(headText(name, scenario, { seeds: `seed ${seed}`, paint }));
+  if (options.json !== true)
+    print(headText(name, scenario, { seeds: `seed ${seed} (${moodOf(seed)})`, paint }));
   const { result, replay } = placed(`${name} --seed ${seed}`, () => {
     const world = new World(scenario);
     const listener = isStory ? (event: Event) => print(`${storyLine(event, paint)}\n`) : undefined;
@@ -99,6 +107,7 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
     const document: RunDocument = {
       ...documentHead(name, scenario),
       seed,
+      mood: moodOf(seed),
       ...documentOutcome(result, judgement),
       pasids: documentPasids(result.pasids),
       events: documentEvents(result.events),
@@ -121,14 +130,14 @@ async function runMany({ name, scenario }: NamedScenario, seeds: Range, options:
   const { first, last } = seeds;
   const failing: Failing[] = [];
   const runSeed = (seed: number): void => {
-    const result = placed(`${name} --seed ${seed}`, () => world.run(new RandomChooser(new Random(seed))));
+    const result = placed(`${name} --seed ${seed}`, () => world.run(seededChooser(seed)));
     const judgement = judged(scenario, result, 'unknown');
     if (judgement.isGood) return;
     failing.push({ seed, result, judgement });
     if (options.json !== true) process.stdout.write(failingSeedText(seed, result, judgement));
   };
   const paint = paintFor();
-  const title = `seeds ${first} to ${last}`;
+  const title = `seeds ${first} to ${last} (by turns even, slow-hardware, fast-hardware)`;
   if (options.json !== true) process.stdout.write(headText(name, scenario, { seeds: title, paint }));
   await withProgress(`${name}, ${title}`, async () => {
     for (let seed = first; seed <= last; seed++) {
@@ -171,7 +180,7 @@ function writeTrace(
   file: string,
   { name, seed, events }: { name: string; seed: number; events: readonly Event[] },
 ): void {
-  const head = { version: TRACE_VERSION, scenario: name, seed };
+  const head = { version: TRACE_VERSION, scenario: name, seed, mood: moodOf(seed) };
   const lines = [head, ...events].map((line) => JSON.stringify(line));
   const beside = `${file}.${process.pid}.new`;
   try {

@@ -104,6 +104,8 @@ export interface StateBench {
   remains(pasid: number): readonly string[];
   /** Whether the tables let requests of (device, PASID) through, walked as hardware walks them. */
   isBound(device: string, pasid: number): boolean;
+  /** The caches that hold a translation of a page for a PASID. */
+  cachesOf(pasid: number, page: number): readonly string[];
   /** Page requests without an answer. */
   unanswered(): readonly string[];
 }

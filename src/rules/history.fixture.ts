@@ -7,11 +7,12 @@ export interface FakeState {
   remains: string[];
   isBound: boolean;
   unanswered: string[];
+  caches: string[];
 }
 
 export class History {
   readonly ledger = new Ledger();
-  readonly state: FakeState = { remains: [], isBound: true, unanswered: [] };
+  readonly state: FakeState = { remains: [], isBound: true, unanswered: [], caches: [] };
   readonly judge: Judge;
 
   constructor(earned: readonly string[] = []) {
@@ -19,6 +20,7 @@ export class History {
       remainsOf: () => this.state.remains,
       remains: () => this.state.remains,
       isBound: () => this.state.isBound,
+      cachesOf: () => this.state.caches,
       unanswered: () => this.state.unanswered,
     };
     this.judge = new Judge(RULES, { ledger: this.ledger, bench, earned: new Set(earned) });

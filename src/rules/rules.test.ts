@@ -70,9 +70,10 @@ const BROKEN: [string, (history: History) => void, string][] = [
     "DMA into a frame that is another's by now",
     (history) => {
       history.page('alice', 0x10, 0x1234).at(770).ledger.frames.freed(0x1234, 770);
+      history.state.caches = ['the IOTLB, domain 3', "dsa0's device TLB"];
       history.at(790).page('bob', 0x20, 0x1234).at(812).judge.tell('moved', move());
     },
-    "ISOLATION: step 812: dsa0 read 64 bytes at 0x10000 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), from frame 0x1234, which is bob's page 0x20000 since step 790: it was alice's page 0x10000 until step 770, and dsa0's device TLB still let it through",
+    "ISOLATION: step 812: dsa0 read 64 bytes at 0x10000 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), from frame 0x1234, which is bob's page 0x20000 since step 790: it was alice's page 0x10000 until step 770, and a translation of it is still in the IOTLB, domain 3 and in dsa0's device TLB, which has to forget it before the frame is free",
   ],
   [
     'DMA into a frame that is free',
@@ -80,7 +81,7 @@ const BROKEN: [string, (history: History) => void, string][] = [
       history.page('alice', 0x10, 0x1234).ledger.frames.freed(0x1234, 770);
       history.at(812).judge.tell('moved', move({ isWrite: true, isTranslated: false, offset: 8 }));
     },
-    "ISOLATION: step 812: dsa0 wrote 64 bytes at 0x10008 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), into frame 0x1234, which is free since step 770: it was alice's page 0x10000 until step 770, and the IOMMU still let it through",
+    "ISOLATION: step 812: dsa0 wrote 64 bytes at 0x10008 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), into frame 0x1234, which is free since step 770: it was alice's page 0x10000 until step 770, and dsa0 went on with a translation from before, which an invalidation has to wait for",
   ],
   [
     'DMA to another page of its own',

@@ -1,8 +1,8 @@
 /** Worlds for tests: from the scenarios that ship, or from a text. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { type Event, Random, RandomChooser } from '../../src/base/index.js';
-import { parseScenario, type Scenario, World } from '../../src/machine/index.js';
+import type { Event } from '../../src/base/index.js';
+import { parseScenario, type Scenario, seededChooser, World } from '../../src/machine/index.js';
 
 /** A scenario by its text; fails with its faults. */
 export function scenarioOf(text: string): Scenario {
@@ -16,7 +16,7 @@ export const shipped = (name: string): string =>
 
 export const worldOf = (name: string): World => new World(scenarioOf(shipped(name)));
 
-export const bySeed = (seed: number): RandomChooser => new RandomChooser(new Random(seed));
+export const bySeed = seededChooser;
 
 /** What a run tells, as text. */
 export function traceOf(world: World, seed: number): string {

@@ -6,13 +6,12 @@ import {
   type Choice,
   type Event,
   type EventSink,
-  Random,
-  RandomChooser,
   RecordingChooser,
   ReplayChooser,
   ReplayMismatch,
 } from '../../base/index.js';
 import type { Finding } from '../../rules/index.js';
+import { seededChooser } from './seeded-chooser.js';
 import type { RunResult, World } from './world.js';
 
 /** A run with what is needed to repeat it. */
@@ -23,7 +22,7 @@ export interface RecordedRun extends RunResult {
 
 /** Runs by a seed, and keeps events and choices. */
 export function recordedRun(world: World, seed: number, listener?: EventSink): RecordedRun {
-  const chooser = new RecordingChooser(new RandomChooser(new Random(seed)));
+  const chooser = new RecordingChooser(seededChooser(seed));
   const events: Event[] = [];
   const result = world.run(chooser, (event) => {
     events.push(event);

@@ -49,6 +49,19 @@ export class HostBench implements StateBench {
     return accelerator !== undefined && this.#entry(accelerator.rid, pasid).isPresent;
   }
 
+  cachesOf(pasid: number, page: number): readonly string[] {
+    const found: string[] = [];
+    this.#hardware.unit.translator.iotlb.visit((entry) => {
+      if (entry.tag === pasid && entry.page === page) found.push(`the IOTLB, domain ${entry.space}`);
+    });
+    for (const { name, device } of this.#hardware.accelerators) {
+      device.parts.tlb.visit((entry) => {
+        if (entry.pasid === pasid && entry.page === page) found.push(`${name}'s device TLB`);
+      });
+    }
+    return found;
+  }
+
   /** The frame of the first stage's root that requests of (RID, PASID) are walked from; undefined for none. */
   rootOf(rid: number, pasid: number): number | undefined {
     const { isPresent, root } = this.#entry(rid, pasid);

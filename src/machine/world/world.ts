@@ -4,6 +4,7 @@
  */
 import {
   assert,
+  Bug,
   type Chooser,
   type EventSink,
   isRefusal,
@@ -29,8 +30,11 @@ import { Taps } from './taps.js';
 
 /** What came of a run. */
 export interface RunResult {
-  /** `ended`: nobody can go on; `cut-off`: the step limit was reached. */
-  readonly end: 'ended' | 'cut-off';
+  /**
+   * `ended`: nobody can go on; `cut-off`: the step limit was reached; `stopped`: a rule was broken, and then the
+   * modelled software ran into what it takes to be impossible.
+   */
+  readonly end: 'ended' | 'cut-off' | 'stopped';
   readonly steps: number;
   readonly findings: readonly Finding[];
   readonly verdicts: ReadonlyMap<RuleId, Verdict>;
@@ -59,6 +63,7 @@ export class World {
   #bootFrames: ReadonlySet<number> = new Set();
   #pasidsAtBoot = 0;
   #widest: readonly PasidRow[] = [];
+  #isStopped = false;
 
   /** Builds and boots it. A `Bug` if it does not boot. */
   constructor(scenario: Scenario) {
@@ -91,6 +96,7 @@ export class World {
   restore(): void {
     for (const part of this.#parts) part.restore();
     this.taps.hooks = undefined;
+    this.#isStopped = false;
     this.#widest = [];
   }
 
@@ -127,8 +133,20 @@ export class World {
     const { ledger } = this.taps;
     for (;;) {
       if (ledger.step >= limit) return 'cut-off';
-      if (!this.#scheduler.step(chooser)) return 'ended';
+      if (!this.#step(chooser)) return this.#isStopped ? 'stopped' : 'ended';
       ledger.step++;
+    }
+  }
+
+  /** A Bug after a finding follows from what was found; without one, it is ours. */
+  #step(chooser: Chooser): boolean {
+    try {
+      return this.#scheduler.step(chooser);
+    } catch (error) {
+      if (!(error instanceof Bug) || this.judge.findings.length === 0) throw error;
+      this.taps.tell('machine', 'host', 'stopped', { why: error.message });
+      this.#isStopped = true;
+      return false;
     }
   }
 
