@@ -2,6 +2,7 @@
  * `npm run bench [-- suite…]`: runs the suites named, or all, and prints what they reached. Exit code 1 if a
  * target was missed, 2 for a suite that there is not.
  */
+import { dsa } from './dsa.js';
 import { type Line, machine, measure, type Suite, table } from './harness.js';
 import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
@@ -9,7 +10,7 @@ import { layouts } from './layouts.js';
 import { memory } from './memory.js';
 import { vtd } from './vtd.js';
 
-const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd];
+const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

@@ -1,8 +1,13 @@
 /** Every layout that `spec` exports comes from a module whose layouts are held against golden bytes. */
 import { expect, test } from 'vitest';
 import { layoutsOf } from '../../test/golden.js';
+import * as dsaConfiguration from './dsa/configuration.js';
+import * as dsaDescriptors from './dsa/descriptor.js';
+import * as dsaRegisters from './dsa/register-layouts.js';
 import * as spec from './index.js';
-import * as configuration from './pci/configuration.js';
+
+import * as pci from './pci/index.js';
+
 import * as faults from './vtd/faults.js';
 import * as invalidation from './vtd/invalidation.js';
 import * as secondStage from './vtd/paging.js';
@@ -14,8 +19,8 @@ import * as x86 from './x86/index.js';
 
 /** The modules that a `golden*.test.ts` beside them goes through. */
 const MODULES = [
-  ...[x86, tables, secondStage, invalidation, requests, faults, registers, moreRegisters],
-  configuration,
+  ...[x86, pci, tables, secondStage, invalidation, requests, faults, registers, moreRegisters],
+  ...[dsaRegisters, dsaConfiguration, dsaDescriptors],
 ];
 
 test('no layout is without golden bytes', () => {

@@ -4,6 +4,7 @@
  * @module
  */
 export * from './codec.js';
+export * from './dsa/index.js';
 export * from './layout.js';
 export * from './pci/index.js';
 export * from './registers.js';

@@ -1,11 +1,18 @@
 /**
- * The x86-64 paging entry against the masks of QEMU and VirtualBox (`docs/reference/vtd-notes.md`), and
+ * IA32_PASID and ENQCMD against Linux; the x86-64 paging entry against the masks of QEMU and VirtualBox (`docs/reference/vtd-notes.md`), and
  * entries that a Linux guest wrote.
  */
 import { describe } from 'vitest';
 import { testGolden } from '../../../test/golden.js';
 import * as x86 from './index.js';
-import { FIRST_STAGE_ENTRY, FIRST_STAGE_LEAF_1G, FIRST_STAGE_LEAF_2M, FIRST_STAGE_LEAF_4K } from './index.js';
+import {
+  ENQCMD_HEAD,
+  FIRST_STAGE_ENTRY,
+  FIRST_STAGE_LEAF_1G,
+  FIRST_STAGE_LEAF_2M,
+  FIRST_STAGE_LEAF_4K,
+  IA32_PASID,
+} from './index.js';
 
 const COMMON = {
   P: [0, 0x1n],
@@ -23,8 +30,15 @@ const COMMON = {
   XD: [0, 0x8000000000000000n],
 } as const;
 
-describe('x86-64 paging entries', () => {
+describe('x86-64', () => {
   testGolden(x86, [
+    // MSR_IA32_PASID_VALID is BIT_ULL(31) in Linux.
+    { layout: IA32_PASID, masks: { PASID: [0, 0xfffffn], VALID: [0, 0x80000000n] } },
+    {
+      layout: ENQCMD_HEAD,
+      masks: { PASID: [0, 0xfffffn], PRIV: [0, 0x80000000n] },
+      examples: [{ quads: [0x8000002an], fields: { PASID: 42, PRIV: 1 } }],
+    },
     {
       layout: FIRST_STAGE_ENTRY,
       masks: { ...COMMON, PS: [0, 0x80n], ADDR: [0, 0x000ffffffffff000n] },

@@ -1,2 +1,3 @@
 /** What the x86-64 manuals print and others share. */
 export * from './paging.js';
+export * from './pasid.js';

@@ -1,0 +1,219 @@
+/**
+ * One CPU, as far as the path of a PASID needs it: which page tables user accesses go through, its privilege
+ * level, IA32_PASID with its part in XSAVE's supervisor state, and the posted writes that it has on their way
+ * (Intel SDM volume 1, 13.5 and 13.6; volume 4, 2.1). Instructions are methods here, or tasks in `enqcmd.ts`.
+ */
+import { Bug, hex, type Restorable } from '../../base/index.js';
+import { IA32_PASID, XSTATE_PASID } from '../../spec/index.js';
+import type { Bus } from '../bus.js';
+import { ABSENT, type Memory } from '../memory.js';
+import { RIGHT } from '../paging/step.js';
+import { type CpuFault, Mmu } from './mmu.js';
+import { PostedWrites } from './posted-writes.js';
+
+/** What a CPU is connected to. */
+export interface CpuOptions {
+  readonly index: number;
+  readonly memory: Memory;
+  readonly bus: Bus;
+}
+
+/** An XSAVE area, of which one component matters here. */
+export interface XsaveArea {
+  /** XSTATE_BV: the components that are not in their initial state, a bit each. */
+  components: number;
+  /** The 8 bytes of component 10: IA32_PASID's low word; the high one is reserved. */
+  pasid: number;
+}
+
+/** An area with every component in its initial state. */
+export const emptyXsaveArea = (): XsaveArea => ({ components: 0, pasid: 0 });
+
+/** The bit of component 10 in XSTATE_BV and in the masks of XSAVES and XRSTORS. */
+export const PASID_COMPONENT = 1 << XSTATE_PASID;
+
+const RESERVED = IA32_PASID.reserved[0] ?? 0;
+const VALID = 1 << IA32_PASID.VALID.low;
+const PASID_MASK = 2 ** IA32_PASID.PASID.width - 1;
+const PAGE = 4096;
+const LINE = 64;
+
+const bytesOf = (words: Int32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, LINE);
+
+export class Cpu implements Restorable {
+  readonly index: number;
+  readonly name: string;
+  readonly bus: Bus;
+  readonly posted: PostedWrites;
+  readonly #memory: Memory;
+  readonly #mmu: Mmu;
+  readonly #lines: Int32Array[] = [];
+  readonly #word = new Int32Array(1);
+  readonly #wordBytes = new Uint8Array(this.#word.buffer);
+  readonly #now = { root: 0, cpl: 0, pasid: 0 };
+  readonly #marked = { ...this.#now };
+
+  constructor({ index, memory, bus }: CpuOptions) {
+    this.index = index;
+    this.name = `cpu${index}`;
+    this.bus = bus;
+    this.#memory = memory;
+    this.posted = new PostedWrites(`${this.name} posted write`, bus);
+    this.#mmu = new Mmu(memory);
+  }
+
+  /** CR3: the frame of the highest page table. */
+  setPageTable(frame: number): void {
+    this.#now.root = frame;
+  }
+
+  /** Invalidates what is cached of translations: this CPU caches none. */
+  flushTlb(): void {}
+
+  /** The privilege level: 0 or 3. */
+  get cpl(): number {
+    return this.#now.cpl;
+  }
+  set cpl(level: number) {
+    if (level !== 0 && level !== 3) throw new Bug(`CPL ${level}`);
+    this.#now.cpl = level;
+  }
+
+  /** RDMSR: the low word; the high one is zero. */
+  readPasidMsr(): number {
+    return this.#now.pasid;
+  }
+
+  /** WRMSR. A reserved bit would be a #GP in the kernel that writes it, and is its `Bug`. */
+  writePasidMsr(value: number): void {
+    if ((value & RESERVED) !== 0) throw new Bug(`#GP: WRMSR of ${hex(value >>> 0)} to IA32_PASID`);
+    this.#now.pasid = value | 0;
+  }
+
+  /** Whether ENQCMD may be used, and with which PASID. */
+  get hasValidPasid(): boolean {
+    return (this.#now.pasid & VALID) !== 0;
+  }
+  get pasid(): number {
+    return this.#now.pasid & PASID_MASK;
+  }
+
+  /** XSAVES of the components in `mask`: one in its initial state (the MSR is 0) is not written, only noted. */
+  xsaves(area: XsaveArea, mask: number): void {
+    if ((mask & PASID_COMPONENT) === 0) return;
+    if (this.#now.pasid === 0) {
+      area.components &= ~PASID_COMPONENT;
+    } else {
+      area.components |= PASID_COMPONENT;
+      area.pasid = this.#now.pasid;
+    }
+  }
+
+  /** XRSTORS of the components in `mask`: one that the area notes as initial becomes so. */
+  xrstors(area: XsaveArea, mask: number): void {
+    if ((mask & PASID_COMPONENT) === 0) return;
+    this.writePasidMsr((area.components & PASID_COMPONENT) === 0 ? 0 : area.pasid);
+  }
+
+  /**
+   * Loads bytes through the page tables, with the privilege of the CPL. Of registers, only whole aligned
+   * doublewords are loaded; other bytes of theirs give ones.
+   *
+   * @returns the fault, if there is one; `into` has been filled as far as the page before it
+   */
+  load(address: number, into: Uint8Array): CpuFault | undefined {
+    for (let done = 0; done < into.length; ) {
+      const physical = this.physical(address + done, RIGHT.READ);
+      if (physical < 0) return this.#mmu.fault;
+      const end = Math.min(into.length, done + PAGE - (physical % PAGE));
+      const piece = into.subarray(done, end);
+      if (this.#isMemory(physical)) this.#memory.read(physical, piece);
+      else this.#loadRegisters(physical, piece);
+      done = end;
+    }
+    return undefined;
+  }
+
+  /** Loads 64 bytes, as 16 words: the source of a 64-byte store. */
+  loadLine(address: number, into: Int32Array): CpuFault | undefined {
+    if (address % 4 !== 0 || address % PAGE > PAGE - LINE) return this.load(address, bytesOf(into));
+    const physical = this.physical(address, RIGHT.READ);
+    if (physical < 0) return this.#mmu.fault;
+    const frame = this.#memory.at(Math.floor(physical / PAGE));
+    if (frame === ABSENT) return this.load(address, bytesOf(into));
+    const { words } = this.#memory;
+    const at = frame + (physical % PAGE) / 4;
+    for (let i = 0; i < LINE / 4; i++) into[i] = words[at + i] ?? 0;
+    return undefined;
+  }
+
+  /** Stores bytes through the page tables, as far as the page before a fault; registers as {@link Cpu.load}. */
+  store(address: number, from: Uint8Array): CpuFault | undefined {
+    for (let done = 0; done < from.length; ) {
+      const physical = this.physical(address + done, RIGHT.WRITE);
+      if (physical < 0) return this.#mmu.fault;
+      const end = Math.min(from.length, done + PAGE - (physical % PAGE));
+      const piece = from.subarray(done, end);
+      if (this.#isMemory(physical)) this.#memory.write(physical, piece);
+      else this.#storeRegisters(physical, piece);
+      done = end;
+    }
+    return undefined;
+  }
+
+  /** The physical address that an access goes to; -1 for a fault, which is {@link Cpu.fault}. */
+  physical(address: number, right: number): number {
+    const rights = this.#now.cpl === 0 ? right : right | RIGHT.USER;
+    if (!this.#mmu.translate(this.#now.root, address, rights)) return -1;
+    return this.#mmu.frame * PAGE + (address % PAGE);
+  }
+
+  /** Why {@link Cpu.physical} failed. */
+  get fault(): CpuFault | undefined {
+    return this.#mmu.fault;
+  }
+
+  /** 16 words for an instruction that is under way; what does not come back is garbage. */
+  takeLine(): Int32Array {
+    return this.#lines.pop() ?? new Int32Array(LINE / 4);
+  }
+  giveLine(line: Int32Array): void {
+    this.#lines.push(line);
+  }
+
+  /** SFENCE, MFENCE, a locked or a serializing instruction, an access to a register: posted writes land first. */
+  fence(): void {
+    this.posted.drain();
+  }
+
+  mark(): void {
+    Object.assign(this.#marked, this.#now);
+    this.posted.mark();
+  }
+
+  restore(): void {
+    Object.assign(this.#now, this.#marked);
+    this.posted.restore();
+  }
+
+  #isMemory(physical: number): boolean {
+    return this.#memory.has(Math.floor(physical / PAGE));
+  }
+
+  #loadRegisters(physical: number, into: Uint8Array): void {
+    this.fence();
+    into.fill(0xff);
+    for (let i = -physical & 3; i + 4 <= into.length; i += 4) {
+      this.#word[0] = this.bus.read32(physical + i);
+      into.set(this.#wordBytes, i);
+    }
+  }
+
+  #storeRegisters(physical: number, from: Uint8Array): void {
+    this.fence();
+    for (let i = -physical & 3; i + 4 <= from.length; i += 4) {
+      this.#wordBytes.set(from.subarray(i, i + 4));
+      this.bus.write32(physical + i, this.#word[0] ?? 0);
+    }
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * A CPU's way through its page tables: 4-level paging with the first-stage format, accessed and dirty bits, and
+ * page faults with their error codes (Intel SDM volume 3, chapter 5). Every access walks: no translation is
+ * cached, so there is nothing that `INVLPG` would have to drop. Left out: SMEP, SMAP, protection keys, and the
+ * upper half of the address space, where the kernel's own mappings would be.
+ */
+import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
+import { ABSENT, type Memory } from '../memory.js';
+import { FirstStage } from '../paging/first-stage.js';
+import { ALL_RIGHTS, ENTRY, ENTRY_WORDS, indexAt, pagesPerEntry, pagingStep, RIGHT } from '../paging/step.js';
+
+/** An exception of the CPU, as a value. */
+export interface CpuFault {
+  readonly vector: typeof GENERAL_PROTECTION | typeof PAGE_FAULT;
+  /** Of a page fault: {@link PF}, a set of bits. */
+  readonly errorCode: number;
+  /** Of a page fault: the address, as CR2 has it. */
+  readonly address: number;
+}
+
+export const GENERAL_PROTECTION = 13;
+export const PAGE_FAULT = 14;
+/** The error code of a page fault (SDM volume 3, 5.7). */
+export const PF = { PRESENT: 1, WRITE: 2, USER: 4, RESERVED: 8, FETCH: 16 } as const;
+
+/** The one #GP that this model raises: it has no error code to tell. */
+export const GP_FAULT: CpuFault = { vector: GENERAL_PROTECTION, errorCode: 0, address: 0 };
+
+const LEVELS = 4;
+const { A, D } = FIRST_STAGE_ENTRY;
+/** One past the lower half of the address space. */
+const LOWER_HALF_PAGES = pagesPerEntry(LEVELS + 1) / 2;
+const PAGE = 4096;
+
+/** The bits of an error code that a failed step has. */
+const NOT_MAPPED = 0;
+
+export class Mmu {
+  readonly #memory: Memory;
+  readonly #format: FirstStage;
+  readonly #step = pagingStep();
+  /** By level: the index of the entry that the walk went through, in the memory's words; and its table's frame. */
+  readonly #frames = new Float64Array(LEVELS + 1);
+  /** The frame that the last successful walk led to. */
+  frame = 0;
+  /** Why the last walk failed; undefined if it did not. */
+  fault: CpuFault | undefined;
+
+  /** @param addressWidth MAXPHYADDR */
+  constructor(memory: Memory, addressWidth = 46) {
+    this.#memory = memory;
+    this.#format = new FirstStage({ addressWidth, gigabytePages: true });
+  }
+
+  /**
+   * Translates one address.
+   *
+   * @param root frame of the table of the highest level
+   * @param address below 2^53
+   * @param rights needed: READ or WRITE, and USER below CPL 0
+   * @returns whether it may go on to {@link Mmu.frame}; the fault is in {@link Mmu.fault} if not
+   */
+  translate(root: number, address: number, rights: number): boolean {
+    const page = Math.floor(address / PAGE);
+    this.fault = undefined;
+    if (page >= LOWER_HALF_PAGES) {
+      this.fault = GP_FAULT;
+      return false;
+    }
+    let table = root;
+    let granted = ALL_RIGHTS;
+    for (let level = LEVELS; level > 0; level--) {
+      const frame = this.#memory.at(table);
+      if (frame === ABSENT) return this.#fail(address, rights, NOT_MAPPED);
+      this.#frames[level] = table;
+      const at = frame + indexAt(page, level) * ENTRY_WORDS;
+      const kind = this.#format.step(level, this.#memory.words, at, this.#step);
+      if (kind === ENTRY.ABSENT) return this.#fail(address, rights, NOT_MAPPED);
+      if (kind === ENTRY.MALFORMED) return this.#fail(address, rights, PF.PRESENT | PF.RESERVED);
+      granted &= this.#step.rights;
+      if (kind === ENTRY.LEAF) {
+        if ((rights & ~granted) !== 0) return this.#fail(address, rights, PF.PRESENT);
+        this.#setAccessed(page, level, (rights & RIGHT.WRITE) !== 0);
+        this.frame = this.#step.frame + (page % pagesPerEntry(level));
+        return true;
+      }
+      table = this.#step.frame;
+    }
+    return this.#fail(address, rights, NOT_MAPPED);
+  }
+
+  /** Sets the accessed bits of a walk that ended at a leaf of `level`, and its dirty bit, where they are not. */
+  #setAccessed(page: number, level: number, isWrite: boolean): void {
+    for (let each = LEVELS; each >= level; each--) {
+      const table = this.#frames[each] ?? 0;
+      const offset = indexAt(page, each) * ENTRY_WORDS;
+      const at = this.#memory.at(table) + offset;
+      const setsDirty = isWrite && each === level && D.get(this.#memory.words, at) === 0;
+      if (A.get(this.#memory.words, at) === 1 && !setsDirty) continue;
+      const writable = this.#memory.writable(table) + offset;
+      A.set(this.#memory.words, writable, 1);
+      if (setsDirty) D.set(this.#memory.words, writable, 1);
+    }
+  }
+
+  #fail(address: number, rights: number, why: number): boolean {
+    const write = (rights & RIGHT.WRITE) !== 0 ? PF.WRITE : 0;
+    const user = (rights & RIGHT.USER) !== 0 ? PF.USER : 0;
+    const fetch = (rights & RIGHT.EXECUTE) !== 0 ? PF.FETCH : 0;
+    this.fault = { vector: PAGE_FAULT, errorCode: why | write | user | fetch, address };
+    return false;
+  }
+}

@@ -1,0 +1,404 @@
+/**
+ * An engine of an Intel DSA device: takes a descriptor of its group's work queues, and works on it in small
+ * steps: check, translate, move a piece, write the completion record, send the interrupt (Intel DSA
+ * Architecture Specification, 341204, revision 3.0, 3.4 to 3.13, 5.4 and 5.8). One descriptor at a time: real
+ * engines overlap several, and so may complete them in another order.
+ *
+ * Each buffer's page is translated anew for each piece. An engine that waits for a page holds no translation, so
+ * that nobody waits for it, and begins its piece anew when it has the page.
+ */
+import { Bug, type Restorable, u64 } from '../../base/index.js';
+import {
+  DSA_MEMMOVE,
+  DSA_NOOP,
+  DSA_RECORD,
+  DSA_FLAG as FLAG,
+  DSA_OPCODE as OP,
+  PRI_CAPABILITY,
+  DSA_STATUS as STATUS,
+} from '../../spec/index.js';
+import type { Engine } from '../engine.js';
+import { RIGHT } from '../paging/step.js';
+import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
+import { NO_PASID } from '../vtd/walk.js';
+import { Buffers, PAGE, RECORD_SLOT } from './buffers.js';
+import { Execution } from './execution.js';
+import type { Group } from './group.js';
+import type { Interrupts } from './interrupts.js';
+import { type Allowed, checkDescriptor, type Operation, operationOf, type Verdict } from './operation.js';
+import type { DsaAudit, DsaParts } from './ports.js';
+import type { SoftwareErrors } from './software-errors.js';
+import { NO_GROUP, NO_RESPONSE, PHASE, Work } from './work.js';
+import type { WorkQueue } from './work-queue.js';
+
+/** What an engine needs of its device. */
+export interface EngineHost {
+  readonly parts: DsaParts;
+  readonly interrupts: Interrupts;
+  readonly errors: SoftwareErrors;
+  readonly audit: DsaAudit | undefined;
+  readonly overlappingCopy: boolean;
+  readonly pageRequestRetries: number;
+  /** GENCFG: user-mode descriptors may ask for interrupts. */
+  readonly userInterrupts: boolean;
+  /** Whether engines may go on: the device is enabled or draining. */
+  readonly isRunning: boolean;
+  queue(index: number): WorkQueue;
+  /** Whether an engine has a descriptor of this queue, and PASID, that came before `tag`. */
+  hasEarlier(queue: WorkQueue, pasid: number, tag: number): boolean;
+  /** Told after an engine has let go of translations. */
+  released(): void;
+}
+
+const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
+const { HANDLE } = DSA_NOOP;
+const { RESPONSE_FAILURE } = PRI_CAPABILITY;
+const RECORD_ADDRESS_WORD = 2;
+const { STATUS: R_STATUS, WRITE: R_WRITE, RESULT: R_RESULT, OPERAND: R_OPERAND } = DSA_RECORD;
+const { COMPLETED: R_COMPLETED, INVALID_FLAGS: R_INVALID_FLAGS } = DSA_RECORD;
+const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
+/** SWERROR's operand identifier, in its error information. */
+const INFO_OPERAND = 2 ** 29;
+
+export class DsaEngine implements Engine, Restorable {
+  readonly name: string;
+  readonly #host: EngineHost;
+  readonly #work = new Work();
+  readonly #buffers: Buffers;
+  readonly #execution: Execution;
+  #group: Group | undefined;
+  #markedGroup: Group | undefined;
+  readonly #verdict: Verdict = { status: STATUS.NONE, invalidFlags: 0 };
+  readonly #permissions: { -readonly [K in keyof Allowed]: Allowed[K] } = {
+    isDedicated: false,
+    operations: 0,
+    blockOnFault: false,
+    interrupts: false,
+    privileged: false,
+    maxTransfer: 0,
+    overlappingCopy: false,
+  };
+
+  constructor(name: string, host: EngineHost) {
+    this.name = name;
+    this.#host = host;
+    this.#buffers = new Buffers(host, this.#work);
+    this.#execution = new Execution(this.#work, this.#buffers);
+  }
+
+  /** Puts it into a group, or into none. */
+  setGroup(group: Group | undefined): void {
+    this.#group = group;
+  }
+
+  get isReady(): boolean {
+    if (!this.#host.isRunning) return false;
+    const { phase, response, isAborted } = this.#work.now;
+    if (phase === PHASE.IDLE) return this.#group?.hasWork === true;
+    if (phase === PHASE.WAIT) return response !== NO_RESPONSE;
+    if (isAborted) return true;
+    if (phase === PHASE.ASK) return this.#host.parts.pageRequests.canAsk || !this.#usesPageRequests;
+    return phase !== PHASE.DRAIN || !this.#hasEarlier();
+  }
+
+  /** Whether it has a descriptor of this queue, with this PASID (any, if undefined) and a tag of at most `last`. */
+  isAt(wq: number, pasid: number | undefined, last: number): boolean {
+    const { now } = this.#work;
+    if (now.phase === PHASE.IDLE || now.wq !== wq || now.tag > last) return false;
+    return pasid === undefined || now.pasid === pasid;
+  }
+
+  /**
+   * Has its descriptor abandoned at the next step. One that waits for a page does not come to that before the
+   * response: the function sends no stop markers, so it may not forget a request that is outstanding.
+   */
+  abort(): void {
+    if (this.#work.now.phase !== PHASE.IDLE) this.#work.now.isAborted = true;
+  }
+
+  /** A reset of the function: forgets all. */
+  reset(): void {
+    if (this.#work.now.phase !== PHASE.IDLE) this.#end(STATUS.NONE);
+  }
+
+  /** Takes the response to a page request group; whether it waits for that. It may come while the request is sent. */
+  respond(group: number, code: number): boolean {
+    const { now } = this.#work;
+    const waits = now.phase === PHASE.WAIT && now.response === NO_RESPONSE;
+    if (!waits || (now.group !== group && now.group !== NO_GROUP)) return false;
+    now.response = code;
+    return true;
+  }
+
+  /** Whether it holds a translation that an invalidation names. */
+  holds(invalidation: DeviceTlbInvalidation): boolean {
+    return this.#buffers.holds(invalidation);
+  }
+
+  step(): void {
+    const { phase, isAborted } = this.#work.now;
+    if (phase === PHASE.IDLE) this.#fetch();
+    else if (isAborted) this.#end(STATUS.NONE);
+    else if (phase === PHASE.TRANSLATE) this.#translateOperand();
+    else if (phase === PHASE.ACCESS) this.#access();
+    else if (phase === PHASE.ASK) this.#ask();
+    else if (phase === PHASE.WAIT) this.#answered();
+    else if (phase === PHASE.DRAIN) this.#complete(STATUS.SUCCESS);
+    else if (phase === PHASE.RECORD_TRANSLATE) this.#translateRecord();
+    else if (phase === PHASE.RECORD_WRITE) this.#writeRecord();
+    else this.#interrupt();
+  }
+
+  mark(): void {
+    this.#work.mark();
+    this.#buffers.mark();
+    this.#markedGroup = this.#group;
+  }
+
+  restore(): void {
+    this.#work.restore();
+    this.#buffers.restore();
+    this.#group = this.#markedGroup;
+  }
+
+  #fetch(): void {
+    const queue = this.#group?.pick();
+    if (queue === undefined) throw new Bug(`${this.name} has nothing to fetch`);
+    const { now, descriptor, record } = this.#work;
+    now.tag = queue.shift(descriptor);
+    now.wq = queue.index;
+    now.pasid = queue.pasidOf(descriptor, 0);
+    now.isPrivileged = queue.isPrivileged(descriptor, 0);
+    now.flags = FLAGS.get(descriptor, 0);
+    now.opcode = OPCODE.get(descriptor, 0);
+    now.size = XFER_SIZE.get(descriptor, 0);
+    now.done = 0;
+    now.isBackward = false;
+    now.retries = 0;
+    now.operand = 0;
+    record.fill(0);
+    checkDescriptor(descriptor, this.#allowed(queue), this.#verdict);
+    const { status, invalidFlags } = this.#verdict;
+    if (status !== STATUS.NONE) {
+      R_INVALID_FLAGS.set(record, 0, invalidFlags);
+      this.#complete(status);
+    } else if ((now.flags & FLAG.RCI) !== 0 && !this.#ownsHandle()) this.#complete(STATUS.INTERRUPT_HANDLE);
+    else if (now.opcode === OP.NOOP) this.#complete(STATUS.SUCCESS);
+    else if (now.opcode === OP.DRAIN) now.phase = PHASE.DRAIN;
+    else {
+      this.#execution.begin(this.#operation());
+      now.phase = PHASE.TRANSLATE;
+    }
+  }
+
+  #allowed(queue: WorkQueue): Allowed {
+    const allowed = this.#permissions;
+    const host = this.#host;
+    allowed.isDedicated = queue.isDedicated;
+    allowed.operations = queue.operations;
+    allowed.blockOnFault = queue.allowsBlockOnFault;
+    allowed.interrupts = this.#mayInterrupt;
+    allowed.privileged = host.parts.config.isPrivilegedEnabled;
+    allowed.maxTransfer = queue.maxTransfer;
+    allowed.overlappingCopy = host.overlappingCopy;
+    return allowed;
+  }
+
+  #ownsHandle(): boolean {
+    const { now, descriptor } = this.#work;
+    return this.#host.interrupts.isAllowed(HANDLE.get(descriptor, 0), now.pasid);
+  }
+
+  #operation(): Operation {
+    const operation = operationOf(this.#work.now.opcode);
+    if (operation === undefined) throw new Bug(`${this.name} works on operation ${this.#work.now.opcode}`);
+    return operation;
+  }
+
+  /** Whether a page fault is worth a request: they are enabled, and no response has stopped them. */
+  get #usesPageRequests(): boolean {
+    const { config } = this.#host.parts;
+    if (!this.#buffers.usesAts || !config.isPriEnabled || config.getPri(RESPONSE_FAILURE) === 1) return false;
+    return !this.#host.queue(this.#work.now.wq).isPrsDisabled;
+  }
+
+  #translateOperand(): void {
+    const { now } = this.#work;
+    const { operands } = this.#operation();
+    const status = this.#buffers.translate(now.operand, operands[now.operand]?.right ?? 0);
+    if (status === STATUS.TRANSLATION_ERROR) this.#complete(status);
+    else if (status === STATUS.PAGE_FAULT) this.#fault((now.flags & FLAG.BOF) !== 0);
+    else if (++now.operand === operands.length) now.phase = PHASE.ACCESS;
+  }
+
+  #access(): void {
+    const { now } = this.#work;
+    const status = this.#execution.doPiece();
+    this.#buffers.release();
+    now.retries = 0;
+    now.done += now.length;
+    if (status !== STATUS.NONE) this.#complete(status);
+    else if (now.done === now.size) this.#complete(this.#execution.endStatus());
+    else {
+      this.#execution.nextPiece(this.#operation());
+      now.operand = 0;
+      now.phase = PHASE.TRANSLATE;
+    }
+  }
+
+  /** A page fault of `operand`. */
+  #fault(maySend: boolean): void {
+    const { now } = this.#work;
+    this.#buffers.release();
+    if (!maySend || !this.#usesPageRequests) this.#failed(STATUS.PAGE_FAULT);
+    else if (now.retries++ < this.#host.pageRequestRetries) now.phase = PHASE.ASK;
+    else this.#failed(STATUS.PAGE_FAULT_INVALID_REQUEST);
+  }
+
+  #ask(): void {
+    const { now } = this.#work;
+    if (!this.#usesPageRequests) {
+      this.#failed(STATUS.PAGE_FAULT);
+      return;
+    }
+    const isRecord = now.operand === RECORD_SLOT;
+    const right = isRecord ? RIGHT.WRITE : (this.#operation().operands[now.operand]?.right ?? 0);
+    const page = this.#buffers.pageOf(now.operand);
+    now.response = NO_RESPONSE;
+    now.phase = PHASE.WAIT;
+    now.group = this.#host.parts.pageRequests.ask(now.pasid, page, this.#buffers.rightsFor(right));
+  }
+
+  #answered(): void {
+    const { now } = this.#work;
+    const code = now.response;
+    now.response = NO_RESPONSE;
+    now.group = NO_GROUP;
+    if (code === PAGE_RESPONSE.INVALID_REQUEST) this.#failed(STATUS.PAGE_FAULT_INVALID_REQUEST);
+    else if (code !== PAGE_RESPONSE.SUCCESS) this.#failed(STATUS.TRANSLATION_ERROR);
+    else if (now.operand === RECORD_SLOT) now.phase = PHASE.RECORD_TRANSLATE;
+    else {
+      now.operand = 0;
+      now.phase = PHASE.TRANSLATE;
+    }
+  }
+
+  /** The page of `operand` cannot be had. */
+  #failed(status: number): void {
+    const { now, record } = this.#work;
+    if (now.operand === RECORD_SLOT) {
+      this.#recordFailed(status === STATUS.TRANSLATION_ERROR ? status : STATUS.RECORD_FAULT);
+      return;
+    }
+    const operand = this.#operation().operands[now.operand];
+    const page = this.#buffers.pageOf(now.operand);
+    record[R_FAULT_WORD] = ((page % 2 ** 20) * PAGE + this.#buffers.offsetOf(now.operand)) | 0;
+    record[R_FAULT_WORD + 1] = Math.floor(page / 2 ** 20) | 0;
+    R_WRITE.set(record, 0, operand?.right === RIGHT.WRITE ? 1 : 0);
+    R_OPERAND.set(record, 0, operand?.id ?? 0);
+    R_COMPLETED.set(record, 0, now.done);
+    if (now.opcode === OP.MEMMOVE) R_RESULT.set(record, 0, now.isBackward ? 1 : 0);
+    this.#complete(status);
+  }
+
+  /** The operation is over: reports it where the specification says (5.8.1). */
+  #complete(status: number): void {
+    const { now, record } = this.#work;
+    this.#buffers.release();
+    R_STATUS.set(record, 0, status);
+    const isSuccess = status === STATUS.SUCCESS || status === STATUS.FALSE_PREDICATE;
+    const isDiscarded = status === STATUS.RECORD_ALIGNMENT || status === STATUS.PRIVILEGE;
+    const hasRecord = (now.flags & FLAG.CRAV) !== 0 && !isDiscarded;
+    const isLogged = status === STATUS.INTERRUPT_HANDLE || status === STATUS.TRANSLATION_ERROR;
+    if (!isSuccess && (!hasRecord || isLogged)) this.#logError(status);
+    if (isDiscarded) this.#end(status);
+    else if (hasRecord && (!isSuccess || (now.flags & FLAG.RCR) !== 0)) {
+      now.retries = 0;
+      now.operand = RECORD_SLOT;
+      this.#buffers.locate(RECORD_SLOT, RECORD_ADDRESS_WORD, 0);
+      now.phase = PHASE.RECORD_TRANSLATE;
+    } else this.#afterRecord();
+  }
+
+  #logError(status: number): void {
+    const { record, descriptor } = this.#work;
+    const { errors } = this.#host;
+    const common = { error: status, descriptor: this.#errorDescriptor() };
+    const isFault = status === STATUS.PAGE_FAULT || status === STATUS.PAGE_FAULT_INVALID_REQUEST;
+    if (status === STATUS.INVALID_FLAGS) errors.record({ ...common, info: R_INVALID_FLAGS.get(record, 0) });
+    else if (status === STATUS.INTERRUPT_HANDLE)
+      errors.record({ ...common, info: HANDLE.get(descriptor, 0) });
+    else if (isFault) {
+      const fault = u64(record[R_FAULT_WORD] ?? 0, record[R_FAULT_WORD + 1] ?? 0);
+      const info = R_OPERAND.get(record, 0) * INFO_OPERAND;
+      errors.record({ ...common, isWrite: R_WRITE.get(record, 0) === 1, fault, info });
+    } else errors.record(common);
+  }
+
+  #errorDescriptor() {
+    const { wq, pasid, isPrivileged } = this.#work.now;
+    return { words: this.#work.descriptor, wq, pasid, isPrivileged };
+  }
+
+  #translateRecord(): void {
+    const status = this.#buffers.translate(RECORD_SLOT, RIGHT.WRITE);
+    if (status === STATUS.SUCCESS) this.#work.now.phase = PHASE.RECORD_WRITE;
+    // A record's page fault always blocks, where page requests are enabled (3.13.2, 8.1.3).
+    else if (status === STATUS.PAGE_FAULT) this.#fault(true);
+    else this.#recordFailed(status);
+  }
+
+  #writeRecord(): void {
+    this.#buffers.write(RECORD_SLOT, this.#work.recordBytes);
+    this.#buffers.release();
+    this.#afterRecord();
+  }
+
+  #recordFailed(status: number): void {
+    const { descriptor } = this.#work;
+    this.#host.errors.record({
+      error: status,
+      descriptor: this.#errorDescriptor(),
+      isWrite: true,
+      fault: u64(descriptor[RECORD_ADDRESS_WORD] ?? 0, descriptor[RECORD_ADDRESS_WORD + 1] ?? 0),
+    });
+    this.#end(status);
+  }
+
+  #afterRecord(): void {
+    if (this.#wantsInterrupt()) this.#work.now.phase = PHASE.INTERRUPT;
+    else this.#end(R_STATUS.get(this.#work.record, 0));
+  }
+
+  /** Whether an interrupt is asked for, and may be: a descriptor that failed an earlier check is looked at anew. */
+  #wantsInterrupt(): boolean {
+    return (this.#work.now.flags & FLAG.RCI) !== 0 && this.#mayInterrupt && this.#ownsHandle();
+  }
+
+  /** Whether descriptors like this may ask for interrupts: users with a PASID need leave (table 5-4). */
+  get #mayInterrupt(): boolean {
+    const { isPrivileged, pasid } = this.#work.now;
+    return isPrivileged || pasid === NO_PASID || this.#host.userInterrupts;
+  }
+
+  #interrupt(): void {
+    this.#host.interrupts.complete(HANDLE.get(this.#work.descriptor, 0));
+    this.#end(R_STATUS.get(this.#work.record, 0));
+  }
+
+  /** Done with it: `status`, or 0 if it is abandoned. */
+  #end(status: number): void {
+    const { now } = this.#work;
+    now.phase = PHASE.IDLE;
+    now.isAborted = false;
+    now.group = NO_GROUP;
+    now.response = NO_RESPONSE;
+    this.#buffers.release();
+    this.#host.audit?.completed(now.tag, status);
+  }
+
+  #hasEarlier(): boolean {
+    const { wq, pasid, tag } = this.#work.now;
+    return this.#host.hasEarlier(this.#host.queue(wq), pasid, tag);
+  }
+}

@@ -1,0 +1,4 @@
+/** Intel DSA. */
+export { DsaDevice } from './device.js';
+export { DSA_DEFAULTS, type DsaOptions } from './options.js';
+export type { DsaAudit, DsaParts, DsaSlot } from './ports.js';

@@ -1,0 +1,73 @@
+/** What an engine is at: the descriptor that it works on, its completion record, and how far it has come. */
+import type { Restorable } from '../../base/index.js';
+import { NO_PASID } from '../vtd/walk.js';
+import { DESCRIPTOR_WORDS } from './work-queue.js';
+
+/** Where an engine stands. */
+export const PHASE = {
+  IDLE: 0,
+  /** translates operand `operand` */
+  TRANSLATE: 1,
+  /** moves a piece */
+  ACCESS: 2,
+  /** waits to send a page request, or for its response */
+  ASK: 3,
+  WAIT: 4,
+  /** a drain */
+  DRAIN: 5,
+  RECORD_TRANSLATE: 6,
+  RECORD_WRITE: 7,
+  INTERRUPT: 8,
+} as const;
+
+const RECORD_WORDS = 8;
+export const NO_RESPONSE = -1;
+export const NO_GROUP = -1;
+
+const idle = () => ({
+  phase: PHASE.IDLE as number,
+  tag: 0,
+  wq: 0,
+  pasid: NO_PASID,
+  isPrivileged: false,
+  flags: 0,
+  opcode: 0,
+  size: 0,
+  /** Bytes done; from the end where `isBackward`. */
+  done: 0,
+  isBackward: false,
+  /** The piece: how many bytes. */
+  length: 0,
+  /** The operand that is translated, or waited for; RECORD_SLOT for the record. */
+  operand: 0,
+  /** Page requests for the piece, or for the record. */
+  retries: 0,
+  group: NO_GROUP,
+  response: NO_RESPONSE,
+  isAborted: false,
+});
+
+export class Work implements Restorable {
+  readonly now = idle();
+  readonly descriptor = new Int32Array(DESCRIPTOR_WORDS);
+  readonly descriptorBytes = new Uint8Array(this.descriptor.buffer);
+  readonly record = new Int32Array(RECORD_WORDS);
+  readonly recordBytes = new Uint8Array(this.record.buffer);
+  readonly #marked = {
+    now: idle(),
+    descriptor: this.descriptor.slice(),
+    record: this.record.slice(),
+  };
+
+  mark(): void {
+    Object.assign(this.#marked.now, this.now);
+    this.#marked.descriptor.set(this.descriptor);
+    this.#marked.record.set(this.record);
+  }
+
+  restore(): void {
+    Object.assign(this.now, this.#marked.now);
+    this.descriptor.set(this.#marked.descriptor);
+    this.record.set(this.#marked.record);
+  }
+}
