@@ -13,4 +13,5 @@ export * from './random.js';
 export * from './refusal.js';
 export * from './task.js';
 export * from './u64.js';
+export * from './undo.js';
 export * from './words.js';

@@ -1,1 +1,23 @@
+/**
+ * What a kernel does: address spaces, processes, the IOMMU core with its drivers, SVA, the accelerator's driver.
+ *
+ * @module
+ */
+export { FIRST_VECTOR, type KernelContext, newInterrupt, tell } from './context.js';
+export * from './cpus.js';
+export * from './frames.js';
+export * from './ids.js';
+export * from './idxd/device.js';
+export { WorkQueue, type WqConfig } from './idxd/work-queue.js';
+export { Iommu } from './iommu/core.js';
+export { Attachment, IommuDevice } from './iommu/device.js';
+export * from './iommu/domain.js';
+export * from './iommu/driver.js';
+export { Sva, type SvaBinding } from './iommu/sva.js';
+export * from './kernel.js';
+export { AddressSpace, type FaultAccess, type MmuNotifier } from './mm/address-space.js';
+export type { Area, PortalFrames } from './mm/area.js';
+export { type Leaf, type LeafRights, PageTable, USER_PAGES } from './mm/page-table.js';
+export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
+export * from './process.js';

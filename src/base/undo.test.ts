@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { Bug } from './bug.js';
+import { KeptList, KeptMap, KeptValue, UndoLog } from './undo.js';
+
+describe('UndoLog', () => {
+  it('puts back values, maps in their order, and lists', () => {
+    const log = new UndoLog();
+    const value = new KeptValue(log, 1);
+    const map = new KeptMap<string, number>(log);
+    const list = new KeptList<number>(log);
+    for (const key of ['a', 'b', 'c']) map.set(key, key.charCodeAt(0));
+    for (const item of [1, 2, 3]) list.push(item);
+    log.mark();
+    for (let round = 0; round < 2; round++) {
+      value.value = 2;
+      value.value = 3;
+      map.delete('a');
+      map.set('d', 0);
+      map.set('a', 7);
+      list.remove(2);
+      list.shift();
+      list.push(9);
+      expect([value.value, map.keys(), list.items]).toEqual([3, ['b', 'c', 'd', 'a'], [3, 9]]);
+      log.restore();
+      expect([value.value, map.keys(), map.get('a'), list.items]).toEqual([
+        1,
+        ['a', 'b', 'c'],
+        97,
+        [1, 2, 3],
+      ]);
+    }
+  });
+
+  it('goes back to the last mark, not to an earlier one', () => {
+    const log = new UndoLog();
+    const value = new KeptValue(log, 1);
+    log.mark();
+    value.value = 2;
+    log.mark();
+    value.value = 3;
+    log.restore();
+    expect(value.value).toBe(2);
+  });
+
+  it('cannot restore what was never marked', () => {
+    expect(() => new UndoLog().restore()).toThrow(Bug);
+  });
+});

@@ -1,0 +1,167 @@
+/**
+ * State in JavaScript objects that can be put back: each container saves itself once after a mark, before its
+ * first change, and a restore runs what was saved. Numbers by the thousand belong into `Words`; this is for the
+ * few objects that lead to them. To mark costs nothing; to restore costs what changed.
+ */
+import { assert } from './bug.js';
+import type { Restorable } from './words.js';
+
+/** What a set of containers saved since the mark. */
+export class UndoLog implements Restorable {
+  readonly #inverses: (() => void)[] = [];
+  #epoch = 0;
+
+  /** Changes with each mark and each restore: whoever saved itself in this epoch need not again. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Adds what puts one container back. */
+  push(inverse: () => void): void {
+    this.#inverses.push(inverse);
+  }
+
+  mark(): void {
+    this.#inverses.length = 0;
+    this.#epoch++;
+  }
+
+  restore(): void {
+    assert(this.#epoch > 0, 'restore without a mark');
+    for (let inverse = this.#inverses.pop(); inverse !== undefined; inverse = this.#inverses.pop()) inverse();
+    this.#epoch++;
+  }
+}
+
+/** A container on a log. One that was made after the mark needs no saving: nothing that was there leads to it. */
+abstract class Kept {
+  readonly #log: UndoLog;
+  #savedIn: number;
+
+  constructor(log: UndoLog) {
+    this.#log = log;
+    this.#savedIn = log.epoch;
+  }
+
+  /** To be called before each change. */
+  protected changing(): void {
+    if (this.#savedIn === this.#log.epoch) return;
+    this.#savedIn = this.#log.epoch;
+    this.#log.push(this.saved());
+  }
+
+  /** What puts the present state back. */
+  protected abstract saved(): () => void;
+}
+
+/** One value that is replaced whole. */
+export class KeptValue<T> extends Kept {
+  #value: T;
+
+  constructor(log: UndoLog, value: T) {
+    super(log);
+    this.#value = value;
+  }
+
+  get value(): T {
+    return this.#value;
+  }
+
+  set value(value: T) {
+    this.changing();
+    this.#value = value;
+  }
+
+  protected override saved(): () => void {
+    const before = this.#value;
+    return () => {
+      this.#value = before;
+    };
+  }
+}
+
+/** A map, in the order in which its keys came; small, for it is saved whole. */
+export class KeptMap<K, V> extends Kept {
+  readonly #map = new Map<K, V>();
+
+  get size(): number {
+    return this.#map.size;
+  }
+
+  get(key: K): V | undefined {
+    return this.#map.get(key);
+  }
+
+  has(key: K): boolean {
+    return this.#map.has(key);
+  }
+
+  set(key: K, value: V): void {
+    this.changing();
+    this.#map.set(key, value);
+  }
+
+  delete(key: K): boolean {
+    if (!this.#map.has(key)) return false;
+    this.changing();
+    return this.#map.delete(key);
+  }
+
+  keys(): K[] {
+    return [...this.#map.keys()];
+  }
+
+  values(): V[] {
+    return [...this.#map.values()];
+  }
+
+  protected override saved(): () => void {
+    const before = [...this.#map];
+    return () => {
+      this.#map.clear();
+      for (const [key, value] of before) this.#map.set(key, value);
+    };
+  }
+}
+
+/** A list that grows at its end and shrinks anywhere; small, for it is saved whole. */
+export class KeptList<T> extends Kept {
+  readonly #items: T[] = [];
+
+  get length(): number {
+    return this.#items.length;
+  }
+
+  get items(): readonly T[] {
+    return this.#items;
+  }
+
+  push(item: T): void {
+    this.changing();
+    this.#items.push(item);
+  }
+
+  /** Takes the first item out. */
+  shift(): T | undefined {
+    if (this.#items.length === 0) return undefined;
+    this.changing();
+    return this.#items.shift();
+  }
+
+  /** Takes `item` out; whether it was there. */
+  remove(item: T): boolean {
+    const at = this.#items.indexOf(item);
+    if (at < 0) return false;
+    this.changing();
+    this.#items.splice(at, 1);
+    return true;
+  }
+
+  protected override saved(): () => void {
+    const before = [...this.#items];
+    return () => {
+      this.#items.length = 0;
+      this.#items.push(...before);
+    };
+  }
+}

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { FakePlatform } from '../../test/kernel/fake-platform.js';
+import { Bug, isRefusal, UndoLog } from '../base/index.js';
+import { type FrameLedger, type FrameOwner, Frames } from './index.js';
+
+const OWNER: FrameOwner = { kind: 'kernel', use: 'test' };
+
+function framesOf(
+  platform: FakePlatform,
+  options: { ledger?: FrameLedger; mayFail?: boolean } = {},
+): { frames: Frames } {
+  const log = new UndoLog();
+  platform.keep(log);
+  return { frames: new Frames({ platform, log, ...options }) };
+}
+
+describe('page frames', () => {
+  it('hands out the lowest free one, zeroed, and tells the ledger', () => {
+    const platform = new FakePlatform({ frames: 64 });
+    const told: string[] = [];
+    const ledger = {
+      owned: (frame: number): void => void told.push(`owned ${frame}`),
+      freed: (frame: number): void => void told.push(`freed ${frame}`),
+    };
+    const { frames } = framesOf(platform, { ledger });
+    platform.memory.write(256 * 4096, new Uint8Array(4096).fill(7));
+    expect([frames.alloc(OWNER), frames.alloc(OWNER)]).toEqual([256, 257]);
+    expect(platform.memory.load32(256 * 4096 + 4092)).toBe(0);
+    frames.free(256);
+    expect(frames.alloc(OWNER)).toBe(256);
+    expect(told).toEqual(['owned 256', 'owned 257', 'freed 256', 'owned 256']);
+    expect(frames.inUse).toBe(2);
+  });
+
+  it('finds aligned runs, and says when there is none', () => {
+    const { frames } = framesOf(new FakePlatform({ frames: 64 }));
+    expect(frames.alloc(OWNER)).toBe(256);
+    expect(frames.allocRun(32, OWNER)).toBe(288);
+    expect(frames.allocRun(32, OWNER)).toMatchObject({ errno: 'ENOMEM' });
+    for (let i = 0; i < 31; i++) expect(isRefusal(frames.alloc(OWNER))).toBe(false);
+    expect(frames.alloc(OWNER)).toMatchObject({ errno: 'ENOMEM' });
+  });
+
+  it('fails by choice where it may', () => {
+    const chooser = { choose: (n: number): number => n - 1 };
+    expect(framesOf(new FakePlatform({ chooser })).frames.alloc(OWNER)).toBe(256);
+    const failing = framesOf(new FakePlatform({ chooser }), { mayFail: true });
+    expect(failing.frames.alloc(OWNER)).toBe(256);
+    failing.frames.booted();
+    expect(failing.frames.alloc(OWNER)).toMatchObject({ errno: 'ENOMEM' });
+  });
+
+  it('goes back to a mark', () => {
+    const platform = new FakePlatform();
+    const { frames } = framesOf(platform);
+    frames.alloc(OWNER);
+    platform.mark();
+    frames.alloc(OWNER);
+    frames.free(256);
+    platform.restore();
+    expect([frames.inUse, frames.alloc(OWNER)]).toEqual([1, 257]);
+  });
+
+  it('frees nothing twice', () => {
+    const { frames } = framesOf(new FakePlatform());
+    frames.alloc(OWNER);
+    frames.free(256);
+    expect(() => frames.free(256)).toThrow(Bug);
+  });
+});

@@ -1,0 +1,162 @@
+/**
+ * Page frames: which of the machine's RAM are in use, by a bitmap; the lowest free one is handed out, so that what
+ * was freed too early has a new owner at once. A frame comes zeroed. Who owns which frame is told to a ledger,
+ * which only listens: rules are judged by it, the kernel never asks it. Left out: zones, NUMA, large pages.
+ */
+import {
+  assert,
+  Bug,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type UndoLog,
+  Words,
+} from '../base/index.js';
+import { PAGE_BYTES, paOf } from './ids.js';
+import type { Platform } from './platform.js';
+
+/** Whose a frame is: a process's page, or something of the kernel's own. */
+export type FrameOwner =
+  | { readonly kind: 'page'; readonly mm: string; readonly page: number }
+  | { readonly kind: 'kernel'; readonly use: string };
+
+/** Told of each change of a frame's owner. */
+export interface FrameLedger {
+  owned(frame: number, owner: FrameOwner): void;
+  freed(frame: number): void;
+}
+
+export interface FramesOptions {
+  readonly platform: Platform;
+  readonly log: UndoLog;
+  readonly ledger?: FrameLedger | undefined;
+  /** Whether an allocation may fail when the run's choices say so, from {@link Frames.booted} on. */
+  readonly mayFail?: boolean | undefined;
+}
+
+const ZEROS = new Uint8Array(PAGE_BYTES);
+
+export class Frames {
+  readonly #platform: Platform;
+  readonly #ledger: FrameLedger | undefined;
+  readonly #mayFail: boolean;
+  /** A bit for each frame, by the order of the ranges; set if it is in use. */
+  readonly #used: Words;
+  readonly #total: number;
+  /** All words before it are full. */
+  readonly #firstFree: KeptValue<number>;
+  readonly #inUse: KeptValue<number>;
+  readonly #isBooted: KeptValue<boolean>;
+
+  constructor({ platform, log, ledger, mayFail }: FramesOptions) {
+    this.#platform = platform;
+    this.#ledger = ledger;
+    this.#mayFail = mayFail ?? false;
+    this.#total = platform.memory.ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+    this.#used = new Words((this.#total + 31) >>> 5, 16);
+    this.#firstFree = new KeptValue(log, 0);
+    this.#inUse = new KeptValue(log, 0);
+    this.#isBooted = new KeptValue(log, false);
+    platform.keep(this.#used);
+  }
+
+  /** How many frames are in use. */
+  get inUse(): number {
+    return this.#inUse.value;
+  }
+
+  /** The boot is over: what may fail, may fail from now on. */
+  booted(): void {
+    this.#isBooted.value = true;
+  }
+
+  /** A zeroed frame for what a kernel cannot do without. A `Bug` if there is none. */
+  allocAlways(owner: FrameOwner): number {
+    const frame = this.alloc(owner);
+    if (isRefusal(frame)) throw new Bug(frame.why);
+    return frame;
+  }
+
+  /**
+   * A zeroed frame.
+   *
+   * On failure: `ENOMEM` if none is free, or if the run's choices say so.
+   */
+  alloc(owner: FrameOwner): number | Refusal<'ENOMEM'> {
+    return this.allocRun(1, owner);
+  }
+
+  /**
+   * `count` zeroed frames, one after the other; a power of two, and the first is a multiple of it.
+   *
+   * On failure: as {@link Frames.alloc}.
+   */
+  allocRun(count: number, owner: FrameOwner): number | Refusal<'ENOMEM'> {
+    if (this.#mayFail && this.#isBooted.value && this.#platform.chooser.choose(2, 'page frame') === 1) {
+      return refuse('ENOMEM', 'no page frame, by choice');
+    }
+    const first = this.#find(count);
+    if (first < 0) return refuse('ENOMEM', `no ${count} page frames in a row: ${this.inUse} are in use`);
+    for (let i = 0; i < count; i++) {
+      this.#setUsed(this.#indexOf(first + i), true);
+      this.#platform.memory.write(paOf(first + i), ZEROS);
+      this.#ledger?.owned(first + i, owner);
+    }
+    this.#inUse.value += count;
+    return first;
+  }
+
+  /** Gives a frame back. A `Bug` if it is not in use. */
+  free(frame: number): void {
+    const index = this.#indexOf(frame);
+    assert(this.#isUsed(index), `frame ${frame} is freed twice`);
+    this.#setUsed(index, false);
+    this.#inUse.value--;
+    if (index >>> 5 < this.#firstFree.value) this.#firstFree.value = index >>> 5;
+    this.#ledger?.freed(frame);
+  }
+
+  /** The first of the lowest run that is free; -1 if there is none. */
+  #find(count: number): number {
+    const { words } = this.#used;
+    let index = this.#firstFree.value << 5;
+    while (index < this.#total && words[index >>> 5] === -1) index += 32;
+    this.#firstFree.value = index >>> 5;
+    for (let run = 0; index < this.#total; index++) {
+      const frame = this.#frameAt(index);
+      if (this.#isUsed(index) || (run === 0 && frame % count !== 0)) run = 0;
+      else if (run > 0 && this.#frameAt(index - 1) !== frame - 1) run = frame % count === 0 ? 1 : 0;
+      else run++;
+      if (run === count) return frame - count + 1;
+    }
+    return -1;
+  }
+
+  #frameAt(index: number): number {
+    let left = index;
+    for (const { first, last } of this.#platform.memory.ranges) {
+      if (left <= last - first) return first + left;
+      left -= last - first + 1;
+    }
+    return -1;
+  }
+
+  #indexOf(frame: number): number {
+    let before = 0;
+    for (const { first, last } of this.#platform.memory.ranges) {
+      if (frame >= first && frame <= last) return before + frame - first;
+      before += last - first + 1;
+    }
+    assert(false, `frame ${frame} is no RAM`);
+  }
+
+  #isUsed(index: number): boolean {
+    return ((this.#used.words[index >>> 5] ?? 0) & (1 << (index & 31))) !== 0;
+  }
+
+  #setUsed(index: number, used: boolean): void {
+    const word = this.#used.words[index >>> 5] ?? 0;
+    this.#used.set(index >>> 5, used ? word | (1 << (index & 31)) : word & ~(1 << (index & 31)));
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * The accelerator's error interrupt (Intel DSA 3.0, 5.8 and 9.2.14): what has no completion record to stand in, it
+ * reports in SWERROR.
+ */
+import {
+  DSA_GENCTRL_REG,
+  DSA_INTCAUSE_REG,
+  DSA_SWERROR_REG,
+  encode,
+  MSI_X_TABLE_ENTRY,
+  textOf,
+} from '../../spec/index.js';
+import { type KernelContext, newInterrupt, tell } from '../context.js';
+import type { PciDevice } from '../pci.js';
+import { type DsaRegisters, REGISTER } from './registers.js';
+
+const e = DSA_SWERROR_REG;
+
+/** Routes the device's first vector here, if it has vectors, and asks for interrupts on errors. */
+export function startErrorReports(
+  context: KernelContext,
+  registers: DsaRegisters,
+  { name, pci }: { readonly name: string; readonly pci: PciDevice },
+): void {
+  const table = pci.enableMsix();
+  if (table === undefined) return;
+  const { address, data } = newInterrupt(context, () => reportErrors(context, registers, name));
+  const entry = encode(MSI_X_TABLE_ENTRY, {
+    ADDRESS: Math.floor((address % 2 ** 32) / 4),
+    UPPER: Math.floor(address / 2 ** 32),
+    DATA: data,
+  });
+  for (const [i, word] of entry.entries()) context.platform.mmio.write32(table + i * 4, word);
+  registers.writeAt(REGISTER.GENCTRL.offset, encode(DSA_GENCTRL_REG, { SWERR_INT: 1 }));
+}
+
+/** In an interrupt's context. */
+function reportErrors(context: KernelContext, registers: DsaRegisters, name: string): void {
+  const cause = registers.read(REGISTER.INTCAUSE);
+  registers.writeAt(REGISTER.INTCAUSE.offset, cause);
+  if (DSA_INTCAUSE_REG.SWERR.get(cause, 0) === 0) return;
+  const words = registers.read(REGISTER.SWERROR);
+  if (e.VALID.get(words, 0) === 0) return;
+  registers.writeAt(REGISTER.SWERROR.offset, encode(e, { VALID: 1, OVERFLOW: 1 }).subarray(0, 1));
+  tell(context, 'idxd:error', {
+    device: name,
+    wq: e.WQ_VALID.get(words, 0) === 1 ? e.WQ.get(words, 0) : null,
+    pasid: e.DESC_VALID.get(words, 0) === 1 ? e.PASID.get(words, 0) : null,
+    operation: textOf(e.OPERATION, e.OPERATION.getBig(words, 0)),
+    error: textOf(e.ERROR, e.ERROR.getBig(words, 0)),
+    write: e.RW.get(words, 0) === 1,
+    address: textOf({ ...e.ADDR, values: {} }, e.ADDR.getBig(words, 0)),
+    overflow: e.OVERFLOW.get(words, 0) === 1,
+  });
+}

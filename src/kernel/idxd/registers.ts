@@ -1,0 +1,97 @@
+/**
+ * The accelerator's registers, through MMIO: capabilities, commands, and the tables of work queues and groups
+ * (Intel DSA 3.0, 9.2). One command at a time.
+ */
+import { type Refusal, refuse, type Task } from '../../base/index.js';
+import {
+  DSA_CMD_REG,
+  DSA_CMDSTS_REG,
+  DSA_COMMAND_NAMES,
+  DSA_GENSTS_REG,
+  DSA_OFFSETS_REG,
+  DSA_STRIDE,
+  DSA_WQCAP_REG,
+  dsaRegisters,
+  type Register,
+} from '../../spec/index.js';
+import type { KernelContext } from '../context.js';
+import { Mutex } from '../mutex.js';
+
+/** The registers whose place is fixed; those of the tables follow OFFSETS. */
+export const REGISTER = dsaRegisters({
+  ...{ version: 0n, gencap: 0n, wqcap: 0n, grpcap: 0n, engcap: 0n, opcap: 0n, cmdcap: 0n },
+  ...{ wqs: 0, groups: 0, vectors: 0 },
+});
+
+const TABLE_UNIT = 0x100;
+
+export class DsaRegisters {
+  readonly #context: KernelContext;
+  readonly #base: number;
+  readonly #name: string;
+  readonly #lock: Mutex;
+
+  constructor(context: KernelContext, base: number, name: string) {
+    this.#context = context;
+    this.#base = base;
+    this.#name = name;
+    this.#lock = new Mutex(context.log, `${name} command`);
+  }
+
+  read(register: Register): Int32Array {
+    return this.readAt(register.offset, register.layout.bytes);
+  }
+
+  /** Reads 4 bytes at a time. */
+  readAt(offset: number, bytes: number): Int32Array {
+    const { mmio } = this.#context.platform;
+    return Int32Array.from({ length: bytes / 4 }, (_, i) => mmio.read32(this.#base + offset + i * 4));
+  }
+
+  writeAt(offset: number, words: Int32Array): void {
+    const { mmio } = this.#context.platform;
+    for (const [i, word] of words.entries()) mmio.write32(this.#base + offset + i * 4, word);
+  }
+
+  /** Where the configuration of a work queue stands. */
+  wqcfgAt(wq: number): number {
+    const shift = 5 + DSA_WQCAP_REG.WQCFG_SIZE.get(this.read(REGISTER.WQCAP), 0);
+    return DSA_OFFSETS_REG.WQCFG.get(this.read(REGISTER.OFFSETS), 0) * TABLE_UNIT + wq * 2 ** shift;
+  }
+
+  /** Where the configuration of a group stands. */
+  grpcfgAt(group: number): number {
+    const table = DSA_OFFSETS_REG.GRPCFG.get(this.read(REGISTER.OFFSETS), 0) * TABLE_UNIT;
+    return table + group * DSA_STRIDE.GRPCFG;
+  }
+
+  get deviceState(): number {
+    return DSA_GENSTS_REG.STATE.get(this.read(REGISTER.GENSTS), 0);
+  }
+
+  /**
+   * Has the device carry out a command; returns when it has.
+   *
+   * On failure: `EIO` names the command and the device's error.
+   */
+  *command(command: number, operand: number): Task<Refusal<'EIO'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      const words = new Int32Array(1);
+      DSA_CMD_REG.CMD.set(words, 0, command);
+      DSA_CMD_REG.OPERAND.set(words, 0, operand);
+      this.writeAt(REGISTER.CMD.offset, words);
+      let status = this.read(REGISTER.CMDSTS);
+      while (DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1) {
+        yield `${this.#name}: command`;
+        status = this.read(REGISTER.CMDSTS);
+      }
+      const error = DSA_CMDSTS_REG.ERR.get(status, 0);
+      if (error === 0) return undefined;
+      const name = (DSA_COMMAND_NAMES as Readonly<Record<number, string>>)[command] ?? `command ${command}`;
+      return refuse('EIO', `${this.#name}: "${name}" failed with error 0x${error.toString(16)}`);
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * A function behind an IOMMU, and what is attached to it by PASID. Groups have one member: aliases and switches
+ * without ACS are left out.
+ */
+import { KeptMap, KeptValue, WaitQueue } from '../../base/index.js';
+import type { IoasidHolder } from '../../ioasid/index.js';
+import type { KernelContext } from '../context.js';
+import type { Pasid } from '../ids.js';
+import { Mutex } from '../mutex.js';
+import type { PciDevice } from '../pci.js';
+import type { FirstStageDomain } from './domain.js';
+import type { Endpoint, IommuDriver } from './driver.js';
+
+export class IommuDevice implements Endpoint {
+  readonly pci: PciDevice;
+  readonly rid: number;
+  readonly name: string;
+  readonly driver: IommuDriver;
+  /** In whose name its driver holds PASIDs. */
+  readonly holder: IoasidHolder;
+  readonly pasidBits: number;
+  readonly ats: boolean;
+  readonly pri: boolean;
+  readonly invalidationDepth: number;
+  /** By PASID. */
+  readonly attachments: KeptMap<Pasid, Attachment>;
+  /** Held over each attach and detach. */
+  readonly lock: Mutex;
+
+  constructor(context: KernelContext, of: { pci: PciDevice; driver: IommuDriver; holder: IoasidHolder }) {
+    const { pci, driver, holder } = of;
+    this.pci = pci;
+    this.rid = pci.rid;
+    this.name = pci.name;
+    this.driver = driver;
+    this.holder = holder;
+    this.ats = driver.hasDeviceTlbs && pci.hasAts;
+    this.pri = this.ats && driver.hasPageRequests && pci.hasPri;
+    this.pasidBits = Math.min(pci.pasidBits, driver.pasidBits);
+    this.invalidationDepth = this.ats ? pci.invalidationDepth : 0;
+    this.attachments = new KeptMap(context.log);
+    this.lock = new Mutex(context.log, `group ${pci.name}`);
+  }
+}
+
+/** One (device, PASID) with a domain attached. */
+export class Attachment {
+  readonly device: IommuDevice;
+  readonly pasid: Pasid;
+  readonly domain: FirstStageDomain;
+  /** How many have asked for it. */
+  readonly users: KeptValue<number>;
+  /** No fault of it is served any more: what is outstanding, and what comes, is answered Invalid Request. */
+  readonly dying: KeptValue<boolean>;
+  /** How far its table entry has come: `muted` is not present, and its faults are not recorded. */
+  readonly entry: KeptValue<'none' | 'present' | 'clearing' | 'muted'>;
+  /** Woken when `entry` is no longer `clearing`. */
+  readonly cleared: WaitQueue;
+  /** Groups of page requests that are being served. */
+  readonly serving: KeptValue<number>;
+  /** Woken when `serving` becomes 0. */
+  readonly served: WaitQueue;
+
+  constructor(
+    { log }: KernelContext,
+    device: IommuDevice,
+    of: { readonly pasid: Pasid; readonly domain: FirstStageDomain },
+  ) {
+    this.device = device;
+    this.pasid = of.pasid;
+    this.domain = of.domain;
+    this.users = new KeptValue(log, 1);
+    this.dying = new KeptValue(log, false);
+    this.entry = new KeptValue<'none' | 'present' | 'clearing' | 'muted'>(log, 'none');
+    this.cleared = new WaitQueue(`clearing of PASID ${of.pasid} on ${device.name}`);
+    this.serving = new KeptValue(log, 0);
+    this.served = new WaitQueue(`page requests of PASID ${of.pasid} on ${device.name}`);
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * The invalidation descriptors that the driver sends, and how ranges of pages are coded in them (VT-d 4.1, 6.5.2;
+ * PCIe 6.0, 10.3.1).
+ */
+import {
+  CONTEXT_CACHE_INVALIDATION,
+  CONTEXT_GRANULARITY,
+  INVALIDATION,
+  IOTLB_GRANULARITY,
+  IOTLB_INVALIDATION,
+  PAGE_GROUP_RESPONSE,
+  PASID_CACHE_GRANULARITY,
+  PASID_CACHE_INVALIDATION,
+  PASID_DEVICE_TLB_INVALIDATION,
+  PASID_IOTLB_GRANULARITY,
+  PASID_IOTLB_INVALIDATION,
+} from '../../../spec/index.js';
+import { structure } from '../../words.js';
+import type { Endpoint } from '../driver.js';
+
+/** What a range is rounded up to: 2^order pages, aligned. */
+export interface Block {
+  readonly page: number;
+  readonly order: number;
+}
+
+/** Pages of the whole address space: 2^52. */
+const ALL_ORDER = 52;
+const EVERYTHING: Block = { page: 0, order: ALL_ORDER };
+
+/** The smallest block that covers the pages `first` to `last`. */
+export function blockOf(first: number, last: number): Block {
+  let order = 0;
+  while (Math.floor(first / 2 ** order) !== Math.floor(last / 2 ** order)) order++;
+  return { page: first - (first % 2 ** order), order };
+}
+
+export const flushContexts = (): Int32Array =>
+  structure(CONTEXT_CACHE_INVALIDATION, { TYPE: INVALIDATION.CONTEXT_CACHE, G: CONTEXT_GRANULARITY.GLOBAL });
+
+export const flushContext = (rid: number, did: number): Int32Array =>
+  structure(CONTEXT_CACHE_INVALIDATION, {
+    TYPE: INVALIDATION.CONTEXT_CACHE,
+    G: CONTEXT_GRANULARITY.DEVICE,
+    DID: did,
+    SID: rid,
+  });
+
+export const flushPasids = (): Int32Array =>
+  structure(PASID_CACHE_INVALIDATION, { TYPE: INVALIDATION.PASID_CACHE, G: PASID_CACHE_GRANULARITY.GLOBAL });
+
+export const flushPasid = (did: number, pasid: number): Int32Array =>
+  structure(PASID_CACHE_INVALIDATION, {
+    TYPE: INVALIDATION.PASID_CACHE,
+    G: PASID_CACHE_GRANULARITY.PASID,
+    DID: did,
+    PASID: pasid,
+  });
+
+export const flushIotlb = (): Int32Array =>
+  structure(IOTLB_INVALIDATION, { TYPE: INVALIDATION.IOTLB, G: IOTLB_GRANULARITY.GLOBAL, DW: 1, DR: 1 });
+
+export const flushPasidIotlb = (did: number, pasid: number): Int32Array =>
+  structure(PASID_IOTLB_INVALIDATION, {
+    TYPE: INVALIDATION.PASID_IOTLB,
+    G: PASID_IOTLB_GRANULARITY.PASID,
+    DID: did,
+    PASID: pasid,
+  });
+
+export const flushPages = (of: { did: number; pasid: number }, { page, order }: Block): Int32Array =>
+  structure(PASID_IOTLB_INVALIDATION, {
+    TYPE: INVALIDATION.PASID_IOTLB,
+    G: PASID_IOTLB_GRANULARITY.PAGE,
+    DID: of.did,
+    PASID: of.pasid,
+    AM: order,
+    ADDR: page,
+  });
+
+/** Of one device: a block, or all there is of the PASID. */
+export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = EVERYTHING): Int32Array {
+  const { page, order } = block;
+  // The lowest zero bit n of the page's number says 2^(n + 1) pages.
+  const size = order === 0 ? 0 : 2 ** (order - 1) - 1;
+  return structure(PASID_DEVICE_TLB_INVALIDATION, {
+    TYPE: INVALIDATION.PASID_DEVICE_TLB,
+    MIP: device.invalidationDepth,
+    PFSID_LOW: device.rid & 0xf,
+    PFSID_HIGH: device.rid >> 4,
+    SID: device.rid,
+    PASID: pasid,
+    S: order === 0 ? 0 : 1,
+    ADDR: page + size,
+  });
+}
+
+export const groupResponse = (of: {
+  readonly rid: number;
+  readonly pasid: number | undefined;
+  readonly group: number;
+  readonly code: number;
+}): Int32Array =>
+  structure(PAGE_GROUP_RESPONSE, {
+    TYPE: INVALIDATION.PAGE_GROUP_RESPONSE,
+    PP: of.pasid === undefined ? 0 : 1,
+    RC: of.code,
+    RID: of.rid,
+    PASID: of.pasid ?? 0,
+    LPIG: 1,
+    PRGI: of.group,
+  });

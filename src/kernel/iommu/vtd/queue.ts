@@ -1,0 +1,195 @@
+/**
+ * The invalidation queue (VT-d 4.1, 6.5.2): descriptors go in as a batch that ends with a wait descriptor, whose
+ * status write the submitter polls. Hardware takes them in order; nothing is known to be done before the status
+ * says so.
+ *
+ * Errors (6.5.2.10): a descriptor that hardware refuses stops the queue, and is replaced by one that does nothing;
+ * a device that does not answer its device-TLB invalidation in time drops the waits, and the batch is tried again.
+ * Left out: completion interrupts, queues of more than a page.
+ */
+import { KeptValue, type Refusal, refuse, type Task, WaitQueue, Words } from '../../../base/index.js';
+import {
+  encode,
+  FSTS_REG,
+  INVALIDATION,
+  INVALIDATION_WAIT,
+  IQER_REG,
+  IQH_REG,
+  VTD_REGISTER,
+} from '../../../spec/index.js';
+import { type KernelContext, tell } from '../../context.js';
+import { PAGE_BYTES, paOf } from '../../ids.js';
+import type { UnitRegisters } from './registers.js';
+
+const SLOT_BYTES = 32;
+const SLOT_WORDS = SLOT_BYTES / 4;
+const SLOTS = PAGE_BYTES / SLOT_BYTES;
+const PENDING = 1;
+const DONE = 2;
+const TRIES = 3;
+
+/** One batch in the queue: the slots from `first` to `last`, the wait descriptor's. */
+interface Batch {
+  readonly first: number;
+  readonly last: number;
+  readonly round: number;
+  isRefused: boolean;
+}
+
+export interface QueueFrames {
+  readonly descriptors: number;
+  readonly status: number;
+}
+
+export class InvalidationQueue {
+  readonly #context: KernelContext;
+  readonly #registers: UnitRegisters;
+  readonly #frames: QueueFrames;
+  readonly #name: string;
+  /** By slot: 1 while it belongs to a batch that is not done. */
+  readonly #busy = new Words(SLOTS, 16);
+  readonly #tail: KeptValue<number>;
+  /** How often hardware has dropped the waits. */
+  readonly #round: KeptValue<number>;
+  readonly #room: WaitQueue;
+
+  constructor(
+    context: KernelContext,
+    registers: UnitRegisters,
+    of: { readonly frames: QueueFrames; readonly name: string },
+  ) {
+    this.#context = context;
+    this.#registers = registers;
+    this.#frames = of.frames;
+    this.#name = of.name;
+    this.#tail = new KeptValue(context.log, 0);
+    this.#round = new KeptValue(context.log, 0);
+    this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
+    context.platform.keep(this.#busy);
+  }
+
+  /** Switches the queue on, empty. */
+  *start(): Task {
+    this.#registers.write64(VTD_REGISTER.IQT, { QT: 0 });
+    this.#registers.write64(VTD_REGISTER.IQA, { IQA: this.#frames.descriptors, DW: 1, QS: 0 });
+    yield* this.#registers.enableQueue();
+  }
+
+  /**
+   * Submits descriptors in order; returns when hardware has done them all.
+   *
+   * @param options `drain`: wait also until the page requests of devices have reached their queue
+   *
+   * On failure: `EIO` if hardware refused a descriptor, or a device did not answer.
+   */
+  *sync(
+    descriptors: readonly Int32Array[],
+    options: { readonly drain?: boolean } = {},
+  ): Task<Refusal<'EIO'> | undefined> {
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      while (!this.#hasRoom(descriptors.length + 1)) yield this.#room;
+      const batch = this.#submit(descriptors, options.drain ?? false);
+      const isDone = yield* this.#wait(batch);
+      for (let slot = batch.first; slot !== next(batch.last); slot = next(slot)) this.#busy.set(slot, 0);
+      this.#room.wakeAll();
+      if (batch.isRefused) return refuse('EIO', `${this.#name} refused an invalidation descriptor`);
+      if (isDone) return undefined;
+    }
+    return refuse('EIO', `a device behind ${this.#name} does not answer invalidations`);
+  }
+
+  /** Polls a batch's status; false if hardware has dropped it. */
+  *#wait(batch: Batch): Task<boolean> {
+    while (this.#status(batch.last) !== DONE) {
+      this.#recover(batch);
+      if (this.#round.value !== batch.round) return false;
+      yield `${this.#name}: wait for the invalidation queue`;
+    }
+    return true;
+  }
+
+  /** Puts a batch into the queue. There is room. */
+  #submit(descriptors: readonly Int32Array[], drain: boolean): Batch {
+    const { memory } = this.#context.platform;
+    const first = this.#tail.value;
+    let slot = first;
+    for (const descriptor of descriptors) {
+      this.#store(slot, descriptor);
+      slot = next(slot);
+    }
+    memory.store32(this.#statusAt(slot), PENDING);
+    this.#store(slot, this.#waitFor(slot, drain));
+    this.#tail.value = next(slot);
+    this.#registers.write64(VTD_REGISTER.IQT, { QT: next(slot) * 2 });
+    return { first, last: slot, round: this.#round.value, isRefused: false };
+  }
+
+  #waitFor(slot: number, drain: boolean): Int32Array {
+    return encode(INVALIDATION_WAIT, {
+      TYPE: INVALIDATION.WAIT,
+      SW: 1,
+      FN: 1,
+      PD: drain ? 1 : 0,
+      STATUS_DATA: DONE,
+      STATUS_ADDR: this.#statusAt(slot) / 4,
+    });
+  }
+
+  /** Does what an error of the queue asks for, if there is one. */
+  #recover(batch: Batch): void {
+    const status = this.#registers.read32(VTD_REGISTER.FSTS);
+    if (FSTS_REG.IQE.get(status, 0) === 1) this.#replaceRefused(batch);
+    if (FSTS_REG.ITE.get(status, 0) === 1) {
+      const device = IQER_REG.ITESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);
+      tell(this.#context, 'iommu:invalidation-timeout', { unit: this.#name, rid: device });
+      this.#round.value++;
+      this.#registers.write32(VTD_REGISTER.FSTS, { ITE: 1 });
+    }
+  }
+
+  /** Puts a descriptor that does nothing in the place of the one that hardware stands at, if it is the batch's own. */
+  #replaceRefused(batch: Batch): void {
+    const head = IQH_REG.QH.get(this.#registers.read64(VTD_REGISTER.IQH), 0) / 2;
+    if (!isIn(batch, head)) return;
+    const { IQEI } = IQER_REG;
+    const error = this.#registers.read64(VTD_REGISTER.IQER);
+    const reason = IQEI.values[IQEI.get(error, 0)] ?? 'unknown';
+    tell(this.#context, 'iommu:queue-error', { unit: this.#name, slot: head, reason });
+    batch.isRefused = true;
+    this.#store(head, encode(INVALIDATION_WAIT, { TYPE: INVALIDATION.WAIT, FN: 1 }));
+    if (head === batch.last) this.#context.platform.memory.store32(this.#statusAt(head), DONE);
+    this.#registers.write32(VTD_REGISTER.FSTS, { IQE: 1 });
+  }
+
+  #store(slot: number, descriptor: Int32Array): void {
+    const { memory } = this.#context.platform;
+    for (let word = 0; word < SLOT_WORDS; word += 2) {
+      const at = paOf(this.#frames.descriptors, slot * SLOT_BYTES + word * 4);
+      memory.store64(at, descriptor[word] ?? 0, descriptor[word + 1] ?? 0);
+    }
+    this.#busy.set(slot, 1);
+  }
+
+  /** One slot stays free: a full queue would look empty. */
+  #hasRoom(count: number): boolean {
+    let slot = this.#tail.value;
+    for (let i = 0; i <= count; i++) {
+      if (this.#busy.words[slot] !== 0) return false;
+      slot = next(slot);
+    }
+    return true;
+  }
+
+  #status(slot: number): number {
+    return this.#context.platform.memory.load32(this.#statusAt(slot));
+  }
+
+  #statusAt(slot: number): number {
+    return paOf(this.#frames.status, slot * 4);
+  }
+}
+
+const next = (slot: number): number => (slot + 1) % SLOTS;
+
+const isIn = ({ first, last }: Batch, slot: number): boolean =>
+  first <= last ? slot >= first && slot <= last : slot >= first || slot <= last;

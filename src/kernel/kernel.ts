@@ -1,0 +1,101 @@
+/**
+ * One kernel, on whatever machine its Platform shows it: the host's on the hardware, a guest's on what its VMM
+ * models. It boots as a task: hardware takes its time.
+ */
+import {
+  assert,
+  isRefusal,
+  KeptList,
+  KeptValue,
+  type Refusal,
+  type Task,
+  type TaskSet,
+  UndoLog,
+} from '../base/index.js';
+import { type IoasidCore, type IoasidSet, ioasidSetAlloc } from '../ioasid/index.js';
+import { FIRST_VECTOR, type KernelContext, tell } from './context.js';
+import { Cpus } from './cpus.js';
+import { type FrameLedger, Frames } from './frames.js';
+import { IDXD_ID, IdxdDevice } from './idxd/device.js';
+import { Iommu } from './iommu/core.js';
+import type { RidDomain } from './iommu/domain.js';
+import { Sva } from './iommu/sva.js';
+import { enumeratePci } from './pci.js';
+import type { Platform } from './platform.js';
+import { Processes } from './process.js';
+
+export interface KernelOptions {
+  /** `host`, `vm1`. */
+  readonly name: string;
+  readonly platform: Platform;
+  /** Where the kernel's own tasks run. Its owner marks and restores it. */
+  readonly tasks: TaskSet;
+  /** This machine's ids. Its owner marks and restores it. */
+  readonly ioasids: IoasidCore;
+  /** How many PASIDs its own processes may have; all that is left, if it is not given. */
+  readonly quota?: number;
+  /** What requests without a PASID meet: `blocked`, if it is not given. */
+  readonly ridDomain?: RidDomain;
+  readonly ledger?: FrameLedger;
+  /** Whether a page frame may be refused when the run's choices say so, from the end of the boot on. */
+  readonly framesMayFail?: boolean;
+}
+
+export class Kernel {
+  readonly context: KernelContext;
+  readonly processes: Processes;
+  readonly iommu: Iommu;
+  readonly sva: Sva;
+  /** Where the PASIDs of its own processes come from: the host set. */
+  readonly pasids: IoasidSet;
+  readonly #ridDomain: RidDomain;
+  readonly #idxds: KeptList<IdxdDevice>;
+
+  constructor(options: KernelOptions) {
+    const { name, platform, tasks, ioasids, ledger, framesMayFail, quota } = options;
+    const log = new UndoLog();
+    platform.keep(log);
+    const frames = new Frames({ platform, log, ledger, mayFail: framesMayFail });
+    const idle = frames.allocAlways({ kind: 'kernel', use: 'idle page table' });
+    const cpus = new Cpus({ platform, log }, idle);
+    const nextVector = new KeptValue(log, FIRST_VECTOR);
+    this.context = { name, platform, log, frames, tasks, cpus, nextVector };
+    this.processes = new Processes(this.context);
+    this.iommu = new Iommu(this.context, ioasids);
+    const set = ioasidSetAlloc(ioasids, { type: 'none', ...(quota === undefined ? {} : { quota }) });
+    assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);
+    this.pasids = set;
+    this.sva = new Sva(this.context, this.iommu, set);
+    this.#ridDomain = options.ridDomain ?? 'blocked';
+    this.#idxds = new KeptList(log);
+  }
+
+  /** The accelerators, in the order of their RIDs: `dsa0`, `dsa1`. */
+  get idxds(): readonly IdxdDevice[] {
+    return this.#idxds.items;
+  }
+
+  /**
+   * Finds and starts the IOMMUs and all functions behind them. A function that its IOMMU cannot serve is left out,
+   * and it is told why.
+   *
+   * On failure: what a unit's driver refuses with.
+   */
+  *boot(): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
+    const refusal = yield* this.iommu.boot();
+    if (refusal !== undefined) return refusal;
+    for (const pci of enumeratePci(this.context)) {
+      const iommu = yield* this.iommu.add(pci, this.#ridDomain);
+      if (isRefusal(iommu)) {
+        tell(this.context, 'iommu:refused', { device: pci.name, why: iommu.toString() });
+      }
+      if (pci.vendor !== IDXD_ID.vendor || pci.device !== IDXD_ID.device) continue;
+      const of = { name: `dsa${this.#idxds.length}`, pci, iommu };
+      this.#idxds.push(new IdxdDevice(this.context, this, of));
+    }
+    yield* this.iommu.enable();
+    this.context.frames.booted();
+    tell(this.context, 'kernel:booted', { frames: this.context.frames.inUse });
+    return undefined;
+  }
+}

@@ -1,0 +1,429 @@
+/**
+ * A process's address space. Memory is promised by `mmap` and comes on the first touch: by the CPU, by a device's
+ * page request, or by the kernel on behalf of the process. Before a frame is given back, whoever walks the table
+ * beside the CPU has been told, and has let go of it (mmu notifiers).
+ *
+ * Two counts, as Linux has them: its *users* are processes, and with the last of them the memory goes; *pins* hold
+ * what outlives that: a device's binding keeps the PASID, and the PASID goes with the last pin, not before (bugs
+ * C1, C5). Left out: files, swapping, copy on write (a fork copies), large pages, more than one range lock.
+ */
+import {
+  assert,
+  isRefusal,
+  KeptList,
+  KeptMap,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+} from '../../base/index.js';
+import { type KernelContext, tell } from '../context.js';
+import { PAGE_BYTES, type Pasid, pageName, paOf } from '../ids.js';
+import { Mutex } from '../mutex.js';
+import { type Area, within, without } from './area.js';
+import { type Leaf, type LeafRights, PageTable, USER_PAGES } from './page-table.js';
+
+/** Whoever walks the page table beside the CPU. */
+export interface MmuNotifier {
+  readonly name: string;
+  /** The leaves of these pages are gone, or have fewer rights: returns when no copy of them is used any more. */
+  invalidateRange(first: number, last: number): Task;
+  /** The memory goes: returns when nobody walks the table any more. */
+  release(): Task;
+}
+
+/** What an access needs. */
+export interface FaultAccess {
+  readonly write: boolean;
+  readonly execute: boolean;
+}
+
+/** Where `mmap` looks first. */
+const MMAP_BASE = 0x7_f000_0000;
+
+export class AddressSpace {
+  readonly name: string;
+  readonly table: PageTable;
+  /** The PASID that stands for it, once a device has been bound. Goes with the last pin. */
+  readonly pasid: KeptValue<Pasid | undefined>;
+  readonly #context: KernelContext;
+  /** By their first page. */
+  readonly #areas: KeptMap<number, Area>;
+  readonly #notifiers: KeptList<MmuNotifier>;
+  readonly #users: KeptValue<number>;
+  readonly #pins: KeptValue<number>;
+  /** Held over each change of the areas, and each fault. */
+  readonly #lock: Mutex;
+  /** Called when the last pin goes. */
+  readonly #lastly: KeptList<() => void>;
+
+  private constructor(context: KernelContext, name: string, table: PageTable) {
+    const { log } = context;
+    this.#context = context;
+    this.name = name;
+    this.table = table;
+    this.pasid = new KeptValue<Pasid | undefined>(log, undefined);
+    this.#areas = new KeptMap(log);
+    this.#notifiers = new KeptList(log);
+    this.#users = new KeptValue(log, 1);
+    // All users together have one pin.
+    this.#pins = new KeptValue(log, 1);
+    this.#lock = new Mutex(log, `mmap ${name}`);
+    this.#lastly = new KeptList(log);
+  }
+
+  /**
+   * An empty address space with one user.
+   *
+   * On failure: `ENOMEM`.
+   */
+  static create(context: KernelContext, name: string): AddressSpace | Refusal<'ENOMEM'> {
+    const table = PageTable.create(context, name);
+    return isRefusal(table) ? table : new AddressSpace(context, name, table);
+  }
+
+  /** Whether its memory is still there: false from the end of its last user on. */
+  get isAlive(): boolean {
+    return this.#users.value > 0;
+  }
+
+  /** What it promises, ascending. */
+  get areas(): readonly Area[] {
+    return this.#areas.values().sort((a, b) => a.first - b.first);
+  }
+
+  addNotifier(notifier: MmuNotifier): void {
+    this.#notifiers.push(notifier);
+  }
+
+  removeNotifier(notifier: MmuNotifier): void {
+    this.#notifiers.remove(notifier);
+  }
+
+  /** Has `hook` called when the last pin goes. */
+  atLast(hook: () => void): void {
+    this.#lastly.push(hook);
+  }
+
+  /** Keeps what outlives the memory. */
+  pin(): void {
+    assert(this.#pins.value > 0, `${this.name} is pinned after its end`);
+    this.#pins.value++;
+  }
+
+  unpin(): void {
+    assert(this.#pins.value > 0, `${this.name} is unpinned too often`);
+    this.#pins.value--;
+    if (this.#pins.value > 0) return;
+    for (const hook of this.#lastly.items) hook();
+    this.table.free();
+    tell(this.#context, 'mm:end', { mm: this.name });
+  }
+
+  /**
+   * Becomes a user for the length of one access; false if the memory is gone. Whoever gets true calls
+   * {@link AddressSpace.put}.
+   */
+  tryUse(): boolean {
+    if (!this.isAlive) return false;
+    this.#users.value++;
+    return true;
+  }
+
+  /** Is no user any more; the last one tears the memory down. */
+  *put(): Task {
+    assert(this.#users.value > 0, `${this.name} has no users`);
+    if (this.#users.value > 1) {
+      this.#users.value--;
+      return;
+    }
+    // No lock: the last user is alone, and from here on nobody becomes one.
+    this.#users.value = 0;
+    tell(this.#context, 'mm:exit', { mm: this.name });
+    for (const notifier of [...this.#notifiers.items]) yield* notifier.release();
+    yield `${this.name}: free its memory`;
+    const gone = this.areas.map((area) => ({ area, leaves: this.#clearPages(area.first, area.last) }));
+    yield* this.#context.cpus.shootdown();
+    for (const { area, leaves } of gone) {
+      this.#areas.delete(area.first);
+      this.#freePages(area, leaves);
+    }
+    this.table.freeTables();
+    this.unpin();
+  }
+
+  /**
+   * Promises `count` pages of memory, zeroed when they come.
+   *
+   * @param options `at`, the first page, if it matters; `write` and `execute` rights; `portal` for frames of a
+   *   device, which are mapped at once
+   * @returns the first page
+   *
+   * On failure: `EINVAL` for a range that is none; `EEXIST` if something is there; `ENOMEM`.
+   */
+  *mmap(
+    count: number,
+    options: Partial<LeafRights> & { readonly at?: number; readonly portal?: Area['portal'] } = {},
+  ): Task<number | Refusal<'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
+    yield* this.#lock.lock();
+    try {
+      const first = options.at ?? this.#gap(count);
+      const last = first + count - 1;
+      if (!Number.isInteger(first) || first < 1 || count < 1 || last >= USER_PAGES) {
+        return refuse('EINVAL', `no ${count} pages from ${pageName(first)} in ${this.name}`);
+      }
+      const taken = this.#overlapping(first, last)[0];
+      if (taken !== undefined)
+        return refuse('EEXIST', `${this.name} has something at ${pageName(taken.first)}`);
+      const rights = { write: options.write ?? true, execute: options.execute ?? false };
+      const area: Area = { first, last, rights, portal: options.portal };
+      const refusal = area.portal && this.#mapPortal(area, area.portal.frame);
+      if (refusal !== undefined) {
+        this.#clearPages(first, last);
+        yield* this.#flush(first, last);
+        return refusal;
+      }
+      this.#areas.set(first, area);
+      tell(this.#context, 'mm:map', { mm: this.name, page: pageName(first), pages: count });
+      return first;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /**
+   * Takes a range of pages away, whatever is there. When it returns, no CPU and no device reaches their frames.
+   *
+   * On failure: `EINVAL` for a range that is none.
+   */
+  *munmap(first: number, count: number): Task<Refusal<'EINVAL'> | undefined> {
+    if (!isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
+    const last = first + count - 1;
+    yield* this.#lock.lock();
+    try {
+      for (const area of this.#overlapping(first, last)) {
+        this.#areas.delete(area.first);
+        for (const left of without(area, first, last)) this.#areas.set(left.first, left);
+        const gone = within(area, first, last);
+        const leaves = this.#clearPages(gone.first, gone.last);
+        yield* this.#flush(gone.first, gone.last);
+        this.#freePages(gone, leaves);
+      }
+      tell(this.#context, 'mm:unmap', { mm: this.name, page: pageName(first), pages: count });
+      return undefined;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** Takes away all portals of an owner's. Nothing is there of them any more if the memory is gone. */
+  *unmapPortals(owner: object): Task {
+    for (const area of this.areas) {
+      if (this.isAlive && area.portal?.owner === owner) yield* this.munmap(area.first, pagesOf(area));
+    }
+  }
+
+  /**
+   * Changes the rights of a range of pages. When it returns, no CPU and no device has more than these.
+   *
+   * On failure: `EINVAL` for a range that is none; `ENOENT` if a page of it is not promised.
+   */
+  *protect(
+    range: { readonly first: number; readonly count: number },
+    rights: LeafRights,
+  ): Task<Refusal<'EINVAL' | 'ENOENT'> | undefined> {
+    const { first, count } = range;
+    if (!isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
+    const last = first + count - 1;
+    yield* this.#lock.lock();
+    try {
+      const areas = this.#overlapping(first, last);
+      const covered = areas.reduce((sum, area) => sum + pagesOf(within(area, first, last)), 0);
+      if (covered < count) return refuse('ENOENT', `${this.name} has a hole after ${pageName(first)}`);
+      for (const area of areas) {
+        this.#areas.delete(area.first);
+        for (const left of without(area, first, last)) this.#areas.set(left.first, left);
+        const changed = { ...within(area, first, last), rights };
+        this.#areas.set(changed.first, changed);
+      }
+      for (const { page } of this.table.leaves(first, last)) this.table.protect(page, rights);
+      yield* this.#flush(first, last);
+      tell(this.#context, 'mm:protect', { mm: this.name, page: pageName(first), pages: count, ...rights });
+      return undefined;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /**
+   * Serves a fault: makes a page present if it is promised with these rights. That it is there already is fine.
+   *
+   * On failure: `EFAULT` if it is not; `ENOMEM`.
+   */
+  *handleFault(page: number, access: FaultAccess): Task<Refusal<'EFAULT' | 'ENOMEM'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      return this.#fault(page, access);
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /**
+   * Copies bytes to the process's memory as the kernel does on its behalf, with the process's rights.
+   *
+   * On failure: `EFAULT`, `ENOMEM`; what came before stays copied.
+   */
+  *copyTo(address: number, from: Uint8Array): Task<Refusal<'EFAULT' | 'ENOMEM'> | undefined> {
+    const { memory } = this.#context.platform;
+    return yield* this.#copy(address, from.length, true, (at, offset, length) => {
+      memory.write(at, from.subarray(offset, offset + length));
+    });
+  }
+
+  /**
+   * Copies bytes out of the process's memory.
+   *
+   * On failure: `EFAULT`, `ENOMEM`.
+   */
+  *copyFrom(address: number, into: Uint8Array): Task<Refusal<'EFAULT' | 'ENOMEM'> | undefined> {
+    const { memory } = this.#context.platform;
+    return yield* this.#copy(address, into.length, false, (at, offset, length) => {
+      memory.read(at, into.subarray(offset, offset + length));
+    });
+  }
+
+  /**
+   * A copy with one user: pages that are there are copied, portals only where they are inherited. The PASID is
+   * not: it stands for this address space.
+   *
+   * On failure: `ENOMEM`; nothing is left of the copy.
+   */
+  *fork(name: string): Task<AddressSpace | Refusal<'ENOMEM'>> {
+    const child = AddressSpace.create(this.#context, name);
+    if (isRefusal(child)) return child;
+    yield* this.#lock.lock();
+    try {
+      for (const area of this.areas) {
+        const refusal = this.#copyArea(area, child);
+        if (refusal === undefined) continue;
+        yield* child.put();
+        return refusal;
+      }
+    } finally {
+      this.#lock.unlock();
+    }
+    return child;
+  }
+
+  #copyArea(area: Area, child: AddressSpace): Refusal<'ENOMEM'> | undefined {
+    if (area.portal !== undefined) {
+      if (!area.portal.inherited) return undefined;
+      const refusal = child.#mapPortal(area, area.portal.frame);
+      if (refusal === undefined) child.#areas.set(area.first, area);
+      return refusal;
+    }
+    child.#areas.set(area.first, area);
+    const { memory } = this.#context.platform;
+    const bytes = new Uint8Array(PAGE_BYTES);
+    for (const leaf of this.table.leaves(area.first, area.last)) {
+      const refusal = child.#fault(leaf.page, { write: false, execute: false });
+      if (refusal !== undefined) return refuse('ENOMEM', refusal.why);
+      const copy = child.table.leaf(leaf.page);
+      assert(copy !== undefined, 'a fault was served, and there is no leaf');
+      memory.read(paOf(leaf.frame), bytes);
+      memory.write(paOf(copy.frame), bytes);
+    }
+    return undefined;
+  }
+
+  *#copy(
+    address: number,
+    length: number,
+    write: boolean,
+    piece: (at: number, offset: number, length: number) => void,
+  ): Task<Refusal<'EFAULT' | 'ENOMEM'> | undefined> {
+    for (let done = 0; done < length; ) {
+      const page = Math.floor((address + done) / PAGE_BYTES);
+      const offset = (address + done) % PAGE_BYTES;
+      const bytes = Math.min(PAGE_BYTES - offset, length - done);
+      yield* this.#lock.lock();
+      try {
+        const refusal = this.#fault(page, { write, execute: false });
+        if (refusal !== undefined) return refusal;
+        const leaf = this.table.leaf(page);
+        assert(leaf !== undefined, 'a fault was served, and there is no leaf');
+        if (this.#overlapping(page, page)[0]?.portal !== undefined) {
+          return refuse('EFAULT', `${pageName(page)} of ${this.name} is a device's`);
+        }
+        piece(paOf(leaf.frame, offset), done, bytes);
+      } finally {
+        this.#lock.unlock();
+      }
+      done += bytes;
+    }
+    return undefined;
+  }
+
+  /** Under the lock. */
+  #fault(page: number, { write, execute }: FaultAccess): Refusal<'EFAULT' | 'ENOMEM'> | undefined {
+    const area = this.#overlapping(page, page)[0];
+    if (area === undefined) return refuse('EFAULT', `${this.name} has nothing at ${pageName(page)}`);
+    if ((write && !area.rights.write) || (execute && !area.rights.execute)) {
+      return refuse('EFAULT', `${this.name} may not ${write ? 'write' : 'execute'} ${pageName(page)}`);
+    }
+    if (this.table.leaf(page) !== undefined) return undefined;
+    const frame = this.#context.frames.alloc({ kind: 'page', mm: this.name, page });
+    if (isRefusal(frame)) return frame;
+    const refusal = this.table.map(page, frame, area.rights);
+    if (refusal !== undefined) this.#context.frames.free(frame);
+    return refusal;
+  }
+
+  /** On failure some pages may be mapped. */
+  #mapPortal(area: Area, frame: number): Refusal<'ENOMEM'> | undefined {
+    for (let page = area.first; page <= area.last; page++) {
+      const refusal = this.table.map(page, frame + page - area.first, area.rights);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  }
+
+  /** Takes the leaves of a range away; what they were. */
+  #clearPages(first: number, last: number): Leaf[] {
+    const leaves = this.table.leaves(first, last);
+    for (const { page } of leaves) this.table.clear(page);
+    return leaves;
+  }
+
+  #freePages(area: Area, leaves: readonly Leaf[]): void {
+    if (area.portal !== undefined) return;
+    for (const { frame } of leaves) this.#context.frames.free(frame);
+  }
+
+  /** Returns when neither a CPU nor anybody else uses copies of the leaves of these pages. */
+  *#flush(first: number, last: number): Task {
+    yield* this.#context.cpus.shootdown();
+    for (const notifier of [...this.#notifiers.items]) yield* notifier.invalidateRange(first, last);
+  }
+
+  #overlapping(first: number, last: number): Area[] {
+    return this.areas.filter((area) => area.first <= last && area.last >= first);
+  }
+
+  #gap(count: number): number {
+    let first = MMAP_BASE;
+    for (const area of this.areas)
+      if (area.first < first + count && area.last >= first) first = area.last + 1;
+    return first;
+  }
+}
+
+const pagesOf = (area: Area): number => area.last - area.first + 1;
+
+const isRange = (first: number, count: number): boolean =>
+  Number.isInteger(first) &&
+  Number.isInteger(count) &&
+  first >= 0 &&
+  count >= 1 &&
+  first + count <= USER_PAGES;

@@ -1,0 +1,224 @@
+/**
+ * An x86-64 page table of four levels in simulated memory (Intel SDM volume 3, 5.5): the CPU walks it for user
+ * accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of 8 bytes. Left out:
+ * large pages, global pages, memory types.
+ */
+import { isRefusal, KeptList, KeptValue, type Refusal } from '../../base/index.js';
+import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
+import type { KernelContext } from '../context.js';
+import type { FrameOwner } from '../frames.js';
+import { frameOf, PAGE_BYTES, type Pa, paOf } from '../ids.js';
+
+const { P, RW, US, XD, ADDR } = FIRST_STAGE_ENTRY;
+
+const LEVELS = 4;
+const ENTRIES = 512;
+const ENTRY_BYTES = 8;
+/** Pages of the half of the address space that is the user's. */
+export const USER_PAGES = 2 ** 35;
+
+/** What a leaf allows beside reading. */
+export interface LeafRights {
+  readonly write: boolean;
+  readonly execute: boolean;
+}
+
+/** A leaf, as it stands in memory. */
+export interface Leaf extends LeafRights {
+  readonly page: number;
+  readonly frame: number;
+}
+
+export class PageTable {
+  readonly root: number;
+  readonly #context: KernelContext;
+  readonly #owner: FrameOwner;
+  readonly #writtenBack: KeptValue<boolean>;
+  /** The tables below the root, and the address of the entry that leads to each. */
+  readonly #tables: KeptList<{ readonly frame: number; readonly at: Pa }>;
+  readonly #entry = new Int32Array(2);
+
+  private constructor(context: KernelContext, root: number, owner: FrameOwner) {
+    this.#context = context;
+    this.root = root;
+    this.#owner = owner;
+    this.#writtenBack = new KeptValue(context.log, false);
+    this.#tables = new KeptList(context.log);
+  }
+
+  /**
+   * An empty table.
+   *
+   * On failure: `ENOMEM`.
+   */
+  static create(context: KernelContext, name: string): PageTable | Refusal<'ENOMEM'> {
+    const owner: FrameOwner = { kind: 'kernel', use: `page table of ${name}` };
+    const root = context.frames.alloc(owner);
+    return isRefusal(root) ? root : new PageTable(context, root, owner);
+  }
+
+  /** The leaf of a page; undefined if there is none. */
+  leaf(page: number): Leaf | undefined {
+    const at = this.#find(page);
+    if (at < 0) return undefined;
+    this.#load(at);
+    return this.#leafOf(page);
+  }
+
+  /**
+   * Maps a page to a frame, for user accesses. There must be no leaf.
+   *
+   * On failure: `ENOMEM`; tables that were added stay.
+   */
+  map(page: number, frame: number, rights: LeafRights): Refusal<'ENOMEM'> | undefined {
+    const at = this.#findOrMake(page);
+    if (isRefusal(at)) return at;
+    this.#storeLeaf(at, frame, rights);
+    return undefined;
+  }
+
+  /** Changes the rights of a leaf, if there is one. */
+  protect(page: number, rights: LeafRights): void {
+    const leaf = this.leaf(page);
+    if (leaf === undefined) return;
+    this.#storeLeaf(this.#find(page), leaf.frame, rights);
+  }
+
+  /** Takes a leaf away; the frame that it led to, or -1. What caches hold of it is the caller's business. */
+  clear(page: number): number {
+    const at = this.#find(page);
+    if (at < 0) return -1;
+    this.#load(at);
+    if (P.get(this.#entry, 0) === 0) return -1;
+    const frame = ADDR.get(this.#entry, 0);
+    this.#entry.fill(0);
+    this.#store(at);
+    return frame;
+  }
+
+  /** The leaves of the pages `first` to `last`, ascending. */
+  leaves(first: number, last: number): Leaf[] {
+    const found: Leaf[] = [];
+    const range = { first, last };
+    this.#visit({ frame: this.root, level: LEVELS, base: 0 }, range, (page) => {
+      const leaf = this.#leafOf(page);
+      if (leaf !== undefined) found.push(leaf);
+    });
+    return found;
+  }
+
+  /** From now on each store is written back to where hardware that does not snoop sees it, and all that is there now. */
+  writeBack(): void {
+    if (this.#writtenBack.value) return;
+    this.#writtenBack.value = true;
+    for (const frame of [this.root, ...this.#tables.items.map((table) => table.frame)]) {
+      this.#context.platform.memory.flush(paOf(frame), PAGE_BYTES);
+    }
+  }
+
+  /** Frees all tables but the root. No leaf is looked at; nothing may walk the table any more. */
+  freeTables(): void {
+    for (const { at } of this.#tables.items) {
+      if (frameOf(at) === this.root) this.#clearAt(at);
+    }
+    for (let table = this.#tables.shift(); table !== undefined; table = this.#tables.shift()) {
+      this.#context.frames.free(table.frame);
+    }
+  }
+
+  /** Frees the root. */
+  free(): void {
+    this.#context.frames.free(this.root);
+  }
+
+  /** Calls `visit` with each leaf of a table that lies in the range, its entry loaded. */
+  #visit(
+    table: { readonly frame: number; readonly level: number; readonly base: number },
+    range: { readonly first: number; readonly last: number },
+    visit: (page: number) => void,
+  ): void {
+    const span = ENTRIES ** (table.level - 1);
+    const from = Math.max(0, Math.floor((range.first - table.base) / span));
+    const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
+    for (let index = from; index <= to; index++) {
+      if (!this.#isPresent(paOf(table.frame, index * ENTRY_BYTES))) continue;
+      const base = table.base + index * span;
+      if (table.level === 1) visit(base);
+      else this.#visit({ frame: ADDR.get(this.#entry, 0), level: table.level - 1, base }, range, visit);
+    }
+  }
+
+  /** The address of a page's leaf entry, -1 if its table is not there. */
+  #find(page: number): number {
+    let table = this.root;
+    for (let level = LEVELS; level > 1; level--) {
+      if (!this.#isPresent(entryAt(table, level, page))) return -1;
+      table = ADDR.get(this.#entry, 0);
+    }
+    return entryAt(table, 1, page);
+  }
+
+  #findOrMake(page: number): number | Refusal<'ENOMEM'> {
+    let table = this.root;
+    for (let level = LEVELS; level > 1; level--) {
+      const at = entryAt(table, level, page);
+      if (this.#isPresent(at)) {
+        table = ADDR.get(this.#entry, 0);
+        continue;
+      }
+      const made = this.#context.frames.alloc(this.#owner);
+      if (isRefusal(made)) return made;
+      if (this.#writtenBack.value) this.#context.platform.memory.flush(paOf(made), PAGE_BYTES);
+      this.#entry.fill(0);
+      P.set(this.#entry, 0, 1);
+      RW.set(this.#entry, 0, 1);
+      US.set(this.#entry, 0, 1);
+      ADDR.set(this.#entry, 0, made);
+      this.#store(at);
+      this.#tables.push({ frame: made, at });
+      table = made;
+    }
+    return entryAt(table, 1, page);
+  }
+
+  #storeLeaf(at: number, frame: number, { write, execute }: LeafRights): void {
+    this.#entry.fill(0);
+    P.set(this.#entry, 0, 1);
+    RW.set(this.#entry, 0, write ? 1 : 0);
+    US.set(this.#entry, 0, 1);
+    XD.set(this.#entry, 0, execute ? 0 : 1);
+    ADDR.set(this.#entry, 0, frame);
+    this.#store(at);
+  }
+
+  #leafOf(page: number): Leaf | undefined {
+    const entry = this.#entry;
+    if (P.get(entry, 0) === 0) return undefined;
+    const [write, execute] = [RW.get(entry, 0) === 1, XD.get(entry, 0) === 0];
+    return { page, frame: ADDR.get(entry, 0), write, execute };
+  }
+
+  #isPresent(at: number): boolean {
+    this.#load(at);
+    return P.get(this.#entry, 0) === 1;
+  }
+
+  #clearAt(at: number): void {
+    this.#entry.fill(0);
+    this.#store(at);
+  }
+
+  #load(at: number): void {
+    this.#context.platform.memory.load64(at, this.#entry);
+  }
+
+  #store(at: number): void {
+    const { memory } = this.#context.platform;
+    memory.store64(at, this.#entry[0] ?? 0, this.#entry[1] ?? 0);
+    if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);
+  }
+}
+
+function entryAt(table: number, level: number, page: number): Pa {
+  return paOf(table, (Math.floor(page / ENTRIES ** (level - 1)) % ENTRIES) * ENTRY_BYTES);
+}

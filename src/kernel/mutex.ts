@@ -1,0 +1,27 @@
+/**
+ * A lock that may be held over a sleep. A task that is killed while it holds one gives it back in its `finally`;
+ * one that a restore drops does not, and need not: the lock is put back too.
+ */
+import { assert, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
+
+export class Mutex {
+  readonly #waiters: WaitQueue;
+  readonly #held: KeptValue<boolean>;
+
+  constructor(log: UndoLog, name: string) {
+    this.#waiters = new WaitQueue(`lock ${name}`);
+    this.#held = new KeptValue(log, false);
+  }
+
+  /** Sleeps until the lock is free, and takes it. */
+  *lock(): Task {
+    while (this.#held.value) yield this.#waiters;
+    this.#held.value = true;
+  }
+
+  unlock(): void {
+    assert(this.#held.value, `${this.#waiters.name} is given back twice`);
+    this.#held.value = false;
+    this.#waiters.wakeAll();
+  }
+}
