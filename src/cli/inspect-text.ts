@@ -11,6 +11,7 @@ import {
   type NamedValue,
   type PasidSurvey,
   pageHex,
+  problemsOf,
   type Queues,
   type TranslationRequest,
   type TranslationResult,
@@ -22,6 +23,8 @@ import type { Paint } from './terminal.js';
 export interface TextOptions {
   readonly paint: Paint;
   readonly limit: number;
+  /** What the report is restricted to: `00:03.0 PASID 0`; empty if it is not. */
+  readonly filter: string;
 }
 
 /** The whole report. */
@@ -30,7 +33,10 @@ export function findingsText(found: Findings, options: TextOptions): string {
   const lines = [
     ...unitLines(found.source, found.unit, paint),
     '',
-    ...overview(found.survey.devices, paint),
+    ...(found.unit.isTranslating
+      ? []
+      : ['translation is off: every address leads to itself; these tables wait:', '']),
+    ...overview(found.survey.devices, options),
     ...found.survey.devices.flatMap((device) => deviceLines(device, options)),
     '',
     ...queueLines(found.queues, paint),
@@ -67,10 +73,12 @@ function capabilityLines(title: string, values: readonly NamedValue[], paint: Pa
   return lines.map((text, i) => `  ${paint.faint((i === 0 ? title : '').padEnd(13))} ${text}`);
 }
 
-function overview(devices: readonly DeviceSurvey[], paint: Paint): string[] {
+function overview(devices: readonly DeviceSurvey[], { paint, filter }: TextOptions): string[] {
   const rows = devices.flatMap(({ rid, pasids }) =>
     pasids.length === 0
-      ? [[bdf(rid), '-', 'no PASID', '-', '-', 'nothing']]
+      ? filter.includes('PASID')
+        ? []
+        : [[bdf(rid), '-', 'no PASID', '-', '-', 'nothing']]
       : pasids.map((pasid) => [
           bdf(rid),
           `${pasid.pasid}`,
@@ -80,7 +88,7 @@ function overview(devices: readonly DeviceSurvey[], paint: Paint): string[] {
           mapsText(pasid),
         ]),
   );
-  if (rows.length === 0) return ['no device has a context entry'];
+  if (rows.length === 0) return [filter === '' ? 'no device has a context entry' : `there is no ${filter}`];
   const head = ['device', 'PASID', 'translation', 'domain', 'root', 'maps'];
   return table([head, ...rows]).map((line, i) => (i === 0 ? paint.faint(line) : line));
 }
@@ -181,7 +189,8 @@ function changedLines({ changed, survey }: Findings, paint: Paint): string[] {
   return [paint.warn('changed under the reading, so that what is shown of them may be mixed:'), ...names];
 }
 
-function problemLines({ survey: { problems } }: Findings, paint: Paint): string[] {
+function problemLines(found: Findings, paint: Paint): string[] {
+  const problems = problemsOf(found);
   if (problems.length === 0) return [];
   return [
     '',

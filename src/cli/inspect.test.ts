@@ -129,6 +129,21 @@ describe('the image that ships', () => {
   });
 });
 
+test('nothing may be executed where the unit grants no execution, nor without a PASID', async () => {
+  const lines = '00:03.0 - 0xffef9000 x\n00:03.0 0 0xffef9000 x\n';
+  const { out } = await ioasis([...IMAGE, '--translate', '-'], lines);
+  const faults = out
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { fault?: { code: number } }).fault?.code);
+  expect(faults).toEqual([0x5c, 0x5c]);
+});
+
+test('a filter that finds nothing is named', async () => {
+  expect((await ioasis([...IMAGE, '--device', '07:00.0'])).out).toContain('there is no 07:00.0');
+  expect((await ioasis([...IMAGE, '--pasid', '5'])).out).toContain('there is no PASID 5');
+});
+
 describe('--against', () => {
   const LOG = 'examples/linux-7.2-vtd/console.log';
   const folder = mkdtempSync(join(tmpdir(), 'ioasis-against-'));
@@ -186,6 +201,8 @@ describe('bad input gets one line with its place', () => {
     ],
     ['--translate without a device', [...IMAGE, '--translate', '0'], 2, /needs --device/],
     ['--running on an image', [...IMAGE, '--running'], 2, /image does not run/],
+    ['--access without an address', [...IMAGE, '--access', 'w'], 2, /--access goes with/],
+    ['--all with an address', [...IMAGE, '--all', '--device', '00:03.0', '--translate', '0'], 2, /--all/],
     ['no such image', ['inspect', '--memory', '/nowhere/x', '--registers', REGISTERS], 2, /\/nowhere\/x/],
     [
       'no such register file',

@@ -8,6 +8,7 @@ import { isRefusal } from '../base/index.js';
 import {
   type AgainstReport,
   againstJson,
+  bdf,
   compareWithLog,
   describeUnit,
   document,
@@ -16,8 +17,10 @@ import {
   type LiveSource,
   openImage,
   openQemu,
+  pageHex,
   parseBdf,
   parseLog,
+  problemsOf,
   readQueues,
   reasonOf,
   type Source,
@@ -39,7 +42,7 @@ interface Options {
   readonly device?: number;
   readonly pasid?: number;
   readonly translate?: bigint | '-';
-  readonly access: 'r' | 'w' | 'x';
+  readonly access?: 'r' | 'w' | 'x';
   readonly against?: string;
   readonly hostAddressWidth?: number;
   readonly all?: boolean;
@@ -77,7 +80,7 @@ export function inspectCommand(done: (code: number) => void): Command {
       'walk one address of --device, or - for lines on standard input',
       addressOption,
     )
-    .option('--access <r|w|x>', 'what --translate asks for', accessOption, 'r')
+    .option('--access <r|w|x>', 'what --translate asks for (default: r)', accessOption)
     .option('--against <log>', "replay the kernel's iommu:map and unmap events, and compare")
     .option(
       '--host-address-width <bits>',
@@ -108,7 +111,9 @@ async function inspect(name: string | undefined, options: Options): Promise<numb
 /** The error of a command line that asks for what does not go together. */
 const usage = (what: string): InputError => new InputError('command line', what);
 
-function checkOptions({ translate: address, device, against, pasid }: Options): void {
+function checkOptions({ translate: address, device, against, pasid, access, all }: Options): void {
+  if (access !== undefined && typeof address !== 'bigint') throw usage('--access goes with --translate ADDR');
+  if (all === true && address !== undefined) throw usage('--all goes without --translate');
   if (typeof address === 'bigint' && device === undefined) throw usage('--translate needs --device');
   if (address === '-' && (device !== undefined || pasid !== undefined)) {
     throw usage('--translate - takes device and PASID from each line, not from --device and --pasid');
@@ -154,7 +159,7 @@ async function survey(source: Source | LiveSource, unit: Unit, options: Options)
   await source.close();
   const report = log === undefined ? undefined : compareWithLog(found.survey, log);
   print(found, report, options);
-  const isClean = found.survey.problems.length === 0 && (report === undefined || report.verdict === 'pass');
+  const isClean = problemsOf(found).length === 0 && (report === undefined || report.verdict === 'pass');
   return isClean ? EXIT.FINE : EXIT.FINDING;
 }
 
@@ -166,21 +171,30 @@ function print(found: Findings, report: AgainstReport | undefined, options: Opti
   }
   const paint = paintFor();
   const limit = options.all === true || options.device !== undefined ? Number.POSITIVE_INFINITY : 8;
-  process.stdout.write(findingsText(found, { paint, limit }));
+  process.stdout.write(findingsText(found, { paint, limit, filter: filterText(options) }));
   if (report !== undefined) process.stdout.write(againstText(report, paint));
 }
 
-async function translateOne(source: Source, unit: Unit, options: Options): Promise<number> {
-  const { device: rid, translate: address, pasid, access } = options;
+/** What the report was restricted to; empty if it was not. */
+function filterText({ device, pasid }: Options): string {
+  const parts = [
+    ...(device === undefined ? [] : [bdf(device)]),
+    ...(pasid === undefined ? [] : [`PASID ${pasid}`]),
+  ];
+  return parts.join(' ');
+}
+
+async function translateOne(source: Source | LiveSource, unit: Unit, options: Options): Promise<number> {
+  const { device: rid, translate: address, pasid, access = 'r' } = options;
   if (rid === undefined || typeof address !== 'bigint') throw usage('--translate needs --device');
   const request = { rid, pasid, address, access };
   const result = await settle(source, () => translate(unit, source.memory, request));
+  const changed = options.running === true && 'readAgain' in source ? await source.readAgain() : [];
   await source.close();
-  process.stdout.write(
-    options.json === true
-      ? `${JSON.stringify(translationJson(result), undefined, 1)}\n`
-      : translationText(request, result, paintFor()),
-  );
+  if (options.json === true)
+    process.stdout.write(`${JSON.stringify(translationJson(result), undefined, 1)}\n`);
+  else process.stdout.write(translationText(request, result, paintFor()));
+  for (const frame of changed) process.stderr.write(`ioasis: ${pageHex(frame)} changed under the reading\n`);
   return EXIT.FINE;
 }
 
@@ -194,6 +208,12 @@ async function translateLines(source: Source, unit: Unit): Promise<number> {
     line++;
     if (text.trim() === '') continue;
     const answer = translationJson(translate(unit, source.memory, parseRequest(text, line)));
+    if (source.memory.missing.size > 0) {
+      throw new InputError(
+        `standard input, line ${line}`,
+        'leads to tables past the bounds of what was read',
+      );
+    }
     // A reader that is slower than this must not make it keep all answers.
     if (!process.stdout.write(`${JSON.stringify(answer)}\n`)) await once(process.stdout, 'drain');
   }

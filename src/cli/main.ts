@@ -22,7 +22,7 @@ export async function main(args: readonly string[]): Promise<number> {
         write(
           text
             .trimEnd()
-            .replace(/^error: /, 'ioasis: ')
+            .replace(/^error: /, 'ioasis: command line: ')
             .replaceAll('\n', ' ')
             .concat('\n'),
         ),

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { linuxMemory, linuxUnit } from '../../test/vtd/linux-image.js';
-import { document, pageHex, translationJson } from './document.js';
+import { document, translationJson } from './document.js';
+import { pageHex } from './page-hex.js';
 import { readQueues } from './queues.js';
 import { surveyUnit } from './survey.js';
 import { translate } from './translate.js';

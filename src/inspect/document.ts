@@ -5,8 +5,9 @@
 import { hex } from '../base/index.js';
 import { accessText, isPrivileged } from './access.js';
 import { bdf } from './bdf.js';
+import { pageHex } from './page-hex.js';
 import type { Queues, RingEntry } from './queues.js';
-import type { MappedRange, PasidSurvey, Survey } from './survey-types.js';
+import type { MappedRange, PasidSurvey, Problem, Survey } from './survey-types.js';
 import type { TranslationResult } from './translate.js';
 import type { NamedValue, Unit } from './unit.js';
 
@@ -26,6 +27,12 @@ export interface Findings {
   readonly changed?: readonly number[] | undefined;
 }
 
+/** All that is broken. */
+export const problemsOf = ({ survey, queues }: Pick<Findings, 'survey' | 'queues'>): readonly Problem[] => [
+  ...survey.problems,
+  ...queues.problems,
+];
+
 /** The whole document. */
 export function document({ source, unit, survey, queues, changed }: Findings): {
   readonly [key: string]: Json;
@@ -38,7 +45,7 @@ export function document({ source, unit, survey, queues, changed }: Findings): {
       bdf: bdf(device.rid),
       pasids: device.pasids.map(pasidJson),
     })),
-    problems: survey.problems.map(({ where, what }) => ({ where, what })),
+    problems: problemsOf({ survey, queues }).map(({ where, what }) => ({ where, what })),
     queues: queuesJson(queues),
     ...(changed === undefined
       ? {}
@@ -105,9 +112,6 @@ function rangeJson({ page, frame, pages, rights }: MappedRange, canExecute: bool
     ...(isPrivileged(rights) ? { privileged: true } : {}),
   };
 }
-
-/** The address, or the size, of a number of pages: it may need all 64 bits. */
-export const pageHex = (page: number): string => hex(BigInt(page) << 12n);
 
 function queuesJson({ invalidations, pageRequests, faults, faultStatus }: Queues): Json {
   const entry = ({ address, raw, name, text }: RingEntry) => ({

@@ -8,6 +8,7 @@ export * from './against/index.js';
 export * from './bdf.js';
 export * from './document.js';
 export * from './errors.js';
+export * from './page-hex.js';
 export * from './queues.js';
 export * from './sources/open.js';
 export * from './sources/source.js';

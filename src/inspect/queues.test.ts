@@ -152,3 +152,10 @@ describe('faults', () => {
     expect(withRecords([unknown], 2n).faults?.[0]).toMatchObject({ code: 0xee, name: 'unknown' });
   });
 });
+
+test('a queue that lies outside of memory is a problem, told once', () => {
+  const { unit, memory } = machine([], { IQA: 0xfff_ffff_f000n | (1n << 11n), IQH: 0n, IQT: 0x60n });
+  expect(readQueues(unit, memory, 8).problems).toEqual([
+    { where: 'IQA', what: 'points to a queue that reaches 0xffffffff000, outside of memory' },
+  ]);
+});

@@ -23,6 +23,8 @@ import {
   PQT_REG,
 } from '../spec/index.js';
 import { bdf } from './bdf.js';
+import { pageHex } from './page-hex.js';
+import type { Problem } from './survey-types.js';
 import { registerWords, type Unit } from './unit.js';
 
 /** One entry of a ring. */
@@ -66,10 +68,14 @@ export interface Queues {
   readonly faults: readonly PendingFault[] | undefined;
   /** The fault status register, its fields on one line; empty if it is zero. */
   readonly faultStatus: string;
+  /** Queues that lie outside of memory. */
+  readonly problems: readonly Problem[];
 }
 
 /** A ring in memory. */
 interface Ring {
+  /** The register that points to it. */
+  readonly register: string;
   readonly frame: number;
   readonly bytes: number;
   readonly entryBytes: number;
@@ -78,21 +84,24 @@ interface Ring {
 /** Reads the queues of a unit. `latest` is how many entries of the invalidation queue to give at the most. */
 export function readQueues(unit: Unit, memory: FrameReader, latest: number): Queues {
   const fsts = registerWords(unit.registers, 'FSTS', FSTS_REG);
+  const reader = new RingReader(memory);
   return {
-    invalidations: invalidations(unit, memory, latest),
-    pageRequests: pageRequests(unit, memory),
+    invalidations: invalidations(unit, reader, latest),
+    pageRequests: pageRequests(unit, reader),
+    problems: reader.problems,
     faults: pendingFaults(unit, FSTS_REG.PPF.get(fsts, 0) === 1),
     faultStatus: format(decode(FSTS_REG, fsts)),
   };
 }
 
-function invalidations(unit: Unit, memory: FrameReader, latest: number): InvalidationEntry[] | undefined {
+function invalidations(unit: Unit, reader: RingReader, latest: number): InvalidationEntry[] | undefined {
   const { registers } = unit;
   if (!['IQA', 'IQH', 'IQT'].every((name) => registers.values.has(name))) return undefined;
   if (GSTS_REG.QIES.get(registerWords(registers, 'GSTS', GSTS_REG), 0) === 0) return undefined;
   const iqa = registerWords(registers, 'IQA', IQA_REG);
   const isWide = IQA_REG.DW.get(iqa, 0) === 1;
   const ring: Ring = {
+    register: 'IQA',
     frame: IQA_REG.IQA.get(iqa, 0),
     bytes: FRAME_BYTES * 2 ** IQA_REG.QS.get(iqa, 0),
     entryBytes: isWide ? 32 : 16,
@@ -103,7 +112,7 @@ function invalidations(unit: Unit, memory: FrameReader, latest: number): Invalid
   const entries: InvalidationEntry[] = [];
   for (let back = Math.min(latest, ring.bytes / ring.entryBytes - 1); back >= 1; back--) {
     const offset = distance(ring, back * ring.entryBytes, tail);
-    const slot = slotAt(ring, memory, offset);
+    const slot = reader.slot(ring, offset);
     if (slot === undefined || slot.every((word) => word === 0)) continue;
     const decoded = decodeInvalidation(slot, 0, isWide);
     entries.push({ ...ringEntry(ring, offset, slot, decoded), isPending: back <= pending });
@@ -111,12 +120,13 @@ function invalidations(unit: Unit, memory: FrameReader, latest: number): Invalid
   return entries;
 }
 
-function pageRequests(unit: Unit, memory: FrameReader): RingEntry[] {
+function pageRequests(unit: Unit, reader: RingReader): RingEntry[] {
   const { registers } = unit;
   if (!unit.format.pageRequests || !['PQA', 'PQH', 'PQT'].every((name) => registers.values.has(name)))
     return [];
   const pqa = registerWords(registers, 'PQA', PQA_REG);
   const ring: Ring = {
+    register: 'PQA',
     frame: PQA_REG.PQA.get(pqa, 0),
     bytes: FRAME_BYTES * 2 ** PQA_REG.PQS.get(pqa, 0),
     entryBytes: PAGE_REQUEST_BYTES,
@@ -129,7 +139,7 @@ function pageRequests(unit: Unit, memory: FrameReader): RingEntry[] {
     offset !== tail % ring.bytes;
     offset = (offset + ring.entryBytes) % ring.bytes
   ) {
-    const slot = slotAt(ring, memory, offset);
+    const slot = reader.slot(ring, offset);
     if (slot === undefined) continue;
     entries.push(ringEntry(ring, offset, slot, decode(PAGE_REQUEST_DESCRIPTOR, slot)));
   }
@@ -143,12 +153,28 @@ const atEntry = (ring: Ring, offset: number): number => (offset % ring.bytes) - 
 const distance = (ring: Ring, from: number, to: number): number =>
   (((to - from) % ring.bytes) + ring.bytes) % ring.bytes;
 
-/** A copy of the entry at `offset`; undefined where there is no memory. */
-function slotAt(ring: Ring, memory: FrameReader, offset: number): Int32Array | undefined {
-  const at = memory.at(ring.frame + Math.floor(offset / FRAME_BYTES));
-  if (at === ABSENT) return undefined;
-  const word = at + (offset % FRAME_BYTES) / 4;
-  return memory.words.slice(word, word + ring.entryBytes / 4);
+class RingReader {
+  readonly #memory: FrameReader;
+  readonly problems: Problem[] = [];
+
+  constructor(memory: FrameReader) {
+    this.#memory = memory;
+  }
+
+  /** A copy of the entry at `offset`; undefined where there is no memory, which is noted once a ring. */
+  slot(ring: Ring, offset: number): Int32Array | undefined {
+    const frame = ring.frame + Math.floor(offset / FRAME_BYTES);
+    const at = this.#memory.at(frame);
+    if (at === ABSENT) {
+      const what = `points to a queue that reaches ${pageHex(frame)}, outside of memory`;
+      if (!this.problems.some(({ where }) => where === ring.register)) {
+        this.problems.push({ where: ring.register, what });
+      }
+      return undefined;
+    }
+    const word = at + (offset % FRAME_BYTES) / 4;
+    return this.#memory.words.slice(word, word + ring.entryBytes / 4);
+  }
 }
 
 function ringEntry(ring: Ring, offset: number, slot: Int32Array, decoded: Decoded | undefined): RingEntry {

@@ -268,6 +268,21 @@ describe('bounds', () => {
     ]);
   });
 
+  test('directories: one of empty tables in all entries of 65536 contexts', () => {
+    const words = [
+      ...range(256).flatMap((bus): Word[] => [
+        [1, bus * 2, to(2, 1n)],
+        [1, bus * 2 + 1, to(2, 1n)],
+      ]),
+      ...range(128).map((i): Word => [2, i * 4, to(3, 1n)]),
+      ...full(3, to(4, 1n)),
+    ];
+    const survey = surveyOf(words, { limits: { ...SURVEY_LIMITS, directories: 5000 } });
+    expect(survey.problems.map(({ what }) => what)).toEqual([
+      'is where this ends: 5000 PASID directories and tables have been gone through',
+    ]);
+  });
+
   test('problems: the first thousand are listed, the others counted', () => {
     const broken = [0x12, 0x13, 0x14].flatMap((frame) => full(frame, to(0x50, 7n) | (1n << 50n)));
     const tables = [...chain([0x10, 0x11, 0x20]), ...chain([0x20, 0x12], 0), ...chain([0x20, 0x13], 1)];

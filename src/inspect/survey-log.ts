@@ -11,6 +11,8 @@ export interface SurveyLimits {
   readonly ranges: number;
   /** Paging structures that are gone through. */
   readonly tables: number;
+  /** Frames of PASID directories and PASID tables that are gone through. */
+  readonly directories: number;
   /** PASIDs that are gone through. */
   readonly pasids: number;
   /** How often, in one address space, structures are gone through that were before: some are shared rightly. */
@@ -23,20 +25,21 @@ export interface SurveyLimits {
 export const SURVEY_LIMITS: SurveyLimits = {
   ranges: 2 ** 20,
   tables: 2 ** 21,
+  directories: 2 ** 17,
   pasids: 2 ** 18,
   repeats: 2 ** 12,
   problems: 1000,
 };
 
 /** What is used up of {@link SurveyLimits}. */
-export type Bounded = 'ranges' | 'tables' | 'pasids';
+export type Bounded = 'ranges' | 'tables' | 'directories' | 'pasids';
 
 export class SurveyLog {
   readonly limits: SurveyLimits;
   /** What lies in each frame, by its number. */
   readonly tables = new Map<number, string>();
   readonly #problems = new Map<string, Problem>();
-  readonly #used: Record<Bounded, number> = { ranges: 0, tables: 0, pasids: 0 };
+  readonly #used: Record<Bounded, number> = { ranges: 0, tables: 0, directories: 0, pasids: 0 };
   #unlisted = 0;
 
   constructor(limits: SurveyLimits = SURVEY_LIMITS) {
@@ -76,5 +79,6 @@ export class SurveyLog {
 const NAMES: Readonly<Record<Bounded, string>> = {
   ranges: 'ranges',
   tables: 'paging structures',
+  directories: 'PASID directories and tables',
   pasids: 'PASIDs',
 };

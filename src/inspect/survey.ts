@@ -121,14 +121,16 @@ class Surveyor {
     const entries = pasidLimit / PASIDS_PER_TABLE;
     const perFrame = FRAME_BYTES / DIRECTORY_ENTRY_BYTES;
     const pasids: PasidSurvey[] = [];
-    for (let first = 0; first < entries && !this.#log.isOver('pasids'); first += perFrame) {
+    for (let first = 0; first < entries && !this.#isOver(); first += perFrame) {
       const frame = directory + first / perFrame;
       const at = this.#table(frame, `PASID directory of ${bdf(rid)}`, where);
       if (at === ABSENT) continue;
+      if (!this.#log.take('directories', where)) break;
       for (let i = first; i < Math.min(entries, first + perFrame); i++) {
         if (this.#filter.pasid !== undefined && Math.floor(this.#filter.pasid / PASIDS_PER_TABLE) !== i)
           continue;
         const offset = (i % perFrame) * DIRECTORY_ENTRY_BYTES;
+        if (this.#isZero(at + offset / 4)) continue;
         const name = (): string =>
           `PASID directory entry ${i} of ${bdf(rid)} at ${hex(frame * FRAME_BYTES + offset)}`;
         if (!this.#judge(this.#tables.directoryStep(this.#memory.words, at + offset / 4), name)) continue;
@@ -142,10 +144,12 @@ class Surveyor {
     const frame = this.#tables.next;
     const at = this.#table(frame, `PASID table of ${bdf(rid)}, PASIDs from ${first}`, from);
     const pasids: PasidSurvey[] = [];
+    if (!this.#log.take('directories', from)) return pasids;
     for (let i = 0; at !== ABSENT && i < PASIDS_PER_TABLE; i++) {
       const pasid = first + i;
       if (this.#filter.pasid !== undefined && this.#filter.pasid !== pasid) continue;
       const offset = i * PASID_ENTRY_BYTES;
+      if (this.#isZero(at + offset / 4)) continue;
       const where = (): string =>
         `PASID table entry of ${bdf(rid)} PASID ${pasid} at ${hex(frame * FRAME_BYTES + offset)}`;
       if (!this.#judge(this.#tables.pasidStep(this.#memory.words, at + offset / 4), where)) continue;
@@ -153,6 +157,15 @@ class Surveyor {
       pasids.push(this.#pasid(rid, pasid, where));
     }
     return pasids;
+  }
+
+  #isOver(): boolean {
+    return this.#log.isOver('pasids') || this.#log.isOver('directories');
+  }
+
+  /** Most entries are: nothing is present, nor can it be malformed, whose first 8 bytes are zero. */
+  #isZero(at: number): boolean {
+    return this.#memory.words[at] === 0 && this.#memory.words[at + 1] === 0;
   }
 
   /** What the entry just stepped through maps. */

@@ -86,6 +86,9 @@ export function translate(unit: Unit, memory: FrameReader, request: TranslationR
   const isForbidden = walk.fault === FAULT.PASIDE_CLEAR || walk.fault === FAULT.PASID_IN_LEGACY_MODE;
   if (isOfRid && isForbidden) return translate(unit, memory, { ...request, pasid: undefined });
   if (walk.stage === 'done') {
+    // A request without a PASID can't ask to execute, and the walk takes it for a read.
+    const isRefused = request.access === 'x' && (walk.rights & RIGHT.EXECUTE) === 0;
+    if (isRefused) return faulted(steps, tables.isScalable ? FAULT.ERE_CLEAR : FAULT.READ_DENIED);
     const physical = (BigInt(walk.target) << 12n) | (request.address & 0xfffn);
     return { steps, physical, fault: undefined };
   }

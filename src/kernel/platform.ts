@@ -71,7 +71,10 @@ export interface Platform {
   readonly chooser: Chooser;
   /** Takes what happens. Undefined while nobody listens: events need not be made then. */
   readonly emit: ((event: Omit<Event, 'step' | 'actor' | 'layer'>) => void) | undefined;
-  /** Has `handler` called on each interrupt with this vector, in interrupt context: it may not sleep. */
+  /**
+   * Has `handler` called on each interrupt with this vector, in interrupt context: it may not sleep. It may come
+   * at any access of the kernel's, and between a task's steps; never within a step of hardware.
+   */
   onInterrupt(vector: number, handler: () => void): void;
   /** Where an interrupt message must be sent to reach this kernel with this vector. */
   interruptMessage(vector: number): { readonly address: number; readonly data: number };

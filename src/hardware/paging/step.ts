@@ -5,9 +5,6 @@
  * Addresses travel as page or frame numbers: a `number` of up to 52 bits.
  */
 
-/** Levels count from the leaves: 1 is the table of 4 KiB pages, 5 the highest. */
-export type Level = 1 | 2 | 3 | 4 | 5;
-
 /** The outcome of a step. */
 export const ENTRY = {
   /** not present */

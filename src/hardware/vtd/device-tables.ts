@@ -38,8 +38,7 @@ export const PASID_ENTRY_BYTES = PASID_TABLE_ENTRY.bytes;
 /** PASIDs a PASID table; a directory is indexed by the bits above. */
 export const PASIDS_PER_TABLE = 64;
 
-/** Bytes of a context entry, and where in its table that of a device and function stands. */
-export const contextEntryBytes = (isScalable: boolean): number => (isScalable ? scalable : legacy).bytes;
+/** Where in its table the context entry of a device and function stands, in bytes. */
 export const contextEntryOffset = (isScalable: boolean, devfn: number): number =>
   isScalable ? (devfn & 0x7f) * scalable.bytes : devfn * legacy.bytes;
 

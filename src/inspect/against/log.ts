@@ -78,7 +78,10 @@ export function parseLog(text: string): KernelLog | Refusal<'EINVAL'> {
   const reader = new LogReader();
   for (let i = 0; i < lines.length; i++) {
     const wrong = reader.read((lines[i] ?? '').trimEnd(), i + 1);
-    if (wrong !== undefined) return refuse('EINVAL', `line ${i + 1}: ${wrong}`);
+    if (wrong === undefined) continue;
+    // A console that is still written to ends in the middle of a line.
+    if (i === lines.length - 1) reader.cut();
+    else return refuse('EINVAL', `line ${i + 1}: ${wrong}`);
   }
   if (!reader.hasTrace) {
     return refuse('EINVAL', `no trace of iommu:map and iommu:unmap in ${lines.length} lines`);
@@ -102,6 +105,7 @@ class LogReader {
   hasTrace = false;
   #units = new Set<string>();
   #lost = false;
+  #cut = false;
   #promised = 0;
   #written = 0;
   #entries = 0;
@@ -125,8 +129,14 @@ class LogReader {
     return wrong === undefined ? undefined : `${name} event: ${wrong}: ${JSON.stringify(fields)}`;
   }
 
+  /** The last line is not whole. */
+  cut(): void {
+    this.#cut = true;
+  }
+
   gaps(): string[] {
     const gaps: string[] = [];
+    if (this.#cut) gaps.push('The log ends in the middle of an event.');
     if (this.#promised < this.#written) {
       const lost = this.#written - this.#promised;
       gaps.push(`The trace's buffer overflowed: ${lost} of ${this.#written} entries are lost.`);

@@ -1,12 +1,11 @@
 /**
  * What the comparison with a log found: as lines for people, and as JSON with addresses in hexadecimal.
  */
-import { hex } from '../../base/index.js';
 import { bdf } from '../bdf.js';
+import type { Json } from '../document.js';
+import { pageHex as address } from '../page-hex.js';
 import { type AgainstReport, type Difference, type LateChange, nameOf, type Place } from './compare.js';
 
-const PAGE_BYTES = 4096n;
-const address = (page: number): string => hex(BigInt(page) * PAGE_BYTES);
 const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 /** The report, one line an element, without line ends; the verdict is the first. */
@@ -16,6 +15,7 @@ export function againstLines(report: AgainstReport): string[] {
     verdictText(report),
     `${plural(map, 'map')}, ${plural(unmap, 'unmap')}, ${flush} ${flush === 1 ? 'flush' : 'flushes'}`,
   ];
+  lines.push('One assignment of maps and unmaps to domains (the log names none):');
   for (const { domain, holder, events } of report.assigned) {
     if (events > 0) lines.push(`  ${plural(events, 'event')} in domain ${domain} of ${nameOf(holder)}`);
   }
@@ -54,9 +54,6 @@ function differenceLines(difference: Difference): string[] {
   if (line === undefined) return [`  ${place}: ${why}`];
   return [`  line ${line}: ${text}`, `    ${place}: ${why}`];
 }
-
-/** A value as JSON has it. */
-type Json = string | number | readonly Json[] | { readonly [key: string]: Json };
 
 /** The report as a plain value for `JSON.stringify`; what does not apply is left out. */
 export function againstJson(report: AgainstReport): { readonly [key: string]: Json } {

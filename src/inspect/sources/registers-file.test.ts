@@ -62,7 +62,7 @@ test.each([
 test.each([
   { text: ' \n', why: 'r.json: the file is empty' },
   { text: '[]', why: 'r.json:1: this is no JSON object of registers' },
-  { text: '{"CAP": "0x0",\n"GSTS": "0x0"}', why: 'r.json: ECAP, RTADDR is missing, and is needed' },
+  { text: '{"CAP": "0x0",\n"GSTS": "0x0"}', why: 'r.json: needed, and missing: ECAP, RTADDR' },
   { text: '{"CAP": "0x0",\n"GSTS": 0x0}', why: 'r.json:2: this is no JSON: "GSTS": 0x0}' },
 ])('refuses a file: $why', ({ text, why }) => {
   expect(() => parseRegisters('r.json', text)).toThrow(why);

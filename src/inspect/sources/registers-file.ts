@@ -70,7 +70,7 @@ export function parseRegisters(file: string, text: string): UnitRegisters {
     values.set(name, fieldOf(value, { place: `${file}:${value.line}`, name, width }));
   }
   const missing = NEEDED.filter((name) => !values.has(name));
-  if (missing.length > 0) throw new InputError(file, `${missing.join(', ')} is missing, and is needed`);
+  if (missing.length > 0) throw new InputError(file, `needed, and missing: ${missing.join(', ')}`);
   const records = top.members.get(RECORDS)?.value;
   const cap = values.get('CAP') ?? 0n;
   return { values, faultRecords: records === undefined ? undefined : recordsOf(file, records, cap) };

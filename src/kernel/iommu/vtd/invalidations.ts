@@ -5,7 +5,6 @@
 import {
   CONTEXT_CACHE_INVALIDATION,
   CONTEXT_GRANULARITY,
-  encode,
   INVALIDATION,
   IOTLB_GRANULARITY,
   IOTLB_INVALIDATION,
@@ -16,6 +15,7 @@ import {
   PASID_IOTLB_GRANULARITY,
   PASID_IOTLB_INVALIDATION,
 } from '../../../spec/index.js';
+import { structure } from '../../words.js';
 import type { Endpoint } from '../driver.js';
 
 /** What a range is rounded up to: 2^order pages, aligned. */
@@ -36,10 +36,10 @@ export function blockOf(first: number, last: number): Block {
 }
 
 export const flushContexts = (): Int32Array =>
-  encode(CONTEXT_CACHE_INVALIDATION, { TYPE: INVALIDATION.CONTEXT_CACHE, G: CONTEXT_GRANULARITY.GLOBAL });
+  structure(CONTEXT_CACHE_INVALIDATION, { TYPE: INVALIDATION.CONTEXT_CACHE, G: CONTEXT_GRANULARITY.GLOBAL });
 
 export const flushContext = (rid: number, did: number): Int32Array =>
-  encode(CONTEXT_CACHE_INVALIDATION, {
+  structure(CONTEXT_CACHE_INVALIDATION, {
     TYPE: INVALIDATION.CONTEXT_CACHE,
     G: CONTEXT_GRANULARITY.DEVICE,
     DID: did,
@@ -47,10 +47,10 @@ export const flushContext = (rid: number, did: number): Int32Array =>
   });
 
 export const flushPasids = (): Int32Array =>
-  encode(PASID_CACHE_INVALIDATION, { TYPE: INVALIDATION.PASID_CACHE, G: PASID_CACHE_GRANULARITY.GLOBAL });
+  structure(PASID_CACHE_INVALIDATION, { TYPE: INVALIDATION.PASID_CACHE, G: PASID_CACHE_GRANULARITY.GLOBAL });
 
 export const flushPasid = (did: number, pasid: number): Int32Array =>
-  encode(PASID_CACHE_INVALIDATION, {
+  structure(PASID_CACHE_INVALIDATION, {
     TYPE: INVALIDATION.PASID_CACHE,
     G: PASID_CACHE_GRANULARITY.PASID,
     DID: did,
@@ -58,10 +58,10 @@ export const flushPasid = (did: number, pasid: number): Int32Array =>
   });
 
 export const flushIotlb = (): Int32Array =>
-  encode(IOTLB_INVALIDATION, { TYPE: INVALIDATION.IOTLB, G: IOTLB_GRANULARITY.GLOBAL, DW: 1, DR: 1 });
+  structure(IOTLB_INVALIDATION, { TYPE: INVALIDATION.IOTLB, G: IOTLB_GRANULARITY.GLOBAL, DW: 1, DR: 1 });
 
 export const flushPasidIotlb = (did: number, pasid: number): Int32Array =>
-  encode(PASID_IOTLB_INVALIDATION, {
+  structure(PASID_IOTLB_INVALIDATION, {
     TYPE: INVALIDATION.PASID_IOTLB,
     G: PASID_IOTLB_GRANULARITY.PASID,
     DID: did,
@@ -69,7 +69,7 @@ export const flushPasidIotlb = (did: number, pasid: number): Int32Array =>
   });
 
 export const flushPages = (of: { did: number; pasid: number }, { page, order }: Block): Int32Array =>
-  encode(PASID_IOTLB_INVALIDATION, {
+  structure(PASID_IOTLB_INVALIDATION, {
     TYPE: INVALIDATION.PASID_IOTLB,
     G: PASID_IOTLB_GRANULARITY.PAGE,
     DID: of.did,
@@ -83,7 +83,7 @@ export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = E
   const { page, order } = block;
   // The lowest zero bit n of the page's number says 2^(n + 1) pages.
   const size = order === 0 ? 0 : 2 ** (order - 1) - 1;
-  return encode(PASID_DEVICE_TLB_INVALIDATION, {
+  return structure(PASID_DEVICE_TLB_INVALIDATION, {
     TYPE: INVALIDATION.PASID_DEVICE_TLB,
     MIP: device.invalidationDepth,
     PFSID_LOW: device.rid & 0xf,
@@ -101,7 +101,7 @@ export const groupResponse = (of: {
   readonly group: number;
   readonly code: number;
 }): Int32Array =>
-  encode(PAGE_GROUP_RESPONSE, {
+  structure(PAGE_GROUP_RESPONSE, {
     TYPE: INVALIDATION.PAGE_GROUP_RESPONSE,
     PP: of.pasid === undefined ? 0 : 1,
     RC: of.code,

@@ -5,7 +5,6 @@
  */
 import { assert, isRefusal, KeptMap, type Refusal, type Task } from '../../../base/index.js';
 import {
-  encode,
   FSPM,
   type LayoutInfo,
   PASID_DIRECTORY_ENTRY,
@@ -16,6 +15,7 @@ import {
 } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
+import { structure } from '../../words.js';
 import type { Endpoint } from '../driver.js';
 import type { Capabilities } from './capabilities.js';
 
@@ -85,7 +85,7 @@ export class UnitTables {
     this.#writeBack(paOf(directory), count * PAGE_BYTES);
     this.#directories.set(device.rid, directory);
     yield 'vtd: context entry';
-    const words = encode(SCALABLE_CONTEXT_ENTRY, {
+    const words = structure(SCALABLE_CONTEXT_ENTRY, {
       P: 1,
       DTE: device.ats ? 1 : 0,
       PASIDE: device.pasidBits > 0 ? 1 : 0,
@@ -121,7 +121,7 @@ export class UnitTables {
     pasid: number,
     { did, root }: FirstStageEntry,
   ): Refusal<'ENOMEM'> | undefined {
-    const words = encode(PASID_TABLE_ENTRY, {
+    const words = structure(PASID_TABLE_ENTRY, {
       P: 1,
       PGTT: PGTT.FIRST_STAGE,
       DID: did,
@@ -138,7 +138,7 @@ export class UnitTables {
    * On failure: `ENOMEM` for its table.
    */
   setPassThrough(device: Endpoint, pasid: number, did: number): Refusal<'ENOMEM'> | undefined {
-    const words = encode(PASID_TABLE_ENTRY, { P: 1, PGTT: PGTT.PASS_THROUGH, DID: did });
+    const words = structure(PASID_TABLE_ENTRY, { P: 1, PGTT: PGTT.PASS_THROUGH, DID: did });
     return this.#setEntry(device, pasid, words);
   }
 
@@ -161,7 +161,7 @@ export class UnitTables {
     const at = this.#entryAt(device, pasid);
     assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
     assert(!this.isPresent(device, pasid), `PASID ${pasid} of ${device.name} is emptied while present`);
-    const words = encode(PASID_TABLE_ENTRY, { FPD: mute ? 1 : 0 });
+    const words = structure(PASID_TABLE_ENTRY, { FPD: mute ? 1 : 0 });
     for (let word = words.length - 2; word >= 0; word -= 2) this.#store(at, words, word);
     this.#writeBack(at, PASID_BYTES);
   }
@@ -213,7 +213,7 @@ export class UnitTables {
     if (isRefusal(table)) return table;
     this.#writeBack(paOf(table), PAGE_BYTES);
     const at = this.#directoryAt(device, pasid);
-    this.#store(at, encode(PASID_DIRECTORY_ENTRY, { P: 1, SMPTBLPTR: table }), 0);
+    this.#store(at, structure(PASID_DIRECTORY_ENTRY, { P: 1, SMPTBLPTR: table }), 0);
     this.#writeBack(at, DIRECTORY_ENTRY_BYTES);
     return paOf(table, (pasid % PASIDS_PER_TABLE) * PASID_BYTES);
   }
