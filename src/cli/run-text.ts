@@ -56,11 +56,11 @@ export function pasidText(rows: readonly PasidRow[], paint: Paint): string {
     state,
     holders.join(', ') || '-',
     queues.join(', ') || '-',
-    translation.join(', ') || '-',
+    translation.map((each) => each.replace(': first stage at', '')).join(', ') || '-',
     `${frames} frames`,
   ]);
   const title = `PASIDs as they stood at step ${first.step}, when the most were in use:\n`;
-  return `${title}${table(['PASID', 'process', 'state', 'holders', 'open queues', 'translation', 'memory'], cells, paint)}\n`;
+  return `${title}${table(['PASID', 'process', 'state', 'holders', 'open queues', 'first stage', 'memory'], cells, paint)}\n`;
 }
 
 /** One line a rule. */

@@ -68,6 +68,15 @@ export interface Refused {
   readonly expected: Errno | undefined;
 }
 
+/** An open that was refused. */
+export interface FailedOpen {
+  readonly mm: string;
+  readonly device: string;
+  readonly queue: string;
+  /** Whether the address space had a PASID before. */
+  readonly hadPasid: boolean;
+}
+
 /** A process that was killed for what it did, or was to be and was not. */
 export interface Death {
   readonly process: string;

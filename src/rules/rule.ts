@@ -3,6 +3,7 @@ import type {
   Answer,
   Death,
   End,
+  FailedOpen,
   FaultFact,
   Fetch,
   Mismatch,
@@ -69,6 +70,7 @@ export interface Rule {
   readonly answered?: Says<Answer>;
   readonly outcome?: Says<Outcome>;
   readonly refused?: Says<Refused>;
+  readonly failedOpen?: Says<FailedOpen>;
   readonly mismatch?: Says<Mismatch>;
   /** A process was killed, and the scenario does not say so. */
   readonly died?: Says<Death>;

@@ -229,6 +229,23 @@ const BROKEN: [string, (history: History) => void, string][] = [
     'UNDONE: step 7: alice did open dsa0/own; the scenario says that it is refused with EBUSY',
   ],
   [
+    'a refused open that leaves state in the device',
+    (history) => {
+      history.state.remains = ["dsa1's PASID table entry, which is present"];
+      const open = { mm: 'alice', device: 'dsa1', queue: 'dsa1/shared', hadPasid: true };
+      history.at(7).judge.tell('failedOpen', open);
+    },
+    "UNDONE: step 7: alice was refused dsa1/shared, and of PASID 3 is left: dsa1's PASID table entry, which is present",
+  ],
+  [
+    'a refused open that leaves a PASID',
+    (history) => {
+      const open = { mm: 'alice', device: 'dsa1', queue: 'dsa1/shared', hadPasid: false };
+      history.at(7).judge.tell('failedOpen', open);
+    },
+    'UNDONE: step 7: alice was refused dsa1/shared, and has kept the PASID 3 that it got for it',
+  ],
+  [
     'a death that the scenario does not tell of',
     (history) => history.at(7).judge.tell('died', { process: 'alice', signal: 'SIGSEGV' }),
     'FAULTS: step 7: alice was killed by SIGSEGV; the scenario does not say so',

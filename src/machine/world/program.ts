@@ -115,9 +115,14 @@ export class Program {
     const { device, index, of, unusable } = this.#queue(name);
     if (unusable !== undefined) return unusable;
     if (device === undefined) return refuse('ENODEV', `the kernel has no ${of}`);
+    const { ledger, judge } = this.#cast.stage.taps;
+    const { name: mm } = this.#process.mm;
+    const hadPasid = ledger.pasids.of(mm) !== undefined;
     const fd = yield* device.open(this.#process, index);
-    if (isRefusal(fd)) return fd;
-    const { ledger } = this.#cast.stage.taps;
+    if (isRefusal(fd)) {
+      judge.tell('failedOpen', { mm, device: of, queue: name, hadPasid });
+      return fd;
+    }
     ledger.opens.opened(this.#process.name, of, name);
     const portalPage = yield* device.mapPortal(this.#process, fd);
     if (isRefusal(portalPage)) return portalPage;
