@@ -154,12 +154,12 @@ describe('bad input is one line and exit code 2:', () => {
     [
       'no seed',
       ['smallest', '--seed', 'x'],
-      `ioasis: option '--seed <n>' argument 'x' is invalid. "x" is not a seed from 0 to 2^53 - 1`,
+      `ioasis: command line: option '--seed <n>' argument 'x' is invalid. "x" is not a seed from 0 to 2^53 - 1`,
     ],
     [
       'no range',
       ['smallest', '--seeds', '3..1'],
-      `ioasis: option '--seeds <a..b>' argument '3..1' is invalid. "3..1" is not a range of seeds, as 1..500`,
+      `ioasis: command line: option '--seeds <a..b>' argument '3..1' is invalid. "3..1" is not a range of seeds, as 1..500`,
     ],
     [
       'one seed and many',
@@ -171,7 +171,7 @@ describe('bad input is one line and exit code 2:', () => {
       ['smallest', '--seeds', '1..2', '--trace', 'x'],
       'ioasis: command line: --trace goes with one seed',
     ],
-    ['no scenario', [], `ioasis: missing required argument 'scenario'`],
+    ['no scenario', [], `ioasis: command line: missing required argument 'scenario'`],
   ])('%s', async (_, args, message) => {
     expect(await ioasis(['run', ...args])).toEqual({ code: 2, out: '', err: `${message}\n` });
   });

@@ -35,8 +35,12 @@ export class Cast implements Company {
     const { scenario, kernel } = this.stage;
     for (const name of Object.keys(scenario.processes)) {
       const process = kernel.processes.spawn(name);
-      if (isRefusal(process)) this.refused(name, 'to start', process);
-      else this.play(process, undefined);
+      if (isRefusal(process)) {
+        this.meetings.ended(name);
+        this.refused(name, 'to start', process);
+      } else {
+        this.play(process, undefined);
+      }
     }
     const host = this.stepsOf('host');
     if (host.length > 0) kernel.context.tasks.spawn('host', this.#host(host));
@@ -82,7 +86,8 @@ export class Cast implements Company {
     } else if (kind === 'process:signal') {
       // An interrupt ends UMWAIT, whoever sleeps.
       for (const queue of this.#waits.values()) queue.wakeAll();
-      if (fields['signal'] === 'SIGSEGV' && !this.#doomed.has(name)) {
+      const isEarned = this.#doomed.has(name) || this.#mayRunOut;
+      if (fields['signal'] === 'SIGSEGV' && !isEarned) {
         taps.judge.tell('died', { process: name, signal: 'SIGSEGV' });
       }
     } else if (kind === 'process:exit') {
@@ -94,10 +99,14 @@ export class Cast implements Company {
 
   /** A step was refused that nobody expected to be. */
   refused(process: string, action: string, { errno, why }: Refusal): void {
-    const { taps, scenario } = this.stage;
+    const { taps } = this.stage;
     // Where allocations may fail, what fails for want of memory is earned.
-    if (scenario.choices['allocation-failures'] && errno === 'ENOMEM') return;
+    if (this.#mayRunOut && errno === 'ENOMEM') return;
     taps.judge.tell('refused', { process, action, errno, why, expected: undefined });
+  }
+
+  get #mayRunOut(): boolean {
+    return this.stage.scenario.choices['allocation-failures'];
   }
 
   *#host(steps: readonly Step[]): Task {

@@ -182,6 +182,9 @@ export class Program {
       yield* this.#cast.untilDone(job);
     }
     const found = outcomeOf(words);
+    // Where allocations may fail, so may any page that a job needs: its process gives up.
+    const { 'allocation-failures': mayRunOut } = this.#cast.stage.scenario.choices;
+    if (mayRunOut && outcome !== 'any' && found !== outcome) return refuse('ENOMEM', recordText(words));
     const { name: process } = this.#process;
     const fact = { job, process, queue: sent.queue, expected: outcome, outcome: found };
     this.#cast.stage.taps.judge.tell('outcome', { ...fact, record: recordText(words) });
@@ -221,7 +224,10 @@ export class Program {
   *#fork(name: string): Task<Refusal | undefined> {
     const { kernel, taps } = this.#cast.stage;
     const child = yield* kernel.processes.fork(this.#process, name);
-    if (isRefusal(child)) return child;
+    if (isRefusal(child)) {
+      this.#cast.meetings.ended(name);
+      return child;
+    }
     taps.ledger.opens.forked(this.#process.name, name);
     this.#cast.play(child, { regions: this.#regions, opened: this.#opened });
     return undefined;
