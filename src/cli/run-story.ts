@@ -46,6 +46,7 @@ const TELL: Readonly<Record<string, Tell>> = {
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go: ${of(f, 'why')}`,
   'iommu:fault': (f) =>
     `${of(f, 'unit')} reports a fault of ${of(f, 'rid')}, PASID ${of(f, 'pasid')}, ${of(f, 'access')} at ${of(f, 'page')}: ${of(f, 'reason')}`,
+  'iommu:fault-overflow': (f) => `${of(f, 'unit')} has lost faults: there was no room for them`,
   'iommu:page-request-refused': (f) =>
     `cannot have page ${of(f, 'page')} for ${of(f, 'rid')}, PASID ${of(f, 'pasid')}: ${of(f, 'why')}`,
   'iommu:page-response': (f) =>

@@ -68,6 +68,13 @@ export interface Refused {
   readonly expected: Errno | undefined;
 }
 
+/** A device was unbound from an address space: the kernel says that entry and caches are clear. */
+export interface Unbound {
+  readonly device: string;
+  readonly mm: string;
+  readonly pasid: number;
+}
+
 /** An open that was refused. */
 export interface FailedOpen {
   readonly mm: string;

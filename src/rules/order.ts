@@ -4,9 +4,10 @@
  * entry (flow 7), which CLEAN and ISOLATION judge. Judged by what is open, and by the look into the tables; the order in which the IOASID core
  * tells its subscribers is judged where there are any.
  */
+import type { Unbound } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Rule, View } from './rule.js';
-import { jobText } from './text.js';
+import { jobText, listText } from './text.js';
 
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
@@ -15,8 +16,17 @@ function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined
   return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
 }
 
+/** The phases of a tear-down: the device is drained before its entry is cleared. */
+function unbound({ device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
+  const jobs = [...ledger.jobs.pending()].filter((job) => job.device === device && job.pasid === pasid);
+  if (jobs.length === 0) return undefined;
+  const left = listText(jobs.map(jobText));
+  return `${device} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
+}
+
 export const order: Rule = {
   id: 'ORDER',
   claim: 'the IOMMU is ready before a device may work, and goes after it',
   accepted,
+  unbound,
 };

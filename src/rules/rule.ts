@@ -11,6 +11,7 @@ import type {
   Outcome,
   Refused,
   StateBench,
+  Unbound,
 } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Ledger } from './ledger/ledger.js';
@@ -78,6 +79,7 @@ export interface Rule {
   readonly survived?: Says<{ readonly process: string; readonly action: string }>;
   /** The last holder of an open queue has let go of it. */
   readonly released?: Says<OpenQueue>;
+  readonly unbound?: Says<Unbound>;
   /** A process is gone. */
   readonly gone?: Says<string>;
   /** Before the ledger takes it in. */

@@ -55,6 +55,7 @@ describe('a history without a fault', () => {
     judge.tell('refused', { process: 'alice', action: 'open', errno: 'EBUSY', why: '', expected: 'EBUSY' });
     ledger.opens.closed('alice', 'dsa0/shared');
     judge.tell('released', { id: 1, mm: 'alice', device: 'dsa0', queue: 'dsa0/shared', holders: [] });
+    judge.tell('unbound', { device: 'dsa0', mm: 'alice', pasid: 3 });
     judge.tell('takenBack', 3);
     ledger.frames.freed(0x1234, 800);
     ledger.frames.freed(0x99, 800);
@@ -114,6 +115,14 @@ const BROKEN: [string, (history: History) => void, string][] = [
       history.at(200).judge.tell('accepted', job());
     },
     "ORDER: step 200: dsa0/shared took job copy1 of alice, submitted to dsa0/shared at step 640, with PASID 3, for which dsa0's IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can",
+  ],
+  [
+    'an unbind of a device that still works',
+    (history) => {
+      history.ledger.jobs.accepted(job());
+      history.at(700).judge.tell('unbound', { device: 'dsa0', mm: 'alice', pasid: 3 });
+    },
+    'ORDER: step 700: dsa0 was unbound from alice, PASID 3, and still works for it: job copy1 of alice, submitted to dsa0/shared at step 640; it has to be drained before',
   ],
   [
     'what is left of a binding',

@@ -93,6 +93,15 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /^step \d+: PASID \d of bob is given back, and is still there: dsa0's work queue 1, whose configuration has it/,
   },
   {
+    name: 'a close drains another PASID',
+    file: 'kernel/idxd/device.ts',
+    find: 'this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid)',
+    replace: 'this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid + 1)',
+    rule: 'FAULTS',
+    message:
+      /^step \d+: dmar0 reported SPT\.2 of dsa\d for PASID \d, which is \w+'s since step \d+: .*: PASID table entry not present; on dsa\d then: job \w+ of \w+, submitted to dsa\d\/shared at step \d+; the scenario earns no such fault$/,
+  },
+  {
     name: 'an unbind keeps its reference',
     file: 'kernel/iommu/sva.ts',
     find: "      ioasidPut(this.#set, pasid, device.holder);\n      tell(this.#context, 'sva:unbind'",

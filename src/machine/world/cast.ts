@@ -81,7 +81,10 @@ export class Cast implements Company {
   kernelEvent({ kind, fields }: KernelEvent): void {
     const name = String(fields['process']);
     const { taps } = this.stage;
-    if (kind === 'mm:exit') {
+    if (kind === 'sva:unbind') {
+      const device = String(fields['device']);
+      taps.judge.tell('unbound', { device, mm: name, pasid: Number(fields['pasid']) });
+    } else if (kind === 'mm:exit') {
       taps.ledger.dying.set(String(fields['mm']), taps.ledger.step);
     } else if (kind === 'process:signal') {
       // An interrupt ends UMWAIT, whoever sleeps.

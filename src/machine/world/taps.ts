@@ -128,8 +128,9 @@ export class Taps implements Wiring, Restorable {
   }
 
   readonly kernel = (event: KernelEvent): void => {
-    if (this.listener !== undefined) this.tell('kernel', this.actor, event.kind, this.#named(event.fields));
-    this.hooks?.kernelEvent(event);
+    const fields = this.#named(event.fields);
+    this.tell('kernel', this.actor, event.kind, fields);
+    this.hooks?.kernelEvent({ kind: event.kind, fields });
   };
 
   /** The IOASID core's own events. */
