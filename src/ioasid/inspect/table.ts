@@ -3,9 +3,12 @@ import type { IoasidReport } from './inspect.js';
 
 const HEAD = ['ID', 'SET', 'SPID', 'STATE', 'SINCE', 'PHASE', 'HELD BY', 'WAITS FOR'] as const;
 
-/** The reports as a table: a head, then a line an id, columns aligned. */
+/**
+ * The reports as a table: a head, then a line an id, columns aligned. Where an id waits for more than one thing,
+ * each further one has a line of its own.
+ */
 export function ioasidTable(reports: readonly IoasidReport[]): string {
-  const rows = [HEAD, ...reports.map(cells)];
+  const rows = [HEAD, ...reports.flatMap(rowsOf)];
   const widths = HEAD.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]): string =>
     row
@@ -15,17 +18,17 @@ export function ioasidTable(reports: readonly IoasidReport[]): string {
   return `${rows.map(line).join('\n')}\n`;
 }
 
-function cells(report: IoasidReport): string[] {
-  const { id, set, spid, state, since, phase, holders, waitsFor: waits } = report;
+function rowsOf(report: IoasidReport): string[][] {
+  const { id, set, spid, state, since, phase, holders, waitsFor } = report;
   const held = holders.map(({ holder, count }) => (count === 1 ? holder : `${holder} x${count}`));
-  return [
-    String(id),
-    set,
-    spid === undefined ? '-' : `${spid}${report.found ? '' : ' (old)'}`,
-    state,
-    String(since),
-    phase,
-    held.join(', ') || '-',
-    waits.join('; ') || '-',
-  ];
+  const [first = '-', ...others] = waitsFor;
+  const named = spid === undefined ? '-' : `${spid}${report.found ? '' : ' (old)'}`;
+  const row = [String(id), set, named, state, String(since), phase, held.join(', ') || '-', first];
+  return [row, ...others.map((other) => [...HEAD.slice(1).map(() => ''), other])].map((cells) =>
+    cells.map(printable),
+  );
 }
+
+/** Names are the callers' own: what would break a line, or steer a terminal, is shown as its code. */
+const printable = (cell: string): string =>
+  cell.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
