@@ -4,7 +4,16 @@
  *
  * @module
  */
-export { isRefusal, Refusal } from '../base/index.js';
+export {
+  type Brand,
+  Bug,
+  type Chooser,
+  type Event,
+  type EventSink,
+  isRefusal,
+  Refusal,
+  type Restorable,
+} from '../base/index.js';
 export type { IoasidAllocatorOps } from './core/allocator-ops.js';
 export type {
   IoasidController,
