@@ -9,7 +9,7 @@ import { type IoasidCore, type IoasidHolder, type IoasidSet, LOCK } from './core
 import { Ioasid } from './ids.js';
 
 export function deadlock(core: IoasidCore, what: string): Refusal<'EDEADLK'> {
-  const who = core.lock === LOCK.allocator ? 'an allocator or a wake-up' : 'a notifier';
+  const who = core.lock === LOCK.allocator ? 'a callback' : 'a notifier';
   return refuse('EDEADLK', `${what} from ${who}: the core's lock is held`);
 }
 

@@ -94,13 +94,13 @@ export class IoasidUser extends Named {
 
 /** What a handler is told: `struct ioasid_nb_args`. One object serves all: read it, do not keep it. */
 export interface IoasidEvent {
-  kind: IoasidEventKind;
-  id: Ioasid;
+  readonly kind: IoasidEventKind;
+  readonly id: Ioasid;
   /** The SPID by which the id is bound; on UNBIND, was bound. */
-  spid: Spid | undefined;
-  set: IoasidSet | undefined;
+  readonly spid: Spid | undefined;
+  readonly set: IoasidSet | undefined;
   /** The private data of the id. */
-  data: number;
+  readonly data: number;
 }
 
 /** `struct notifier_block`. */
@@ -145,7 +145,7 @@ export const COUNTER = {
   changes: 2,
   /** Callbacks that threw. */
   failures: 3,
-  /** Registrations and work items so far. */
+  /** Registrations so far. */
   sequence: 4,
   /** The first subscriber on the system-wide chain. */
   chain: 5,
@@ -157,6 +157,8 @@ export const COUNTER = {
 export const LOCK = { none: 0, handler: 1, allocator: 2 } as const;
 
 const KEPT_FAILURES = 64;
+/** An id's word has 24 bits for its set. */
+const MAX_SETS = 0xff_ffff;
 
 /** Made by `ioasidCreate`. What it shows is `mark`, `restore` and what it was made with; the rest is the core's own. */
 export class IoasidCore implements Restorable {
@@ -171,7 +173,7 @@ export class IoasidCore implements Restorable {
   /** @internal */ readonly spids: SpidTable;
   /** @internal */ readonly references = new Pool(2);
   /** @internal */ readonly work = new Pool(3);
-  /** @internal */ readonly sets = new HandlePool<IoasidSet>(4);
+  /** @internal */ readonly sets = new HandlePool<IoasidSet>(4, MAX_SETS);
   /** @internal */ readonly holders = new HandlePool<IoasidHolder>(3);
   /** @internal */ readonly controllers = new HandlePool<IoasidController>(3);
   /** @internal */ readonly users = new HandlePool<IoasidUser>(2);
@@ -190,8 +192,11 @@ export class IoasidCore implements Restorable {
   /** The SPID that UNBIND is announced for: its record has forgotten it. @internal */ unbound:
     | Spid
     | undefined;
-  /** The event that handlers are given. @internal */ readonly event: IoasidEvent;
-  /** An error of our own that a handler threw: told when the announcement is over. @internal */ bug: unknown;
+  /** How often work was taken. It is no part of the state, and is not put back. @internal */ tickets = 0;
+  /** The event that handlers are given. @internal */ readonly event: {
+    -readonly [Key in keyof IoasidEvent]: IoasidEvent[Key];
+  };
+  /** An error that is no handler's own, and came up in one: thrown when the announcement is over. @internal */ bug: unknown;
 
   /** Whether anybody reads the trace. @internal */
   readonly traced: boolean;
@@ -233,6 +238,8 @@ export class IoasidCore implements Restorable {
   restore(): void {
     assert(this.lock === LOCK.none, 'the core is restored between calls');
     for (const part of this.#parts) part.restore();
+    this.bug = undefined;
+    this.unbound = undefined;
   }
 
   /** How many chunks of words have changed, or may have, since the mark: what a restore copies back. */
@@ -271,7 +278,8 @@ export class IoasidCore implements Restorable {
 
   /** Whether the internal step `what`, which could fail, does. @internal */
   fails(what: string): boolean {
-    return this.faults !== undefined && this.faults.choose(2, `ioasid: ${what}`) === 1;
+    const { faults } = this;
+    return faults !== undefined && this.#callOut(() => faults.choose(2, `ioasid: ${what}`)) === 1;
   }
 
   /** One event of the trace about an id. @internal */
@@ -283,15 +291,46 @@ export class IoasidCore implements Restorable {
 
   /** One event of the trace. @internal */
   emitOther(kind: string, fields: Readonly<Record<string, FieldValue>>): void {
-    const { trace, actor } = this.#options;
-    trace?.({ step: this.step(), actor: actor ?? 'ioasid', layer: 'ioasid', kind, fields });
+    const { trace, actor = 'ioasid' } = this.#options;
+    if (trace === undefined) return;
+    const step = this.step() >>> 0;
+    this.#callOut(() => {
+      trace({ step, actor, layer: 'ioasid', kind, fields });
+    });
   }
 
   /** Keeps and tells that a callback threw. @internal */
   failed(failure: IoasidFailure): void {
     this.add(COUNTER.failures, 1);
     if (this.failures.value.length < KEPT_FAILURES) this.failures.value = [...this.failures.value, failure];
-    this.#options.report?.(failure);
+    const { report } = this.#options;
+    if (report === undefined) return;
+    try {
+      this.#callOut(() => {
+        report(failure);
+      });
+    } catch (error) {
+      // In an announcement the others hear first, and then it is told.
+      if (this.lock !== LOCK.handler) throw error;
+    }
+  }
+
+  /**
+   * Calls whoever made the core, who may look and no more. What he throws is an error of the run (a replay that
+   * went another way, say): it reaches the caller, and is not taken for the failure of a handler that it passed
+   * through.
+   */
+  #callOut<T>(call: () => T): T {
+    const { lock } = this;
+    this.lock = LOCK.allocator;
+    try {
+      return call();
+    } catch (error) {
+      if (lock === LOCK.handler) this.bug ??= error;
+      throw error;
+    } finally {
+      this.lock = lock;
+    }
   }
 }
 

@@ -24,6 +24,10 @@ export interface IoasidFailure {
   readonly error: unknown;
 }
 
+/**
+ * What a core is made with. `faults`, `report` and `trace` are called under the lock, where every call that
+ * changes something is `EDEADLK`; what they throw reaches the caller, after whom the core is good for `restore` only.
+ */
 export interface IoasidOptions {
   /** Ids 0 to `capacity` - 1, of which 0 is never handed out: 2 to 2^20, which is the default. */
   readonly capacity?: number;
@@ -35,7 +39,7 @@ export interface IoasidOptions {
   readonly step?: () => number;
   /** Is asked before every internal step that can fail whether it does: `choose(2, 'ioasid: …')`, 1 for yes. */
   readonly faults?: Chooser;
-  /** Is told of each callback that threw, at once and under the lock; see also `ioasidFailures`. Must not throw. */
+  /** Is told of each callback that threw, at once and under the lock; see also `ioasidFailures`. */
   readonly report?: (failure: IoasidFailure) => void;
   /** Takes an event for each change. Without it none is made. */
   readonly trace?: EventSink;

@@ -5,17 +5,21 @@ import { type Refusal, refuse } from '../../base/index.js';
 import { checkHolder, deadlock } from '../core/checks.js';
 import { type IoasidCore, type IoasidHolder, type IoasidSet, LOCK } from '../core/core.js';
 import { settle } from '../life/settle.js';
-import { countReference } from '../records/holder-record.js';
+import { countReference, HOLDER, holderWord } from '../records/holder-record.js';
 import { findReference, REFERENCE, removeReference } from '../records/reference-list.js';
 import { holdersOf, STATE, setHolders, stateOf } from '../tables/id-columns.js';
 
-type GetErrno = 'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'ENOMEM';
+type GetErrno = 'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'EOVERFLOW' | 'ENOMEM';
+
+/** The most references that one holder can hold, to all ids together: what a word can count. */
+const MAX_REFERENCES = 0x7fff_ffff;
 
 /**
  * Takes a reference to an id in the name of `holder`. Handlers may.
  *
  * On failure: `EDEADLK` from an allocator; `EINVAL` for what is no id; `ENOENT` if the set, the id or the
- * holder is gone; `EACCES` if the id is of another set; `EBUSY` if it is being freed; `ENOMEM`.
+ * holder is gone; `EACCES` if the id is of another set; `EBUSY` if it is being freed;
+ * `EOVERFLOW` if the holder holds 2^31 - 1; `ENOMEM`.
  */
 export function ioasidGet(set: IoasidSet, id: number, holder: IoasidHolder): Refusal<GetErrno> | undefined {
   const { core } = set;
@@ -30,8 +34,11 @@ export function takeReference(
   core: IoasidCore,
   id: number,
   holder: IoasidHolder,
-): Refusal<'EBUSY' | 'ENOMEM'> | undefined {
+): Refusal<'EBUSY' | 'EOVERFLOW' | 'ENOMEM'> | undefined {
   if (stateOf(core.ids, id) === STATE.FREE_PENDING) return refuse('EBUSY', `IOASID ${id} is being freed`);
+  if (holderWord(core, holder.record, HOLDER.references) === MAX_REFERENCES) {
+    return refuse('EOVERFLOW', `${holder.name} holds ${MAX_REFERENCES} references`);
+  }
   const { store } = core.references;
   const held = findReference(core, id, holder.record);
   if (held !== 0) {

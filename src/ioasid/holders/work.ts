@@ -5,7 +5,7 @@
  */
 import { type Refusal, refuse } from '../../base/index.js';
 import { checkHolder, deadlock, goneHolder, isLive } from '../core/checks.js';
-import { COUNTER, type IoasidCore, type IoasidHolder, type IoasidSet, LOCK } from '../core/core.js';
+import { type IoasidCore, type IoasidHolder, type IoasidSet, LOCK } from '../core/core.js';
 import { Ioasid, Spid } from '../core/ids.js';
 import { settle } from '../life/settle.js';
 import { countWork } from '../records/holder-record.js';
@@ -16,7 +16,7 @@ import { boundOf, PHASE, PHASE_NAMES, type Phase, phaseOf, setOf, spidOf } from 
 export interface IoasidWork {
   readonly core: IoasidCore;
   /** @internal */ readonly record: number;
-  /** @internal */ readonly sequence: number;
+  /** @internal */ readonly ticket: number;
   readonly set: IoasidSet | undefined;
   readonly id: Ioasid;
   /** The SPID by which the id is bound. */
@@ -37,7 +37,7 @@ export interface IoasidWorkItem {
 /**
  * Queues work on an id. Handlers may.
  *
- * On failure: `EDEADLK` from an allocator; `EINVAL` for an unknown phase, or for what is no id; `ENOENT` if the
+ * On failure: `EDEADLK` from an allocator; `EINVAL` for an unknown phase, or for what is no cookie or no id; `ENOENT` if the
  * set, the id or the holder is gone; `EACCES` if the id is of another set; `ENOMEM`.
  */
 export function ioasidQueueWork(
@@ -48,8 +48,9 @@ export function ioasidQueueWork(
   const { core } = set;
   const { holder, cookie = 0 } = item;
   if (core.lock === LOCK.allocator) return deadlock(core, 'queueing work');
-  const phase = (PHASE as Readonly<Record<string, number>>)[item.phase];
-  if (phase === undefined) return refuse('EINVAL', `no phase ${item.phase}`);
+  const phase = PHASE_NAMES.indexOf(item.phase);
+  if (phase < PHASE.stop) return refuse('EINVAL', `no phase ${item.phase}`);
+  if (cookie !== (cookie | 0)) return refuse('EINVAL', `${cookie} is no cookie`);
   const refusal = checkHolder(set, id, holder);
   if (refusal !== undefined) return refusal;
   if (core.fails('work')) return refuse('ENOMEM', `no memory for work of ${holder.name} on IOASID ${id}`);
@@ -63,7 +64,6 @@ export function ioasidQueueWork(
   store.words[at + ITEM.info] = phase | (late ? INFO.nextRound : 0);
   store.words[at + ITEM.since] = core.step();
   store.words[at + ITEM.cookie] = cookie;
-  store.words[at + ITEM.sequence] = core.add(COUNTER.sequence, 1);
   appendItem(core, id, record);
   countWork(core, holder.record, 1);
   if (core.traced) core.emit('work:queued', id, { holder: holder.name, phase: item.phase });
@@ -89,7 +89,7 @@ export function ioasidTakeWork(holder: IoasidHolder): IoasidWork | Refusal<'EDEA
   return {
     core,
     record,
-    sequence: itemWord(core, record, ITEM.sequence),
+    ticket: itemWord(core, record, ITEM.ticket),
     set: core.sets.handles.at(setOf(core.ids, id)),
     id: Ioasid.of(id),
     spid: boundOf(core.ids, id) === 0 ? undefined : Spid.of(spidOf(core.ids, id)),
@@ -108,7 +108,7 @@ export function ioasidFinishWork(work: IoasidWork): boolean | Refusal<'EDEADLK' 
   const { core, record, id } = work;
   if (core.lock !== LOCK.none) return deadlock(core, 'finishing work');
   const running = (itemWord(core, record, ITEM.info) & INFO.running) !== 0;
-  if (!running || itemWord(core, record, ITEM.sequence) !== work.sequence) {
+  if (!running || itemWord(core, record, ITEM.ticket) !== work.ticket) {
     return refuse('EINVAL', `that work on IOASID ${id} is not under way`);
   }
   removeItem(core, id, record);

@@ -93,13 +93,14 @@ function announceUnbind(set: IoasidSet, id: number, spid: number): boolean {
  * is being freed, it is found without reference until its SPID stands for another.
  *
  * On failure: `EDEADLK` from an allocator, with a holder; `EINVAL` for what is no SPID; `ENOENT` if the set or
- * the holder is gone, or the SPID stands for nothing; with a holder, `EBUSY` if the id is being freed, and `ENOMEM`.
+ * the holder is gone, or the SPID stands for nothing; with a holder, `EBUSY` if the id is being freed, and
+ * `EOVERFLOW` and `ENOMEM` as `ioasidGet`.
  */
 export function ioasidFindBySpid(
   set: IoasidSet,
   spid: number,
   holder?: IoasidHolder,
-): Ioasid | Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EBUSY' | 'ENOMEM'> {
+): Ioasid | Refusal<'EDEADLK' | 'EINVAL' | 'ENOENT' | 'EBUSY' | 'EOVERFLOW' | 'ENOMEM'> {
   const { core } = set;
   if (holder !== undefined && core.lock === LOCK.allocator) return deadlock(core, 'taking a reference');
   if (!Spid.is(spid)) return refuse('EINVAL', `${spid} is no SPID`);

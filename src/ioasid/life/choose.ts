@@ -6,7 +6,7 @@ import { Bug, isRefusal, type Refusal, refuse } from '../../base/index.js';
 import type { IoasidAllocatorOps } from '../core/allocator-ops.js';
 import { type IoasidCore, LOCK } from '../core/core.js';
 import { INVALID_IOASID, Ioasid } from '../core/ids.js';
-import { stateOf } from '../tables/id-columns.js';
+import { STATE, stateOf } from '../tables/id-columns.js';
 
 /**
  * An id of `min` to `max` that is free, by the active allocator; nothing in the books has changed yet.
@@ -20,11 +20,11 @@ export function chooseId(core: IoasidCore, min: number, max: number): number | R
   const answer = callAlloc(core, ops, { min, max });
   if (isRefusal(answer)) return answer;
   if (answer === INVALID_IOASID) return refuse('ENOSPC', `${ops.name} has no id from ${min} to ${max}`);
-  if (Number.isInteger(answer) && answer >= min && answer <= max) {
-    if (stateOf(core.ids, answer) === 0) return answer;
+  if (stateOf(core.ids, answer) !== STATE.FREE) {
     // Not handed back: by the books it is another owner's, and so is the allocator's record of it.
     return refuse('EIO', `${ops.name} gave ${answer}, which is in use`);
   }
+  if (Number.isInteger(answer) && answer >= min && answer <= max) return answer;
   unchooseId(core, answer);
   return refuse('EIO', `${ops.name} gave ${answer}, asked for ${min} to ${max}`);
 }

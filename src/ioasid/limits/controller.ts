@@ -201,10 +201,16 @@ export const parentOf = (core: IoasidCore, controller: number): number =>
   word(core, controller, CONTROLLER.parent);
 
 function countRefusal(core: IoasidCore, controller: number): void {
-  add(core.controllers.store, wordAt(controller, CONTROLLER.eventsLocal), 1);
+  countEvent(core, wordAt(controller, CONTROLLER.eventsLocal));
   for (let at = controller; at !== 0; at = word(core, at, CONTROLLER.parent)) {
-    add(core.controllers.store, wordAt(at, CONTROLLER.events), 1);
+    countEvent(core, wordAt(at, CONTROLLER.events));
   }
+}
+
+/** Counts up to what a word can hold, and stays there. */
+function countEvent(core: IoasidCore, at: number): void {
+  const { store } = core.controllers;
+  if (store.words[at] !== 0x7fff_ffff) add(store, at, 1);
 }
 
 const isCount = (max: number): boolean => Number.isInteger(max) && max >= 0 && max <= NO_LIMIT;

@@ -97,6 +97,7 @@ function tell(core: IoasidCore, subscriber: number, kind: number): void {
     notifier.notify(core.event);
   } catch (error) {
     if (error instanceof Bug) core.bug ??= error;
+    else if (error !== undefined && error === core.bug) return;
     else core.failed({ of: notifier.name, in: EVENT_KINDS[kind] ?? '', id, error });
   }
 }

@@ -22,7 +22,7 @@ export const ITEM = {
   ready: 4,
   since: 5,
   cookie: 6,
-  sequence: 7,
+  ticket: 7,
 } as const;
 
 /** Bits of `ITEM.info`: a number of {@link PHASE}, and these. */
@@ -115,7 +115,10 @@ function wake(core: IoasidCore, holder: number, item: number): void {
   }
 }
 
-/** Takes the first ready item of a holder off its queue, as running; 0 if there is none. */
+/**
+ * Takes the first ready item of a holder off its queue, as running, with a ticket that no other taking has had:
+ * that of an item which was taken in a history undone since must not finish another. 0 if there is none.
+ */
 export function takeReady(core: IoasidCore, holder: number): number {
   const { store } = core.holders;
   const item = holderWord(core, holder, HOLDER.firstReady);
@@ -126,6 +129,8 @@ export function takeReady(core: IoasidCore, holder: number): number {
   setItem(core, (item << 3) + ITEM.ready, 0);
   const info = itemWord(core, item, ITEM.info);
   setItem(core, (item << 3) + ITEM.info, (info & ~INFO.ready) | INFO.running);
+  core.tickets = (core.tickets + 1) | 0;
+  setItem(core, (item << 3) + ITEM.ticket, core.tickets);
   return item;
 }
 

@@ -68,7 +68,7 @@ export function ioasidSetAlloc(
   const limit = checkUser(core, user?.record ?? 0, quota);
   if (limit !== undefined) return limit;
   if (quota > available) return refuse('ENOSPC', `a quota of ${quota}: the system has ${available} left`);
-  if (core.fails('set')) return refuse('ENOMEM', 'no memory for a set');
+  if (core.sets.full || core.fails('set')) return refuse('ENOMEM', 'no memory for a set');
 
   const set = core.sets.takeFor((record) => new IoasidSet(core, record, { type, token }));
   const { store } = core.sets;

@@ -14,10 +14,15 @@ export class Pool implements Restorable {
   /** The words of record `n` begin at `n << shift`. */
   readonly store: Words;
   readonly shift: number;
+  readonly #last: number;
 
-  /** @param shift a record has 2^shift words, at least 2 */
-  constructor(shift: number) {
+  /**
+   * @param shift a record has 2^shift words, at least 2
+   * @param last the highest number of a record
+   */
+  constructor(shift: number, last = 0x7ff_ffff) {
     this.shift = shift;
+    this.#last = last;
     this.store = new Words(8 << shift, Math.max(8, 1 << shift));
   }
 
@@ -38,6 +43,11 @@ export class Pool implements Restorable {
     }
     store.words[MADE] = made;
     return made;
+  }
+
+  /** Whether every number has its record in use: then there is none to take. */
+  get full(): boolean {
+    return this.store.words[FREE] === 0 && this.made >= this.#last;
   }
 
   /** Takes a record back. */
