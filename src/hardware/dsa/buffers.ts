@@ -15,7 +15,7 @@ import {
   type TranslationCompletion,
 } from '../pci/ports.js';
 import { NO_PASID } from '../vtd/walk.js';
-import type { EngineHost } from './engine.js';
+import type { EngineHost } from './engine-host.js';
 import type { Work } from './work.js';
 
 const MAX_OPERANDS = 3;
