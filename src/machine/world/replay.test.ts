@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { worldOf } from '../../../test/machine/worlds.js';
 import { recordedRun, replayDifference } from './replay.js';
+
+// Whole runs, hundreds of them: minutes where others use the machine too.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe('a recorded run', () => {
   it.each(['smallest', 'native-sva'])('of %s is repeated from its choices, event for event', (name) => {

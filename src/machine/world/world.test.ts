@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { bySeed, scenarioOf, shipped, stateOf, traceOf, worldOf } from '../../../test/machine/worlds.js';
 import { World } from './world.js';
+
+// Whole runs, hundreds of them: minutes where others use the machine too.
+vi.setConfig({ testTimeout: 120_000 });
 
 const SHIPPED = ['smallest', 'native-sva'];
 
