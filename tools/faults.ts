@@ -123,4 +123,28 @@ export const FAULTS: readonly Fault[] = [
     find: '((place - home) & mask) >= ((place - hole) & mask)',
     replace: '((place - home) & mask) > ((place - hole) & mask)',
   }),
+  ioasid('an id in use is handed back to the custom allocator that gave it', 'life/choose.ts', {
+    find: 'if (stateOf(core.ids, answer) !== STATE.FREE) {',
+    replace: 'if (answer >= min && stateOf(core.ids, answer) !== STATE.FREE) {',
+  }),
+  ioasid('work of a history that was undone finishes another', 'records/phases.ts', {
+    find: 'setItem(core, (item << 3) + ITEM.ticket, core.tickets);',
+    replace: 'setItem(core, (item << 3) + ITEM.ticket, item);',
+  }),
+  ioasid('a replay that goes another way is taken for a handler’s failure', 'core/core.ts', {
+    find: 'if (lock === LOCK.handler) this.bug ??= error;',
+    replace: '',
+  }),
+  ioasid('the trace and the faults may change what they are told of', 'core/core.ts', {
+    find: 'this.lock = LOCK.allocator;',
+    replace: '',
+  }),
+  ioasid('an event names the SPID of an unbinding that nobody heard', 'notify/announce.ts', {
+    find: '    core.unbound = undefined;\n    return settle',
+    replace: '    return settle',
+  }),
+  ioasid('references wrap after 2^31', 'holders/reference.ts', {
+    find: '=== MAX_REFERENCES) {',
+    replace: '> MAX_REFERENCES) {',
+  }),
 ];

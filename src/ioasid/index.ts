@@ -2,6 +2,19 @@
  * The IOASID core: PASIDs for virtual machines. Ids, sets and quota, private ids, references in the name of their
  * holders, notifications, phases of tear-down, limits; restorable; by itself, without the rest of ioasis.
  *
+ * The folders, from the bottom up; each knows only those before it:
+ *
+ * - `tables/`: arrays that can be put back, and what is built of them: free ids, records, SPIDs, the columns of an id
+ * - `core/`: the state, the handles that callers hold, the numbers, the options, and what every call checks first
+ * - `records/`: what is kept of sets, holders, references, work and subscribers, and the lists through them
+ * - `limits/`: controllers and users
+ * - `life/`: an id is chosen, and settled when somebody has let go of it
+ * - `notify/`: registering, and announcing
+ * - `holders/`: holders, their references and their work
+ * - `ids/`: allocating, freeing, finding and binding ids; custom allocators
+ * - `sets/`: making, freeing and finding sets
+ * - `inspect/`: who holds an id and what it waits for, as values and as a table; the test bench's look inside
+ *
  * @module
  */
 export {

@@ -2,6 +2,7 @@
 import { expect } from 'vitest';
 import type { Chooser } from '../../src/base/index.js';
 import {
+  type IoasidController,
   type IoasidCore,
   type IoasidEventKind,
   type IoasidHolder,
@@ -9,6 +10,7 @@ import {
   type IoasidOptions,
   type IoasidSet,
   type IoasidSetOptions,
+  type IoasidSubscription,
   ioasidCreate,
   ioasidHolderAlloc,
   ioasidSetAlloc,
@@ -17,6 +19,8 @@ import {
   type NotifierPriority,
   type Refusal,
 } from '../../src/ioasid/index.js';
+import type { IdColumns } from '../../src/ioasid/tables/id-columns.js';
+import type { Pool } from '../../src/ioasid/tables/pool.js';
 
 /** The answer, which is no refusal. */
 export function must<T>(answer: T): Exclude<T, Refusal> {
@@ -87,3 +91,19 @@ export class FailNth implements Chooser {
 export const checkBooks = (core: IoasidCore): void => {
   ioasidTestBench(core).check();
 };
+
+/** What is no part of the package's types: the words of a core, for the few tests that count or set them. */
+export interface Inside {
+  readonly ids: IdColumns;
+  readonly references: Pool;
+  readonly sets: Pool;
+  readonly holders: Pool;
+  readonly controllers: Pool;
+  readonly subscribers: Pool;
+}
+
+export const inside = (core: IoasidCore): Inside => core as unknown as Inside;
+
+/** The number of the record behind a handle. */
+export const recordOf = (handle: IoasidSet | IoasidHolder | IoasidController | IoasidSubscription): number =>
+  (handle as unknown as { readonly record: number }).record;

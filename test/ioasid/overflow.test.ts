@@ -19,11 +19,12 @@ import {
   ioasidSetFree,
   ioasidTakeWork,
 } from '../../src/ioasid/index.js';
-import { SUBSCRIBER, subscriberWord } from '../../src/ioasid/records/chain.js';
+import { CONTROLLER } from '../../src/ioasid/limits/controller.js';
+import { SUBSCRIBER } from '../../src/ioasid/records/chain.js';
 import { HOLDER } from '../../src/ioasid/records/holder-record.js';
 import { REFERENCE } from '../../src/ioasid/records/reference-list.js';
 import { holdersOf } from '../../src/ioasid/tables/id-columns.js';
-import { listener, must, newCore, newHolder, newSet, refused } from './kit.js';
+import { inside, listener, must, newCore, newHolder, newSet, recordOf, refused } from './kit.js';
 
 const MOST = 2 ** 31 - 1;
 
@@ -33,8 +34,9 @@ it('2^31 references are EOVERFLOW, and the first of them can still be put', () =
   const id = must(ioasidAlloc(set, 1, 7));
   must(ioasidAttachSpid(set, id, 101));
   must(ioasidGet(set, id, kvm));
-  core.references.store.set((holdersOf(core.ids, id) << 2) + REFERENCE.count, MOST);
-  core.holders.store.set((kvm.record << 3) + HOLDER.references, MOST);
+  const { ids, references, holders } = inside(core);
+  references.store.set((holdersOf(ids, id) << 2) + REFERENCE.count, MOST);
+  holders.store.set((recordOf(kvm) << 3) + HOLDER.references, MOST);
   expect(refused(core, () => ioasidGet(set, id, kvm))).toBe('EOVERFLOW');
   expect(refused(core, () => ioasidFindBySpid(set, 101, kvm))).toBe('EOVERFLOW');
   expect(ioasidPut(set, id, kvm)).toBe(false);
@@ -45,10 +47,9 @@ it('the events of a controller stay at the most that they can be', () => {
   const core = newCore();
   const controller = must(ioasidControllerAlloc(core, { name: 'vms', max: 0 }));
   const set = newSet(core, { controller });
-  must(refused(core, () => ioasidAlloc(set, 1, 7)));
-  const { store } = core.controllers;
-  const first = controller.record << 3;
-  for (let at = first; at < first + 8; at++) if (store.words[at] === 1) store.set(at, MOST - 1);
+  const { store } = inside(core).controllers;
+  const first = recordOf(controller) << 3;
+  for (const word of [CONTROLLER.events, CONTROLLER.eventsLocal]) store.set(first + word, MOST - 1);
   for (let i = 0; i < 3; i++) refused(core, () => ioasidAlloc(set, 1, 7));
   expect(ioasidControllerRead(controller)).toMatchObject({ events: MOST, eventsLocal: MOST });
 });
@@ -57,10 +58,10 @@ it('there are 2^24 - 1 sets, as an id’s word can tell apart; more are ENOMEM u
   const core = newCore();
   const first = must(ioasidSetAlloc(core, { type: 'none', quota: 0 }));
   const made = 1;
-  core.sets.store.set(made, 2 ** 24 - 1);
+  inside(core).sets.store.set(made, 2 ** 24 - 1);
   expect(refused(core, () => ioasidSetAlloc(core, { type: 'none', quota: 0 }))).toBe('ENOMEM');
   must(ioasidSetFree(first));
-  expect(must(ioasidSetAlloc(core, { type: 'none', quota: 0 })).record).toBe(first.record);
+  expect(recordOf(must(ioasidSetAlloc(core, { type: 'none', quota: 0 })))).toBe(recordOf(first));
 });
 
 it('work does not use up the numbers that order the chains', () => {
@@ -72,8 +73,8 @@ it('work does not use up the numbers that order the chains', () => {
       must(ioasidQueueWork(set, id, { holder: kvm, phase: 'stop' }));
       must(ioasidFinishWork(must(ioasidTakeWork(kvm)) ?? expect.fail('there is work')));
     }
-    const { record } = must(ioasidRegisterNotifier(core, listener([], { name, priority: 'cpu' })));
-    return subscriberWord(core, record, SUBSCRIBER.key);
+    const subscription = must(ioasidRegisterNotifier(core, listener([], { name, priority: 'cpu' })));
+    return inside(core).subscribers.store.words[(recordOf(subscription) << 2) + SUBSCRIBER.key];
   });
   expect(keys).toEqual([1, 2]);
 });

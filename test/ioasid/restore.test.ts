@@ -4,7 +4,10 @@ import { describe, expect, it } from 'vitest';
 import {
   type IoasidWork,
   ioasidAlloc,
+  ioasidAttachData,
   ioasidAttachSpid,
+  ioasidDetachData,
+  ioasidFind,
   ioasidFinishWork,
   ioasidFree,
   ioasidGet,
@@ -95,6 +98,20 @@ describe('restore', () => {
     expect(ioasidFinishWork(now)).toBe(false);
     expect(ioasidFinishWork(kept)).toBe(false);
     checkBooks(core);
+  });
+
+  it('private data goes back too', () => {
+    const core = newCore();
+    const set = newSet(core);
+    const id = must(ioasidAlloc(set, 1, 7));
+    must(ioasidAttachData(set, id, 42));
+    core.mark();
+    must(ioasidDetachData(set, id));
+    must(ioasidAttachData(set, id, 43));
+    must(ioasidAttachData(set, must(ioasidAlloc(set, 1, 7)), 44));
+    core.restore();
+    expect(ioasidFind(set, id)).toBe(42);
+    expect(ioasidFind(set, must(ioasidAlloc(set, 1, 7)))).toBe(0);
   });
 
   it('what was grown since the mark is empty again', () => {

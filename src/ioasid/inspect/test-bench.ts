@@ -5,8 +5,13 @@
 import { assert } from '../../base/index.js';
 import { COUNTER, type IoasidCore } from '../core/core.js';
 import { type IoasidCapacity, ioasidCapacity } from '../core/create.js';
-import { type IoasidControllerState, ioasidControllerRead, parentOf } from '../limits/controller.js';
-import { ioasidUserRead } from '../limits/user.js';
+import {
+  CONTROLLER,
+  controllerWord,
+  type IoasidControllerState,
+  ioasidControllerRead,
+} from '../limits/controller.js';
+import { ioasidUserRead, USER, userWord } from '../limits/user.js';
 import { chainNames, waitingNames } from '../records/chain.js';
 import { HOLDER, holderWord } from '../records/holder-record.js';
 import { ITEM, itemWord } from '../records/phases.js';
@@ -101,19 +106,14 @@ function check(core: IoasidCore): void {
     core.count(COUNTER.available) + quotas + 1 === core.capacity,
     'quotas and what is free are the capacity',
   );
-  const charges = new Map<number, number>();
   for (const { record } of sets) {
     const ids = idsOfSet(core, record);
     const own = reports.filter(({ id }) => setOf(core.ids, id) === record);
     assert(ids.length === own.length && own.every(({ id }) => ids.includes(id)), `the list of set ${record}`);
-    for (let at = setWord(core, record, SET.controller); at !== 0; at = parentOf(core, at)) {
-      charges.set(at, (charges.get(at) ?? 0) + ids.length);
-    }
+    assert(ids.length === setWord(core, record, SET.used), `how many ids set ${record} has`);
   }
-  for (const controller of core.controllers.handles.list()) {
-    const { current } = ioasidControllerRead(controller) as IoasidControllerState;
-    assert(current === (charges.get(controller.record) ?? 0), `the charge of ${controller.name}`);
-  }
+  checkControllers(core);
+  checkUsers(core);
   for (let id = 1; id < core.capacity; id++) {
     assert(core.freeIds.isFree(id) === (stateOf(core.ids, id) === STATE.FREE), `whether ${id} is free`);
   }
@@ -121,25 +121,74 @@ function check(core: IoasidCore): void {
   checkHolders(core, reports);
 }
 
-/** By record, for two holders may have one name. */
+/** What is charged to a controller, its sets and the controllers below it. */
+function checkControllers(core: IoasidCore): void {
+  const of = (record: number, which: number): number => controllerWord(core, record, which);
+  const charges = new Tally();
+  const members = new Tally();
+  const children = new Tally();
+  for (const { record } of core.sets.handles.list()) {
+    const controller = setWord(core, record, SET.controller);
+    members.add(controller, 1);
+    for (let at = controller; at !== 0; at = of(at, CONTROLLER.parent)) {
+      charges.add(at, setWord(core, record, SET.used));
+    }
+  }
+  const controllers = core.controllers.handles.list();
+  for (const { record } of controllers) children.add(of(record, CONTROLLER.parent), 1);
+  for (const { record, name } of controllers) {
+    assert(of(record, CONTROLLER.current) === charges.of(record), `the charge of ${name}`);
+    assert(of(record, CONTROLLER.sets) === members.of(record), `the sets of ${name}`);
+    assert(of(record, CONTROLLER.children) === children.of(record), `the controllers below ${name}`);
+  }
+}
+
+/** What a user has reserved, and for how many sets. */
+function checkUsers(core: IoasidCore): void {
+  const quotas = new Tally();
+  const members = new Tally();
+  for (const { record } of core.sets.handles.list()) {
+    const user = setWord(core, record, SET.user);
+    quotas.add(user, setWord(core, record, SET.quota));
+    members.add(user, 1);
+  }
+  for (const { record, name } of core.users.handles.list()) {
+    assert(userWord(core, record, USER.current) === quotas.of(record), `what ${name} has reserved`);
+    assert(userWord(core, record, USER.sets) === members.of(record), `the sets of ${name}`);
+  }
+}
+
+/** Sums by record: two holders, say, may have one name. */
+class Tally {
+  readonly #sums = new Map<number, number>();
+
+  add(record: number, by: number): void {
+    this.#sums.set(record, this.of(record) + by);
+  }
+
+  of(record: number): number {
+    return this.#sums.get(record) ?? 0;
+  }
+}
+
+/** What a holder holds, and its work. */
 function checkHolders(core: IoasidCore, reports: readonly IoasidReport[]): void {
-  const references = new Map<number, number>();
-  const work = new Map<number, number>();
-  const count = (of: Map<number, number>, holder: number, by: number): void => {
-    of.set(holder, (of.get(holder) ?? 0) + by);
-  };
+  const references = new Tally();
+  const work = new Tally();
   for (const { id } of reports) {
     for (let at = holdersOf(core.ids, id); at !== 0; at = referenceWord(core, at, REFERENCE.next)) {
-      count(references, referenceWord(core, at, REFERENCE.holder), referenceWord(core, at, REFERENCE.count));
+      references.add(referenceWord(core, at, REFERENCE.holder), referenceWord(core, at, REFERENCE.count));
     }
     for (let at = workOf(core.ids, id); at !== 0; at = itemWord(core, at, ITEM.next)) {
-      count(work, itemWord(core, at, ITEM.holder), 1);
+      work.add(itemWord(core, at, ITEM.holder), 1);
     }
   }
   for (const { record, name } of core.holders.handles.list()) {
-    const held = holderWord(core, record, HOLDER.references);
-    assert(held === (references.get(record) ?? 0), `the references of ${name}`);
-    assert(holderWord(core, record, HOLDER.work) === (work.get(record) ?? 0), `the work of ${name}`);
+    assert(
+      holderWord(core, record, HOLDER.references) === references.of(record),
+      `the references of ${name}`,
+    );
+    assert(holderWord(core, record, HOLDER.work) === work.of(record), `the work of ${name}`);
   }
 }
 

@@ -16,7 +16,7 @@ import { add } from '../tables/restorable.js';
 export const NO_LIMIT = 0x7fff_ffff;
 
 /** Words of a controller's record. */
-const CONTROLLER = {
+export const CONTROLLER = {
   parent: 0,
   max: 1,
   current: 2,
@@ -87,10 +87,10 @@ export function ioasidControllerRead(
   const { core, record } = controller;
   if (!isLive(core.controllers.handles, controller)) return gone(controller);
   return {
-    max: word(core, record, CONTROLLER.max),
-    current: word(core, record, CONTROLLER.current),
-    events: word(core, record, CONTROLLER.events),
-    eventsLocal: word(core, record, CONTROLLER.eventsLocal),
+    max: controllerWord(core, record, CONTROLLER.max),
+    current: controllerWord(core, record, CONTROLLER.current),
+    events: controllerWord(core, record, CONTROLLER.events),
+    eventsLocal: controllerWord(core, record, CONTROLLER.eventsLocal),
   };
 }
 
@@ -105,12 +105,12 @@ export function ioasidControllerFree(
   const { core, record } = controller;
   if (core.lock !== LOCK.none) return deadlock(core, 'deleting a controller');
   if (!isLive(core.controllers.handles, controller)) return gone(controller);
-  const children = word(core, record, CONTROLLER.children);
-  const sets = word(core, record, CONTROLLER.sets);
+  const children = controllerWord(core, record, CONTROLLER.children);
+  const sets = controllerWord(core, record, CONTROLLER.sets);
   if (children + sets !== 0) {
     return refuse('EBUSY', `${controller.name} has ${children} controllers below it and ${sets} sets`);
   }
-  const parent = word(core, record, CONTROLLER.parent);
+  const parent = controllerWord(core, record, CONTROLLER.parent);
   if (parent !== 0) add(core.controllers.store, wordAt(parent, CONTROLLER.children), -1);
   core.controllers.give(record);
   return undefined;
@@ -133,7 +133,7 @@ export function ioasidMoveSet(
   uncharge(core, setWord(core, record, SET.controller), used);
   leaveController(core, record);
   joinController(core, record, controller?.record ?? 0);
-  for (let at = controller?.record ?? 0; at !== 0; at = word(core, at, CONTROLLER.parent)) {
+  for (let at = controller?.record ?? 0; at !== 0; at = controllerWord(core, at, CONTROLLER.parent)) {
     add(core.controllers.store, wordAt(at, CONTROLLER.current), used);
   }
   return undefined;
@@ -153,7 +153,7 @@ export function charge(core: IoasidCore, controller: number): number {
     const { words } = store;
     const current = words[base + CONTROLLER.current] ?? 0;
     if (current >= (words[base + CONTROLLER.max] ?? 0)) {
-      for (let done = controller; done !== at; done = word(core, done, CONTROLLER.parent)) {
+      for (let done = controller; done !== at; done = controllerWord(core, done, CONTROLLER.parent)) {
         add(core.controllers.store, wordAt(done, CONTROLLER.current), -1);
       }
       countRefusal(core, at);
@@ -180,7 +180,10 @@ export function uncharge(core: IoasidCore, controller: number, count: number): v
 /** Says which limit was hit. @internal */
 export function limitHit(core: IoasidCore, controller: number): Refusal<'EDQUOT'> {
   const name = core.controllers.handles.at(controller)?.name ?? '';
-  const [max, current] = [word(core, controller, CONTROLLER.max), word(core, controller, CONTROLLER.current)];
+  const [max, current] = [
+    controllerWord(core, controller, CONTROLLER.max),
+    controllerWord(core, controller, CONTROLLER.current),
+  ];
   return refuse('EDQUOT', `controller ${name} is at its limit: max ${max}, current ${current}`);
 }
 
@@ -196,13 +199,9 @@ export function leaveController(core: IoasidCore, set: number): void {
   if (controller !== 0) add(core.controllers.store, wordAt(controller, CONTROLLER.sets), -1);
 }
 
-/** The record of the controller above, or 0. @internal */
-export const parentOf = (core: IoasidCore, controller: number): number =>
-  word(core, controller, CONTROLLER.parent);
-
 function countRefusal(core: IoasidCore, controller: number): void {
   countEvent(core, wordAt(controller, CONTROLLER.eventsLocal));
-  for (let at = controller; at !== 0; at = word(core, at, CONTROLLER.parent)) {
+  for (let at = controller; at !== 0; at = controllerWord(core, at, CONTROLLER.parent)) {
     countEvent(core, wordAt(at, CONTROLLER.events));
   }
 }
@@ -220,5 +219,6 @@ const gone = (controller: IoasidController): Refusal<'ENOENT'> =>
 
 const wordAt = (controller: number, which: number): number => (controller << 3) + which;
 
-const word = (core: IoasidCore, controller: number, which: number): number =>
+/** Word `which` of a controller. @internal */
+export const controllerWord = (core: IoasidCore, controller: number, which: number): number =>
   core.controllers.store.words[(controller << 3) + which] ?? 0;

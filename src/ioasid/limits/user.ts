@@ -9,7 +9,7 @@ import { type IoasidCore, IoasidUser, LOCK } from '../core/core.js';
 import { add } from '../tables/restorable.js';
 
 /** Words of a user's record. */
-const USER = { max: 0, current: 1, sets: 2 } as const;
+export const USER = { max: 0, current: 1, sets: 2 } as const;
 
 /**
  * Makes a user, whose sets may reserve `max` ids together.
@@ -54,7 +54,10 @@ export function ioasidUserRead(
   user: IoasidUser,
 ): { readonly max: number; readonly current: number } | Refusal<'ENOENT'> {
   if (!isLive(user.core.users.handles, user)) return goneUser(user);
-  return { max: word(user.core, user.record, USER.max), current: word(user.core, user.record, USER.current) };
+  return {
+    max: userWord(user.core, user.record, USER.max),
+    current: userWord(user.core, user.record, USER.current),
+  };
 }
 
 /**
@@ -66,7 +69,7 @@ export function ioasidUserFree(user: IoasidUser): Refusal<'EDEADLK' | 'ENOENT' |
   const { core, record } = user;
   if (core.lock !== LOCK.none) return deadlock(core, 'forgetting a user');
   if (!isLive(core.users.handles, user)) return goneUser(user);
-  const sets = word(core, record, USER.sets);
+  const sets = userWord(core, record, USER.sets);
   if (sets !== 0) return refuse('EBUSY', `user ${user.name} has ${sets} sets`);
   core.users.give(record);
   return undefined;
@@ -79,7 +82,7 @@ export const goneUser = (user: IoasidUser): Refusal<'ENOENT'> =>
 /** Whether the limit of a user, or none, allows `count` more. @internal */
 export function checkUser(core: IoasidCore, user: number, count: number): Refusal<'EDQUOT'> | undefined {
   if (user === 0 || count <= 0) return undefined;
-  const [max, current] = [word(core, user, USER.max), word(core, user, USER.current)];
+  const [max, current] = [userWord(core, user, USER.max), userWord(core, user, USER.current)];
   if (current + count <= max) return undefined;
   const name = core.users.handles.at(user)?.name ?? '';
   return refuse('EDQUOT', `user ${name} has reserved ${current} of ${max}, and asks for ${count}`);
@@ -94,7 +97,8 @@ export function chargeUser(core: IoasidCore, user: number, by: { quota: number; 
 
 const wordAt = (user: number, which: number): number => (user << 2) + which;
 
-const word = (core: IoasidCore, user: number, which: number): number =>
+/** Word `which` of a user. @internal */
+export const userWord = (core: IoasidCore, user: number, which: number): number =>
   core.users.store.words[wordAt(user, which)] ?? 0;
 
 const isCount = (max: number): boolean => Number.isInteger(max) && max >= 0 && max <= 0x7fff_ffff;

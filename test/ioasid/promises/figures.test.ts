@@ -11,7 +11,7 @@ import {
   ioasidPut,
   ioasidRegisterNotifier,
 } from '../../../src/ioasid/index.js';
-import { must, newCore, newHolder, newSet } from '../kit.js';
+import { inside, must, newCore, newHolder, newSet } from '../kit.js';
 
 const MILLION = 1_000_000;
 
@@ -26,18 +26,12 @@ describe('figures', () => {
       ioasidGet(set, id, holder);
       ioasidAttachSpid(set, id, (i * 7919) & 0xf_ffff);
     }
-    const columns = [
-      core.ids.state,
-      core.ids.spid,
-      core.ids.links,
-      core.ids.users,
-      core.ids.since,
-      core.ids.data,
-    ];
+    const { ids, references } = inside(core);
+    const columns = [ids.state, ids.spid, ids.links, ids.users, ids.since, ids.data];
     const bytes = (words: { words: Int32Array }): number => words.words.byteLength;
     // By hand, for arrays that were outgrown may not be collected yet: two words an entry of the SPID table, half full.
     const table = 2 * 4 * 2 ** Math.ceil(Math.log2(2 * MILLION));
-    const used = columns.map(bytes).reduce((sum, each) => sum + each, bytes(core.references.store) + table);
+    const used = columns.map(bytes).reduce((sum, each) => sum + each, bytes(references.store) + table);
     expect(used / MILLION).toBeLessThan(64);
     // An object of two words for each would be 16 MB.
     expect(process.memoryUsage().heapUsed - before.heapUsed).toBeLessThan(16 * MILLION);

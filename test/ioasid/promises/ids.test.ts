@@ -172,6 +172,19 @@ describe('a custom allocator takes the place of the default one', () => {
     expect(ioasidFind(set, id)).toBe(0);
   });
 
+  it('it is not asked for id 0, and cannot give it', () => {
+    const core = newCore();
+    const asked: number[] = [];
+    const alloc = (min: number): number => {
+      asked.push(min);
+      return 0;
+    };
+    must(ioasidRegisterAllocator(core, { name: 'vcmd', alloc, free: () => undefined }));
+    const set = newSet(core);
+    expect(refused(core, () => ioasidAlloc(set, 0, 7))).toBe('EIO');
+    expect(asked).toEqual([1]);
+  });
+
   it('what it gives is judged: an id outside the range is handed back, one in use is not', () => {
     const core = newCore();
     const log: string[] = [];

@@ -2,12 +2,14 @@
 import { describe, expect, it } from 'vitest';
 import {
   type IoasidEvent,
+  type IoasidNotifier,
   ioasidAlloc,
   ioasidAttachData,
   ioasidAttachSpid,
   ioasidDetachSpid,
   ioasidFree,
   ioasidGet,
+  ioasidInspect,
   ioasidPut,
   ioasidRegisterNotifier,
   ioasidRegisterNotifierMm,
@@ -53,6 +55,43 @@ describe('two scopes', () => {
     must(ioasidRegisterNotifier(core, listener(log, { name: 'all', priority: 'last', events: ['FREE'] })));
     must(ioasidFree(set, must(ioasidAlloc(set, 1, 7))));
     expect(log).toEqual([]);
+  });
+
+  it('an event names no SPID of a binding that ended unheard', () => {
+    const core = newCore();
+    const set = newSet(core);
+    const log: string[] = [];
+    const id = must(ioasidAlloc(set, 1, 7));
+    must(ioasidAttachSpid(set, id, 101));
+    must(ioasidDetachSpid(set, id));
+    must(ioasidRegisterNotifier(core, listener(log, { name: 'all', priority: 'last' })));
+    must(ioasidAlloc(set, 1, 7));
+    expect(log).toEqual(['all ALLOC 2']);
+  });
+
+  it('what a handler sees of the id is what is announced: in use from BIND to UNBIND', () => {
+    const core = newCore();
+    const set = newSet(core);
+    const seen: string[] = [];
+    const also: IoasidNotifier['notify'] = ({ kind, id }) => {
+      seen.push(`${kind} ${must(ioasidInspect(core, id)).state}`);
+    };
+    must(ioasidRegisterNotifier(core, listener([], { name: 'all', priority: 'last', also })));
+    const id = must(ioasidAlloc(set, 1, 7));
+    must(ioasidAttachSpid(set, id, 101));
+    must(ioasidDetachSpid(set, id));
+    expect(must(ioasidInspect(core, id)).state).toBe('IDLE');
+    must(ioasidAttachSpid(set, id, 101));
+    must(ioasidFree(set, id));
+    must(ioasidDetachSpid(set, id));
+    expect(seen).toEqual([
+      'ALLOC IDLE',
+      'BIND ACTIVE',
+      'UNBIND ACTIVE',
+      'BIND ACTIVE',
+      'FREE FREE_PENDING',
+      'UNBIND FREE_PENDING',
+    ]);
   });
 
   it('an event carries the private data and the set', () => {

@@ -116,6 +116,7 @@ describe('a reference is held in the name of a user', () => {
     const set = newSet(core);
     const [kvm, vdcm] = [newHolder(core, 'kvm'), newHolder(core, 'vdcm')];
     const id = must(ioasidAlloc(set, 1, 7));
+    must(ioasidAttachSpid(set, id, 101));
     must(ioasidGet(set, id, kvm));
     must(ioasidQueueWork(set, id, { holder: vdcm, phase: 'drain' }));
     for (const holder of [kvm, vdcm]) expect(refused(core, () => ioasidHolderFree(holder))).toBe('EBUSY');
@@ -124,6 +125,7 @@ describe('a reference is held in the name of a user', () => {
     for (const call of [
       () => ioasidGet(set, id, kvm),
       () => ioasidPut(set, id, kvm),
+      () => ioasidFindBySpid(set, 101, kvm),
       () => ioasidQueueWork(set, id, { holder: kvm, phase: 'stop' }),
       () => ioasidTakeWork(kvm),
       () => ioasidHolderFree(kvm),
