@@ -57,7 +57,7 @@ export function pasidText(rows: readonly PasidRow[], paint: Paint): string {
     holders.join(', ') || '-',
     queues.join(', ') || '-',
     translation.map((each) => each.replace(': first stage at', '')).join(', ') || '-',
-    `${frames} frames`,
+    `${frames} frame${frames === 1 ? '' : 's'}`,
   ]);
   const title = `PASIDs as they stood at step ${first.step}, when the most were in use:\n`;
   return `${title}${table(['PASID', 'process', 'state', 'holders', 'open queues', 'first stage', 'memory'], cells, paint)}\n`;
