@@ -22,4 +22,5 @@ export * from './vtd/device-tables.js';
 export * from './vtd/format.js';
 export * from './vtd/translator.js';
 export * from './vtd/unit.js';
+export * from './vtd/unit-caches.js';
 export * from './vtd/walk.js';

@@ -84,6 +84,8 @@ export interface AddressSpace {
   secondAccessedDirty: boolean;
   /** The extended accessed bit of the first stage is kept. */
   extendedAccessed: boolean;
+  /** Paging structures are read as CPUs see them, written back or not. */
+  snoopsWalks: boolean;
 }
 
 /** A {@link Context} to be filled. */
@@ -110,6 +112,7 @@ export const emptyAddressSpace = (): AddressSpace => ({
   executeRequests: false,
   secondAccessedDirty: false,
   extendedAccessed: false,
+  snoopsWalks: false,
 });
 
 /**
@@ -183,10 +186,13 @@ export class DeviceTables {
     space.secondRoot = pasid.SSPTPTR.get(words, at);
     // A nested entry's first-stage root is a guest-physical address: the second stage judges it.
     const isFirstBeyond = space.firstRoot >= format.frameLimit && translation !== 'nested';
-    if (isFirstBeyond || space.secondRoot >= format.frameLimit) return FAULT.PASID_RESERVED;
+    // Bits of a domain that the unit has not are reserved.
+    space.domain = pasid.DID.get(words, at);
+    const isDomainBeyond = space.domain > format.largestDomain;
+    if (isFirstBeyond || isDomainBeyond || space.secondRoot >= format.frameLimit) return FAULT.PASID_RESERVED;
     if (translation === undefined || !isOffered(format, translation)) return FAULT.PASID_INVALID;
     space.translation = translation;
-    space.domain = pasid.DID.get(words, at);
+    space.snoopsWalks = format.snoopsWalks && pasid.PWSNP.get(words, at) === 1;
     space.supervisorRequests = pasid.SRE.get(words, at) === 1;
     space.writeProtect = pasid.WPE.get(words, at) === 1;
     space.executeRequests = pasid.ERE.get(words, at) === 1;
@@ -202,7 +208,9 @@ export class DeviceTables {
     this.silenced = legacy.FPD.get(words, at) === 1;
     if (legacy.P.get(words, at) === 0) return FAULT.CONTEXT_NOT_PRESENT;
     const root = legacy.SSPTPTR.get(words, at);
-    if (hasReservedBits(legacy, words, at) || root >= format.frameLimit) return FAULT.CONTEXT_RESERVED;
+    const domain = legacy.DID.get(words, at);
+    const isBeyond = root >= format.frameLimit || domain > format.largestDomain;
+    if (hasReservedBits(legacy, words, at) || isBeyond) return FAULT.CONTEXT_RESERVED;
     const type = legacy.TT.get(words, at);
     const levels = AW_LEVELS[legacy.AW.get(words, at)] ?? 0;
     const isOffered =
@@ -213,7 +221,8 @@ export class DeviceTables {
     context.deviceTlb = type === TT.SECOND_STAGE_DEVICE_TLB;
     clearFirst(space);
     space.translation = type === TT.PASS_THROUGH ? 'pass-through' : 'second-stage';
-    space.domain = legacy.DID.get(words, at);
+    space.domain = domain;
+    space.snoopsWalks = format.snoopsTables;
     space.secondRoot = type === TT.PASS_THROUGH ? 0 : root;
     space.secondLevels = levels;
     space.secondAccessedDirty = false;
