@@ -1,10 +1,19 @@
 /**
- * What a VT-d unit's translation costs, through the port that the root complex uses: a hit in the IOTLB, a miss
- * with a walk of four levels (context and PASID entry cached), and the invalidation of one page by descriptor
- * while 100,000 other translations are cached.
+ * What a VT-d unit's translation costs, through the port that the root complex uses: a hit in the IOTLB; a miss
+ * with a walk of four levels, and with a nested one of 24 reads (context and PASID entries cached), each with
+ * paging-structure caches that have nothing of it, and with such that have all but the last tables; the
+ * invalidation of one page by descriptor while 100,000 other translations are cached; and the memory of 4096
+ * domains with 1000 PASIDs.
  */
 import { Bug, firstChooser } from '#src/base/index.js';
-import { emptyCompletion, Memory, type MemoryRequest, RIGHT, VtdUnit } from '#src/hardware/index.js';
+import {
+  type CacheSizes,
+  emptyCompletion,
+  Memory,
+  type MemoryRequest,
+  RIGHT,
+  VtdUnit,
+} from '#src/hardware/index.js';
 import {
   encode,
   FIRST_STAGE_ENTRY,
@@ -12,11 +21,12 @@ import {
   PASID_TABLE_ENTRY,
   PGTT,
   SCALABLE_CONTEXT_ENTRY,
+  SECOND_STAGE_ENTRY,
 } from '#src/spec/index.js';
 import { collectionsIn, type Suite } from './harness.js';
 
 const CAP = (2n << 9n) | (47n << 16n) | (0x22n << 24n) | (18n << 48n) | 6n;
-const ECAP = [0, 1, 40, 43, 47, 31].reduce(
+const ECAP = [0, 1, 26, 31, 40, 43, 47].reduce(
   (sum, bit) => sum | (1n << BigInt(bit)),
   (0xfn << 8n) | (19n << 35n),
 );
@@ -24,6 +34,8 @@ const RID = 0x18;
 const PASID = 5;
 const DOMAIN = 1;
 const [ROOT, CONTEXT, DIRECTORY, PASIDS, QUEUE, TABLES] = [1, 2, 3, 4, 8, 16];
+/** Frames of the PASID tables of nested PASIDs, by their place in the directory. */
+const DIRECTORY_TABLES = 0x1_f000;
 /** Where the mapped pages begin: a process's addresses look like this. */
 const FIRST_PAGE = 0x7_f000_0000;
 const PAGES = 1 << 17;
@@ -32,7 +44,7 @@ const SMALL = 256;
 const QUEUE_BYTES = 4096;
 const IQT = 0x88;
 
-const memory = new Memory([{ first: 0, last: 0x10_ffff }]);
+const memory = new Memory([{ first: 0, last: 0x1f_ffff }]);
 
 function put(frame: number, word: number, words: Int32Array): void {
   const at = memory.writable(frame) + word;
@@ -58,11 +70,11 @@ function buildTables(): void {
   }
 }
 
-function newUnit(entries: number): VtdUnit {
+function newUnit(entries: number, sizes: CacheSizes = {}): VtdUnit {
   const unit = new VtdUnit({
     ...{ name: 'dmar0', cap: CAP, ecap: ECAP, memory, chooser: firstChooser },
     downstream: { invalidateDeviceTlb: () => {}, pageGroupResponse: () => {}, interrupt: () => {} },
-    caches: { iotlb: entries },
+    caches: { iotlb: entries, ...sizes },
   });
   unit.write64(0x20, ROOT * 4096 + 0x400, 0);
   unit.write64(0x90, QUEUE * 4096 + 0x800, 0);
@@ -75,6 +87,80 @@ const request: MemoryRequest = {
   ...{ isTranslated: false, offset: 0, length: 64 },
 };
 const out = emptyCompletion();
+
+/** Nested: PASIDs from here on, a domain each, whose tables lie at these guest-physical frames. */
+const NESTED_PASIDS = 256;
+const FIRST_NESTED = 64;
+const NESTED_PAGES = 256;
+const NESTED_TABLES = 0x2_0000;
+const GUEST_ROOT = 0x4_0000;
+const HOST_OF_GUEST = 0x4_0000;
+
+const second = (frame: number): Int32Array => encode(SECOND_STAGE_ENTRY, { R: 1, W: 1, ADDR: frame });
+
+/** A second-stage way to a guest's frame through the tables from `root` on; one of them is at `table`. */
+function mapGuest(root: number, guest: number, next: () => number): void {
+  let table = root;
+  for (let level = 4; level > 1; level--) {
+    const word = (Math.floor(guest / 512 ** (level - 1)) % 512) * 2;
+    const at = memory.at(table) + word;
+    let below = SECOND_STAGE_ENTRY.ADDR.get(memory.words, at);
+    if (below === 0) {
+      below = next();
+      put(table, word, second(below));
+    }
+    table = below;
+  }
+  put(table, (guest % 512) * 2, second(guest + HOST_OF_GUEST));
+}
+
+/** 256 PASIDs, each with four levels of tables of its own in both stages, and 256 pages. */
+function buildNested(): void {
+  let free = NESTED_TABLES;
+  const next = (): number => free++;
+  for (let i = 0; i < NESTED_PASIDS; i++) {
+    const pasid = FIRST_NESTED + i;
+    if (pasid % 64 === 0)
+      put(DIRECTORY, (pasid >> 6) * 2, Int32Array.of((DIRECTORY_TABLES + (pasid >> 6)) * 4096 + 1, 0));
+    // A guest's tables and data, each 1 GiB apart, so that no way of the second stage serves two of them.
+    const guest = (level: number): number => GUEST_ROOT * level + i * 5 + level;
+    const root = next();
+    for (let level = 4; level >= 1; level--) mapGuest(root, guest(level), next);
+    const space = { P: 1, PGTT: PGTT.NESTED, AW: 2, DID: 2 + i, FSPTPTR: guest(4), SSPTPTR: root };
+    put(DIRECTORY_TABLES + (pasid >> 6), (pasid & 63) * 16, encode(PASID_TABLE_ENTRY, space));
+    const host = (level: number): number => guest(level) + HOST_OF_GUEST;
+    put(host(4), Math.floor(FIRST_PAGE / 2 ** 27) * 2, entry(guest(3)));
+    put(host(3), (Math.floor(FIRST_PAGE / 2 ** 18) % 512) * 2, entry(guest(2)));
+    put(host(2), 0, entry(guest(1)));
+    for (let page = 0; page < NESTED_PAGES; page++) {
+      const target = GUEST_ROOT * 5 + page;
+      mapGuest(root, target, next);
+      put(host(1), page * 2, entry(target));
+    }
+  }
+}
+
+/** Translates a page of a nested PASID. */
+function translateNested(unit: VtdUnit, pasid: number, page: number): void {
+  request.pasid = FIRST_NESTED + pasid;
+  request.page = FIRST_PAGE + page;
+  if (!unit.remap(request, out)) throw new Bug(`page ${page} of PASID ${request.pasid} is refused`);
+}
+
+/** A run through the pages of all PASIDs, 256 a call: of one PASID after the other, or each time one of each. */
+function nestedMisses(unit: VtdUnit, order: 'in turn' | 'mixed'): () => void {
+  let round = 0;
+  const run = (): void => {
+    for (let i = 0; i < NESTED_PAGES; i++) {
+      if (order === 'mixed') translateNested(unit, i, round);
+      else translateNested(unit, round, i);
+    }
+    round = (round + 1) % NESTED_PASIDS;
+    request.pasid = PASID;
+  };
+  for (let i = 0; i < NESTED_PASIDS; i++) run();
+  return run;
+}
 
 /** Translates `count` pages, from `first` on. */
 function translate(unit: VtdUnit, first: number, count: number): void {
@@ -125,7 +211,36 @@ export const vtd: Suite = {
     yield { name: 'IOTLB hit', batch: SMALL, run: () => translate(hits, 0, SMALL), target: 20e6 };
     // Each page is gone again before its turn comes.
     const misses = newUnit(2);
+    const uncached = newUnit(2, { pagingStructures: 0 });
+    yield {
+      name: 'IOTLB miss, walk of 4 levels, no other caches',
+      batch: SMALL,
+      run: () => translate(uncached, 0, SMALL),
+    };
     yield { name: 'IOTLB miss, walk of 4 levels', batch: SMALL, run: () => translate(misses, 0, SMALL) };
+    buildNested();
+    const pasid = NESTED_PASIDS * 2;
+    const none = nestedMisses(newUnit(2, { pasid, pagingStructures: 0 }), 'in turn');
+    yield {
+      name: 'nested miss of 24 reads, no paging-structure caches',
+      batch: NESTED_PASIDS,
+      run: none,
+      target: 1.5e6,
+    };
+    const cold = nestedMisses(newUnit(2, { pasid, pagingStructures: 2 }), 'mixed');
+    yield {
+      name: 'nested miss of 24 reads, which the caches take in',
+      batch: NESTED_PASIDS,
+      run: cold,
+      target: 1.5e6,
+    };
+    const warmTables = nestedMisses(newUnit(2, { pasid, pagingStructures: 32 }), 'in turn');
+    yield {
+      name: 'nested miss, paging structures cached',
+      batch: NESTED_PASIDS,
+      run: warmTables,
+      target: 5e6,
+    };
     const few = warm(1024, SMALL);
     yield { name: 'invalidate and walk, 256 pages cached', batch: SMALL, run: () => invalidate(few) };
     const many = warm(2 * CACHED, CACHED);

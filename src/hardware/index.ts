@@ -23,4 +23,5 @@ export type { FaultAudit } from './vtd/fault-recording.js';
 export * from './vtd/format.js';
 export * from './vtd/translator.js';
 export * from './vtd/unit.js';
+export * from './vtd/unit-caches.js';
 export * from './vtd/walk.js';

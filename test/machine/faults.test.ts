@@ -139,7 +139,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an IOTLB invalidation of pages leaves the first one',
-    file: 'hardware/vtd/translator.ts',
+    file: 'hardware/vtd/unit-caches.ts',
     find: 'this.iotlb.removePages(domain, pasid, page, pages);',
     replace: 'this.iotlb.removePages(domain, pasid, page + pages, pages);',
     rule: 'ISOLATION',

@@ -40,11 +40,11 @@ export function stateOf({ hardware, kernel, taps, tasks }: World): Record<string
     return entries;
   };
   const pasids: unknown[] = [];
-  unit.translator.pasids.visit((rid, pasid, domain) => pasids.push([rid, pasid, domain]));
+  unit.translator.caches.pasids.visit((rid, pasid, domain) => pasids.push([rid, pasid, domain]));
   return {
     memory: memoryHash(memory.ranges, (address, into) => memory.read(address, into)),
     unit: registers(unit),
-    iotlb: listed((visit) => unit.translator.iotlb.visit(visit)),
+    iotlb: listed((visit) => unit.translator.caches.iotlb.visit(visit)),
     pasids,
     devices: accelerators.map(({ device }) => ({
       configuration: Array.from({ length: 1024 }, (_, i) => root.readConfig(device.rid, i * 4, 4)),

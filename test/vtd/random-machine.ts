@@ -76,6 +76,8 @@ export function randomMachine(seed: number, isLayered = false): RandomMachine {
     if (isLayered) fillLayered(words, frame, { draw, noise });
     else fillPaging(words, BigInt(frame), { draw, noise });
   }
+  /** Each entry its own, as the specification wants of entries that lead to different tables. */
+  let domain = 0n;
   const set = (frame: bigint, index: bigint, ...quads: bigint[]): void => {
     for (const [i, quad] of quads.entries()) words.set(frame * 4096n + (index + BigInt(i)) * 8n, quad);
   };
@@ -83,7 +85,7 @@ export function randomMachine(seed: number, isLayered = false): RandomMachine {
   for (const rid of RIDS) {
     for (const frame of [CONTEXTS, CONTEXTS + 1n]) {
       if (isScalable) set(frame, (rid & 0x7fn) * 4n, ...scalableContext({ draw, noise }, ecap));
-      else set(frame, (rid & 0xffn) * 2n, ...legacyContext({ draw, noise }, isLayered));
+      else set(frame, (rid & 0xffn) * 2n, ...legacyContext({ draw, noise }, isLayered, ++domain));
     }
   }
   for (const pasid of PASIDS) {
@@ -91,7 +93,7 @@ export function randomMachine(seed: number, isLayered = false): RandomMachine {
     const p = draw.bit(1000 - noise, 0);
     set(DIRECTORY, pasid >> 6n, (pointer << 12n) | p | draw.bit(100, 1) | draw.damage(noise, 63, 2));
     for (const table of [PASID_TABLE, PASID_TABLE + 1n]) {
-      set(table, (pasid & 63n) * 8n, ...pasidEntry({ draw, noise }, ecap, isLayered));
+      set(table, (pasid & 63n) * 8n, ...pasidEntry({ draw, noise }, { ecap, isLayered, domain: ++domain }));
     }
   }
   return {
@@ -114,7 +116,7 @@ interface Damage {
 function capabilities(draw: Draw, noise: number): { cap: bigint; ecap: bigint } {
   const mgaw = draw.pick([37n, 38n, 47n, 47n, 56n, 63n]);
   const has = (bit: number): bigint => draw.bit(noise === 0 ? 1000 : 850, bit);
-  const cap = (mgaw << 16n) | has(9) | has(10) | has(11) | has(34) | has(35) | has(56) | has(60);
+  const cap = 6n | (mgaw << 16n) | has(9) | has(10) | has(11) | has(34) | has(35) | has(56) | has(60);
   const ecap = [2, 6, 7, 25, 26, 29, 30, 31, 34, 40, 43, 45, 46, 47, 48, 49, 53].reduce(
     (sum, bit) => sum | has(bit),
     19n << 35n,
@@ -171,14 +173,14 @@ function rootEntry({ draw, noise }: Damage, isScalable: boolean): [bigint, bigin
   return isScalable ? [half(), half()] : [half(), draw.damage(noise, 63, 0)];
 }
 
-function legacyContext({ draw, noise }: Damage, isLayered: boolean): [bigint, bigint] {
+function legacyContext({ draw, noise }: Damage, isLayered: boolean, domain: bigint): [bigint, bigint] {
   const type = draw.pick([0n, 0n, 1n, 2n, draw.often(noise) ? 3n : 0n]);
   const aw = draw.often(noise) ? BigInt(draw.below(8)) : draw.pick([1n, 2n, 3n]);
   const low = rootFrame(draw, Math.min(Math.max(Number(aw), 1), 3) + 2, isLayered) << 12n;
   const ignored = BigInt(draw.below(16)) << 3n;
   return [
     low | draw.bit(1000 - noise, 0) | draw.bit(100, 1) | (type << 2n) | draw.damage(noise, 63, 4),
-    aw | ignored | (5n << 8n) | draw.damage(noise, 63, 7),
+    aw | ignored | (domain << 8n) | draw.damage(noise, 63, 7),
   ];
 }
 
@@ -203,7 +205,13 @@ function scalableContext({ draw, noise }: Damage, ecap: bigint): bigint[] {
   ];
 }
 
-function pasidEntry({ draw, noise }: Damage, ecap: bigint, isLayered: boolean): bigint[] {
+interface PasidOptions {
+  readonly ecap: bigint;
+  readonly isLayered: boolean;
+  readonly domain: bigint;
+}
+
+function pasidEntry({ draw, noise }: Damage, { ecap, isLayered, domain }: PasidOptions): bigint[] {
   const offered = (bit: number, at: number): bigint =>
     (ecap >> BigInt(bit)) & 1n || draw.often(noise) ? draw.bit(500, at) : 0n;
   const type = draw.often(noise) ? BigInt(draw.below(8)) : draw.pick([1n, 1n, 2n, 2n, 3n, 3n, 3n, 4n]);
@@ -220,7 +228,12 @@ function pasidEntry({ draw, noise }: Damage, ecap: bigint, isLayered: boolean): 
       (type << 6n) |
       offered(45, 9) |
       draw.damage(noise, 63, 5),
-    5n | offered(48, 23) | offered(7, 24) | offered(25, 25) | offered(25, 40) | draw.damage(noise, 63, 16),
+    domain |
+      offered(48, 23) |
+      offered(7, 24) |
+      offered(25, 25) |
+      offered(25, 40) |
+      draw.damage(noise, 63, 16),
     first |
       offered(31, 0) |
       offered(30, 1) |

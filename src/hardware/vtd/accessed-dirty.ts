@@ -1,35 +1,50 @@
 /**
  * The accessed and dirty bits that a walk leaves in the paging entries that it used, after VT-d 4.1, 3.6.2 (first
- * stage), 3.7.2 (second stage) and 3.8 (nested). Each is set in the same step that reads the entry, as the
- * locked operation of the hardware would: nothing comes between. An entry is marked once it has been found
+ * stage), 3.7.2 (second stage) and 3.8 (nested). A mark is a locked compare and exchange: where software has
+ * changed the entry since it was read, it is read and judged again. An entry is marked once it has been found
  * sound, whatever becomes of the walk further down.
+ *
+ * Marks go to memory and are seen by everybody at once, also those of a unit that does not snoop.
  */
 import { FAULT, FIRST_STAGE_ENTRY, SECOND_STAGE_ENTRY } from '../../spec/index.js';
-import type { Memory } from '../memory.js';
+import { ABSENT, type FrameReader, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
 import type { Request, Walk } from './walk.js';
 
-const first = FIRST_STAGE_ENTRY;
-const second = SECOND_STAGE_ENTRY;
+const { P, PS: PS_1, A: A_1, D: D_1, G, EA } = FIRST_STAGE_ENTRY;
+const { PS: PS_2, A: A_2, D: D_2 } = SECOND_STAGE_ENTRY;
+
+/** Called between the reading of an entry and its mark: others may store to memory there. */
+export type BeforeMark = () => void;
 
 export class AccessedDirty {
-  readonly #memory: Memory;
   /** Whether writes have left their mark: a translation that lets writes pass may be cached. */
   isDirty = true;
   /** Whether the first stage's leaf says that it holds for every PASID. */
   isGlobal = false;
+  /** Whether marks in the first-stage table read last need no more of the second stage than was done. */
+  isTableWritable = false;
+  readonly #memory: Memory;
+  readonly #reader: FrameReader;
+  readonly #beforeMark: BeforeMark | undefined;
   /** The second stage's leaf of the last page that it translated. */
   #leafFrame = 0;
   #leafWord = 0;
+  /** False where the way to a first-stage table was cached: its page is marked dirty then. */
+  #isLeafKnown = false;
 
-  constructor(memory: Memory) {
+  /** @param reader what the walk reads from */
+  constructor(memory: Memory, reader: FrameReader, beforeMark?: BeforeMark) {
     this.#memory = memory;
+    this.#reader = reader;
+    this.#beforeMark = beforeMark;
   }
 
   /** Before the first paging entry. */
   begin(): void {
     this.isDirty = true;
     this.isGlobal = false;
+    this.#isLeafKnown = false;
   }
 
   /**
@@ -39,59 +54,104 @@ export class AccessedDirty {
    */
   firstStep(walk: Walk, request: Request): number {
     const { frame, word, level } = walk;
-    const tableRights = walk.tables.space.translation === 'nested' ? walk.rights : RIGHT.WRITE;
+    const { space } = walk.tables;
+    const isNested = space.translation === 'nested';
+    const hasTableMarks = isNested && space.secondAccessedDirty && this.#isLeafKnown;
+    const tableRights = isNested ? walk.rights : RIGHT.WRITE;
+    const isWrite = (request.rights & RIGHT.WRITE) !== 0;
+    if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
     walk.step();
-    if (walk.stage === 'fault') return walk.fault;
-    const { words } = this.#memory;
-    const at = this.#memory.at(frame) + word;
-    const isLeaf = level === 1 || first.PS.get(words, at) === 1;
-    const marksWrite = isLeaf && (request.rights & RIGHT.WRITE) !== 0;
-    const marksExtended = walk.tables.space.extendedAccessed && first.EA.get(words, at) === 0;
-    const isMarked = first.A.get(words, at) === 1 && !marksExtended;
-    if (!isMarked || (marksWrite && first.D.get(words, at) === 0)) {
-      if ((tableRights & RIGHT.WRITE) === 0) return FAULT.NESTED_WRITE_DENIED;
-      this.#markSecondDirty(walk);
-      this.#mark(frame, word, marksWrite, marksExtended);
+    this.isTableWritable = (tableRights & RIGHT.WRITE) !== 0;
+    if (walk.fault === 0) {
+      const at = walk.at;
+      const { words } = this.#reader;
+      const isLeaf = level === 1 || PS_1.get(words, at) === 1;
+      const marksWrite = isLeaf && isWrite;
+      const marksExtended = space.extendedAccessed && EA.get(words, at) === 0;
+      const isMarked = A_1.get(words, at) === 1 && !marksExtended;
+      let isDirty = D_1.get(words, at) === 1;
+      if (isLeaf) this.isGlobal = G.get(words, at) === 1;
+      if (!isMarked || (marksWrite && !isDirty)) {
+        if (!this.isTableWritable) return FAULT.NESTED_WRITE_DENIED;
+        if (hasTableMarks) this.#markTableDirty();
+        this.#markFirst(frame, word, (marksWrite ? 1 : 0) | (marksExtended ? 2 : 0));
+        isDirty = isDirty || marksWrite;
+      }
+      if (isLeaf) this.isDirty = isDirty;
     }
-    if (isLeaf) {
-      const leaf = this.#memory.at(frame) + word;
-      this.isDirty = first.D.get(this.#memory.words, leaf) === 1;
-      this.isGlobal = first.G.get(this.#memory.words, leaf) === 1;
-    }
-    return 0;
+    if (hasTableMarks) this.isTableWritable &&= this.#isTableDirty();
+    return walk.fault;
   }
 
   /** One step of a walk in the second stage, likewise. */
   secondStep(walk: Walk, request: Request): number {
+    if (!walk.tables.space.secondAccessedDirty) {
+      walk.step();
+      return walk.fault;
+    }
     const { frame, word, level } = walk;
+    const isWrite = (request.rights & RIGHT.WRITE) !== 0;
+    if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
     walk.step();
-    if (walk.stage === 'fault') return walk.fault;
-    if (!walk.tables.space.secondAccessedDirty) return 0;
-    const isLeaf = level === 1 || second.PS.get(this.#memory.words, this.#memory.at(frame) + word) === 1;
-    const at = this.#memory.writable(frame) + word;
-    second.A.set(this.#memory.words, at, 1);
-    if (!isLeaf) return 0;
-    this.#leafFrame = frame;
-    this.#leafWord = word;
-    if (walk.stage !== 'done') return 0;
-    if ((request.rights & RIGHT.WRITE) !== 0) second.D.set(this.#memory.words, at, 1);
-    this.isDirty = this.isDirty && second.D.get(this.#memory.words, at) === 1;
+    if (walk.fault !== 0) return walk.fault;
+    const { words } = this.#reader;
+    const isLeaf = level === 1 || PS_2.get(words, walk.at) === 1;
+    const isResult = isLeaf && walk.stage === 'done';
+    const isDirty = D_2.get(words, walk.at) === 1;
+    const marksWrite = isResult && isWrite && !isDirty;
+    if (A_2.get(words, walk.at) === 0 || marksWrite) {
+      const at = this.#memory.writable(frame) + word;
+      A_2.set(this.#memory.words, at, 1);
+      if (marksWrite) D_2.set(this.#memory.words, at, 1);
+    }
+    if (isLeaf) {
+      this.#leafFrame = frame;
+      this.#leafWord = word;
+      this.#isLeafKnown = true;
+    }
+    if (isResult) this.isDirty = this.isDirty && (isDirty || marksWrite);
     return 0;
   }
 
-  #mark(frame: number, word: number, isWrite: boolean, isExtended: boolean): void {
+  /** Lets others in until the entry that comes next is the same before and after, or needs no mark. */
+  #settle(walk: Walk, isWrite: boolean): void {
+    const isFirst = walk.stage === 'first-stage';
+    for (;;) {
+      const at = this.#reader.at(walk.frame);
+      if (at === ABSENT) return;
+      const { words } = this.#reader;
+      const index = at + walk.word;
+      const low = words[index] ?? 0;
+      const high = words[index + 1] ?? 0;
+      const isMarked = isFirst
+        ? P.get(words, index) === 0 ||
+          (A_1.get(words, index) === 1 && !(isWrite && D_1.get(words, index) === 0))
+        : A_2.get(words, index) === 1 && !(isWrite && D_2.get(words, index) === 0);
+      if (isMarked) return;
+      this.#beforeMark?.();
+      const again = this.#reader.at(walk.frame) + walk.word;
+      const now = this.#reader.words;
+      if (now[again] === low && now[again + 1] === high) return;
+    }
+  }
+
+  /** @param what bit 0: dirty too, bit 1: extended accessed too */
+  #markFirst(frame: number, word: number, what: number): void {
     const at = this.#memory.writable(frame) + word;
     const { words } = this.#memory;
-    first.A.set(words, at, 1);
-    if (isWrite) first.D.set(words, at, 1);
-    if (isExtended) first.EA.set(words, at, 1);
+    A_1.set(words, at, 1);
+    if ((what & 1) !== 0) D_1.set(words, at, 1);
+    if ((what & 2) !== 0) EA.set(words, at, 1);
   }
 
   /** Nested: a mark in a first-stage table is a write to the page that the table lies in. */
-  #markSecondDirty(walk: Walk): void {
-    const { translation, secondAccessedDirty } = walk.tables.space;
-    if (translation !== 'nested' || !secondAccessedDirty) return;
+  #markTableDirty(): void {
     const at = this.#memory.writable(this.#leafFrame) + this.#leafWord;
-    second.D.set(this.#memory.words, at, 1);
+    D_2.set(this.#memory.words, at, 1);
+  }
+
+  #isTableDirty(): boolean {
+    const at = this.#memory.at(this.#leafFrame) + this.#leafWord;
+    return D_2.get(this.#memory.words, at) === 1;
   }
 }

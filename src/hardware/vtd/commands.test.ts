@@ -37,7 +37,7 @@ describe('the global command', () => {
     bench.command(TE | SRTP | QIE);
     // What is cached stays.
     expect([bench.frameOf(5, 0x10), bench.frameOf(5, 0x11)]).toEqual([DATA, undefined]);
-    expect(bench.unit.translator.contexts.used).toBe(1);
+    expect(bench.unit.translator.caches.contexts.used).toBe(1);
   });
 
   test('a root table drops all that is cached where ESRTPS says so', () => {
@@ -45,7 +45,7 @@ describe('the global command', () => {
     bench.map(bench.bind(5, 1), 0x10, DATA);
     bench.frameOf(5, 0x10);
     bench.command(TE | SRTP | QIE);
-    const { contexts, pasids, iotlb } = bench.unit.translator;
+    const { contexts, pasids, iotlb } = bench.unit.translator.caches;
     expect([contexts.used, pasids.used, iotlb.used]).toEqual([0, 0, 0]);
   });
 });
@@ -70,7 +70,7 @@ function legacy(): UnitBench {
 
 function cached({ unit }: UnitBench): string[] {
   const found: string[] = [];
-  unit.translator.iotlb.visit(({ space, page }) => {
+  unit.translator.caches.iotlb.visit(({ space, page }) => {
     found.push(`${space}:${page.toString(16)}`);
   });
   return found.toSorted();
@@ -117,7 +117,7 @@ describe('invalidation by register, in legacy mode', () => {
   ])('of the context entries of %s', (_, high, low, left) => {
     const bench = legacy();
     bench.unit.write64(0x28, low, (1 << 31) | high);
-    expect(bench.unit.translator.contexts.used).toBe(left);
+    expect(bench.unit.translator.caches.contexts.used).toBe(left);
     const asked = (high >>> 29) & 3;
     expect(bench.unit.read32(0x2c) >>> 27).toBe((asked << 2) | asked);
   });

@@ -16,6 +16,7 @@ import {
   VTD_REGISTER,
   type VtdRegisterTable,
 } from '../../spec/index.js';
+import type { UnitFormat } from './format.js';
 import { functionMask, type InvalidationQueue } from './invalidation-queue.js';
 import type { Translator } from './translator.js';
 
@@ -26,6 +27,7 @@ export interface CommandOptions {
   readonly file: RegisterFile;
   readonly table: VtdRegisterTable;
   readonly translator: Translator;
+  readonly format: UnitFormat;
   readonly queue: InvalidationQueue;
   /** ECAP.QI. */
   readonly hasQueue: boolean;
@@ -61,9 +63,7 @@ export class Commands {
     this.#translator.latchRoot(file.get(R.RTADDR, RTADDR_REG.RTA), file.get(R.RTADDR, RTADDR_REG.TTM));
     file.set(R.GSTS, GSTS_REG.RTPS, 1);
     if (!this.#options.srtpInvalidates) return;
-    this.#translator.invalidateContexts();
-    this.#translator.invalidatePasids();
-    this.#translator.invalidateDomain();
+    this.#translator.caches.invalidateAll();
   }
 
   /** CCMD. */
@@ -73,7 +73,7 @@ export class Commands {
     const granularity = file.get(R.CCMD, CCMD_REG.CIRG);
     if (granularity === CONTEXT_GRANULARITY.GLOBAL) this.#translator.invalidateContexts();
     else if (granularity === CONTEXT_GRANULARITY.DOMAIN) {
-      this.#translator.invalidateContexts({ domain: file.get(R.CCMD, CCMD_REG.DID) });
+      this.#translator.invalidateContexts({ domain: this.#domain(file.get(R.CCMD, CCMD_REG.DID)) });
     } else if (granularity === CONTEXT_GRANULARITY.DEVICE) {
       this.#translator.invalidateContexts({
         rid: file.get(R.CCMD, CCMD_REG.SID),
@@ -90,15 +90,22 @@ export class Commands {
     const { IOTLB, IVA } = this.#options.table;
     if (file.get(IOTLB, IOTLB_REG.IVT) === 0) return;
     const granularity = file.get(IOTLB, IOTLB_REG.IIRG);
-    const domain = file.get(IOTLB, IOTLB_REG.DID);
-    if (granularity === IOTLB_GRANULARITY.GLOBAL) this.#translator.invalidateDomain();
-    else if (granularity === IOTLB_GRANULARITY.DOMAIN) this.#translator.invalidateDomain(domain);
+    const domain = this.#domain(file.get(IOTLB, IOTLB_REG.DID));
+    const { caches } = this.#translator;
+    if (granularity === IOTLB_GRANULARITY.GLOBAL) caches.invalidateDomain();
+    else if (granularity === IOTLB_GRANULARITY.DOMAIN) caches.invalidateDomain(domain);
     else if (granularity === IOTLB_GRANULARITY.PAGE) {
       const pages = 2 ** Math.min(file.get(IVA, IVA_REG.AM), 51);
       const page = file.get(IVA, IVA_REG.ADDR);
-      this.#translator.invalidatePages(domain, page - (page % pages), pages);
+      const leafOnly = file.get(IVA, IVA_REG.IH) === 1;
+      caches.invalidatePages(domain, { page: page - (page % pages), pages, leafOnly });
     }
     file.set(IOTLB, IOTLB_REG.IAIG, granularity);
     file.set(IOTLB, IOTLB_REG.IVT, 0);
+  }
+
+  /** A domain's number as the unit takes it: without the bits that it has not. */
+  #domain(did: number): number {
+    return did & this.#options.format.largestDomain;
   }
 }

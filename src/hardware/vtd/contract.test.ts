@@ -2,7 +2,7 @@
 import { type IommuBench, testIommuContract } from '../../../test/hardware/iommu-contract.js';
 import { DATA, UnitBench, USER_PAGE } from '../../../test/vtd/unit-bench.js';
 import { encode, IOTLB_INVALIDATION, PASID_CACHE_INVALIDATION } from '../../spec/index.js';
-import type { CacheSizes } from './translator.js';
+import type { CacheSizes } from './unit-caches.js';
 
 /** @param domainOf the domain of an address space */
 function newBench(domainOf: (space: number) => number, caches: CacheSizes): IommuBench {

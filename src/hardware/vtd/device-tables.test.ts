@@ -7,7 +7,7 @@ const range = (high: number, low: number): number[] =>
   Array.from({ length: high - low + 1 }, (_, i) => low + i);
 
 /** Every capability that a table's field hangs on. */
-const CAP = (45n << 16n) | (7n << 9n) | (3n << 34n) | (1n << 56n) | (1n << 60n);
+const CAP = 6n | (45n << 16n) | (7n << 9n) | (3n << 34n) | (1n << 56n) | (1n << 60n);
 const ALL_ECAP = [2, 6, 7, 25, 26, 29, 30, 31, 34, 40, 43, 45, 46, 47, 48, 49, 53];
 const ecapOf = (bits: readonly number[]): bigint => bits.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 
@@ -161,7 +161,7 @@ describe('what is programmed', () => {
 
   test.each([0n, 1n, 2n, 3n, 4n, 5n, 6n, 7n])('AW %i: by what SAGAW offers', (aw) => {
     for (const sagaw of range(7, 0)) {
-      const cap = (45n << 16n) | (BigInt(sagaw) << 9n);
+      const cap = 6n | (45n << 16n) | (BigInt(sagaw) << 9n);
       const levels = aw >= 1n && aw <= 3n && (sagaw >> Number(aw - 1n)) & 1 ? Number(aw) + 2 : undefined;
       const legacy = tablesOf(false, ecapOf(ALL_ECAP), cap);
       expect(context(legacy, wordsOf(1n, aw))).toBe(levels === undefined ? 0x03 : 0);
@@ -225,7 +225,27 @@ describe('what is programmed', () => {
       executeRequests: false,
       secondAccessedDirty: true,
       extendedAccessed: false,
+      snoopsWalks: false,
+      silenced: false,
     });
+  });
+
+  test.each([
+    [0, 0xf],
+    [2, 0xff],
+    [6, 0xffff],
+  ])('domains that CAP.ND does not reach (%i)', (nd, last) => {
+    const cap = (CAP & ~7n) | BigInt(nd);
+    const legacy = tablesOf(false, ecapOf(ALL_ECAP), cap);
+    const scalable = tablesOf(true, ecapOf(ALL_ECAP), cap);
+    for (const did of [0, last, last + 1]) {
+      const fits = did <= last;
+      const high = 2n | (BigInt(did) << 8n);
+      if (did <= 0xffff) {
+        expect(context(legacy, wordsOf(1n, high))).toBe(fits ? 0 : 0x0b);
+        expect(pasid(scalable, wordsOf(0x41n, BigInt(did), 0n, ...zeros))).toBe(fits ? 0 : 0x5a);
+      }
+    }
   });
 
   test('a scalable context entry, taken apart', () => {
@@ -239,6 +259,7 @@ describe('what is programmed', () => {
       directory: 0x607f,
       ridPasid: 0xf_1234,
       ridPrivilege: true,
+      silenced: false,
     });
   });
 

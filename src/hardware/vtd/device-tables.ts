@@ -63,6 +63,8 @@ export interface Context {
   /** Scalable mode: the PASID of requests without one, and whether they are privileged. */
   ridPasid: number;
   ridPrivilege: boolean;
+  /** Faults of its requests are not recorded (FPD). */
+  silenced: boolean;
 }
 
 /** How addresses are translated: from a PASID table entry, or from a legacy context entry. */
@@ -84,6 +86,10 @@ export interface AddressSpace {
   secondAccessedDirty: boolean;
   /** The extended accessed bit of the first stage is kept. */
   extendedAccessed: boolean;
+  /** Paging structures are read as CPUs see them, written back or not. */
+  snoopsWalks: boolean;
+  /** Faults of its requests are not recorded: FPD of this entry, or of one that led here. */
+  silenced: boolean;
 }
 
 /** A {@link Context} to be filled. */
@@ -95,6 +101,7 @@ export const emptyContext = (): Context => ({
   directory: 0,
   ridPasid: 0,
   ridPrivilege: false,
+  silenced: false,
 });
 
 /** An {@link AddressSpace} to be filled. */
@@ -110,6 +117,8 @@ export const emptyAddressSpace = (): AddressSpace => ({
   executeRequests: false,
   secondAccessedDirty: false,
   extendedAccessed: false,
+  snoopsWalks: false,
+  silenced: false,
 });
 
 /**
@@ -120,9 +129,12 @@ export class DeviceTables {
   readonly format: UnitFormat;
   readonly isScalable: boolean;
   /** Filled by {@link DeviceTables.contextStep} in scalable mode. */
-  readonly context = emptyContext();
+  context = emptyContext();
   /** Filled by {@link DeviceTables.pasidStep}, and in legacy mode by {@link DeviceTables.contextStep}. */
-  readonly space = emptyAddressSpace();
+  space = emptyAddressSpace();
+  /** What the steps fill: those above may be somebody else's, taken apart before. May be exchanged for others. */
+  ownContext = this.context;
+  ownSpace = this.space;
   /** Filled by the steps that lead to another table: its frame. */
   next = 0;
   /** Whether the entries so far disable fault processing (FPD), each for itself and all below it. */
@@ -137,6 +149,20 @@ export class DeviceTables {
   constructor(format: UnitFormat, isScalable: boolean) {
     this.format = format;
     this.isScalable = isScalable;
+  }
+
+  /** Goes on from a context entry that was taken apart before. */
+  takeContext(context: Context): void {
+    this.context = context;
+    this.#contextSilenced = context.silenced;
+    this.#directorySilenced = context.silenced;
+    this.silenced = context.silenced;
+  }
+
+  /** Goes on from a PASID table entry that was taken apart before. */
+  takeSpace(space: AddressSpace): void {
+    this.space = space;
+    this.silenced = space.silenced;
   }
 
   /** A root entry → {@link DeviceTables.next}, the context table of `devfn`. */
@@ -159,6 +185,8 @@ export class DeviceTables {
 
   /** A context entry → {@link DeviceTables.context}, or in legacy mode {@link DeviceTables.space}. */
   contextStep(words: Int32Array, at: number): number {
+    this.context = this.ownContext;
+    this.space = this.ownSpace;
     return this.isScalable ? this.#scalableContext(words, at) : this.#legacyContext(words, at);
   }
 
@@ -174,8 +202,10 @@ export class DeviceTables {
 
   /** A PASID table entry → {@link DeviceTables.space}. */
   pasidStep(words: Int32Array, at: number): number {
+    this.space = this.ownSpace;
     const { space, format } = this;
     this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;
+    space.silenced = this.silenced;
     if (pasid.P.get(words, at) === 0) return FAULT.PASID_NOT_PRESENT;
     if (hasBits(format.pasidReserved, words, at)) return FAULT.PASID_RESERVED;
     const translation = TRANSLATION_OF_PGTT[pasid.PGTT.get(words, at)];
@@ -183,10 +213,13 @@ export class DeviceTables {
     space.secondRoot = pasid.SSPTPTR.get(words, at);
     // A nested entry's first-stage root is a guest-physical address: the second stage judges it.
     const isFirstBeyond = space.firstRoot >= format.frameLimit && translation !== 'nested';
-    if (isFirstBeyond || space.secondRoot >= format.frameLimit) return FAULT.PASID_RESERVED;
+    // Bits of a domain that the unit has not are reserved.
+    space.domain = pasid.DID.get(words, at);
+    const isDomainBeyond = space.domain > format.largestDomain;
+    if (isFirstBeyond || isDomainBeyond || space.secondRoot >= format.frameLimit) return FAULT.PASID_RESERVED;
     if (translation === undefined || !isOffered(format, translation)) return FAULT.PASID_INVALID;
     space.translation = translation;
-    space.domain = pasid.DID.get(words, at);
+    space.snoopsWalks = format.snoopsWalks && pasid.PWSNP.get(words, at) === 1;
     space.supervisorRequests = pasid.SRE.get(words, at) === 1;
     space.writeProtect = pasid.WPE.get(words, at) === 1;
     space.executeRequests = pasid.ERE.get(words, at) === 1;
@@ -200,9 +233,12 @@ export class DeviceTables {
   #legacyContext(words: Int32Array, at: number): number {
     const { space, format, context } = this;
     this.silenced = legacy.FPD.get(words, at) === 1;
+    space.silenced = this.silenced;
     if (legacy.P.get(words, at) === 0) return FAULT.CONTEXT_NOT_PRESENT;
     const root = legacy.SSPTPTR.get(words, at);
-    if (hasReservedBits(legacy, words, at) || root >= format.frameLimit) return FAULT.CONTEXT_RESERVED;
+    const domain = legacy.DID.get(words, at);
+    const isBeyond = root >= format.frameLimit || domain > format.largestDomain;
+    if (hasReservedBits(legacy, words, at) || isBeyond) return FAULT.CONTEXT_RESERVED;
     const type = legacy.TT.get(words, at);
     const levels = AW_LEVELS[legacy.AW.get(words, at)] ?? 0;
     const isOffered =
@@ -213,7 +249,8 @@ export class DeviceTables {
     context.deviceTlb = type === TT.SECOND_STAGE_DEVICE_TLB;
     clearFirst(space);
     space.translation = type === TT.PASS_THROUGH ? 'pass-through' : 'second-stage';
-    space.domain = legacy.DID.get(words, at);
+    space.domain = domain;
+    space.snoopsWalks = format.snoopsTables;
     space.secondRoot = type === TT.PASS_THROUGH ? 0 : root;
     space.secondLevels = levels;
     space.secondAccessedDirty = false;
@@ -229,6 +266,7 @@ export class DeviceTables {
     this.#contextSilenced = scalable.FPD.get(words, at) === 1;
     this.#directorySilenced = this.#contextSilenced;
     this.silenced = this.#contextSilenced;
+    context.silenced = this.#contextSilenced;
     if (scalable.P.get(words, at) === 0) return FAULT.SM_CONTEXT_NOT_PRESENT;
     context.directory = scalable.PASIDDIRPTR.get(words, at);
     if (hasBits(format.contextReserved, words, at)) return FAULT.SM_CONTEXT_RESERVED;

@@ -13,6 +13,8 @@ export const CONTEXT = { PASID: 1, PRIVILEGED: 2, LEGACY: 4 } as const;
 export const SPACE = { KIND: 7, SUPERVISOR: 8, EXECUTE: 16 } as const;
 /** Kinds of translations, and of entries of the IOTLB. */
 export const KIND = { FIRST: 1, SECOND: 2, NESTED: 3, PASS: 4 } as const;
+/** Beside the kind of an entry of the IOTLB: there is no translation, and its frame is the reason (caching mode). */
+export const NO_TRANSLATION = 8;
 
 /** The kind of a translation. */
 export const KIND_OF: Readonly<Record<Translation, number>> = {

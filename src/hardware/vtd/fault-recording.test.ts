@@ -1,6 +1,6 @@
 /** Fault records: which register takes one, what overflows, what silences, and when an interrupt follows. */
 import { expect, test } from 'vitest';
-import { DATA, OTHER_RID, RID, UnitBench } from '../../../test/vtd/unit-bench.js';
+import { DATA, ECAP, OTHER_RID, RID, UnitBench } from '../../../test/vtd/unit-bench.js';
 import { decode, encode, FAULT, FAULT_RECORD, format, PGTT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 import { NO_PASID } from './walk.js';
@@ -138,12 +138,13 @@ test('with translation off nothing is recorded: plain requests pass, others do n
   ]);
 });
 
-test('root tables of a mode that the unit does not have', () => {
-  const bench = new UnitBench().enable();
-  for (const [mode, reason] of [
-    [2, FAULT.ROOT_TABLE_ADDRESS_INVALID],
-    [3, FAULT.ABORT_DMA_MODE],
-  ]) {
+test('root tables that lead nowhere: of a reserved mode, of one that aborts, and where the unit has none such', () => {
+  for (const [mode, reason, admitted] of [
+    [2, FAULT.ROOT_TABLE_ADDRESS_INVALID, 1n],
+    [3, FAULT.ABORT_DMA_MODE, 1n],
+    [3, FAULT.ROOT_TABLE_ADDRESS_INVALID, 0n],
+  ] as const) {
+    const bench = new UnitBench({ ecap: ECAP | (admitted << 52n) }).enable();
     bench.unit.write64(0x20, 0x1000 | (Number(mode) << 10), 0);
     bench.command((1 << 31) | (1 << 30));
     bench.submit(encodeGlobalContextFlush());

@@ -34,6 +34,16 @@ export interface UnitFormat {
   readonly ridPasid: boolean;
   readonly executeRequests: boolean;
   readonly supervisorRequests: boolean;
+  /** Faulty entries are cached too: CAP.CM. */
+  readonly cachingMode: boolean;
+  /** The root table may be one that aborts all requests: ECAP.ADMS. */
+  readonly abortDma: boolean;
+  /** The largest domain number, 2^n - 1: CAP.ND. */
+  readonly largestDomain: number;
+  /** Whether the unit sees what CPUs have not written back, in tables of devices and PASIDs: ECAP.C. */
+  readonly snoopsTables: boolean;
+  /** The same in paging structures of scalable mode, where the PASID's entry says so: ECAP.SMPWCS. */
+  readonly snoopsWalks: boolean;
   /** The bits that this unit reserves in a scalable-mode context entry, a word of them for each of its words. */
   readonly contextReserved: Int32Array;
   /** The same of a PASID table entry, but for its pointers: whether they are host addresses depends on the entry. */
@@ -86,6 +96,11 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
     ridPasid: has(ECAP_REG.RPS, ecap),
     executeRequests: has(ECAP_REG.ERS, ecap),
     supervisorRequests: has(ECAP_REG.SRS, ecap),
+    cachingMode: has(CAP_REG.CM, cap),
+    abortDma: has(ECAP_REG.ADMS, ecap),
+    largestDomain: Math.min(2 ** (4 + 2 * CAP_REG.ND.get(cap, 0)), 2 ** 16) - 1,
+    snoopsTables: has(ECAP_REG.C, ecap),
+    snoopsWalks: has(ECAP_REG.SMPWCS, ecap),
     contextReserved: scalableContextReserved({ width: addressWidth, ...limits }),
     pasidReserved: pasidTableReserved({ width: 64, ...limits }),
     firstStage: new FirstStage({ addressWidth, gigabytePages: has(CAP_REG.FS1GP, cap) }),

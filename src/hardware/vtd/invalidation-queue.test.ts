@@ -40,13 +40,13 @@ function cached(): UnitBench {
 /** The translations that are cached, as PASID and page. */
 function translations({ unit }: UnitBench): string[] {
   const found: string[] = [];
-  unit.translator.iotlb.visit(({ tag, page }) => found.push(`${tag}:${page.toString(16)}`));
+  unit.translator.caches.iotlb.visit(({ tag, page }) => found.push(`${tag}:${page.toString(16)}`));
   return found.toSorted();
 }
 
 function pasids({ unit }: UnitBench): number[] {
   const found: number[] = [];
-  unit.translator.pasids.visit((_, pasid) => found.push(pasid));
+  unit.translator.caches.pasids.visit((_, pasid) => found.push(pasid));
   return found.toSorted();
 }
 
@@ -92,7 +92,7 @@ describe('what descriptors remove', () => {
   ])('of the context cache %s', (_, fields, left) => {
     const bench = cached();
     bench.submit(encode(CONTEXT_CACHE_INVALIDATION, { TYPE: 1, ...fields }));
-    expect(bench.unit.translator.contexts.used).toBe(left);
+    expect(bench.unit.translator.caches.contexts.used).toBe(left);
   });
 });
 

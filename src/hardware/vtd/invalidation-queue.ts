@@ -12,6 +12,7 @@ import {
   CONTEXT_CACHE_INVALIDATION,
   CONTEXT_GRANULARITY,
   DEVICE_TLB_INVALIDATION,
+  type Field,
   FSTS_REG,
   GSTS_REG,
   hasReservedBits,
@@ -265,7 +266,7 @@ export class InvalidationQueue implements Engine, Restorable {
         translator.invalidateContexts();
         return NO_ERROR;
       case CONTEXT_GRANULARITY.DOMAIN:
-        translator.invalidateContexts({ domain: contextCache.DID.get(slot, 0) });
+        translator.invalidateContexts({ domain: this.#domain(contextCache.DID) });
         return NO_ERROR;
       case CONTEXT_GRANULARITY.DEVICE:
         translator.invalidateContexts({
@@ -280,20 +281,21 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #iotlb(): number {
     const slot = this.#slot;
-    const { translator } = this.#options;
-    const domain = iotlb.DID.get(slot, 0);
+    const { caches } = this.#options.translator;
+    const domain = this.#domain(iotlb.DID);
     switch (iotlb.G.get(slot, 0)) {
       case IOTLB_GRANULARITY.GLOBAL:
-        translator.invalidateDomain();
+        caches.invalidateDomain();
         return NO_ERROR;
       case IOTLB_GRANULARITY.DOMAIN:
-        translator.invalidateDomain(domain);
+        caches.invalidateDomain(domain);
         return NO_ERROR;
       case IOTLB_GRANULARITY.PAGE: {
         const mask = iotlb.AM.get(slot, 0);
         if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
         const pages = 2 ** mask;
-        translator.invalidatePages(domain, alignDown(iotlb.ADDR.get(slot, 0), pages), pages);
+        const page = alignDown(iotlb.ADDR.get(slot, 0), pages);
+        caches.invalidatePages(domain, { page, pages, leafOnly: iotlb.IH.get(slot, 0) === 1 });
         return NO_ERROR;
       }
       default:
@@ -303,19 +305,20 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #pasidIotlb(): number {
     const slot = this.#slot;
-    const { translator } = this.#options;
-    const domain = pasidIotlb.DID.get(slot, 0);
+    const { caches } = this.#options.translator;
+    const domain = this.#domain(pasidIotlb.DID);
     const pasid = pasidIotlb.PASID.get(slot, 0);
     switch (pasidIotlb.G.get(slot, 0)) {
       case PASID_IOTLB_GRANULARITY.PASID:
-        translator.invalidatePasid(domain, pasid);
+        caches.invalidatePasid(domain, pasid);
         return NO_ERROR;
       case PASID_IOTLB_GRANULARITY.PAGE: {
         const mask = pasidIotlb.AM.get(slot, 0);
         if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
         const pages = 2 ** mask;
         const page = alignDown(pasidIotlb.ADDR.get(slot, 0), pages);
-        translator.invalidatePasidPages(domain, pasid, { page, pages });
+        const leafOnly = pasidIotlb.IH.get(slot, 0) === 1;
+        caches.invalidatePasidPages(domain, pasid, { page, pages, leafOnly });
         return NO_ERROR;
       }
       default:
@@ -325,17 +328,17 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #pasidCache(): number {
     const slot = this.#slot;
-    const { translator } = this.#options;
-    const domain = pasidCache.DID.get(slot, 0);
+    const { pasids } = this.#options.translator.caches;
+    const domain = this.#domain(pasidCache.DID);
     switch (pasidCache.G.get(slot, 0)) {
       case PASID_CACHE_GRANULARITY.DOMAIN:
-        translator.invalidatePasids({ domain });
+        pasids.remove({ domain });
         return NO_ERROR;
       case PASID_CACHE_GRANULARITY.PASID:
-        translator.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) });
+        pasids.remove({ domain, pasid: pasidCache.PASID.get(slot, 0) });
         return NO_ERROR;
       case PASID_CACHE_GRANULARITY.GLOBAL:
-        translator.invalidatePasids();
+        pasids.remove();
         return NO_ERROR;
       default:
         return IQEI.RESERVED_BITS;
@@ -390,6 +393,11 @@ export class InvalidationQueue implements Engine, Restorable {
     }
     if (wait.IF.get(slot, 0) === 1) waitDone();
     return NO_ERROR;
+  }
+
+  /** The domain that the descriptor at hand names: without the bits that the unit has not. */
+  #domain(did: Field): number {
+    return did.get(this.#slot, 0) & this.#options.format.largestDomain;
   }
 
   #pageGroupResponse(): number {

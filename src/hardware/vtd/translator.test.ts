@@ -148,7 +148,7 @@ test('a PASID entry that is shared by two functions is cached for each', () => {
   const bench = new UnitBench().enable();
   bench.map(bench.bind(5, 1), 0x10, DATA);
   for (const rid of [RID, OTHER_RID]) bench.frameOf(5, 0x10, READ | USER, rid);
-  expect([bench.unit.translator.pasids.used, bench.unit.translator.iotlb.used]).toEqual([2, 1]);
+  expect([bench.unit.translator.caches.pasids.used, bench.unit.translator.caches.iotlb.used]).toEqual([2, 1]);
 });
 
 test('what may be forgotten is, by choice: one entry of one cache at a time', () => {
@@ -165,7 +165,7 @@ test('what may be forgotten is, by choice: one entry of one cache at a time', ()
     bench.put(1, 0, 0n);
     bench.unmap(root, 0x10);
     const answer = bench.frameOf(5, 0x10);
-    const { contexts, pasids, iotlb } = bench.unit.translator;
+    const { contexts, pasids, iotlb } = bench.unit.translator.caches;
     expect([contexts.used, pasids.used, iotlb.used]).toEqual(left);
     // With its PASID entry lost the request comes back to the translation, by the directory.
     if (lost === 0) expect(answer).toBe(DATA);

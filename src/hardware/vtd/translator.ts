@@ -1,99 +1,84 @@
 /**
- * A VT-d unit's translation: its caches, and the walk that fills them. After VT-d 4.1, 3.4 to 3.8 and 6.2.
+ * A VT-d unit's translation: what its caches answer, and the walk that fills them. After VT-d 4.1, 3.4 to 3.8
+ * and 6.2.
  *
  * A request is looked up in three caches: the context entry of its requester, the PASID table entry of its
- * requester and PASID, and the IOTLB. The IOTLB is tagged by domain and PASID (a second-stage translation by
- * domain alone), never by requester. What all three grant together passes; everything else goes the slow way:
+ * requester and PASID, and the IOTLB. What all three grant together passes; everything else goes the slow way:
  * a walk, fed from the caches as far as they have its entries.
  *
- * An entry stays until it is invalidated or another needs its place; with `forgets`, the run's choices may lose
- * it at any use. Paging-structure caches are left out. Without caching mode, no faulty entry is cached; with it,
- * faulty context and PASID entries are (under domain 0), but never faulty translations.
+ * Without caching mode, nothing faulty is cached. With it, faulty context and PASID entries are (under domain 0,
+ * which software may not use then), and pages whose paging entry is not present or has a reserved bit set.
  */
 import { type Chooser, type Restorable, Words } from '../../base/index.js';
-import { FAULT, PASID_TABLE_ENTRY } from '../../spec/index.js';
-import { PageCache, pageEntry } from '../cache/page-cache.js';
+import { FAULT, PASID_TABLE_ENTRY, SECOND_STAGE_ENTRY } from '../../spec/index.js';
+import { pageEntry } from '../cache/page-cache.js';
 import { NONE } from '../cache/slots.js';
-import type { Memory } from '../memory.js';
+import type { FrameReader, Memory } from '../memory.js';
 import { ALL_RIGHTS, RIGHT } from '../paging/step.js';
 import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
-import { AccessedDirty } from './accessed-dirty.js';
+import { AccessedDirty, type BeforeMark } from './accessed-dirty.js';
 import { DeviceTables } from './device-tables.js';
-import { EntryCache, type EntryTags } from './entry-cache.js';
+import type { EntryTags } from './entry-cache.js';
 import {
   ACCESS_FAULTS,
-  allows,
   CONTEXT,
   CONTEXT_FAULTS,
   entryFault,
-  KIND,
   KIND_OF,
+  NO_TRANSLATION,
   PASID_FAULTS,
-  SPACE,
   summaryOf,
 } from './entry-summary.js';
 import type { UnitFormat } from './format.js';
-import { INTERRUPT_FRAMES, NO_PASID, type Request, Walk } from './walk.js';
-
-/** Told of each PASID table entry that is taken in from memory, as it was read. Never changes anything. */
-export type EntryAudit = (tags: EntryTags, words: Int32Array, at: number) => void;
-
-/** How much is cached, and how well. */
-export interface CacheSizes {
-  readonly context?: number;
-  readonly pasid?: number;
-  readonly iotlb?: number;
-  /** Whether an entry may be lost at any use, by choice. */
-  readonly forgets?: boolean;
-}
+import { PagingWalk } from './paging-walk.js';
+import { TableReader } from './table-reader.js';
+import { type CacheSizes, FOUND, TAG, UnitCaches } from './unit-caches.js';
+import { isInterruptFrame, NO_PASID, type Request, Walk } from './walk.js';
 
 /** What a translator is made of. */
 export interface TranslatorOptions {
   readonly name: string;
   readonly format: UnitFormat;
   readonly memory: Memory;
+  /** What a unit sees of memory that does not snoop; left out where writes of CPUs are seen at once. */
+  readonly writtenBack?: FrameReader;
   readonly chooser: Chooser;
-  /** CAP.CM: faulty entries are cached too. */
-  readonly cachingMode: boolean;
   readonly caches?: CacheSizes;
+  readonly beforeMark?: BeforeMark;
 }
+
+/** Told of each PASID table entry that is taken in from memory, as it was read. Never changes anything. */
+export type EntryAudit = (tags: EntryTags, words: Int32Array, at: number) => void;
 
 /** RTADDR.TTM. */
 const TABLE_MODE = { LEGACY: 0, SCALABLE: 1, ABORT: 3 } as const;
 
-/** Tags of the IOTLB beside PASIDs: of a second-stage translation, and of one that holds for every PASID. */
-export const TAG = { SECOND: -1, GLOBAL: -2 } as const;
-
-/** The state's words: whether translation is on, the root table as latched, what the IOTLB has ever held. */
+/** The state's words: whether translation is on, the root table as latched. */
 const ENABLED = 0;
 const ROOT_FRAME_LO = 1;
 const ROOT_FRAME_HI = 2;
 const MODE = 3;
-const HAS_GLOBAL = 4;
-const HAS_NESTED = 5;
-const STATE_WORDS = 6;
+const STATE_WORDS = 4;
 
 const TWO_32 = 2 ** 32;
-const CONTEXT_WORDS = 8;
-const PASID_WORDS = 16;
+const { FPD } = PASID_TABLE_ENTRY;
+const { R, W } = SECOND_STAGE_ENTRY;
 
 export class Translator implements Restorable {
-  readonly contexts: EntryCache;
-  readonly pasids: EntryCache;
-  readonly iotlb: PageCache;
+  readonly caches: UnitCaches;
   /** Who watches. */
   audit: EntryAudit | undefined;
   /** The reason of the last request that failed, and whether FPD keeps it from being recorded. */
   fault = 0;
   silenced = false;
   readonly #format: UnitFormat;
-  readonly #memory: Memory;
-  readonly #chooser: Chooser;
-  readonly #cachingMode: boolean;
-  readonly #forgets: boolean;
-  readonly #forgetting: string;
+  /** What tables are read from. */
+  readonly #reader: FrameReader;
+  /** The same, where the unit does not snoop all that it reads. */
+  readonly #tableReader: TableReader | undefined;
   readonly #state = new Words(STATE_WORDS, 2);
   readonly #marks: AccessedDirty;
+  readonly #paging: PagingWalk;
   readonly #entry = pageEntry();
   readonly #tags = { rid: 0, pasid: 0, domain: 0, summary: 0, value: 0 };
   /** The walk of the root table that it was made for. */
@@ -103,21 +88,14 @@ export class Translator implements Restorable {
   /** Whether the walk has read an entry that was not cached. */
   #hasRead = false;
 
-  constructor({ name, format, memory, chooser, cachingMode, caches = {} }: TranslatorOptions) {
-    const { context = 64, pasid = 64, iotlb = 256, forgets = false } = caches;
+  constructor(options: TranslatorOptions) {
+    const { name, format, memory, chooser, caches = {}, writtenBack, beforeMark } = options;
     this.#format = format;
-    this.#memory = memory;
-    this.#chooser = chooser;
-    this.#cachingMode = cachingMode;
-    this.#forgets = forgets;
-    this.#forgetting = `${name} forgets`;
-    this.#marks = new AccessedDirty(memory);
-    this.contexts = new EntryCache(
-      { name: `${name} context cache`, entries: context, chooser },
-      CONTEXT_WORDS,
-    );
-    this.pasids = new EntryCache({ name: `${name} PASID cache`, entries: pasid, chooser }, PASID_WORDS);
-    this.iotlb = new PageCache({ name: `${name} IOTLB`, entries: iotlb, chooser });
+    this.#tableReader = writtenBack && new TableReader(memory, writtenBack, format);
+    this.#reader = this.#tableReader ?? memory;
+    this.caches = new UnitCaches(name, chooser, caches);
+    this.#marks = new AccessedDirty(memory, this.#reader, beforeMark);
+    this.#paging = new PagingWalk(this.#marks, this.caches.firstTables, this.caches.secondTables);
   }
 
   get isEnabled(): boolean {
@@ -146,8 +124,10 @@ export class Translator implements Restorable {
    * @returns whether it may; {@link Translator.fault} says why not
    */
   remap(request: MemoryRequest, out: TranslationCompletion): boolean {
-    if (this.#fromCaches(request, out)) return true;
-    if (!this.isEnabled) return this.#untranslated(request, out);
+    if (this.#state.words[ENABLED] !== 1) return this.#untranslated(request, out);
+    const found = this.caches.lookUp(request, out);
+    if (found === FOUND.TRANSLATION) return true;
+    if (found === FOUND.PASS && this.#pass(request, out)) return true;
     return this.#byWalk(request, out);
   }
 
@@ -177,107 +157,18 @@ export class Translator implements Restorable {
   /** Forgets context entries: all, a domain's, or those of a requester but for the bits of `ridMask`. */
   invalidateContexts(match: { rid?: number; ridMask?: number; domain?: number } = {}): void {
     // Scalable-mode context entries have no domain: one that names a domain covers them all.
-    if (match.domain !== undefined && this.isScalable) this.contexts.remove();
-    else this.contexts.remove(match);
-  }
-
-  /** Forgets PASID table entries: all, a domain's, or those of one PASID in it. */
-  invalidatePasids(match: { domain?: number; pasid?: number } = {}): void {
-    this.pasids.remove(match);
-  }
-
-  /** Forgets translations: all, or a domain's. */
-  invalidateDomain(domain?: number): void {
-    this.iotlb.removeAll(domain === undefined ? {} : { space: domain });
-    if (this.iotlb.used > 0) return;
-    this.#state.set(HAS_GLOBAL, 0);
-    this.#state.set(HAS_NESTED, 0);
-  }
-
-  /**
-   * Forgets second-stage translations of `pages` pages of a domain. Nested ones have no guest-physical address
-   * to go by: all of the domain go.
-   */
-  invalidatePages(domain: number, page: number, pages: number): void {
-    this.iotlb.removePages(domain, TAG.SECOND, page, pages);
-    if (this.#state.words[HAS_NESTED] === 1) this.iotlb.removeAll({ space: domain, kind: KIND.NESTED });
-  }
-
-  /** Forgets translations of a PASID, and those that hold for every PASID of its domain. */
-  invalidatePasid(domain: number, pasid: number): void {
-    this.iotlb.removeAll({ space: domain, tag: pasid });
-    if (this.#hasGlobal) this.iotlb.removeAll({ space: domain, tag: TAG.GLOBAL });
-  }
-
-  /** Forgets translations of `pages` pages of a PASID, and those of them that hold for every PASID. */
-  invalidatePasidPages(
-    domain: number,
-    pasid: number,
-    { page, pages }: { page: number; pages: number },
-  ): void {
-    this.iotlb.removePages(domain, pasid, page, pages);
-    if (this.#hasGlobal) this.iotlb.removePages(domain, TAG.GLOBAL, page, pages);
+    if (match.domain !== undefined && this.isScalable) this.caches.contexts.remove();
+    else this.caches.contexts.remove(match);
   }
 
   mark(): void {
-    for (const each of [this.contexts, this.pasids, this.iotlb, this.#state]) each.mark();
+    this.caches.mark();
+    this.#state.mark();
   }
 
   restore(): void {
-    for (const each of [this.contexts, this.pasids, this.iotlb, this.#state]) each.restore();
-  }
-
-  get #hasGlobal(): boolean {
-    return this.#state.words[HAS_GLOBAL] === 1;
-  }
-
-  /** Whether what is cached lets a request pass. */
-  #fromCaches(request: MemoryRequest, out: TranslationCompletion): boolean {
-    if (this.#state.words[ENABLED] !== 1) return false;
-    const { contexts, pasids, iotlb } = this;
-    const { rid, page } = request;
-    let { pasid, rights } = request;
-    const context = contexts.find(rid, 0);
-    if (context === NONE) return false;
-    const said = contexts.summaryOf(context);
-    if (pasid === NO_PASID && isInterruptFrame(page)) return false;
-    let domain = contexts.domainOf(context);
-    let space = contexts.valueOf(context);
-    let entry = NONE;
-    if ((said & CONTEXT.LEGACY) !== 0) {
-      if (pasid !== NO_PASID) return false;
-    } else {
-      if (pasid === NO_PASID) {
-        pasid = space;
-        rights = (said & CONTEXT.PRIVILEGED) === 0 ? rights | RIGHT.USER : rights & ~RIGHT.USER;
-      } else if ((said & CONTEXT.PASID) === 0) return false;
-      entry = pasids.find(rid, pasid);
-      if (entry === NONE) return false;
-      domain = pasids.domainOf(entry);
-      space = pasids.summaryOf(entry);
-    }
-    if (!allows(space, rights)) return false;
-    const kind = space & SPACE.KIND;
-    if (kind === KIND.PASS) return this.#pass(request, out);
-    iotlb.seek(page);
-    let slot = iotlb.find(domain, kind === KIND.SECOND ? TAG.SECOND : pasid);
-    if (slot === NONE && kind !== KIND.SECOND && this.#hasGlobal) slot = iotlb.find(domain, TAG.GLOBAL);
-    if (slot === NONE || (rights & ~iotlb.rightsOf(slot)) !== 0) return false;
-    if (this.#forgets && this.#loses(context, entry, slot)) return false;
-    out.frame = iotlb.frameOf(slot);
-    out.pages = iotlb.pagesOf(slot);
-    out.rights = iotlb.rightsOf(slot);
-    out.isGlobal = false;
-    return true;
-  }
-
-  /** Whether one of the entries that a request would use is lost now, by choice. */
-  #loses(context: number, entry: number, slot: number): boolean {
-    const lost = this.#chooser.choose(4, this.#forgetting);
-    if (lost === 1) this.iotlb.remove(slot);
-    else if (lost === 2 && entry !== NONE) this.pasids.removeSlot(entry);
-    else if (lost === 3) this.contexts.removeSlot(context);
-    return lost !== 0;
+    this.caches.restore();
+    this.#state.restore();
   }
 
   /** Pass-through. */
@@ -302,7 +193,7 @@ export class Translator implements Restorable {
     this.#hasRead = false;
     const located = this.#locate(request);
     // Now that its address space is known, the translation may be, by way of another requester.
-    if (located === 0 && this.#hasRead && this.#fromCaches(request, out)) return true;
+    if (located === 0 && this.#hasRead && this.caches.lookUp(request, out) === FOUND.TRANSLATION) return true;
     const walk = this.#walk;
     this.fault = located === 0 && walk !== undefined ? this.#translate(walk, request) : located;
     if (this.fault !== 0 || walk === undefined) return false;
@@ -324,13 +215,32 @@ export class Translator implements Restorable {
 
   /** Walks the paging structures; 0, or why the request fails. */
   #translate(walk: Walk, request: Request): number {
-    this.#marks.begin();
-    for (;;) {
-      let marking = 0;
-      if (walk.stage === 'first-stage') marking = this.#marks.firstStep(walk, request);
-      else if (walk.stage === 'second-stage') marking = this.#marks.secondStep(walk, request);
-      else return walk.stage === 'done' ? 0 : walk.fault;
-      if (marking !== 0) return marking;
+    if (walk.stage === 'fault') return walk.fault;
+    const { translation, domain, snoopsWalks } = walk.tables.space;
+    this.#tableReader?.enterPaging(snoopsWalks);
+    if (!this.#format.cachingMode) return this.#paging.run(walk, request);
+    const tag = translation === 'second-stage' ? TAG.SECOND : walk.pasid;
+    const kept = this.caches.faultOf(domain, tag, request.page);
+    if (kept !== 0) return forRequest(kept, request);
+    const fault = this.#paging.run(walk, request);
+    if (fault !== 0 && this.#isEntryFaulty(fault, walk)) this.#keepFault(walk, request, fault);
+    return fault;
+  }
+
+  /** Whether a fault is one of a page's own paging entry, and of every request for it. */
+  #isEntryFaulty(fault: number, walk: Walk): boolean {
+    switch (fault) {
+      case FAULT.FIRST_STAGE_NOT_PRESENT:
+      case FAULT.FIRST_STAGE_RESERVED:
+      case FAULT.SECOND_STAGE_RESERVED:
+      case FAULT.PAGING_ENTRY_RESERVED:
+        return true;
+      case FAULT.SECOND_STAGE_DENIED:
+      case FAULT.READ_DENIED:
+      case FAULT.WRITE_DENIED:
+        return (R.get(this.#reader.words, walk.at) | W.get(this.#reader.words, walk.at)) === 0;
+      default:
+        return false;
     }
   }
 
@@ -343,23 +253,31 @@ export class Translator implements Restorable {
     this.silenced = false;
     const walk = this.#currentWalk();
     if (walk === undefined) {
-      return this.#state.words[MODE] === TABLE_MODE.ABORT
+      return this.#state.words[MODE] === TABLE_MODE.ABORT && this.#format.abortDma
         ? FAULT.ABORT_DMA_MODE
         : FAULT.ROOT_TABLE_ADDRESS_INVALID;
     }
+    this.#tableReader?.enterTables();
     walk.begin(request);
     if (walk.fault !== 0) return walk.fault;
-    const slot = this.contexts.find(request.rid, 0);
+    const { contexts } = this.caches;
+    const slot = contexts.find(request.rid, 0);
     if (slot !== NONE) {
-      walk.take('context', this.contexts.words, this.contexts.at(slot));
+      const apart = contexts.apart(slot);
+      if (apart !== undefined) {
+        walk.takeContext(apart);
+        this.silenced = walk.tables.silenced;
+        return 0;
+      }
+      walk.take('context', contexts.words, contexts.at(slot));
+      if (entryFault(CONTEXT_FAULTS, walk) === 0) this.#keepContextApart(walk.tables, slot);
     } else {
       walk.step();
       if (walk.fault !== 0) return walk.fault;
-      const { frame, word } = walk;
       walk.step();
       const fault = entryFault(CONTEXT_FAULTS, walk);
-      if (fault === 0 || (this.#cachingMode && !ACCESS_FAULTS.has(fault))) {
-        this.#keepContext(request.rid, frame, word);
+      if (fault === 0 || (this.#format.cachingMode && !ACCESS_FAULTS.has(fault))) {
+        this.#keepContext(walk, request.rid);
       }
     }
     this.silenced = walk.tables.silenced;
@@ -368,17 +286,24 @@ export class Translator implements Restorable {
 
   /** Goes on to the PASID table entry; answers as {@link Translator.#takeContext}. */
   #takePasid(walk: Walk, request: Request): number {
-    const slot = this.pasids.find(request.rid, walk.pasid);
+    const { pasids } = this.caches;
+    const slot = pasids.find(request.rid, walk.pasid);
     if (slot !== NONE) {
-      walk.take('pasid-table', this.pasids.words, this.pasids.at(slot));
+      const apart = pasids.apart(slot);
+      if (apart !== undefined) {
+        walk.takeSpace(apart);
+        this.silenced = walk.tables.silenced;
+        return 0;
+      }
+      walk.take('pasid-table', pasids.words, pasids.at(slot));
+      if (entryFault(PASID_FAULTS, walk) === 0) this.#keepSpaceApart(walk.tables, slot);
     } else {
       walk.step();
       if (walk.fault === 0) {
-        const { frame, word } = walk;
         walk.step();
         const fault = entryFault(PASID_FAULTS, walk);
-        if (fault === 0 || (this.#cachingMode && !ACCESS_FAULTS.has(fault))) {
-          this.#keepPasid(walk, request.rid, { frame, word });
+        if (fault === 0 || (this.#format.cachingMode && !ACCESS_FAULTS.has(fault))) {
+          this.#keepPasid(walk, request.rid);
         }
       }
     }
@@ -386,9 +311,8 @@ export class Translator implements Restorable {
     return entryFault(PASID_FAULTS, walk);
   }
 
-  #keepContext(rid: number, frame: number, word: number): void {
-    const walk = this.#walk;
-    if (walk === undefined) return;
+  /** Keeps the context entry that the walk has just read. */
+  #keepContext(walk: Walk, rid: number): void {
     const { context, space, isScalable } = walk.tables;
     const tags = this.#tags;
     const isSound = entryFault(CONTEXT_FAULTS, walk) === 0;
@@ -406,11 +330,14 @@ export class Translator implements Restorable {
       tags.value = 0;
     }
     this.#hasRead = true;
-    this.contexts.add(tags, this.#memory.words, this.#memory.at(frame) + word);
+    const slot = this.caches.contexts.add(tags, this.#reader.words, walk.at);
+    if (isSound) this.#keepContextApart(walk.tables, slot);
   }
 
-  #keepPasid(walk: Walk, rid: number, { frame, word }: { frame: number; word: number }): void {
+  /** Keeps the PASID table entry that the walk has just read. */
+  #keepPasid(walk: Walk, rid: number): void {
     const { space, silenced } = walk.tables;
+    const { pasids } = this.caches;
     const tags = this.#tags;
     const isSound = entryFault(PASID_FAULTS, walk) === 0;
     tags.rid = rid;
@@ -419,11 +346,21 @@ export class Translator implements Restorable {
     tags.summary = isSound ? summaryOf(space) : 0;
     tags.value = 0;
     this.#hasRead = true;
-    const at = this.#memory.at(frame) + word;
-    const slot = this.pasids.add(tags, this.#memory.words, at);
-    this.audit?.(tags, this.#memory.words, at);
+    const slot = pasids.add(tags, this.#reader.words, walk.at);
+    this.audit?.(tags, this.#reader.words, walk.at);
     // The entries on the way silence faults too, and are not read again.
-    PASID_TABLE_ENTRY.FPD.set(this.pasids.words, this.pasids.at(slot), silenced ? 1 : 0);
+    FPD.set(pasids.words, pasids.at(slot), silenced ? 1 : 0);
+    if (isSound) this.#keepSpaceApart(walk.tables, slot);
+  }
+
+  /** What a cached entry says, so that it need not be taken apart again. Legacy ones fill two records: left out. */
+  #keepContextApart(tables: DeviceTables, slot: number): void {
+    if (!tables.isScalable) return;
+    tables.ownContext = this.caches.contexts.keepApart(slot, tables.ownContext);
+  }
+
+  #keepSpaceApart(tables: DeviceTables, slot: number): void {
+    tables.ownSpace = this.caches.pasids.keepApart(slot, tables.ownSpace);
   }
 
   #keep(walk: Walk, request: Request): void {
@@ -431,18 +368,28 @@ export class Translator implements Restorable {
     if (translation === 'pass-through') return;
     const entry = this.#entry;
     const isFirst = translation !== 'second-stage';
-    const isGlobal = isFirst && this.#marks.isGlobal;
     entry.space = domain;
-    entry.tag = isFirst ? (isGlobal ? TAG.GLOBAL : walk.pasid) : TAG.SECOND;
+    entry.tag = isFirst ? (this.#marks.isGlobal ? TAG.GLOBAL : walk.pasid) : TAG.SECOND;
     entry.page = request.page;
     entry.frame = walk.target;
     entry.pages = walk.pages;
     // A write through an entry without dirty bit has to come back, and mark it.
     entry.rights = this.#marks.isDirty ? walk.rights : walk.rights & ~RIGHT.WRITE;
     entry.kind = KIND_OF[translation];
-    if (isGlobal) this.#state.set(HAS_GLOBAL, 1);
-    if (translation === 'nested') this.#state.set(HAS_NESTED, 1);
-    this.iotlb.add(entry);
+    this.caches.keep(entry);
+  }
+
+  #keepFault(walk: Walk, request: Request, fault: number): void {
+    const { translation, domain } = walk.tables.space;
+    const entry = this.#entry;
+    entry.space = domain;
+    entry.tag = translation === 'second-stage' ? TAG.SECOND : walk.pasid;
+    entry.page = request.page;
+    entry.frame = fault;
+    entry.pages = 1;
+    entry.rights = 0;
+    entry.kind = KIND_OF[translation] | NO_TRANSLATION;
+    this.caches.keep(entry);
   }
 
   #currentWalk(): Walk | undefined {
@@ -453,7 +400,7 @@ export class Translator implements Restorable {
     if (!isKnown) {
       this.#walk = undefined;
     } else if (this.#walk === undefined || this.#walkRoot !== root || this.#walkMode !== mode) {
-      this.#walk = new Walk(this.#memory, root, new DeviceTables(this.#format, mode === TABLE_MODE.SCALABLE));
+      this.#walk = new Walk(this.#reader, root, new DeviceTables(this.#format, mode === TABLE_MODE.SCALABLE));
       this.#walkRoot = root;
       this.#walkMode = mode;
     }
@@ -466,5 +413,8 @@ export class Translator implements Restorable {
   }
 }
 
-const isInterruptFrame = (frame: number): boolean =>
-  frame >= INTERRUPT_FRAMES.first && frame <= INTERRUPT_FRAMES.last;
+/** A reason that was cached, told for another request: legacy mode tells reads from writes. */
+function forRequest(fault: number, { rights }: Request): number {
+  if (fault !== FAULT.READ_DENIED && fault !== FAULT.WRITE_DENIED) return fault;
+  return (rights & RIGHT.WRITE) === 0 ? FAULT.READ_DENIED : FAULT.WRITE_DENIED;
+}

@@ -189,8 +189,8 @@ test('a restored unit goes on as it did', () => {
         machine.random.seed(seed);
         const cached: unknown[] = [];
         const answers = accesses.map((access) => machine.actual(access));
-        unit.translator.iotlb.visit((entry) => cached.push({ ...entry }));
-        unit.translator.pasids.visit((...tags) => cached.push(tags));
+        unit.translator.caches.iotlb.visit((entry) => cached.push({ ...entry }));
+        unit.translator.caches.pasids.visit((...tags) => cached.push(tags));
         return [answers, cached, unit.read32(0x34), unit.read32(0x80), bytesOf(memory)];
       };
       const first = once();

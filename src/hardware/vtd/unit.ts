@@ -39,7 +39,8 @@ import { type Fault, FaultRecording } from './fault-recording.js';
 import { type UnitFormat, unitFormat } from './format.js';
 import { InvalidationQueue } from './invalidation-queue.js';
 import { PageRequestQueue } from './page-requests.js';
-import { type CacheSizes, Translator } from './translator.js';
+import { Translator } from './translator.js';
+import type { CacheSizes } from './unit-caches.js';
 import type { Request } from './walk.js';
 
 const R = VTD_REGISTER;
@@ -107,7 +108,6 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
       format: this.format,
       memory,
       chooser,
-      cachingMode: CAP_REG.CM.get(cap, 0) === 1,
       ...(options.caches === undefined ? {} : { caches: options.caches }),
     });
     this.#queue = new InvalidationQueue({
@@ -135,6 +135,7 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
       file: this.#file,
       table: this.#table,
       translator: this.translator,
+      format: this.format,
       queue: this.#queue,
       hasQueue: ECAP_REG.QI.get(ecap, 0) === 1,
       srtpInvalidates: CAP_REG.ESRTPS.get(cap, 0) === 1,

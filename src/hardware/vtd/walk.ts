@@ -23,6 +23,8 @@ import {
   RIGHT,
 } from '../paging/step.js';
 import {
+  type AddressSpace,
+  type Context,
   contextEntryOffset,
   type DeviceTables,
   DIRECTORY_ENTRY_BYTES,
@@ -67,7 +69,7 @@ export type WalkStage =
 /** Interrupt requests are writes without a PASID to this range; no translation may lead there (VT-d 3.14). */
 export const INTERRUPT_FRAMES: FrameRange = { first: 0xfee00, last: 0xfeeff };
 
-const isInterruptFrame = (frame: number): boolean =>
+export const isInterruptFrame = (frame: number): boolean =>
   frame >= INTERRUPT_FRAMES.first && frame <= INTERRUPT_FRAMES.last;
 
 export class Walk {
@@ -87,6 +89,8 @@ export class Walk {
   word = 0;
   /** Of the table that the next entry is in, where it is a paging one: 1 to 5. */
   level = 0;
+  /** Where in the memory's words the entry read last lies. */
+  at = 0;
   /**
    * The result: the 4 KiB frame that the page leads to; how many pages, naturally aligned, go the same way; and
    * what their entries grant. (A privileged write may have been let through without WRITE, where WPE is clear.)
@@ -145,7 +149,8 @@ export class Walk {
   /** Reads the next entry. */
   step(): void {
     const at = this.#memory.at(this.frame);
-    const fault = at === ABSENT ? this.#accessFault() : this.#read(this.#memory.words, at + this.word);
+    this.at = at + this.word;
+    const fault = at === ABSENT ? this.#accessFault() : this.#read(this.#memory.words, this.at);
     if (fault !== 0) this.#fail(fault);
   }
 
@@ -157,6 +162,50 @@ export class Walk {
     this.stage = stage;
     const fault = this.#read(words, at);
     if (fault !== 0) this.#fail(fault);
+  }
+
+  /** Goes on from a context entry that somebody kept as it was taken apart. */
+  takeContext(context: Context): void {
+    this.tables.takeContext(context);
+    const fault = this.#afterContext();
+    if (fault !== 0) this.#fail(fault);
+  }
+
+  /** The same, after it, with the PASID table entry. */
+  takeSpace(space: AddressSpace): void {
+    this.tables.takeSpace(space);
+    const fault = this.#afterPasidEntry();
+    if (fault !== 0) this.#fail(fault);
+  }
+
+  /** What the second stage translates now: the request's page, or a guest-physical one. */
+  get guestPage(): number {
+    return this.#guestPage;
+  }
+
+  /** What the first stage's entries so far grant. */
+  get firstRights(): number {
+    return this.#firstRights;
+  }
+
+  /** Goes on at a first-stage table further down, the way to which somebody kept; `rights` are those of that way. */
+  skipToFirst(level: number, frame: number, rights: number): void {
+    this.#firstRights &= rights;
+    this.#firstLevel = level;
+    // Ways to tables that the second stage lets nobody mark are not kept.
+    this.rights = ALL_RIGHTS;
+    const fault = this.#deniedByFirst();
+    if (fault !== 0) this.#fail(fault);
+    else this.#readFirst(frame);
+  }
+
+  /** The same in the second stage. */
+  skipToSecond(level: number, frame: number, rights: number): void {
+    this.rights = rights;
+    this.level = level;
+    const fault = this.#deniedBySecond(rights);
+    if (fault !== 0) this.#fail(fault);
+    else this.#readSecond(frame);
   }
 
   /** Takes the entry in. This and what it leads to answer 0 or why the request fails. */
@@ -188,9 +237,12 @@ export class Walk {
   }
 
   #context(words: Int32Array, at: number): number {
+    const fault = this.tables.contextStep(words, at);
+    return fault !== 0 ? fault : this.#afterContext();
+  }
+
+  #afterContext(): number {
     const { tables } = this;
-    const fault = tables.contextStep(words, at);
-    if (fault !== 0) return fault;
     if (!tables.isScalable) {
       this.pasid = 0;
       return this.#beginTranslation();
@@ -219,7 +271,10 @@ export class Walk {
 
   #pasidEntry(words: Int32Array, at: number): number {
     const fault = this.tables.pasidStep(words, at);
-    if (fault !== 0) return fault;
+    return fault !== 0 ? fault : this.#afterPasidEntry();
+  }
+
+  #afterPasidEntry(): number {
     const { space } = this.tables;
     if (this.#isPrivileged && !space.supervisorRequests && hasFirstStage(space.translation)) {
       return FAULT.SRE_CLEAR;

@@ -51,7 +51,7 @@ export class HostBench implements StateBench {
 
   cachesOf(pasid: number, page: number): readonly string[] {
     const found: string[] = [];
-    this.#hardware.unit.translator.iotlb.visit((entry) => {
+    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
       if (entry.tag === pasid && entry.page === page) found.push(`the IOTLB, domain ${entry.space}`);
     });
     for (const { name, device } of this.#hardware.accelerators) {
@@ -80,7 +80,7 @@ export class HostBench implements StateBench {
     if (entry.isPresent) yield `${name}'s PASID table entry, which is present`;
     else if (!entry.isEmpty) yield `${name}'s PASID table entry, which is not empty`;
     const found: string[] = [];
-    this.#hardware.unit.translator.pasids.visit((ofRid, ofPasid) => {
+    this.#hardware.unit.translator.caches.pasids.visit((ofRid, ofPasid) => {
       if (ofRid === rid && ofPasid === pasid) found.push(`the PASID cache, for ${name}`);
     });
     device.parts.tlb.visit(({ pasid: ofPasid, page }) => {
@@ -106,7 +106,7 @@ export class HostBench implements StateBench {
 
   #inIotlb(pasid: number): string[] {
     const found: string[] = [];
-    this.#hardware.unit.translator.iotlb.visit(({ tag, page, space }) => {
+    this.#hardware.unit.translator.caches.iotlb.visit(({ tag, page, space }) => {
       if (tag !== TAG.SECOND && tag === pasid) {
         found.push(`the IOTLB, page ${hex(page * PAGE)} of domain ${space}`);
       }

@@ -1,0 +1,203 @@
+/**
+ * A paging-structure cache: which table the upper entries of a page's way lead to, so that a walk begins lower
+ * down (VT-d 4.1, 6.2.5). One serves the first stage (nested: with the frames that the second stage gave to its
+ * tables), one the second. Entries are tagged as the IOTLB's, and with their level: 2 for one that leads to a
+ * table of level 1, and so on up.
+ *
+ * Sets of few ways, for a walk without luck asks at each level and then fills each: looking up and filling cost
+ * a few comparisons and stores, and allocate nothing. Who has to go from a full set is the run's choice.
+ */
+import { assert, type Chooser, type Restorable, Words } from '../../base/index.js';
+import { type CacheOptions, hash3, NONE } from '../cache/slots.js';
+
+/** The words of an entry. The first is 0 where there is none; else the domain, and its level in bits 3:0. */
+const KEY = 0;
+const TAG = 1;
+/** The page without the bits that choose entries further down, in halves. */
+const PREFIX_LO = 2;
+const PREFIX_HI = 3;
+const FRAME_LO = 4;
+/** Bits 19:0 of it; above them the rights, and whether it is a nested one. */
+const FRAME_HI = 5;
+const ENTRY_WORDS = 8;
+
+const WAYS = 4;
+const LEVEL_BITS = 4;
+const LEVEL_MASK = 15;
+const HIGH = 0xfffff;
+const NESTED = 1 << 24;
+const TWO_32 = 2 ** 32;
+
+/** Which entries to remove: those that agree with all that is named. */
+export interface TableMatch {
+  readonly domain?: number;
+  readonly tag?: number;
+  /** Only what went through both stages. */
+  readonly isNested?: boolean;
+  /** Only what leads to any of `pages` pages from `page` on. */
+  readonly page?: number;
+  readonly pages?: number;
+}
+
+/** An entry, as tests see it. */
+export interface TableEntry {
+  readonly domain: number;
+  readonly tag: number;
+  readonly level: number;
+  readonly page: number;
+  readonly frame: number;
+}
+
+export class TableCache implements Restorable {
+  readonly entries: number;
+  readonly #evicts: string;
+  readonly #chooser: Chooser;
+  readonly #state: Words;
+  readonly #words: Int32Array;
+  readonly #setMask: number;
+  /** The words of a set. */
+  readonly #setWords: number;
+  /** What the next calls are about: the page in halves, the domain, the tag. */
+  #lo = 0;
+  #hi = 0;
+  #domain = 0;
+  #tag = 0;
+  /** The page's part that counts at the level asked for. */
+  #prefixLo = 0;
+  #prefixHi = 0;
+
+  constructor({ name, entries, chooser }: CacheOptions) {
+    assert(Number.isInteger(entries) && entries >= 2, `${name}: ${entries} entries`);
+    const sets = 2 ** Math.max(0, Math.floor(Math.log2(entries / WAYS)));
+    const ways = Math.floor(entries / sets);
+    this.entries = sets * ways;
+    this.#evicts = `${name} evicts`;
+    this.#chooser = chooser;
+    this.#setMask = sets - 1;
+    this.#setWords = ways * ENTRY_WORDS;
+    this.#state = new Words(this.entries * ENTRY_WORDS, ENTRY_WORDS);
+    this.#words = this.#state.words;
+  }
+
+  /** Names the page that the next calls are about: apart from them, as in the page cache. */
+  seek(page: number): void {
+    this.#lo = page | 0;
+    this.#hi = (page / TWO_32) | 0;
+  }
+
+  /** Names the domain, and the PASID or what else keeps its entries apart. */
+  within(domain: number, tag: number): void {
+    this.#domain = domain;
+    this.#tag = tag;
+  }
+
+  /** Where the entry of `level` for the page sought is, or {@link NONE}. */
+  find(level: number): number {
+    const words = this.#words;
+    const key = (this.#domain << LEVEL_BITS) | level;
+    let at = this.#setOf(key, level);
+    for (const end = at + this.#setWords; at < end; at += ENTRY_WORDS) {
+      if (
+        words[at + KEY] === key &&
+        words[at + PREFIX_LO] === this.#prefixLo &&
+        words[at + TAG] === this.#tag &&
+        words[at + PREFIX_HI] === this.#prefixHi
+      ) {
+        return at;
+      }
+    }
+    return NONE;
+  }
+
+  /** The frame of the table that an entry leads to. */
+  frameOf(at: number): number {
+    const lo = this.#words[at + FRAME_LO] ?? 0;
+    const hi = (this.#words[at + FRAME_HI] ?? 0) & HIGH;
+    return hi === 0 && lo >= 0 ? lo : hi * TWO_32 + (lo >>> 0);
+  }
+
+  /** The intersection of the rights of the entries that led there. */
+  rightsOf(at: number): number {
+    return ((this.#words[at + FRAME_HI] ?? 0) >>> 20) & 0xf;
+  }
+
+  /** Makes the entry of `level` for the page sought, which is not there. Its frame follows: {@link TableCache.fill}. */
+  add(level: number, rights: number, isNested: boolean): number {
+    const words = this.#words;
+    const key = (this.#domain << LEVEL_BITS) | level;
+    const set = this.#setOf(key, level);
+    const end = set + this.#setWords;
+    let at = set;
+    while (at < end && words[at + KEY] !== 0) at += ENTRY_WORDS;
+    if (at === end) at = set + this.#chooser.choose(this.#setWords / ENTRY_WORDS, this.#evicts) * ENTRY_WORDS;
+    this.#state.touch(at);
+    words[at + KEY] = key;
+    words[at + TAG] = this.#tag;
+    words[at + PREFIX_LO] = this.#prefixLo;
+    words[at + PREFIX_HI] = this.#prefixHi;
+    words[at + FRAME_HI] = (rights << 20) | (isNested ? NESTED : 0);
+    return at;
+  }
+
+  /** Gives a new entry its frame. */
+  fill(at: number, frame: number): void {
+    const words = this.#words;
+    words[at + FRAME_LO] = frame | 0;
+    words[at + FRAME_HI] = (words[at + FRAME_HI] ?? 0) | (frame / TWO_32);
+  }
+
+  /** Removes what agrees with all that is named; everything if nothing is. */
+  remove(match: TableMatch = {}): void {
+    for (let at = 0; at < this.entries * ENTRY_WORDS; at += ENTRY_WORDS) {
+      if (this.#words[at + KEY] !== 0 && this.#agrees(at, match)) this.#state.set(at + KEY, 0);
+    }
+  }
+
+  /** Shows every entry: for tests and rules. */
+  visit(show: (entry: TableEntry) => void): void {
+    for (let at = 0; at < this.entries * ENTRY_WORDS; at += ENTRY_WORDS) {
+      const key = this.#words[at + KEY] ?? 0;
+      if (key === 0) continue;
+      const level = key & LEVEL_MASK;
+      const domain = key >>> LEVEL_BITS;
+      const tag = this.#words[at + TAG] ?? 0;
+      show({ domain, tag, level, page: this.#firstPage(at), frame: this.frameOf(at) });
+    }
+  }
+
+  mark(): void {
+    this.#state.mark();
+  }
+
+  restore(): void {
+    this.#state.restore();
+  }
+
+  /** Takes the page's prefix for a level, and gives the first word of the set that it falls into. */
+  #setOf(key: number, level: number): number {
+    const shift = 9 * (level - 1);
+    this.#prefixLo =
+      shift < 32 ? (this.#lo >>> shift) | (this.#hi << (32 - shift)) : this.#hi >>> (shift - 32);
+    this.#prefixHi = shift < 32 ? this.#hi >>> shift : 0;
+    return (hash3(this.#prefixLo, this.#tag, key ^ this.#prefixHi) & this.#setMask) * this.#setWords;
+  }
+
+  #firstPage(at: number): number {
+    const prefix = (this.#words[at + PREFIX_HI] ?? 0) * TWO_32 + ((this.#words[at + PREFIX_LO] ?? 0) >>> 0);
+    return prefix * this.#pagesOf(at);
+  }
+
+  #pagesOf(at: number): number {
+    return 512 ** (((this.#words[at + KEY] ?? 0) & LEVEL_MASK) - 1);
+  }
+
+  #agrees(at: number, { domain, tag, isNested, page, pages = 1 }: TableMatch): boolean {
+    const words = this.#words;
+    if (domain !== undefined && (words[at + KEY] ?? 0) >>> LEVEL_BITS !== domain) return false;
+    if (tag !== undefined && words[at + TAG] !== tag) return false;
+    if (isNested !== undefined && (((words[at + FRAME_HI] ?? 0) & NESTED) !== 0) !== isNested) return false;
+    if (page === undefined) return true;
+    const first = this.#firstPage(at);
+    return first < page + pages && page < first + this.#pagesOf(at);
+  }
+}
