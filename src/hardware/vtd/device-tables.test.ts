@@ -226,6 +226,7 @@ describe('what is programmed', () => {
       secondAccessedDirty: true,
       extendedAccessed: false,
       snoopsWalks: false,
+      silenced: false,
     });
   });
 
@@ -258,6 +259,7 @@ describe('what is programmed', () => {
       directory: 0x607f,
       ridPasid: 0xf_1234,
       ridPrivilege: true,
+      silenced: false,
     });
   });
 

@@ -63,6 +63,8 @@ export interface Context {
   /** Scalable mode: the PASID of requests without one, and whether they are privileged. */
   ridPasid: number;
   ridPrivilege: boolean;
+  /** Faults of its requests are not recorded (FPD). */
+  silenced: boolean;
 }
 
 /** How addresses are translated: from a PASID table entry, or from a legacy context entry. */
@@ -86,6 +88,8 @@ export interface AddressSpace {
   extendedAccessed: boolean;
   /** Paging structures are read as CPUs see them, written back or not. */
   snoopsWalks: boolean;
+  /** Faults of its requests are not recorded: FPD of this entry, or of one that led here. */
+  silenced: boolean;
 }
 
 /** A {@link Context} to be filled. */
@@ -97,6 +101,7 @@ export const emptyContext = (): Context => ({
   directory: 0,
   ridPasid: 0,
   ridPrivilege: false,
+  silenced: false,
 });
 
 /** An {@link AddressSpace} to be filled. */
@@ -113,6 +118,7 @@ export const emptyAddressSpace = (): AddressSpace => ({
   secondAccessedDirty: false,
   extendedAccessed: false,
   snoopsWalks: false,
+  silenced: false,
 });
 
 /**
@@ -123,9 +129,12 @@ export class DeviceTables {
   readonly format: UnitFormat;
   readonly isScalable: boolean;
   /** Filled by {@link DeviceTables.contextStep} in scalable mode. */
-  readonly context = emptyContext();
+  context = emptyContext();
   /** Filled by {@link DeviceTables.pasidStep}, and in legacy mode by {@link DeviceTables.contextStep}. */
-  readonly space = emptyAddressSpace();
+  space = emptyAddressSpace();
+  /** What the steps fill: those above may be somebody else's, taken apart before. May be exchanged for others. */
+  ownContext = this.context;
+  ownSpace = this.space;
   /** Filled by the steps that lead to another table: its frame. */
   next = 0;
   /** Whether the entries so far disable fault processing (FPD), each for itself and all below it. */
@@ -140,6 +149,20 @@ export class DeviceTables {
   constructor(format: UnitFormat, isScalable: boolean) {
     this.format = format;
     this.isScalable = isScalable;
+  }
+
+  /** Goes on from a context entry that was taken apart before. */
+  takeContext(context: Context): void {
+    this.context = context;
+    this.#contextSilenced = context.silenced;
+    this.#directorySilenced = context.silenced;
+    this.silenced = context.silenced;
+  }
+
+  /** Goes on from a PASID table entry that was taken apart before. */
+  takeSpace(space: AddressSpace): void {
+    this.space = space;
+    this.silenced = space.silenced;
   }
 
   /** A root entry → {@link DeviceTables.next}, the context table of `devfn`. */
@@ -162,6 +185,8 @@ export class DeviceTables {
 
   /** A context entry → {@link DeviceTables.context}, or in legacy mode {@link DeviceTables.space}. */
   contextStep(words: Int32Array, at: number): number {
+    this.context = this.ownContext;
+    this.space = this.ownSpace;
     return this.isScalable ? this.#scalableContext(words, at) : this.#legacyContext(words, at);
   }
 
@@ -177,8 +202,10 @@ export class DeviceTables {
 
   /** A PASID table entry → {@link DeviceTables.space}. */
   pasidStep(words: Int32Array, at: number): number {
+    this.space = this.ownSpace;
     const { space, format } = this;
     this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;
+    space.silenced = this.silenced;
     if (pasid.P.get(words, at) === 0) return FAULT.PASID_NOT_PRESENT;
     if (hasBits(format.pasidReserved, words, at)) return FAULT.PASID_RESERVED;
     const translation = TRANSLATION_OF_PGTT[pasid.PGTT.get(words, at)];
@@ -206,6 +233,7 @@ export class DeviceTables {
   #legacyContext(words: Int32Array, at: number): number {
     const { space, format, context } = this;
     this.silenced = legacy.FPD.get(words, at) === 1;
+    space.silenced = this.silenced;
     if (legacy.P.get(words, at) === 0) return FAULT.CONTEXT_NOT_PRESENT;
     const root = legacy.SSPTPTR.get(words, at);
     const domain = legacy.DID.get(words, at);
@@ -238,6 +266,7 @@ export class DeviceTables {
     this.#contextSilenced = scalable.FPD.get(words, at) === 1;
     this.#directorySilenced = this.#contextSilenced;
     this.silenced = this.#contextSilenced;
+    context.silenced = this.#contextSilenced;
     if (scalable.P.get(words, at) === 0) return FAULT.SM_CONTEXT_NOT_PRESENT;
     context.directory = scalable.PASIDDIRPTR.get(words, at);
     if (hasBits(format.contextReserved, words, at)) return FAULT.SM_CONTEXT_RESERVED;

@@ -31,17 +31,25 @@ export interface EntryMatch {
   readonly domain?: number;
 }
 
-export class EntryCache implements Restorable {
+export class EntryCache<Apart> implements Restorable {
   /** Holds the entries, at {@link EntryCache.at}. Never replaced. */
   readonly words: Int32Array;
   readonly #slots: Slots;
   readonly #state: Words;
   readonly #entryWords: number;
   readonly #stride: number;
+  /** By slot: the entry taken apart, and whether it is: that much follows from the words. */
+  readonly #apart: Apart[];
+  readonly #isApart: Uint8Array;
 
-  /** @param entryWords words of one entry */
-  constructor(options: CacheOptions, entryWords: number) {
+  /**
+   * @param entryWords words of one entry
+   * @param empty makes what a slot's entry is taken apart into
+   */
+  constructor(options: CacheOptions, entryWords: number, empty: () => Apart) {
     this.#slots = new Slots(options);
+    this.#apart = Array.from({ length: options.entries }, empty);
+    this.#isApart = new Uint8Array(options.entries);
     this.#entryWords = entryWords;
     this.#stride = ENTRY + entryWords;
     this.#state = new Words(options.entries * this.#stride, 16);
@@ -86,6 +94,7 @@ export class EntryCache implements Restorable {
     const victim = this.#slots.victim();
     if (victim !== NONE) this.#slots.release(victim);
     const slot = this.#slots.take(hash3(tags.pasid, tags.rid, 0));
+    this.#isApart[slot] = 0;
     const to = slot * this.#stride;
     for (let i = 0; i < this.#stride; i += 16) this.#state.touch(to + i);
     this.#state.touch(to + this.#stride - 1);
@@ -96,6 +105,19 @@ export class EntryCache implements Restorable {
     this.words[to + VALUE] = tags.value;
     for (let i = 0; i < this.#entryWords; i++) this.words[to + ENTRY + i] = words[at + i] ?? 0;
     return slot;
+  }
+
+  /** The entry of a slot as it was taken apart, if it was. */
+  apart(slot: number): Apart | undefined {
+    return this.#isApart[slot] === 1 ? this.#apart[slot] : undefined;
+  }
+
+  /** Keeps a slot's entry as it was taken apart, in `record`; gives another record in exchange. */
+  keepApart(slot: number, record: Apart): Apart {
+    const other = this.#apart[slot] ?? record;
+    this.#apart[slot] = record;
+    this.#isApart[slot] = 1;
+    return other;
   }
 
   removeSlot(slot: number): void {
@@ -126,6 +148,7 @@ export class EntryCache implements Restorable {
   restore(): void {
     this.#slots.restore();
     this.#state.restore();
+    this.#isApart.fill(0);
   }
 
   #agrees(slot: number, { rid, ridMask = 0, pasid, domain }: EntryMatch): boolean {

@@ -257,7 +257,14 @@ export class Translator implements Restorable {
     const { contexts } = this.caches;
     const slot = contexts.find(request.rid, 0);
     if (slot !== NONE) {
+      const apart = contexts.apart(slot);
+      if (apart !== undefined) {
+        walk.takeContext(apart);
+        this.silenced = walk.tables.silenced;
+        return 0;
+      }
       walk.take('context', contexts.words, contexts.at(slot));
+      if (entryFault(CONTEXT_FAULTS, walk) === 0) this.#keepContextApart(walk.tables, slot);
     } else {
       walk.step();
       if (walk.fault !== 0) return walk.fault;
@@ -276,7 +283,14 @@ export class Translator implements Restorable {
     const { pasids } = this.caches;
     const slot = pasids.find(request.rid, walk.pasid);
     if (slot !== NONE) {
+      const apart = pasids.apart(slot);
+      if (apart !== undefined) {
+        walk.takeSpace(apart);
+        this.silenced = walk.tables.silenced;
+        return 0;
+      }
       walk.take('pasid-table', pasids.words, pasids.at(slot));
+      if (entryFault(PASID_FAULTS, walk) === 0) this.#keepSpaceApart(walk.tables, slot);
     } else {
       walk.step();
       if (walk.fault === 0) {
@@ -310,7 +324,8 @@ export class Translator implements Restorable {
       tags.value = 0;
     }
     this.#hasRead = true;
-    this.caches.contexts.add(tags, this.#reader.words, walk.at);
+    const slot = this.caches.contexts.add(tags, this.#reader.words, walk.at);
+    if (isSound) this.#keepContextApart(walk.tables, slot);
   }
 
   /** Keeps the PASID table entry that the walk has just read. */
@@ -328,6 +343,17 @@ export class Translator implements Restorable {
     const slot = pasids.add(tags, this.#reader.words, walk.at);
     // The entries on the way silence faults too, and are not read again.
     FPD.set(pasids.words, pasids.at(slot), silenced ? 1 : 0);
+    if (isSound) this.#keepSpaceApart(walk.tables, slot);
+  }
+
+  /** What a cached entry says, so that it need not be taken apart again. Legacy ones fill two records: left out. */
+  #keepContextApart(tables: DeviceTables, slot: number): void {
+    if (!tables.isScalable) return;
+    tables.ownContext = this.caches.contexts.keepApart(slot, tables.ownContext);
+  }
+
+  #keepSpaceApart(tables: DeviceTables, slot: number): void {
+    tables.ownSpace = this.caches.pasids.keepApart(slot, tables.ownSpace);
   }
 
   #keep(walk: Walk, request: Request): void {

@@ -11,6 +11,7 @@ import { PageCache, type PageEntry } from '../cache/page-cache.js';
 import { NONE } from '../cache/slots.js';
 import { RIGHT } from '../paging/step.js';
 import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
+import { type AddressSpace, type Context, emptyAddressSpace, emptyContext } from './device-tables.js';
 import { EntryCache } from './entry-cache.js';
 import { allows, CONTEXT, KIND, NO_TRANSLATION, SPACE } from './entry-summary.js';
 import { TableCache } from './table-cache.js';
@@ -51,8 +52,8 @@ const CONTEXT_WORDS = 8;
 const PASID_WORDS = 16;
 
 export class UnitCaches implements Restorable {
-  readonly contexts: EntryCache;
-  readonly pasids: EntryCache;
+  readonly contexts: EntryCache<Context>;
+  readonly pasids: EntryCache<AddressSpace>;
   readonly iotlb: PageCache;
   /** Paging structures of the first stage, and of the second. */
   readonly firstTables: TableCache | undefined;
@@ -70,8 +71,8 @@ export class UnitCaches implements Restorable {
     this.#chooser = chooser;
     this.#forgetting = `${name} forgets`;
     const called = (what: string, entries: number) => ({ name: `${name} ${what}`, entries, chooser });
-    this.contexts = new EntryCache(called('context cache', context), CONTEXT_WORDS);
-    this.pasids = new EntryCache(called('PASID cache', pasid), PASID_WORDS);
+    this.contexts = new EntryCache(called('context cache', context), CONTEXT_WORDS, emptyContext);
+    this.pasids = new EntryCache(called('PASID cache', pasid), PASID_WORDS, emptyAddressSpace);
     this.iotlb = new PageCache(called('IOTLB', iotlb));
     if (pagingStructures !== 0) {
       this.firstTables = new TableCache(called('first-stage paging structures', pagingStructures));

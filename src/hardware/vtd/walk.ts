@@ -23,6 +23,8 @@ import {
   RIGHT,
 } from '../paging/step.js';
 import {
+  type AddressSpace,
+  type Context,
   contextEntryOffset,
   type DeviceTables,
   DIRECTORY_ENTRY_BYTES,
@@ -162,6 +164,20 @@ export class Walk {
     if (fault !== 0) this.#fail(fault);
   }
 
+  /** Goes on from a context entry that somebody kept as it was taken apart. */
+  takeContext(context: Context): void {
+    this.tables.takeContext(context);
+    const fault = this.#afterContext();
+    if (fault !== 0) this.#fail(fault);
+  }
+
+  /** The same, after it, with the PASID table entry. */
+  takeSpace(space: AddressSpace): void {
+    this.tables.takeSpace(space);
+    const fault = this.#afterPasidEntry();
+    if (fault !== 0) this.#fail(fault);
+  }
+
   /** What the second stage translates now: the request's page, or a guest-physical one. */
   get guestPage(): number {
     return this.#guestPage;
@@ -221,9 +237,12 @@ export class Walk {
   }
 
   #context(words: Int32Array, at: number): number {
+    const fault = this.tables.contextStep(words, at);
+    return fault !== 0 ? fault : this.#afterContext();
+  }
+
+  #afterContext(): number {
     const { tables } = this;
-    const fault = tables.contextStep(words, at);
-    if (fault !== 0) return fault;
     if (!tables.isScalable) {
       this.pasid = 0;
       return this.#beginTranslation();
@@ -252,7 +271,10 @@ export class Walk {
 
   #pasidEntry(words: Int32Array, at: number): number {
     const fault = this.tables.pasidStep(words, at);
-    if (fault !== 0) return fault;
+    return fault !== 0 ? fault : this.#afterPasidEntry();
+  }
+
+  #afterPasidEntry(): number {
     const { space } = this.tables;
     if (this.#isPrivileged && !space.supervisorRequests && hasFirstStage(space.translation)) {
       return FAULT.SRE_CLEAR;
