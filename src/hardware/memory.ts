@@ -185,8 +185,15 @@ export class Memory implements FrameReader, Restorable {
 
   /** The slot of a frame, 0 if it was never written. */
   #slotOf(frame: number): number {
-    if (frame >= FRAME_LIMIT) return 0;
     const radix = this.#radix.words;
+    // Most frames have numbers of 31 bits, and those are faster to take apart.
+    const small = frame | 0;
+    if (small === frame && small >= 0) {
+      const node = radix[small >>> 26] ?? 0;
+      const last = node === 0 ? 0 : (radix[node + ((small >>> 13) & NODE_MASK)] ?? 0);
+      return last === 0 ? 0 : (radix[last + (small & NODE_MASK)] ?? 0);
+    }
+    if (frame >= FRAME_LIMIT) return 0;
     const middle = radix[(frame / 0x400_0000) & (ROOT_ENTRIES - 1)] ?? 0;
     if (middle === 0) return 0;
     const leaf = radix[middle + ((frame / NODE_ENTRIES) & NODE_MASK)] ?? 0;

@@ -31,11 +31,14 @@ export class PagingWalk {
   run(walk: Walk, request: Request): number {
     this.#marks.begin();
     this.#begin(walk, request);
+    /** Whether the second stage is read, and nothing else done. */
+    const isPlain = this.#second === undefined && !walk.tables.space.secondAccessedDirty;
     for (;;) {
       let fault = 0;
       if (walk.stage === 'second-stage') {
-        fault = this.#marks.secondStep(walk, request);
-        if (walk.stage === 'second-stage') this.#keepSecond(walk);
+        if (isPlain) walk.runSecond();
+        else fault = this.#marks.secondStep(walk, request);
+        if (!isPlain && walk.stage === 'second-stage') this.#keepSecond(walk);
       } else if (walk.stage === 'first-stage') {
         fault = this.#firstStep(walk, request);
         this.#skipInSecond(walk);

@@ -146,6 +146,12 @@ export class Walk {
     return this.stage === 'done';
   }
 
+  /** Reads on until the walk leaves the second stage. */
+  runSecond(): void {
+    do this.step();
+    while (this.stage === 'second-stage');
+  }
+
   /** Reads the next entry. */
   step(): void {
     const at = this.#memory.at(this.frame);
