@@ -7,10 +7,11 @@ import { type Line, machine, measure, type Suite, table } from './harness.js';
 import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
 import { layouts } from './layouts.js';
+import { machineSuite } from './machine.js';
 import { memory } from './memory.js';
 import { vtd } from './vtd.js';
 
-const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa];
+const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa, machineSuite];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

@@ -139,6 +139,11 @@ export class TaskSet implements Restorable {
     return this.#runnable.length;
   }
 
+  /** The task that runs; undefined between steps. */
+  get current(): TaskHandle | undefined {
+    return this.#current;
+  }
+
   /** The tasks that have not ended, oldest first. */
   get tasks(): readonly TaskHandle[] {
     return [...this.#all.values()];

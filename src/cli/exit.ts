@@ -12,7 +12,7 @@ export const EXIT = {
 
 export const EXIT_CODES = `Exit codes:
   0  fine
-  1  a finding: a broken table, a difference
+  1  a finding: a broken rule, a broken table, a difference
   2  bad input or usage
   3  the environment: no such socket, QEMU gone`;
 

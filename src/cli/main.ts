@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { reasonOf } from '../inspect/index.js';
 import { EXIT, EXIT_CODES, explain } from './exit.js';
 import { inspectCommand } from './inspect.js';
+import { runCommand } from './run.js';
 
 const packageFile = new URL('../../package.json', import.meta.url);
 
@@ -26,6 +27,11 @@ export async function main(args: readonly string[]): Promise<number> {
             .concat('\n'),
         ),
     })
+    .addCommand(
+      runCommand((result) => {
+        code = result;
+      }),
+    )
     .addCommand(
       inspectCommand((result) => {
         code = result;

@@ -19,6 +19,7 @@ export * from './pci/page-request-interface.js';
 export * from './pci/ports.js';
 export * from './pci/root-complex.js';
 export * from './vtd/device-tables.js';
+export type { FaultAudit } from './vtd/fault-recording.js';
 export * from './vtd/format.js';
 export * from './vtd/translator.js';
 export * from './vtd/unit.js';

@@ -4,14 +4,59 @@
  *
  * @module
  */
-export { isRefusal, Refusal } from '../base/index.js';
-export { ioasidAlloc, ioasidFree, ioasidFreeAllInSet } from './alloc.js';
 export {
-  type IoasidAllocatorOps,
+  type Brand,
+  Bug,
+  type Chooser,
+  type Event,
+  type EventSink,
+  isRefusal,
+  Refusal,
+  type Restorable,
+} from '../base/index.js';
+export type { IoasidAllocatorOps } from './core/allocator-ops.js';
+export type {
+  IoasidController,
+  IoasidCore,
+  IoasidEvent,
+  IoasidHolder,
+  IoasidNotifier,
+  IoasidSet,
+  IoasidSetType,
+  IoasidSubscription,
+  IoasidToken,
+  IoasidUser,
+} from './core/core.js';
+export { type IoasidCapacity, ioasidCapacity, ioasidCreate, ioasidFailures } from './core/create.js';
+export { INVALID_IOASID, Ioasid, MAX_CAPACITY, Spid } from './core/ids.js';
+export type { IoasidEventKind, IoasidFailure, IoasidOptions, NotifierPriority } from './core/options.js';
+export { ioasidHolderAlloc, ioasidHolderFree } from './holders/holder.js';
+export { ioasidGet, ioasidPut } from './holders/reference.js';
+export {
+  type IoasidWork,
+  type IoasidWorkItem,
+  ioasidFinishWork,
+  ioasidQueueWork,
+  ioasidTakeWork,
+} from './holders/work.js';
+export { ioasidAlloc, ioasidFree, ioasidFreeAllInSet } from './ids/alloc.js';
+export {
   ioasidActiveAllocator,
   ioasidRegisterAllocator,
   ioasidUnregisterAllocator,
-} from './allocator.js';
+} from './ids/allocator.js';
+export { ioasidAttachData, ioasidDetachData, ioasidFind, ioasidFindSet } from './ids/find.js';
+export { ioasidAttachSpid, ioasidDetachSpid, ioasidFindBySpid, ioasidSpidOf } from './ids/spid.js';
+export {
+  type HeldBy,
+  type IoasidReport,
+  ioasidHeldBy,
+  ioasidInspect,
+  ioasidReports,
+  type WorkBy,
+} from './inspect/inspect.js';
+export { ioasidTable } from './inspect/table.js';
+export { type CoreCounts, type CoreDump, ioasidTestBench, type TestBench } from './inspect/test-bench.js';
 export {
   type IoasidControllerState,
   ioasidControllerAlloc,
@@ -20,65 +65,20 @@ export {
   ioasidControllerSetMax,
   ioasidMoveSet,
   NO_LIMIT,
-} from './controller.js';
+} from './limits/controller.js';
+export { ioasidUserAlloc, ioasidUserFree, ioasidUserRead, ioasidUserSetMax } from './limits/user.js';
 export {
-  type IoasidCapacity,
-  type IoasidCore,
-  type IoasidFailure,
-  type IoasidOptions,
-  ioasidCapacity,
-  ioasidCreate,
-  ioasidFailures,
-} from './core.js';
-export type {
-  IoasidController,
-  IoasidHolder,
-  IoasidSet,
-  IoasidSetType,
-  IoasidSubscription,
-  IoasidToken,
-  IoasidUser,
-} from './handles.js';
-export { ioasidHolderAlloc, ioasidHolderFree } from './holder.js';
-export * from './ids.js';
-export * from './inspect.js';
-export {
-  type IoasidEvent,
-  type IoasidEventKind,
-  type IoasidNotifier,
   ioasidRegisterNotifier,
   ioasidRegisterNotifierMm,
   ioasidUnregisterNotifier,
-  type NotifierPriority,
-} from './notifier.js';
-export type { Phase, StateName } from './record.js';
-export {
-  ioasidAttachData,
-  ioasidDetachData,
-  ioasidFind,
-  ioasidFindSet,
-  ioasidGet,
-  ioasidPut,
-} from './reference.js';
+} from './notify/notifier.js';
+export { ioasidFindMmSet, ioasidFindSetByToken, ioasidSetForEach, ioasidSets } from './sets/find-set.js';
 export {
   type IoasidSetOptions,
   type IoasidSetState,
   ioasidAdjustSet,
-  ioasidFindMmSet,
-  ioasidFindSetByToken,
   ioasidSetAlloc,
-  ioasidSetForEach,
   ioasidSetFree,
   ioasidSetRead,
-  ioasidSets,
-} from './set.js';
-export { ioasidAttachSpid, ioasidDetachSpid, ioasidFindBySpid, ioasidSpidOf } from './spid.js';
-export { type CoreCounts, type CoreDump, ioasidTestBench, type TestBench } from './test-bench.js';
-export { ioasidUserAlloc, ioasidUserFree, ioasidUserRead, ioasidUserSetMax } from './user.js';
-export {
-  type IoasidWork,
-  type IoasidWorkItem,
-  ioasidFinishWork,
-  ioasidQueueWork,
-  ioasidTakeWork,
-} from './work.js';
+} from './sets/set.js';
+export type { Phase, StateName } from './tables/id-columns.js';

@@ -2,12 +2,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  type IoasidWork,
   ioasidAlloc,
   ioasidAttachSpid,
+  ioasidFinishWork,
   ioasidFree,
   ioasidGet,
+  ioasidQueueWork,
   ioasidReports,
   ioasidSetAlloc,
+  ioasidTakeWork,
   ioasidTestBench,
 } from '../../src/ioasid/index.js';
 import { calls, prelude, subscribers } from './histories.js';
@@ -72,6 +76,25 @@ describe('restore', () => {
     const next = newSet(core);
     expect(errno(ioasidAlloc(undone, 1, 7))).toBe('ENOENT');
     expect(ioasidAlloc(next, 1, 7)).toBe(1);
+  });
+
+  it('work that was taken since the mark is void, and does not finish what was taken after the restore', () => {
+    const core = newCore();
+    const [set, kvm] = [newSet(core), newHolder(core, 'kvm')];
+    const id = must(ioasidAlloc(set, 1, 7));
+    const queue = (): unknown => must(ioasidQueueWork(set, id, { holder: kvm, phase: 'stop' }));
+    const take = (): IoasidWork => must(ioasidTakeWork(kvm)) ?? expect.fail('there is work');
+    queue();
+    const kept = take();
+    queue();
+    core.mark();
+    const undone = take();
+    core.restore();
+    const now = take();
+    expect(errno(ioasidFinishWork(undone))).toBe('EINVAL');
+    expect(ioasidFinishWork(now)).toBe(false);
+    expect(ioasidFinishWork(kept)).toBe(false);
+    checkBooks(core);
   });
 
   it('what was grown since the mark is empty again', () => {

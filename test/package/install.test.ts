@@ -6,7 +6,7 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -65,7 +65,7 @@ console.log(ioasidFindBySpid(vm1, 101), ioasidFindBySpid(vm2, 101), isRefusal(ta
   it('works from strict TypeScript, which knows each function’s errnos', () => {
     writeFileSync(
       join(project, 'use.ts'),
-      `import { type Ioasid, ioasidAlloc, ioasidCreate, ioasidSetAlloc, type IoasidSet, isRefusal } from 'ioasis/ioasid';
+      `import { Bug, type Chooser, type EventSink, type Ioasid, ioasidAlloc, ioasidCreate, ioasidSetAlloc, type IoasidSet, isRefusal } from 'ioasis/ioasid';
 export function reason(set: IoasidSet): Ioasid | string {
   const id = ioasidAlloc(set, 1, 7);
   if (!isRefusal(id)) return id;
@@ -76,12 +76,17 @@ export function reason(set: IoasidSet): Ioasid | string {
       return id.errno;
   }
 }
-const core = ioasidCreate({ capacity: 8 });
+const kinds: string[] = [];
+const trace: EventSink = ({ kind }) => { kinds.push(kind); };
+const faults: Chooser = { choose: () => 0 };
+const core = ioasidCreate({ capacity: 8, trace, faults });
 if (isRefusal(core)) throw new Error(core.why);
 const set = ioasidSetAlloc(core, { type: 'none', quota: 1 });
 if (isRefusal(set)) throw new Error(set.why);
 const first: string = String(reason(set));
 if (first !== '1' || reason(set) !== 'set 1 is at its quota of 1') throw new Error(first);
+try { core.restore(); } catch (error) { if (!(error instanceof Bug)) throw error; kinds.push(error.name); }
+if (kinds.join() !== 'set:alloc,alloc,Bug') throw new Error(kinds.join());
 // @ts-expect-error an id is not made of any number
 const made: Ioasid = 5;
 export { made };
@@ -106,12 +111,17 @@ export { made };
 
   it('brings the core and what it stands on, and does not load the rest', () => {
     const entry = join(project, 'node_modules', 'ioasis', 'dist', 'ioasid');
-    const imports = readdirSync(entry)
+    const imports = readdirSync(entry, { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.js'))
       .flatMap((name) =>
-        [...readFileSync(join(entry, name), 'utf8').matchAll(/from '([^']+)'/g)].map(([, from]) => from),
+        [...readFileSync(join(entry, name), 'utf8').matchAll(/from '([^']+)'/g)].map(([, from = '']) =>
+          from.startsWith('.') ? relative(entry, join(entry, dirname(name), from)) : from,
+        ),
       );
-    const others = imports.filter((from) => from?.startsWith('./') === false);
-    expect([...new Set(others)]).toEqual(['../base/index.js']);
+    expect(imports.length).toBeGreaterThan(100);
+    expect([...new Set(imports.filter((from) => !/^[a-z]/.test(from)))]).toEqual([
+      join('..', 'base', 'index.js'),
+    ]);
+    expect(imports.filter((from) => /^[a-z]/.test(from) && !from.endsWith('.js'))).toEqual([]);
   });
 });

@@ -134,6 +134,15 @@ const IMPORTS: [string, Tree, string][] = [
     "spec/layout.ts:2: spec is deterministic and imports layers only, not 'yoctocolors'",
   ],
   [
+    'of a parser outside of the folder that may have it',
+    {
+      'src/machine/tsconfig.json': project([]),
+      'src/machine/index.ts': "import { parse } from 'yaml';\n",
+      'src/machine/scenario/parse.ts': "import { z } from 'zod';\n",
+    },
+    "machine/index.ts:1: machine is deterministic and imports layers only, not 'yaml'",
+  ],
+  [
     'of what lies beside src',
     { 'src/inspect/index.ts': "import '../../tools/layers.js';\n" },
     "inspect/index.ts:1: '../../tools/layers.js' leaves the layers",

@@ -15,7 +15,7 @@ import {
   type TranslationCompletion,
 } from '../pci/ports.js';
 import { NO_PASID } from '../vtd/walk.js';
-import type { EngineHost } from './engine.js';
+import type { EngineHost } from './engine-host.js';
 import type { Work } from './work.js';
 
 const MAX_OPERANDS = 3;
@@ -113,14 +113,14 @@ export class Buffers implements Restorable {
   /** Reads a slot's piece to the beginning of `into`. Whether that succeeded. */
   read(slot: number, into: Uint8Array): boolean {
     const request = this.#prepare(slot, RIGHT.READ);
-    this.#host.audit?.requests(this.#work.now.tag, request);
+    this.#host.audit?.requests(this.#work.now.tag, request, this.pageOf(slot));
     return this.#host.parts.upstream.read(request, into, 0) === COMPLETION.SUCCESS;
   }
 
   /** Writes a slot's piece. Posted: the device does not learn what becomes of it. */
   write(slot: number, from: Uint8Array): void {
     const request = this.#prepare(slot, RIGHT.WRITE);
-    this.#host.audit?.requests(this.#work.now.tag, request);
+    this.#host.audit?.requests(this.#work.now.tag, request, this.pageOf(slot));
     this.#host.parts.upstream.write(request, from, 0);
   }
 

@@ -27,7 +27,8 @@ import type { DeviceTlbInvalidation, MmioRegion, PageGroupResponse, PciFunction 
 import { enginesOf, wqsOf } from './checks.js';
 import { Commands } from './commands.js';
 import type { DeviceState, DsaCore } from './core.js';
-import { DsaEngine, type EngineHost } from './engine.js';
+import { DsaEngine } from './engine.js';
+import type { EngineHost } from './engine-host.js';
 import { Group } from './group.js';
 import { DEVICE_VECTOR, Interrupts } from './interrupts.js';
 import { InvalidationQueue } from './invalidations.js';

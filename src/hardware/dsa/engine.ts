@@ -22,33 +22,12 @@ import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
 import { NO_PASID } from '../vtd/walk.js';
 import { Buffers, PAGE, RECORD_SLOT } from './buffers.js';
+import type { EngineHost } from './engine-host.js';
 import { Execution } from './execution.js';
 import type { Group } from './group.js';
-import type { Interrupts } from './interrupts.js';
 import { type Allowed, checkDescriptor, type Operation, operationOf, type Verdict } from './operation.js';
-import type { DsaAudit, DsaParts } from './ports.js';
-import type { SoftwareErrors } from './software-errors.js';
 import { NO_GROUP, NO_RESPONSE, PHASE, Work } from './work.js';
 import type { WorkQueue } from './work-queue.js';
-
-/** What an engine needs of its device. */
-export interface EngineHost {
-  readonly parts: DsaParts;
-  readonly interrupts: Interrupts;
-  readonly errors: SoftwareErrors;
-  readonly audit: DsaAudit | undefined;
-  readonly overlappingCopy: boolean;
-  readonly pageRequestRetries: number;
-  /** GENCFG: user-mode descriptors may ask for interrupts. */
-  readonly userInterrupts: boolean;
-  /** Whether engines may go on: the device is enabled or draining. */
-  readonly isRunning: boolean;
-  queue(index: number): WorkQueue;
-  /** Whether an engine has a descriptor of this queue, and PASID, that came before `tag`. */
-  hasEarlier(queue: WorkQueue, pasid: number, tag: number): boolean;
-  /** Told after an engine has let go of translations. */
-  released(): void;
-}
 
 const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
 const { HANDLE } = DSA_NOOP;

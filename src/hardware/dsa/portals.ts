@@ -4,7 +4,7 @@
  */
 import { DSA_PORTAL, DSA_STATUS, DSA_WQ_PORTAL_BYTES, DSA_WQ_STATE } from '../../spec/index.js';
 import type { MmioRegion } from '../pci/ports.js';
-import type { DsaAudit } from './ports.js';
+import { type DsaAudit, portalBytes } from './ports.js';
 import type { SoftwareErrors } from './software-errors.js';
 import type { WorkQueue } from './work-queue.js';
 
@@ -17,9 +17,6 @@ export interface PortalHost {
 }
 
 const PORTAL_MASK = 0x3000;
-
-/** The size of BAR2, a power of two. */
-export const portalBytes = (wqs: number): number => 2 ** Math.ceil(Math.log2(wqs * DSA_WQ_PORTAL_BYTES));
 
 export class PortalRegion implements MmioRegion {
   readonly name: string;

@@ -3,13 +3,12 @@
  * interface, which are PCIe's and no business of DSA), and who may watch it.
  */
 import type { Chooser } from '../../base/index.js';
-import { DSA_BAR0_BYTES, DSA_TABLE } from '../../spec/index.js';
+import { DSA_BAR0_BYTES, DSA_TABLE, DSA_WQ_PORTAL_BYTES } from '../../spec/index.js';
 import { ConfigSpace } from '../pci/config-space.js';
 import { DeviceTlb } from '../pci/device-tlb.js';
 import { PageRequestInterface } from '../pci/page-request-interface.js';
 import type { MemoryRequest, Upstream } from '../pci/ports.js';
 import type { DsaOptions } from './options.js';
-import { portalBytes } from './portals.js';
 
 /** Where a function is plugged in. */
 export interface DsaSlot {
@@ -32,6 +31,9 @@ const INTEL = 0x8086;
 const DEVICE_ID = 0x0b25;
 /** Base system peripheral, other. */
 const CLASS_CODE = 0x088000;
+
+/** The size of BAR2, a power of two. */
+export const portalBytes = (wqs: number): number => 2 ** Math.ceil(Math.log2(wqs * DSA_WQ_PORTAL_BYTES));
 
 /** Makes the parts of a function. */
 export function dsaParts({ rid, upstream, chooser }: DsaSlot, options: DsaOptions): DsaParts {
@@ -63,8 +65,8 @@ export interface DsaAudit {
   submitted(tag: number, wq: number, words: Int32Array): void;
   /** A portal did not take one: answered with a retry, or dropped where it was posted. */
   refused(wq: number, words: Int32Array): void;
-  /** An engine is about to make a memory request for a descriptor. */
-  requests(tag: number, request: MemoryRequest): void;
+  /** An engine is about to make a memory request for a descriptor, for bytes of this page of its address space. */
+  requests(tag: number, request: MemoryRequest, page: number): void;
   /** A descriptor is done; with status 0 it was abandoned. */
   completed(tag: number, status: number): void;
 }

@@ -32,7 +32,12 @@ export interface SoftwareError {
   readonly fault?: bigint;
 }
 
+/** Told of each error, also of one that finds no room. Never changes anything. */
+export type ErrorAudit = (what: SoftwareError) => void;
+
 export class SoftwareErrors {
+  /** Who watches. */
+  audit: ErrorAudit | undefined;
   readonly #table: DsaRegisterTable;
   readonly #registers: RegisterFile;
   readonly #interrupts: Interrupts;
@@ -44,6 +49,7 @@ export class SoftwareErrors {
   }
 
   record(what: SoftwareError): void {
+    this.audit?.(what);
     const { SWERROR, GENCTRL, INTCAUSE } = this.#table;
     const registers = this.#registers;
     if (registers.get(SWERROR, F.VALID) === 1) {

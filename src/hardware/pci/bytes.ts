@@ -6,6 +6,8 @@ import { FRAME_BYTES, type Memory } from '../memory.js';
 
 /** Up to so many bytes a loop is faster than the engine's copy. */
 const WORDWISE = 128;
+/** From so many words on the engine's copy is worth the view that it needs. */
+const MANY_WORDS = 128;
 
 export class Mover {
   readonly #memory: Memory;
@@ -79,5 +81,9 @@ export class Mover {
 }
 
 function copyWords(from: Int32Array, at: number, to: Int32Array, toAt: number, count: number): void {
+  if (count >= MANY_WORDS) {
+    to.set(from.subarray(at, at + count), toAt);
+    return;
+  }
   for (let i = 0; i < count; i++) to[toAt + i] = from[at + i] ?? 0;
 }

@@ -33,7 +33,12 @@ export interface Fault {
   readonly type: number;
 }
 
+/** Told of each fault, also of one that finds no room. Never changes anything. */
+export type FaultAudit = (fault: Fault, request: Request) => void;
+
 export class FaultRecording implements Restorable {
+  /** Who watches. */
+  audit: FaultAudit | undefined;
   readonly #file: RegisterFile;
   readonly #records: readonly Register[];
   readonly #event: EventMessage;
@@ -48,6 +53,7 @@ export class FaultRecording implements Restorable {
 
   /** Records a fault of a request. */
   record(fault: Fault, request: Request): void {
+    this.audit?.(fault, request);
     const wasQuiet = this.#isQuiet();
     const index = this.#next.words[0] ?? 0;
     const register = this.#records[index];

@@ -19,7 +19,7 @@ import { ALL_RIGHTS, RIGHT } from '../paging/step.js';
 import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
 import { AccessedDirty } from './accessed-dirty.js';
 import { DeviceTables } from './device-tables.js';
-import { EntryCache } from './entry-cache.js';
+import { EntryCache, type EntryTags } from './entry-cache.js';
 import {
   ACCESS_FAULTS,
   allows,
@@ -34,6 +34,9 @@ import {
 } from './entry-summary.js';
 import type { UnitFormat } from './format.js';
 import { INTERRUPT_FRAMES, NO_PASID, type Request, Walk } from './walk.js';
+
+/** Told of each PASID table entry that is taken in from memory, as it was read. Never changes anything. */
+export type EntryAudit = (tags: EntryTags, words: Int32Array, at: number) => void;
 
 /** How much is cached, and how well. */
 export interface CacheSizes {
@@ -78,6 +81,8 @@ export class Translator implements Restorable {
   readonly contexts: EntryCache;
   readonly pasids: EntryCache;
   readonly iotlb: PageCache;
+  /** Who watches. */
+  audit: EntryAudit | undefined;
   /** The reason of the last request that failed, and whether FPD keeps it from being recorded. */
   fault = 0;
   silenced = false;
@@ -414,7 +419,9 @@ export class Translator implements Restorable {
     tags.summary = isSound ? summaryOf(space) : 0;
     tags.value = 0;
     this.#hasRead = true;
-    const slot = this.pasids.add(tags, this.#memory.words, this.#memory.at(frame) + word);
+    const at = this.#memory.at(frame) + word;
+    const slot = this.pasids.add(tags, this.#memory.words, at);
+    this.audit?.(tags, this.#memory.words, at);
     // The entries on the way silence faults too, and are not read again.
     PASID_TABLE_ENTRY.FPD.set(this.pasids.words, this.pasids.at(slot), silenced ? 1 : 0);
   }

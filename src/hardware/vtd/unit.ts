@@ -71,7 +71,8 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
   readonly translator: Translator;
   readonly #table: VtdRegisterTable;
   readonly #file: RegisterFile;
-  readonly #faults: FaultRecording;
+  /** Where faults are recorded: to be watched. */
+  readonly faults: FaultRecording;
   readonly #queue: InvalidationQueue;
   readonly #pageRequests: PageRequestQueue;
   readonly #events: readonly EventMessage[];
@@ -100,7 +101,7 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
       upper: R.IEUADDR,
     });
     this.#events = [faultEvent, pageEvent, this.#invalidationEvent];
-    this.#faults = new FaultRecording(this.#file, this.#table.FRCD, faultEvent);
+    this.faults = new FaultRecording(this.#file, this.#table.FRCD, faultEvent);
     this.translator = new Translator({
       name,
       format: this.format,
@@ -117,7 +118,7 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
       largestMask: CAP_REG.MAMV.get(cap, 0),
       drainsPageRequests: ECAP_REG.PDS.get(ecap, 0) === 1,
       translator: this.translator,
-      faults: this.#faults,
+      faults: this.faults,
       downstream,
       waitDone: () => this.#waitDone(),
     });
@@ -140,7 +141,7 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
     });
     this.#written = this.#handlers(commands);
     this.engines = [this.#queue];
-    this.#parts = [this.#file, this.translator, this.#faults, this.#queue];
+    this.#parts = [this.#file, this.translator, this.faults, this.#queue];
     this.#attempt = { rid: 0, pasid: 0, page: 0, rights: 0, isTranslated: false, offset: 0, length: 0 };
   }
 
@@ -251,12 +252,12 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
   #record(fault: Fault, request: Request): void {
     if (fault.reason === 0) return;
     if (this.translator.silenced && FAULT_REASONS[fault.reason]?.qualified === true) return;
-    this.#faults.record(fault, request);
+    this.faults.record(fault, request);
   }
 
   /** What a write sets off. */
   #handlers(commands: Commands): ReadonlyMap<Register, () => void> {
-    const faults = this.#faults;
+    const faults = this.faults;
     return new Map<Register, () => void>([
       [R.GCMD, () => commands.global()],
       [R.CCMD, () => commands.context()],

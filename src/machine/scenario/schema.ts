@@ -3,6 +3,8 @@
  * of it. One declaration gives the types, the checks with their messages, and the published JSON Schema.
  */
 import { z } from 'zod';
+import { ERRNOS, type Errno } from '../../base/index.js';
+import { RULE_IDS } from '../../rules/index.js';
 
 const name = z
   .string()
@@ -34,18 +36,12 @@ const caches = z
 const vtd = z.strictObject({
   kind: z.literal('vtd').describe('Intel VT-d, scalable mode'),
   'host-address-width': z.int().min(36).max(52).default(46),
-  'first-stage-levels': z
-    .union([z.literal(4), z.literal(5)])
-    .default(4)
-    .describe('the deepest first stage it walks'),
   'page-requests': z.boolean().default(true),
-  'snoops-page-walks': z.boolean().default(true).describe('if not, tables must be flushed to memory'),
   caches: caches.prefault({}),
   'stale-entries': z
     .enum(['may-stay', 'always-stay'])
     .default('may-stay')
     .describe('whether what was not invalidated is sometimes gone by itself'),
-  'page-request-queue': z.int().min(0).max(7).default(0).describe('its size: 2^n pages'),
 });
 
 const queue = z.strictObject({
@@ -90,6 +86,13 @@ const map = z.strictObject({
   holds: content.optional().describe('written by the process; a region that holds nothing has no pages yet'),
 });
 
+const bytes = z
+  .int()
+  .min(1)
+  .max(2 ** 31 - 1)
+  .optional()
+  .describe('the smaller of the regions, if left out');
+
 const operation = z.enum(['noop', 'memmove', 'fill', 'compare', 'drain']);
 
 const submit = z.strictObject({
@@ -97,12 +100,7 @@ const submit = z.strictObject({
   operation,
   from: name.optional().describe('the source region'),
   into: name.optional().describe('the destination region; for compare, the second source'),
-  bytes: z
-    .int()
-    .min(1)
-    .max(2 ** 31 - 1)
-    .optional()
-    .describe('the smaller of the regions, if left out'),
+  bytes,
   pattern: z.int().min(0).max(255).optional().describe('fill: the byte'),
   'block-on-fault': z.boolean().default(false),
   as: name.describe('names the job'),
@@ -114,7 +112,9 @@ const submit = z.strictObject({
     .describe('how often a full shared queue is tried again'),
 });
 
-const outcome = z.enum(['success', 'page-fault', 'invalid-request', 'error', 'any']);
+const outcome = z
+  .enum(['success', 'different', 'page-fault', 'invalid-request', 'error', 'any'])
+  .describe('different: a compare that found a difference; invalid-request: a page that the kernel refused');
 
 const actions = {
   map: map.describe('maps a region of anonymous memory'),
@@ -126,7 +126,7 @@ const actions = {
     .strictObject({ for: name, outcome: outcome.default('success') })
     .describe('polls the completion record of a job'),
   check: z
-    .strictObject({ region: name, holds: content.optional(), equals: name.optional() })
+    .strictObject({ region: name, holds: content.optional(), equals: name.optional(), bytes })
     .describe('the process compares what a region holds'),
   close: queueName.describe('closes a work queue'),
   fork: z.strictObject({ as: name }).describe('forks: the child begins its own steps'),
@@ -137,22 +137,34 @@ const actions = {
 
 /** What a step may do. */
 export type ActionName = keyof typeof actions;
-export const ACTIONS = actions;
+export const ACTION_NAMES = Object.keys(actions) as readonly ActionName[];
 
-const actor = z.strictObject({ by: name.describe('the process that does it, or host') });
+/** What a step says beside its action. */
+export const STEP_KEYS: readonly string[] = ['by', 'refused', 'dies'];
 
-type StepOf<A extends ActionName> = { readonly by: string } & {
+const actor = z.strictObject({
+  by: name.describe('the process that does it, or host'),
+  refused: z
+    .enum(Object.keys(ERRNOS) as [Errno, ...Errno[]])
+    .optional()
+    .describe('the kernel is to refuse it, with this error'),
+  dies: z.literal('SIGSEGV').optional().describe('the process is to be killed for it'),
+});
+
+interface Actor {
+  readonly by: string;
+  readonly refused?: Errno | undefined;
+  readonly dies?: 'SIGSEGV' | undefined;
+}
+
+type StepOf<A extends ActionName> = Actor & {
   readonly [K in A]: z.infer<(typeof actions)[A]>;
 };
 
 /** One step: who, and one action. Steps of one actor come one after another; those of several run interleaved. */
 export type Step = { [A in ActionName]: StepOf<A> }[ActionName];
 
-const stepSchemas = (Object.keys(actions) as ActionName[]).map((key) =>
-  actor.extend({ [key]: actions[key] }),
-);
-
-/** The step schema of one action. */
+/** The schema of the steps that do `action`. */
 export const stepSchema = (action: ActionName) => actor.extend({ [action]: actions[action] });
 
 const choices = z.strictObject({
@@ -161,20 +173,7 @@ const choices = z.strictObject({
   'step-limit': z.int().min(1).default(200_000).describe('a run that takes longer has the verdict unknown'),
 });
 
-const ruleId = z.enum([
-  'ISOLATION',
-  'UNIQUE',
-  'MAPPING',
-  'OWNER',
-  'ORDER',
-  'CLEAN',
-  'COUNT',
-  'PROGRESS',
-  'TORN',
-  'FAULTS',
-  'UNDONE',
-  'REPLAY',
-]);
+const ruleId = z.enum(RULE_IDS);
 
 const expectation = z.strictObject({
   breaks: ruleId.optional().describe('the one rule that is to break; none, if left out'),
@@ -189,11 +188,26 @@ export const scenarioSchema = z
     machine: machine.prefault({}),
     vms: z.strictObject({}).default({}).describe('virtual machines; none yet'),
     processes: z.record(name, z.strictObject({})).describe('the processes that run from the start'),
-    steps: z.array(z.union(stepSchemas as [(typeof stepSchemas)[0], (typeof stepSchemas)[0]])),
+    steps: z
+      .array(z.union(ACTION_NAMES.map(stepSchema)))
+      .describe('what happens, actor by actor in this order'),
     choices: choices.prefault({}),
     expect: expectation.prefault({}),
   })
-  .describe('A scenario of ioasis');
+  .describe('What machine to build, who runs on it, what they do, and what is expected of it.');
 
 /** A scenario, checked, with its defaults filled in. */
 export type Scenario = Omit<z.infer<typeof scenarioSchema>, 'steps'> & { readonly steps: readonly Step[] };
+
+export type MachineSpec = Scenario['machine'];
+export type DeviceSpec = z.infer<typeof dsa>;
+export type QueueSpec = z.infer<typeof queue>;
+export type Submission = z.infer<typeof submit>;
+export type Content = z.infer<typeof content>;
+export type Outcome = z.infer<typeof outcome>;
+
+/** What editors complete and check scenario files with: JSON Schema, draft 2020-12. */
+export function scenarioJsonSchema(): object {
+  const { $schema, ...rest } = z.toJSONSchema(scenarioSchema, { io: 'input', target: 'draft-2020-12' });
+  return { $schema, title: 'A scenario of ioasis', ...rest };
+}

@@ -4,8 +4,8 @@
  */
 import { describe } from 'vitest';
 import { type Golden, testGolden } from '../../../test/golden.js';
+import * as optional from './optional-register-layouts.js';
 import * as registers from './register-layouts.js';
-import * as more from './register-layouts-more.js';
 
 const FRAME = 0xfffffffffffff000n;
 const ALL = 0xffffffffffffffffn;
@@ -216,13 +216,13 @@ const REGISTERS: readonly Golden[] = [
 ];
 
 const MORE: readonly Golden[] = [
-  { layout: more.MTRRCAP_REG, masks: { VCNT: [0, 0xffn], FIX: [0, 0x100n], WC: [0, 0x400n] } },
-  { layout: more.MTRRDEF_REG, masks: { TYPE: [0, 0xffn], FE: [0, 0x400n], E: [0, 0x800n] } },
-  { layout: more.MTRR_FIX_REG, masks: { TYPES: [0, ALL] } },
-  { layout: more.MTRR_PHYSBASE_REG, masks: { TYPE: [0, 0xffn], BASE: [0, 0xffffffffff000n] } },
-  { layout: more.MTRR_PHYSMASK_REG, masks: { V: [0, 0x800n], MASK: [0, 0xffffffffff000n] } },
+  { layout: optional.MTRRCAP_REG, masks: { VCNT: [0, 0xffn], FIX: [0, 0x100n], WC: [0, 0x400n] } },
+  { layout: optional.MTRRDEF_REG, masks: { TYPE: [0, 0xffn], FE: [0, 0x400n], E: [0, 0x800n] } },
+  { layout: optional.MTRR_FIX_REG, masks: { TYPES: [0, ALL] } },
+  { layout: optional.MTRR_PHYSBASE_REG, masks: { TYPE: [0, 0xffn], BASE: [0, 0xffffffffff000n] } },
+  { layout: optional.MTRR_PHYSMASK_REG, masks: { V: [0, 0x800n], MASK: [0, 0xffffffffff000n] } },
   {
-    layout: more.PERFCAP_REG,
+    layout: optional.PERFCAP_REG,
     masks: {
       NC: [0, 0xffffn],
       CW: [0, 0x7f0000n],
@@ -232,26 +232,26 @@ const MORE: readonly Golden[] = [
       STRIDE: [0, 0x70000000000000n],
     },
   },
-  { layout: more.PERF_OFFSET_REG, masks: { OFFSET: [0, 0xffffffffn] } },
-  { layout: more.PERFINTRSTS_REG, masks: { PIS: [0, 0x1n] } },
-  { layout: more.PERFEVNTCAP_REG, masks: { ES: [0, 0xfffffffn] } },
+  { layout: optional.PERF_OFFSET_REG, masks: { OFFSET: [0, 0xffffffffn] } },
+  { layout: optional.PERFINTRSTS_REG, masks: { PIS: [0, 0x1n] } },
+  { layout: optional.PERFEVNTCAP_REG, masks: { ES: [0, 0xfffffffn] } },
   {
-    layout: more.ECMD_REG,
+    layout: optional.ECMD_REG,
     masks: { CMD: [0, 0xffn], OA: [0, 0xffffffffffff0000n] },
     examples: [{ quads: [0x300f0n], fields: { CMD: 0xf0, OA: 3 } }],
   },
-  { layout: more.ECEO_REG, masks: { OB: [0, ALL] } },
-  { layout: more.ECRSP_REG, masks: { IP: [0, 0x1n], SC: [0, 0xfen], RES: [0, 0xffffffffffff0000n] } },
-  { layout: more.ECCAP_REG, masks: { COMMANDS: [0, ALL] } },
-  { layout: more.VCCAP_REG, masks: { PAS: [0, 0x1n] } },
+  { layout: optional.ECEO_REG, masks: { OB: [0, ALL] } },
+  { layout: optional.ECRSP_REG, masks: { IP: [0, 0x1n], SC: [0, 0xfen], RES: [0, 0xffffffffffff0000n] } },
+  { layout: optional.ECCAP_REG, masks: { COMMANDS: [0, ALL] } },
+  { layout: optional.VCCAP_REG, masks: { PAS: [0, 0x1n] } },
   {
-    layout: more.VCMD_REG,
+    layout: optional.VCMD_REG,
     masks: { CMD: [0, 0xffn], OP: [0, 0xffffffffffff0000n] },
     examples: [{ quads: [0x123450002n], fields: { CMD: 2, OP: 0x12345 } }],
   },
-  { layout: more.VCMD_EO_REG, masks: { OB: [0, ALL] } },
+  { layout: optional.VCMD_EO_REG, masks: { OB: [0, ALL] } },
   {
-    layout: more.VCRSP_REG,
+    layout: optional.VCRSP_REG,
     masks: { IP: [0, 0x1n], SC: [0, 0xfen], RSLT: [0, 0xffffffffffff0000n] },
     examples: [
       { quads: [0x123450000n], fields: { RSLT: 0x12345 } },
@@ -259,16 +259,16 @@ const MORE: readonly Golden[] = [
     ],
   },
   {
-    layout: more.VCMD_REG_3_2,
+    layout: optional.VCMD_REG_3_2,
     masks: { CMD: [0, 0xffn], OP: [0, 0xffffffffffffff00n] },
     examples: [{ quads: [0x1234502n], fields: { CMD: 2, OP: 0x12345 } }],
   },
   {
-    layout: more.VCRSP_REG_3_2,
+    layout: optional.VCRSP_REG_3_2,
     masks: { IP: [0, 0x1n], SC: [0, 0x6n], RSLT: [0, 0xffffffffffffff00n] },
     examples: [{ quads: [0x1234500n], fields: { RSLT: 0x12345 } }],
   },
 ];
 
 describe('registers', () => testGolden(registers, REGISTERS));
-describe('registers that most machines do without', () => testGolden(more, MORE));
+describe('registers that most machines do without', () => testGolden(optional, MORE));

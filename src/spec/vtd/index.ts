@@ -3,9 +3,9 @@
  */
 export * from './faults.js';
 export * from './invalidation.js';
+export * from './optional-register-layouts.js';
 export * from './paging.js';
 export * from './register-layouts.js';
-export * from './register-layouts-more.js';
 export * from './register-table.js';
 export * from './registers.js';
 export * from './requests.js';

@@ -7,6 +7,27 @@ import type { LayoutInfo } from '../layout.js';
 import { type Register, type RegisterOptions, register } from '../registers.js';
 import { FAULT_RECORD } from './faults.js';
 import {
+  ECCAP_REG,
+  ECEO_REG,
+  ECMD_REG,
+  ECRSP_REG,
+  MTRR_FIX_REG,
+  MTRR_PHYSBASE_REG,
+  MTRR_PHYSMASK_REG,
+  MTRRCAP_REG,
+  MTRRDEF_REG,
+  PERF_OFFSET_REG,
+  PERFCAP_REG,
+  PERFEVNTCAP_REG,
+  PERFINTRSTS_REG,
+  VCCAP_REG,
+  VCMD_EO_REG,
+  VCMD_REG,
+  VCMD_REG_3_2,
+  VCRSP_REG,
+  VCRSP_REG_3_2,
+} from './optional-register-layouts.js';
+import {
   AFLOG_REG,
   CAP_REG,
   CCMD_REG,
@@ -36,27 +57,6 @@ import {
   RTADDR_REG,
   VER_REG,
 } from './register-layouts.js';
-import {
-  ECCAP_REG,
-  ECEO_REG,
-  ECMD_REG,
-  ECRSP_REG,
-  MTRR_FIX_REG,
-  MTRR_PHYSBASE_REG,
-  MTRR_PHYSMASK_REG,
-  MTRRCAP_REG,
-  MTRRDEF_REG,
-  PERF_OFFSET_REG,
-  PERFCAP_REG,
-  PERFEVNTCAP_REG,
-  PERFINTRSTS_REG,
-  VCCAP_REG,
-  VCMD_EO_REG,
-  VCMD_REG,
-  VCMD_REG_3_2,
-  VCRSP_REG,
-  VCRSP_REG_3_2,
-} from './register-layouts-more.js';
 
 const at = (name: string, offset: number, layout: LayoutInfo, options: RegisterOptions = {}): Register =>
   register(name, { offset, layout, ...options });

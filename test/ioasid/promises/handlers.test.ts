@@ -1,11 +1,14 @@
 /** The sentences of the design's part "Notifications" on handlers, each with its test. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 import { Bug } from '../../../src/base/index.js';
 import {
+  type IoasidEvent,
+  type IoasidNotifier,
   ioasidAdjustSet,
   ioasidAlloc,
   ioasidAttachData,
   ioasidAttachSpid,
+  ioasidCapacity,
   ioasidControllerAlloc,
   ioasidControllerFree,
   ioasidControllerSetMax,
@@ -172,6 +175,75 @@ describe('a handler runs atomically', () => {
     must(ioasidRegisterNotifier(set, listener(log, { name: 'vdcm', priority: 'device' })));
     expect(() => ioasidAlloc(set, 1, 7)).toThrow('a handler of ours');
     expect(log).toEqual(['kvm ALLOC 1', 'vdcm ALLOC 1']);
+    checkBooks(core);
+  });
+
+  it('an event cannot be changed for those who hear it next', () => {
+    expectTypeOf<IoasidEvent>().toEqualTypeOf<Readonly<IoasidEvent>>();
+  });
+});
+
+describe('whoever made the core is called under its lock', () => {
+  it('a replay that went another way in a handler is not taken for the handler’s failure', () => {
+    const mismatch = new Error('the recorded run was not asked that');
+    const choose = (_n: number, what: string): number => {
+      if (what === 'ioasid: reference') throw mismatch;
+      return 0;
+    };
+    const core = newCore({ faults: { choose } });
+    const [set, kvm] = [newSet(core), newHolder(core, 'kvm')];
+    const log: string[] = [];
+    for (const name of ['swallows', 'passes on']) {
+      const also: IoasidNotifier['notify'] = ({ id }) => {
+        try {
+          ioasidGet(set, id, kvm);
+        } catch (error) {
+          if (name === 'passes on') throw error;
+        }
+      };
+      must(ioasidRegisterNotifier(set, listener(log, { name, priority: 'cpu', also })));
+    }
+    core.mark();
+    expect(() => ioasidAlloc(set, 1, 7)).toThrow(mismatch);
+    expect(log).toEqual(['swallows ALLOC 1', 'passes on ALLOC 1']);
+    expect(ioasidFailures(core).count).toBe(0);
+    core.restore();
+    expect(ioasidCapacity(core).live).toBe(0);
+  });
+
+  it('a report that throws keeps nobody from hearing, and the lock is free after it', () => {
+    const report = (): void => {
+      throw new Error('the disk is full');
+    };
+    const core = newCore({ report });
+    const set = newSet(core);
+    const log: string[] = [];
+    const also = (): void => {
+      throw new Error('no room');
+    };
+    must(ioasidRegisterNotifier(set, listener(log, { name: 'kvm', priority: 'cpu', also })));
+    must(ioasidRegisterNotifier(set, listener(log, { name: 'vdcm', priority: 'device' })));
+    expect(() => ioasidAlloc(set, 1, 7)).toThrow('the disk is full');
+    expect(log).toEqual(['kvm ALLOC 1', 'vdcm ALLOC 1']);
+    expect(ioasidFree(set, 1)).toBe(true);
+    checkBooks(core);
+  });
+
+  it('the trace, the faults and the report may look, and no more', () => {
+    const answers: string[] = [];
+    let probe = (): unknown => undefined;
+    const asks = (who: string) => (): number => answers.push(`${who} ${errno(probe())}`) * 0;
+    const report = asks('report');
+    const core = newCore({ trace: asks('trace'), faults: { choose: asks('faults') }, report });
+    const set = newSet(core);
+    const also = (): void => {
+      throw new Error('no room');
+    };
+    must(ioasidRegisterNotifier(set, listener([], { name: 'kvm', priority: 'cpu', also })));
+    answers.length = 0;
+    probe = () => ioasidFree(set, 1);
+    must(ioasidAlloc(set, 1, 7));
+    expect(answers).toEqual(['faults EDEADLK', 'trace EDEADLK', 'trace EDEADLK', 'report EDEADLK']);
     checkBooks(core);
   });
 });

@@ -185,6 +185,8 @@ describe('a custom allocator takes the place of the default one', () => {
     expect(ioasidAlloc(set, 1, 7)).toBe(3);
     expect(refused(core, () => ioasidAlloc(set, 1, 7))).toBe('EIO');
     expect(log).toEqual(['free 9']);
+    expect(refused(core, () => ioasidAlloc(set, 4, 7))).toBe('EIO');
+    expect(log).toEqual(['free 9']);
     answer = INVALID_IOASID;
     expect(refused(core, () => ioasidAlloc(set, 1, 7))).toBe('ENOSPC');
   });

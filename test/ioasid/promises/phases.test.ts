@@ -181,8 +181,13 @@ describe('being told is not being done: phases', () => {
     const next = take(kvm);
     expect(refused(set.core, () => ioasidFinishWork(work))).toBe('EINVAL');
     if (next !== undefined) must(ioasidFinishWork(next));
-    const odd = 'flush' as Phase;
-    expect(refused(set.core, () => ioasidQueueWork(set, id, { holder: kvm, phase: odd }))).toBe('EINVAL');
+    for (const odd of ['flush', 'none', 'constructor'].map((name) => name as Phase)) {
+      expect(refused(set.core, () => ioasidQueueWork(set, id, { holder: kvm, phase: odd }))).toBe('EINVAL');
+    }
+    const cookie = 2 ** 31;
+    expect(refused(set.core, () => ioasidQueueWork(set, id, { holder: kvm, phase: 'stop', cookie }))).toBe(
+      'EINVAL',
+    );
   });
 
   it('work of the same phase is handed out in the order of being queued', () => {

@@ -199,7 +199,8 @@ describe('what holds an id can be asked', () => {
       [
         'ID   SET          SPID  STATE         SINCE  PHASE  HELD BY                 WAITS FOR',
         '1    set 1 (vm1)  -     IDLE          14     none   -                       -',
-        `201  set 1 (vm1)  101   FREE_PENDING  15     clear  vdcm:vdev0 x2, kvm:vm1  ${report.waitsFor.join('; ')}`,
+        `201  set 1 (vm1)  101   FREE_PENDING  15     clear  vdcm:vdev0 x2, kvm:vm1  ${report.waitsFor[0]}`,
+        ...report.waitsFor.slice(1).map((each) => `${' '.repeat(76)}${each}`),
         '',
       ].join('\n'),
     );
@@ -208,6 +209,19 @@ describe('what holds an id can be asked', () => {
     expect(ioasidHeldBy(newHolder(core, 'vdcm:vdev1'))).toEqual([]);
     expect(why(ioasidInspect(core, 5))).toBe('IOASID 5 is free');
     expect(errno(ioasidInspect(core, -5))).toBe('EINVAL');
+  });
+
+  it('a name that would break a line of the table, or steer the terminal, is shown as codes', () => {
+    const core = newCore();
+    const set = newSet(core, { token: { name: 'vm\n1' } });
+    must(ioasidGet(set, must(ioasidAlloc(set, 1, 7)), newHolder(core, '\u001b[2J\u009b')));
+    expect(ioasidTable(ioasidReports(core))).toBe(
+      [
+        'ID  SET              SPID  STATE   SINCE  PHASE  HELD BY      WAITS FOR',
+        '1   set 1 (vm\\x0a1)  -     ACTIVE  2      none   \\x1b[2J\\x9b  -',
+        '',
+      ].join('\n'),
+    );
   });
 
   it('in phase reclaim, only references and bindings are left to wait for', () => {

@@ -1,0 +1,66 @@
+/**
+ * How often a second a whole machine is put back and run again, and what the scheduler costs. On Node 20, two cores
+ * of a shared host: the smallest scenario 4,500 runs a second, the whole of `native-sva` 350.
+ */
+import { readFileSync } from 'node:fs';
+import { type Task, TaskSet } from '#src/base/index.js';
+import { Engines } from '#src/hardware/index.js';
+import { parseScenario, Scheduler, seededChooser, World } from '#src/machine/index.js';
+import type { Suite } from './harness.js';
+
+function worldOf(name: string): World {
+  const scenario = parseScenario(
+    readFileSync(new URL(`../../scenarios/${name}.yaml`, import.meta.url), 'utf8'),
+  );
+  if (Array.isArray(scenario)) throw new Error(`${name} has ${scenario.length} faults`);
+  return new World(scenario);
+}
+
+/** Runs of one seed after the other. */
+function runs(name: string, batch: number): () => void {
+  const world = worldOf(name);
+  let seed = 0;
+  return () => {
+    for (let i = 0; i < batch; i++) {
+      const { findings } = world.run(seededChooser(++seed));
+      if (findings.length > 0) throw new Error(`${name} --seed ${seed} breaks a rule`);
+    }
+  };
+}
+
+function* forever(): Task {
+  for (;;) yield 'on';
+}
+
+/** Steps of four tasks, beside the hardware of `native-sva`, which has nothing to do. */
+function steps(batch: number): () => void {
+  const { hardware } = worldOf('native-sva');
+  const tasks = new TaskSet();
+  for (let i = 0; i < 4; i++) tasks.spawn(`task ${i}`, forever());
+  const scheduler = new Scheduler(tasks, hardware.scheduled);
+  const chooser = seededChooser(1);
+  return () => {
+    for (let i = 0; i < batch; i++) scheduler.step(chooser);
+  };
+}
+
+/** What a step costs without hardware. */
+function bareSteps(batch: number): () => void {
+  const tasks = new TaskSet();
+  for (let i = 0; i < 4; i++) tasks.spawn(`task ${i}`, forever());
+  const scheduler = new Scheduler(tasks, new Engines());
+  const chooser = seededChooser(1);
+  return () => {
+    for (let i = 0; i < batch; i++) scheduler.step(chooser);
+  };
+}
+
+export const machineSuite: Suite = {
+  name: 'machine',
+  *cases() {
+    yield { name: 'restore and rerun, smallest', batch: 20, run: runs('smallest', 20), target: 3000 };
+    yield { name: 'restore and rerun, native-sva', batch: 5, run: runs('native-sva', 5) };
+    yield { name: 'scheduler step, idle hardware', batch: 1000, run: steps(1000), target: 1_000_000 };
+    yield { name: 'scheduler step, no hardware', batch: 1000, run: bareSteps(1000) };
+  },
+};

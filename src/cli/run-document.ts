@@ -1,0 +1,111 @@
+/** What `ioasis run --json` prints: one declaration for its type, and the published JSON Schema. */
+import { z } from 'zod';
+import type { Event } from '../base/index.js';
+import { MOODS, type PasidRow, type RunResult, type Scenario } from '../machine/index.js';
+import { RULE_IDS } from '../rules/index.js';
+import type { Judgement } from './run-judge.js';
+
+const rule = z.enum(RULE_IDS);
+
+const finding = z.strictObject({
+  rule,
+  step: z.int().min(0),
+  message: z.string().describe('what happened, by itself'),
+});
+
+const pasid = z.strictObject({
+  pasid: z.int().min(1).max(0xfffff),
+  process: z.string(),
+  state: z.string().describe('as the IOASID core calls it'),
+  holders: z.array(z.string()).describe('who holds a reference'),
+  queues: z.array(z.string()).describe('what the process has open'),
+  translation: z.array(z.string()).describe('where its requests lead, by device'),
+  frames: z.int().min(0).describe('page frames of its memory'),
+  step: z.int().min(0).describe('when that was'),
+});
+
+const event = z.strictObject({
+  step: z.int().min(0),
+  actor: z.string(),
+  layer: z.enum(['ioasid', 'hardware', 'kernel', 'vmm', 'machine', 'rules']),
+  kind: z.string(),
+  fields: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+});
+
+const outcome = {
+  end: z
+    .enum(['ended', 'cut-off', 'stopped'])
+    .describe('cut-off: by the step limit; stopped: what was broken broke the modelled software'),
+  steps: z.int().min(0),
+  passed: z.boolean().describe('whether it went as the scenario says'),
+  verdicts: z.partialRecord(rule, z.enum(['pass', 'fail', 'unknown'])),
+  findings: z.array(finding),
+};
+
+const scenario = z.strictObject({
+  name: z.string(),
+  models: z.strictObject({ shows: z.string(), 'leaves-out': z.string(), claims: z.string() }),
+  breaks: rule.optional().describe('the rule that is to break'),
+});
+
+const one = z.strictObject({
+  version: z.literal(1),
+  scenario,
+  seed: z.int().min(0),
+  mood: z.enum(MOODS).describe('what the seed prefers'),
+  ...outcome,
+  pasids: z.array(pasid).describe('as they stood when the most were in use'),
+  events: z.array(event),
+});
+
+const many = z.strictObject({
+  version: z.literal(1),
+  scenario,
+  seeds: z.strictObject({ first: z.int().min(0), last: z.int().min(0) }),
+  passed: z.boolean(),
+  failing: z.array(z.strictObject({ seed: z.int().min(0), ...outcome })).describe('the seeds that did not'),
+});
+
+/** One run, or those of many seeds. */
+export const runDocumentSchema = z.union([one, many]);
+export type RunDocument = z.infer<typeof runDocumentSchema>;
+
+type Outcome = Pick<z.infer<typeof one>, keyof typeof outcome>;
+type Head = Pick<z.infer<typeof one>, 'version' | 'scenario'>;
+
+/** The part that all documents begin with. */
+export function documentHead(name: string, { models, expect }: Scenario): Head {
+  const breaks = expect.breaks === undefined ? {} : { breaks: expect.breaks };
+  return { version: 1, scenario: { name, models, ...breaks } };
+}
+
+export function documentOutcome(
+  { end, steps }: RunResult,
+  { verdicts, findings, isGood }: Judgement,
+): Outcome {
+  return { end, steps, passed: isGood, verdicts: Object.fromEntries(verdicts), findings: [...findings] };
+}
+
+/** Events as JSON has them. */
+export const documentEvents = (events: readonly Event[]): z.infer<typeof event>[] =>
+  events.map((each) => ({ ...each, fields: { ...each.fields } }));
+
+/** The table of PASIDs as JSON has it. */
+export const documentPasids = (rows: readonly PasidRow[]): z.infer<typeof pasid>[] =>
+  rows.map((row) => ({
+    ...row,
+    holders: [...row.holders],
+    queues: [...row.queues],
+    translation: [...row.translation],
+  }));
+
+/** JSON Schema, draft 2020-12. */
+export function runJsonSchema(): object {
+  const { $schema, ...rest } = z.toJSONSchema(runDocumentSchema, { target: 'draft-2020-12' });
+  return {
+    $schema,
+    title: 'ioasis run',
+    description: 'What `ioasis run --json` prints, version 1.',
+    ...rest,
+  };
+}

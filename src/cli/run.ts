@@ -1,0 +1,210 @@
+/** `ioasis run`: builds a machine from a scenario, runs it by a seed, tells what happens, and judges it. */
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import process from 'node:process';
+import { Command, InvalidArgumentError } from 'commander';
+import { Bug, type Event, TRACE_VERSION } from '../base/index.js';
+import { EnvironmentError, InputError, reasonOf } from '../inspect/index.js';
+import {
+  moodOf,
+  type RunResult,
+  recordedRun,
+  replayDifference,
+  seededChooser,
+  World,
+} from '../machine/index.js';
+import { EXIT, EXIT_CODES } from './exit.js';
+import {
+  documentEvents,
+  documentHead,
+  documentOutcome,
+  documentPasids,
+  type RunDocument,
+} from './run-document.js';
+import { type Judgement, judged } from './run-judge.js';
+import { storyLine } from './run-story.js';
+import { failingSeedText, headText, pasidText, verdictText } from './run-text.js';
+import { type NamedScenario, readScenario, shippedScenarios } from './scenario-file.js';
+import { paintFor, withProgress } from './terminal.js';
+
+interface Range {
+  readonly first: number;
+  readonly last: number;
+}
+
+interface Options {
+  readonly seed?: number;
+  readonly seeds?: Range;
+  readonly json?: boolean;
+  readonly trace?: string;
+  readonly quiet?: boolean;
+}
+
+const DEFAULT_SEED = 1;
+/** Between looks at what else there is to do: signals, the spinner. */
+const SEEDS_AT_ONCE = 25;
+
+const EXAMPLES = (): string => `
+Scenarios that ship with ioasis: ${shippedScenarios().join(', ')}
+
+Examples:
+  the path of a PASID from a process to a byte in memory, told as it happens
+    $ ioasis run native-sva
+  the same processes in another order, without the story
+    $ ioasis run native-sva --seed 7 --quiet
+  five hundred orders: only what goes wrong is told
+    $ ioasis run native-sva --seeds 1..500
+  your own scenario; editors complete and check it with schema/scenario.schema.json
+    $ ioasis run my.yaml --trace my.jsonl
+
+${EXIT_CODES}`;
+
+/** The command; `done` is told the exit code. */
+export function runCommand(done: (code: number) => void): Command {
+  return new Command('run')
+    .description('Runs a scenario: a machine with devices and processes, by a seed, and judges it by rules.')
+    .argument('<scenario>', 'a YAML file, or the name of a scenario that ships with ioasis')
+    .option('--seed <n>', `decides every order; the scenario's, or ${DEFAULT_SEED}, if left out`, seedOption)
+    .option('--seeds <a..b>', 'all seeds from a to b; tells only of those that fail', rangeOption)
+    .option('--json', 'one JSON document, after schema/run.schema.json')
+    .option('--trace <file>', 'writes what happens as JSON Lines, whole or not at all')
+    .option('--quiet', 'no story: PASIDs and verdicts only')
+    .addHelpText('after', EXAMPLES)
+    .action(async (given: string, options: Options) => {
+      done(await run(given, options));
+    });
+}
+
+async function run(given: string, options: Options): Promise<number> {
+  const usage = (what: string): InputError => new InputError('command line', what);
+  if (options.seeds !== undefined && options.seed !== undefined) {
+    throw usage('--seed is one seed, --seeds are many: give one of them');
+  }
+  if (options.seeds !== undefined && options.trace !== undefined) throw usage('--trace goes with one seed');
+  const named = readScenario(given);
+  if (named === undefined) return EXIT.INPUT;
+  const { seeds } = options;
+  return seeds === undefined ? runOne(named, options) : runMany(named, seeds, options);
+}
+
+async function runOne({ name, scenario }: NamedScenario, options: Options): Promise<number> {
+  const seed = options.seed ?? scenario.choices.seed ?? DEFAULT_SEED;
+  const isStory = options.json !== true && options.quiet !== true;
+  const paint = paintFor();
+  const print = (text: string): void => {
+    process.stdout.write(text);
+  };
+  if (options.json !== true)
+    print(headText(name, scenario, { seeds: `seed ${seed} (${moodOf(seed)})`, paint }));
+  const { result, replay } = placed(`${name} --seed ${seed}`, () => {
+    const world = new World(scenario);
+    const listener = isStory ? (event: Event) => print(`${storyLine(event, paint)}\n`) : undefined;
+    const recorded = recordedRun(world, seed, listener);
+    return { result: recorded, replay: replayDifference(world, recorded) ?? ('same' as const) };
+  });
+  const judgement = judged(scenario, result, replay);
+  if (options.trace !== undefined) writeTrace(options.trace, { name, seed, events: result.events });
+  if (options.json === true) {
+    const document: RunDocument = {
+      ...documentHead(name, scenario),
+      seed,
+      mood: moodOf(seed),
+      ...documentOutcome(result, judgement),
+      pasids: documentPasids(result.pasids),
+      events: documentEvents(result.events),
+    };
+    print(`${JSON.stringify(document, undefined, 1)}\n`);
+  } else {
+    print(`${isStory ? '\n' : ''}${pasidText(result.pasids, paint)}${verdictText(judgement, paint)}`);
+  }
+  return judgement.isGood ? EXIT.FINE : EXIT.FINDING;
+}
+
+interface Failing {
+  readonly seed: number;
+  readonly result: RunResult;
+  readonly judgement: Judgement;
+}
+
+async function runMany({ name, scenario }: NamedScenario, seeds: Range, options: Options): Promise<number> {
+  const world = placed(name, () => new World(scenario));
+  const { first, last } = seeds;
+  const failing: Failing[] = [];
+  const runSeed = (seed: number): void => {
+    const result = placed(`${name} --seed ${seed}`, () => world.run(seededChooser(seed)));
+    const judgement = judged(scenario, result, 'unknown');
+    if (judgement.isGood) return;
+    failing.push({ seed, result, judgement });
+    if (options.json !== true) process.stdout.write(failingSeedText(seed, result, judgement));
+  };
+  const paint = paintFor();
+  const title = `seeds ${first} to ${last} (by turns even, slow-hardware, fast-hardware)`;
+  if (options.json !== true) process.stdout.write(headText(name, scenario, { seeds: title, paint }));
+  await withProgress(`${name}, ${title}`, async () => {
+    for (let seed = first; seed <= last; seed++) {
+      runSeed(seed);
+      if (seed % SEEDS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  });
+  const passed = failing.length === 0;
+  if (options.json === true) {
+    const document: RunDocument = {
+      ...documentHead(name, scenario),
+      seeds,
+      passed,
+      failing: failing.map(({ seed, result, judgement }) => {
+        return { seed, ...documentOutcome(result, judgement) };
+      }),
+    };
+    process.stdout.write(`${JSON.stringify(document, undefined, 1)}\n`);
+  } else {
+    const count = last - first + 1;
+    const text = passed ? paint.good('went as the scenario says') : paint.bad(`${failing.length} did not`);
+    process.stdout.write(`${count} seed${count === 1 ? '' : 's'}: ${text}\n`);
+  }
+  return passed ? EXIT.FINE : EXIT.FINDING;
+}
+
+/** Runs what may come upon an error of our own, and says in which case it did. */
+function placed<T>(which: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Bug)
+      throw new Error(`ioasis run ${which} came upon a bug of ioasis`, { cause: error });
+    throw error;
+  }
+}
+
+/** Beside its place first, then there: whoever reads the file finds all of it, or the one before. */
+function writeTrace(
+  file: string,
+  { name, seed, events }: { name: string; seed: number; events: readonly Event[] },
+): void {
+  const head = { version: TRACE_VERSION, scenario: name, seed, mood: moodOf(seed) };
+  const lines = [head, ...events].map((line) => JSON.stringify(line));
+  const beside = `${file}.${process.pid}.new`;
+  try {
+    writeFileSync(beside, `${lines.join('\n')}\n`);
+    renameSync(beside, file);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw new EnvironmentError(file, reasonOf(error));
+  }
+}
+
+function seedOption(text: string): number {
+  const seed = /^[0-9]+$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(seed)) {
+    throw new InvalidArgumentError(`${JSON.stringify(text)} is not a seed from 0 to 2^53 - 1`);
+  }
+  return seed;
+}
+
+function rangeOption(text: string): Range {
+  const parts = /^([0-9]+)\.\.([0-9]+)$/.exec(text);
+  const [first, last] = [Number(parts?.[1] ?? Number.NaN), Number(parts?.[2] ?? Number.NaN)];
+  if (!Number.isSafeInteger(first) || !Number.isSafeInteger(last) || last < first) {
+    throw new InvalidArgumentError(`${JSON.stringify(text)} is not a range of seeds, as 1..500`);
+  }
+  return { first, last };
+}

@@ -1,0 +1,195 @@
+/**
+ * What the parts of a scenario say of each other: that a step names processes, queues, regions and jobs that are
+ * there, in its own actor's order. What actors do to each other in time, a run finds out.
+ */
+import type { DeviceSpec, QueueSpec, Scenario, Step, Submission } from './schema.js';
+import { sizeBytes } from './size.js';
+
+/** Told of each fault. */
+type Report = (path: readonly PropertyKey[], what: string) => void;
+
+/** What an actor has so far. A forked child begins with its parent's regions. */
+interface Actor {
+  readonly regions: Set<string>;
+  readonly jobs: Set<string>;
+  hasEnded: boolean;
+}
+
+/** Reports every fault of a scenario whose parts are sound by themselves. */
+export function crossCheck(scenario: Scenario, report: Report): void {
+  checkMachine(scenario, report);
+  const check = new StepCheck(scenario, report);
+  for (const [i, step] of scenario.steps.entries()) check.step(step, ['steps', i]);
+}
+
+function checkMachine({ machine, processes }: Scenario, report: Report): void {
+  const bytes = sizeBytes(machine.memory);
+  if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
+    report(['machine', 'memory'], `is ${machine.memory}, and has to be from 4 MiB to 32 GiB`);
+  }
+  const owners = new Map<string, string>();
+  for (const [name, device] of Object.entries(machine.devices)) {
+    const at = ['machine', 'devices', name];
+    const other = owners.get(device.at);
+    if (other !== undefined) report([...at, 'at'], `${device.at} is ${other}'s place already`);
+    owners.set(device.at, name);
+    for (const [queue, spec] of Object.entries(device.queues))
+      checkQueue(spec, [...at, 'queues', queue], report);
+    const total = Object.values(device.queues).reduce((sum, { size }) => sum + size, 0);
+    if (total > MOST_ENTRIES)
+      report([...at, 'queues'], `hold ${total} descriptors; the device has ${MOST_ENTRIES}`);
+    if (Object.keys(device.queues).length > MOST_QUEUES) {
+      report([...at, 'queues'], `are more than the ${MOST_QUEUES} of the device`);
+    }
+  }
+  if ('host' in processes) report(['processes', 'host'], 'host is the kernel, not a process');
+}
+
+const LEAST_MEMORY = 4 * 2 ** 20;
+const MOST_MEMORY = 32 * 2 ** 30;
+
+/** As the shipped hardware has it (GENCAP, WQCAP of a DSA 1.0). */
+const MOST_ENTRIES = 128;
+const MOST_QUEUES = 8;
+
+function checkQueue({ mode, threshold, size }: QueueSpec, at: readonly PropertyKey[], report: Report): void {
+  if (threshold === undefined) return;
+  if (mode === 'dedicated') report([...at, 'threshold'], 'is for shared queues');
+  else if (threshold > size) report([...at, 'threshold'], `is ${threshold}, and the queue holds ${size}`);
+}
+
+class StepCheck {
+  readonly #devices: Readonly<Record<string, DeviceSpec>>;
+  readonly #actors = new Map<string, Actor>();
+  readonly #allJobs = new Set<string>();
+  readonly #children: ReadonlySet<string>;
+  readonly #report: Report;
+
+  constructor({ machine, processes, steps }: Scenario, report: Report) {
+    this.#devices = machine.devices;
+    this.#report = report;
+    this.#children = new Set(steps.flatMap((step) => ('fork' in step ? [step.fork.as] : [])));
+    for (const name of Object.keys(processes)) this.#actors.set(name, newActor());
+  }
+
+  step(step: Step, at: readonly PropertyKey[]): void {
+    const actor = this.#actorOf(step, at);
+    if (actor === undefined) return;
+    if (actor.hasEnded) this.#report([...at, 'by'], `${step.by} has ended`);
+    if ('map' in step) this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+    if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
+    if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
+    if ('open' in step) this.#queue(step.open, [...at, 'open']);
+    if ('close' in step) this.#queue(step.close, [...at, 'close']);
+    if ('submit' in step) this.#submit(step, actor, [...at, 'submit']);
+    if ('wait' in step && !actor.jobs.has(step.wait.for)) {
+      this.#report([...at, 'wait', 'for'], `${step.by} has submitted no job ${step.wait.for} before`);
+    }
+    if ('check' in step) this.#checkStep(step.check, actor, [...at, 'check']);
+    if ('fork' in step) this.#fork(step.fork.as, actor, [...at, 'fork', 'as']);
+    if ('kill' in step) this.#process(step.kill, [...at, 'kill']);
+    if ('exit' in step) actor.hasEnded = true;
+  }
+
+  /** The host only kills and meets; a process only acts once it is there. */
+  #actorOf(step: Step, at: readonly PropertyKey[]): Actor | undefined {
+    if (step.by === 'host') {
+      if (!('kill' in step) && !('meet' in step))
+        this.#report([...at, 'by'], 'the host only does kill and meet');
+      else if ('kill' in step) this.#process(step.kill, [...at, 'kill']);
+      return undefined;
+    }
+    if ('kill' in step) {
+      this.#report([...at, 'by'], 'only the host kills: by: host');
+      return undefined;
+    }
+    const actor = this.#actors.get(step.by);
+    if (actor === undefined) {
+      const why = this.#children.has(step.by) ? 'is forked later only' : 'is no process of this scenario';
+      this.#report([...at, 'by'], `${step.by} ${why}`);
+    }
+    return actor;
+  }
+
+  #newRegion({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
+    if (regions.has(name)) this.#report(at, `there is a region ${name} already; a new one has a new name`);
+    regions.add(name);
+  }
+
+  #region({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
+    if (!regions.has(name)) this.#report(at, `no region ${name} has been mapped before`);
+  }
+
+  #process(name: string, at: readonly PropertyKey[]): void {
+    if (!this.#actors.has(name)) this.#report(at, `${name} is no process that runs by then`);
+  }
+
+  #queue(name: string, at: readonly PropertyKey[]): void {
+    const [device = '', queue = ''] = name.split('/');
+    const spec = this.#devices[device];
+    if (spec === undefined) this.#report(at, `there is no device ${device}; ${oneOf(this.#devices)}`);
+    else if (spec.queues[queue] === undefined) {
+      this.#report(at, `${device} has no queue ${queue}; ${oneOf(spec.queues)}`);
+    }
+  }
+
+  #submit(
+    { by, submit }: Extract<Step, { submit: unknown }>,
+    actor: Actor,
+    at: readonly PropertyKey[],
+  ): void {
+    this.#queue(submit.to, [...at, 'to']);
+    const { operation, from, into, as: job } = submit;
+    const needs = OPERANDS[operation];
+    for (const [key, region] of [
+      ['from', from],
+      ['into', into],
+    ] as const) {
+      if (region !== undefined && !needs.includes(key))
+        this.#report([...at, key], `${operation} has no ${key}`);
+      else if (region !== undefined) this.#region(actor, region, [...at, key]);
+      else if (needs.includes(key)) this.#report([...at, key], `${operation} needs it`);
+    }
+    if (operation === 'fill' && submit.pattern === undefined)
+      this.#report([...at, 'pattern'], 'fill needs it');
+    if (operation !== 'fill' && submit.pattern !== undefined) {
+      this.#report([...at, 'pattern'], `${operation} has no pattern`);
+    }
+    if (this.#allJobs.has(job)) this.#report([...at, 'as'], `there is a job ${job} already`);
+    this.#allJobs.add(job);
+    actor.jobs.add(job);
+    const [device = '', queue = ''] = submit.to.split('/');
+    if (submit['block-on-fault'] && this.#devices[device]?.queues[queue]?.['block-on-fault'] === false) {
+      this.#report([...at, 'block-on-fault'], `${submit.to} does not let ${by} ask for it`);
+    }
+  }
+
+  #checkStep(
+    { region, holds, equals }: Extract<Step, { check: unknown }>['check'],
+    actor: Actor,
+    at: readonly PropertyKey[],
+  ): void {
+    this.#region(actor, region, [...at, 'region']);
+    if (equals !== undefined) this.#region(actor, equals, [...at, 'equals']);
+    if ((holds === undefined) === (equals === undefined)) this.#report(at, 'has either holds or equals');
+  }
+
+  #fork(name: string, parent: Actor, at: readonly PropertyKey[]): void {
+    if (this.#actors.has(name) || name === 'host') this.#report(at, `there is a ${name} already`);
+    this.#actors.set(name, { ...newActor(), regions: new Set(parent.regions) });
+  }
+}
+
+/** Which operands an operation has. */
+const OPERANDS: Readonly<Record<Submission['operation'], readonly ('from' | 'into')[]>> = {
+  noop: [],
+  drain: [],
+  memmove: ['from', 'into'],
+  compare: ['from', 'into'],
+  fill: ['into'],
+};
+
+const newActor = (): Actor => ({ regions: new Set(), jobs: new Set(), hasEnded: false });
+
+const oneOf = (named: object): string =>
+  Object.keys(named).length === 0 ? 'there is none' : `there is ${Object.keys(named).join(', ')}`;

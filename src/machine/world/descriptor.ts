@@ -1,0 +1,47 @@
+/** A step's submission as a DSA descriptor. */
+import {
+  DSA_COMPARE,
+  DSA_DRAIN,
+  DSA_FLAG,
+  DSA_MEMFILL,
+  DSA_MEMMOVE,
+  DSA_NOOP,
+  DSA_OPCODE,
+  encode,
+} from '../../spec/index.js';
+import type { Submission } from '../scenario/schema.js';
+
+/** Where the operands lie, as the process sees them. */
+export interface Operands {
+  readonly record: number;
+  readonly from: number;
+  readonly into: number;
+  readonly bytes: number;
+}
+
+/** The 64 bytes of a descriptor; its PASID comes from the CPU, or from the queue. */
+export function descriptorBytes(submission: Submission, operands: Operands): Uint8Array {
+  return new Uint8Array(descriptorWords(submission, operands).buffer);
+}
+
+function descriptorWords(submission: Submission, { record, from, into, bytes }: Operands): Int32Array {
+  const blocks = submission['block-on-fault'] ? DSA_FLAG.BOF : 0;
+  const FLAGS = DSA_FLAG.CRAV | DSA_FLAG.RCR;
+  const head = { FLAGS, RECORD: record };
+  const move = { FLAGS: FLAGS | blocks, RECORD: record, XFER_SIZE: bytes };
+  switch (submission.operation) {
+    case 'noop':
+      return encode(DSA_NOOP, { ...head, OPCODE: DSA_OPCODE.NOOP });
+    case 'drain':
+      return encode(DSA_DRAIN, { ...head, OPCODE: DSA_OPCODE.DRAIN });
+    case 'memmove':
+      return encode(DSA_MEMMOVE, { ...move, OPCODE: DSA_OPCODE.MEMMOVE, SRC: from, DST: into });
+    case 'compare':
+      return encode(DSA_COMPARE, { ...move, OPCODE: DSA_OPCODE.COMPARE, SRC1: from, SRC2: into });
+    case 'fill': {
+      const byte = submission.pattern ?? 0;
+      const PATTERN = BigInt(byte) * 0x0101_0101_0101_0101n;
+      return encode(DSA_MEMFILL, { ...move, OPCODE: DSA_OPCODE.MEMFILL, DST: into, PATTERN });
+    }
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The Platform of the host's kernel, on the simulated hardware. Every store, and every access to a register, is a
+ * point where hardware may step in: the run's choices say whether it does, and which part.
+ */
+import { Bug, type Chooser, type Event, hex, type Restorable } from '../../base/index.js';
+import { ABSENT, type Cpu, FRAME_BYTES } from '../../hardware/index.js';
+import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../../kernel/index.js';
+import type { Hardware } from './hardware.js';
+
+/** What a kernel tells; who and when, the machine knows. */
+export type KernelEvent = Omit<Event, 'step' | 'actor' | 'layer'>;
+
+export class HostPlatform implements Platform {
+  readonly memory: PhysicalMemory;
+  readonly mmio: Mmio;
+  readonly pci: PciConfig;
+  readonly iommus: readonly IommuUnit[];
+  readonly cpus: readonly CpuPort[];
+  readonly chooser: Chooser;
+  readonly emit: (event: KernelEvent) => void;
+  readonly #hardware: Hardware;
+  readonly #kept: Restorable[] = [];
+
+  constructor(hardware: Hardware, chooser: Chooser, emit: (event: KernelEvent) => void) {
+    this.#hardware = hardware;
+    this.chooser = chooser;
+    this.emit = emit;
+    const stepIn = (what: string): void => hardware.engines.maybeStep(chooser, what);
+    this.memory = memoryPort(hardware, stepIn);
+    this.mmio = mmioPort(hardware, stepIn);
+    this.pci = {
+      read: (rid, offset, bytes) => hardware.root.readConfig(rid, offset, bytes),
+      write: (rid, offset, bytes, value) => hardware.root.writeConfig(rid, offset, bytes, value),
+    };
+    this.iommus = [
+      {
+        kind: 'vtd',
+        registers: hardware.unitRegisters,
+        hostAddressWidth: hardware.unit.format.hostAddressWidth,
+      },
+    ];
+    this.cpus = hardware.cpus.map(cpuPort);
+  }
+
+  onInterrupt(vector: number, handler: () => void): void {
+    this.#hardware.interrupts.onInterrupt(vector, handler);
+  }
+
+  interruptMessage(vector: number): { readonly address: number; readonly data: number } {
+    return this.#hardware.interrupts.messageOf(vector);
+  }
+
+  keep(state: Restorable): void {
+    this.#kept.push(state);
+  }
+
+  /** What the kernel asked to be put back with the machine. */
+  get kept(): readonly Restorable[] {
+    return this.#kept;
+  }
+}
+
+function memoryPort({ memory }: Hardware, stepIn: (what: string) => void): PhysicalMemory {
+  const wordAt = (address: number): number => {
+    const at = memory.at(Math.floor(address / FRAME_BYTES));
+    if (at === ABSENT) throw new Bug(`the kernel loads from ${hex(address)}, where no memory is`);
+    return at + (address % FRAME_BYTES) / 4;
+  };
+  const writableAt = (address: number): number => {
+    const at = memory.writable(Math.floor(address / FRAME_BYTES));
+    if (at === ABSENT) throw new Bug(`the kernel stores to ${hex(address)}, where no memory is`);
+    return at + (address % FRAME_BYTES) / 4;
+  };
+  return {
+    ranges: memory.ranges,
+    load32: (address) => memory.words[wordAt(address)] ?? 0,
+    store32(address, value) {
+      const at = writableAt(address);
+      memory.words[at] = value;
+      stepIn('between stores');
+    },
+    load64(address, out) {
+      const at = wordAt(address);
+      out[0] = memory.words[at] ?? 0;
+      out[1] = memory.words[at + 1] ?? 0;
+    },
+    store64(address, lo, hi) {
+      const at = writableAt(address);
+      memory.words[at] = lo;
+      memory.words[at + 1] = hi;
+      stepIn('between stores');
+    },
+    read(address, into) {
+      if (!memory.read(address, into)) throw new Bug(`the kernel reads at ${hex(address)}`);
+    },
+    write(address, from) {
+      if (!memory.write(address, from)) throw new Bug(`the kernel writes at ${hex(address)}`);
+      stepIn('between stores');
+    },
+    // Walks are snooped: there is nothing between a store and memory.
+    flush: () => stepIn('between stores'),
+  };
+}
+
+function mmioPort({ bus }: Hardware, stepIn: (what: string) => void): Mmio {
+  return {
+    read32(address) {
+      stepIn('before a register is read');
+      return bus.read32(address);
+    },
+    write32(address, value) {
+      bus.write32(address, value);
+      stepIn('between stores');
+    },
+    read64(address, out) {
+      stepIn('before a register is read');
+      bus.read64(address, out);
+    },
+    write64(address, lo, hi) {
+      bus.write64(address, lo, hi);
+      stepIn('between stores');
+    },
+  };
+}
+
+function cpuPort(cpu: Cpu): CpuPort {
+  return {
+    index: cpu.index,
+    setPageTable: (frame) => cpu.setPageTable(frame),
+    flushTlb: () => cpu.flushTlb(),
+    fence: () => cpu.fence(),
+    readPasidMsr: () => cpu.readPasidMsr(),
+    writePasidMsr: (value) => cpu.writePasidMsr(value),
+  };
+}

@@ -1,0 +1,334 @@
+/**
+ * The program of one process: the steps of a scenario, as system calls and user-mode instructions of its only
+ * thread. Completion records lie in a region of their own, 64 bytes apart, and no two processes' at one address.
+ */
+import { hex, isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
+import { type IdxdDevice, PAGE_BYTES, type Process } from '../../kernel/index.js';
+import { DSA_RECORD, DSA_STATUS, DSA_STATUS_NAMES } from '../../spec/index.js';
+import type { Outcome, QueueSpec, Step, Submission } from '../scenario/schema.js';
+import { byteText, contentBytes } from './content.js';
+import { descriptorBytes } from './descriptor.js';
+import type { Company, Inherited, Opened, Region } from './stage.js';
+import { UserMode } from './user.js';
+
+interface Sent {
+  readonly job: string;
+  readonly queue: string;
+  readonly record: number;
+}
+
+const LINE = 64;
+const RECORD_BYTES = 32;
+const RECORD_PAGES = 16;
+const { STATUS, RESULT, COMPLETED } = DSA_RECORD;
+
+export class Program {
+  readonly #cast: Company;
+  readonly #process: Process;
+  readonly #user: UserMode;
+  readonly #regions: Map<string, Region>;
+  readonly #opened: Map<string, Opened>;
+  readonly #sent = new Map<string, Sent>();
+  readonly #recordsPage: number;
+  #hasRecords = false;
+
+  constructor(
+    cast: Company,
+    process: Process,
+    { inherited, recordsPage }: { inherited: Inherited | undefined; recordsPage: number },
+  ) {
+    const { hardware, kernel } = cast.stage;
+    this.#cast = cast;
+    this.#process = process;
+    const { memory, cpus } = hardware;
+    this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
+    this.#regions = new Map(inherited?.regions);
+    this.#opened = new Map(inherited?.opened);
+    this.#recordsPage = recordsPage;
+  }
+
+  /** All steps; it ends with the first that is refused and was not to be. */
+  *run(): Task {
+    const { name } = this.#process;
+    for (const step of this.#cast.stepsOf(name)) {
+      yield `${name} between steps`;
+      this.#tell(step);
+      this.#cast.dooms(name, step.dies !== undefined);
+      const refusal = yield* this.#do(step);
+      if (this.#judge(step, refusal) || 'exit' in step) return;
+    }
+  }
+
+  /** Whether the program ends here. */
+  #judge(step: Step, refusal: Refusal | undefined): boolean {
+    const { name: process } = this.#process;
+    const { judge } = this.#cast.stage.taps;
+    const action = actionText(step);
+    if (step.dies !== undefined) judge.tell('survived', { process, action });
+    if (refusal !== undefined && step.refused === undefined) {
+      this.#cast.refused(process, action, refusal);
+      return true;
+    }
+    if (step.refused === undefined) return false;
+    const { errno, why } = refusal ?? { errno: undefined, why: '' };
+    judge.tell('refused', { process, action, errno, why, expected: step.refused });
+    return false;
+  }
+
+  #do(step: Step): Task<Refusal | undefined> {
+    if ('map' in step) return this.#map(step.map);
+    if ('write' in step) return this.#write(step.write);
+    if ('unmap' in step) return this.#unmap(step.unmap);
+    if ('open' in step) return this.#open(step.open);
+    if ('close' in step) return this.#close(step.close);
+    if ('submit' in step) return this.#submit(step.submit);
+    if ('wait' in step) return this.#wait(step.wait);
+    if ('check' in step) return this.#check(step.check);
+    if ('fork' in step) return this.#fork(step.fork.as);
+    if ('meet' in step) return this.#meet(step.meet);
+    return this.#exit();
+  }
+
+  *#map({ name, pages, at, holds }: Extract<Step, { map: unknown }>['map']): Task<Refusal | undefined> {
+    const options = at === undefined ? {} : { at: at / PAGE_BYTES };
+    const page = yield* this.#process.mm.mmap(pages, options);
+    if (isRefusal(page)) return page;
+    this.#regions.set(name, { page, pages });
+    if (holds === undefined) return undefined;
+    return yield* this.#write({ to: name, holds });
+  }
+
+  *#write({ to, holds }: Extract<Step, { write: unknown }>['write']): Task<Refusal | undefined> {
+    const region = this.#regions.get(to);
+    if (region === undefined) return refuse('ENOENT', `no region ${to}`);
+    yield* this.#user.store(region.page * PAGE_BYTES, contentBytes(holds, region.pages * PAGE_BYTES));
+    return undefined;
+  }
+
+  *#unmap(name: string): Task<Refusal | undefined> {
+    const region = this.#regions.get(name);
+    if (region === undefined) return refuse('ENOENT', `no region ${name}`);
+    return yield* this.#process.mm.munmap(region.page, region.pages);
+  }
+
+  *#open(name: string): Task<Refusal | undefined> {
+    const { device, index, of, unusable } = this.#queue(name);
+    if (unusable !== undefined) return unusable;
+    if (device === undefined) return refuse('ENODEV', `the kernel has no ${of}`);
+    const { ledger, judge } = this.#cast.stage.taps;
+    const { name: mm } = this.#process.mm;
+    const hadPasid = ledger.pasids.of(mm) !== undefined;
+    const fd = yield* device.open(this.#process, index);
+    if (isRefusal(fd)) {
+      judge.tell('failedOpen', { mm, device: of, queue: name, hadPasid });
+      return fd;
+    }
+    ledger.opens.opened(this.#process.name, of, name);
+    const portalPage = yield* device.mapPortal(this.#process, fd);
+    if (isRefusal(portalPage)) return portalPage;
+    this.#opened.set(name, { fd, portalPage });
+    return undefined;
+  }
+
+  *#close(name: string): Task<Refusal | undefined> {
+    const opened = this.#opened.get(name);
+    if (opened === undefined) return refuse('ENOENT', `${name} is not open`);
+    const { kernel, taps } = this.#cast.stage;
+    const refusal = yield* kernel.processes.close(this.#process, opened.fd);
+    this.#opened.delete(name);
+    const open = taps.ledger.opens.closed(this.#process.name, name);
+    if (open !== undefined) taps.judge.tell('released', open);
+    return refusal;
+  }
+
+  *#submit(submission: Submission): Task<Refusal | undefined> {
+    const { to, as, retries } = submission;
+    const opened = this.#opened.get(to);
+    if (opened === undefined) return refuse('ENOENT', `${to} is not open`);
+    const record = yield* this.#newRecord();
+    if (isRefusal(record)) return record;
+    const operands = this.#operands(submission, record);
+    const source = record + RECORD_PAGES * PAGE_BYTES;
+    yield* this.#user.store(source, descriptorBytes(submission, operands));
+    this.#sent.set(as, { job: as, queue: to, record });
+    const { name, mm } = this.#process;
+    const { taps } = this.#cast.stage;
+    const [device = ''] = to.split('/');
+    const job = { name: as, process: name, mm: mm.name, device, queue: to, step: taps.ledger.step };
+    taps.submits(record, job);
+    const portal = opened.portalPage * PAGE_BYTES;
+    if (this.#queue(to).spec?.mode === 'dedicated') {
+      yield* this.#user.movdir64b(portal, source);
+      return undefined;
+    }
+    for (let tried = 0; tried <= retries; tried++) {
+      taps.submits(record, { ...job, step: taps.ledger.step });
+      if (yield* this.#user.enqcmd(portal, source)) return undefined;
+    }
+    const what = `${to} took ${as} at none of ${retries + 1} ENQCMDs since step ${job.step}`;
+    taps.judge.tell('gaveUp', { process: name, what });
+    return refuse('EAGAIN', what);
+  }
+
+  *#wait({ for: job, outcome }: Extract<Step, { wait: unknown }>['wait']): Task<Refusal | undefined> {
+    const sent = this.#sent.get(job);
+    if (sent === undefined) return refuse('ENOENT', `no job ${job}`);
+    const bytes = new Uint8Array(RECORD_BYTES);
+    const words = new Int32Array(bytes.buffer);
+    for (;;) {
+      yield* this.#user.load(sent.record, bytes);
+      if (STATUS.get(words, 0) !== DSA_STATUS.NONE) break;
+      // UMONITOR and UMWAIT: asleep until the record's line is written, or an interrupt comes.
+      yield* this.#cast.untilDone(job);
+    }
+    const found = outcomeOf(words);
+    // Where allocations may fail, so may any page that a job needs: its process gives up.
+    const { 'allocation-failures': mayRunOut } = this.#cast.stage.scenario.choices;
+    if (mayRunOut && outcome !== 'any' && found !== outcome) return refuse('ENOMEM', recordText(words));
+    const { name: process } = this.#process;
+    const fact = { job, process, queue: sent.queue, expected: outcome, outcome: found };
+    this.#cast.stage.taps.judge.tell('outcome', { ...fact, record: recordText(words) });
+    return undefined;
+  }
+
+  *#check({
+    region: name,
+    holds,
+    equals,
+    bytes,
+  }: Extract<Step, { check: unknown }>['check']): Task<Refusal | undefined> {
+    const region = this.#regions.get(name);
+    const other = equals === undefined ? undefined : this.#regions.get(equals);
+    if (region === undefined) return refuse('ENOENT', `no region ${name}`);
+    const pages = Math.min(region.pages, other?.pages ?? region.pages);
+    const length = Math.min(bytes ?? pages * PAGE_BYTES, pages * PAGE_BYTES);
+    const found = new Uint8Array(length);
+    yield* this.#user.load(region.page * PAGE_BYTES, found);
+    let expected = contentBytes(holds ?? 0, length);
+    if (other !== undefined) {
+      expected = new Uint8Array(length);
+      yield* this.#user.load(other.page * PAGE_BYTES, expected);
+    }
+    const at = found.findIndex((byte, i) => byte !== expected[i]);
+    if (at < 0) return undefined;
+    this.#cast.stage.taps.judge.tell('mismatch', {
+      process: this.#process.name,
+      region: name,
+      address: region.page * PAGE_BYTES + at,
+      found: byteText(found[at] ?? 0),
+      expected: byteText(expected[at] ?? 0),
+    });
+    return undefined;
+  }
+
+  *#fork(name: string): Task<Refusal | undefined> {
+    const { kernel, taps } = this.#cast.stage;
+    const child = yield* kernel.processes.fork(this.#process, name);
+    if (isRefusal(child)) {
+      this.#cast.meetings.ended(name);
+      return child;
+    }
+    taps.ledger.opens.forked(this.#process.name, name);
+    this.#cast.play(child, { regions: this.#regions, opened: this.#opened });
+    return undefined;
+  }
+
+  /** The rest of an exit is the kernel's. */
+  *#exit(): Task<undefined> {
+    yield `${this.#process.name} exits`;
+    return undefined;
+  }
+
+  *#meet(name: string): Task<Refusal | undefined> {
+    yield* this.#cast.meetings.meet(name, this.#process.name);
+    return undefined;
+  }
+
+  /** A cleared completion record; its page is there, for the process has just touched it. */
+  *#newRecord(): Task<number | Refusal> {
+    if (!this.#hasRecords) {
+      const page = yield* this.#process.mm.mmap(2 * RECORD_PAGES, { at: this.#recordsPage });
+      if (isRefusal(page)) return page;
+      this.#hasRecords = true;
+    }
+    const record = this.#recordsPage * PAGE_BYTES + this.#sent.size * LINE;
+    yield* this.#user.store(record, new Uint8Array(RECORD_BYTES));
+    return record;
+  }
+
+  #operands({ from, into, bytes }: Submission, record: number) {
+    const source = from === undefined ? undefined : this.#regions.get(from);
+    const target = into === undefined ? undefined : this.#regions.get(into);
+    const pages = Math.min(
+      source?.pages ?? Number.MAX_SAFE_INTEGER,
+      target?.pages ?? Number.MAX_SAFE_INTEGER,
+    );
+    return {
+      record,
+      from: (source?.page ?? 0) * PAGE_BYTES,
+      into: (target?.page ?? 0) * PAGE_BYTES,
+      bytes: bytes ?? pages * PAGE_BYTES,
+    };
+  }
+
+  /** A queue by its name: the kernel's device, and the queue's place in it. */
+  #queue(name: string): {
+    of: string;
+    device: IdxdDevice | undefined;
+    index: number;
+    spec: QueueSpec | undefined;
+    unusable: Refusal | undefined;
+  } {
+    const [of = '', queue = ''] = name.split('/');
+    const { hardware, kernel, unusable } = this.#cast.stage;
+    const accelerator = hardware.accelerators.find((each) => each.name === of);
+    const device = kernel.idxds.find(({ pci }) => pci.rid === accelerator?.rid);
+    const queues = accelerator?.spec.queues ?? {};
+    const index = Object.keys(queues).indexOf(queue);
+    return { of, device, index, spec: queues[queue], unusable: unusable.get(accelerator?.spec.at ?? '') };
+  }
+
+  #tell(step: Step): void {
+    const { taps } = this.#cast.stage;
+    if (taps.listener === undefined) return;
+    taps.tell('machine', this.#process.name, 'step', { does: actionText(step) });
+  }
+}
+
+function outcomeOf(record: Int32Array): Outcome {
+  switch (STATUS.get(record, 0)) {
+    case DSA_STATUS.SUCCESS:
+      return RESULT.get(record, 0) === 0 ? 'success' : 'different';
+    case DSA_STATUS.PAGE_FAULT:
+      return 'page-fault';
+    case DSA_STATUS.PAGE_FAULT_INVALID_REQUEST:
+      return 'invalid-request';
+    default:
+      return 'error';
+  }
+}
+
+function recordText(record: Int32Array): string {
+  const status = STATUS.get(record, 0);
+  const name = (DSA_STATUS_NAMES as Readonly<Record<number, string>>)[status] ?? 'unknown';
+  return `status ${hex(status)}, ${name}, after ${COMPLETED.get(record, 0)} bytes`;
+}
+
+/** A step, as messages name it: `open dsa0/shared`. */
+function actionText(step: Step): string {
+  if ('map' in step) return `map ${step.map.name}`;
+  if ('write' in step) return `write ${step.write.to}`;
+  if ('unmap' in step) return `unmap ${step.unmap}`;
+  if ('open' in step) return `open ${step.open}`;
+  if ('close' in step) return `close ${step.close}`;
+  if ('submit' in step) {
+    const { operation, as, to } = step.submit;
+    return `submit ${as} (${operation}) to ${to}`;
+  }
+  if ('wait' in step) return `wait for ${step.wait.for}`;
+  if ('check' in step) return `check ${step.check.region}`;
+  if ('fork' in step) return `fork ${step.fork.as}`;
+  if ('kill' in step) return `kill ${step.kill}`;
+  if ('meet' in step) return `meet ${step.meet}`;
+  return 'exit';
+}

@@ -1,0 +1,50 @@
+/** What programs act on, and what they need of those who act beside them. */
+import type { Refusal, Task } from '../../base/index.js';
+import type { Kernel, Process } from '../../kernel/index.js';
+import type { Scenario, Step } from '../scenario/schema.js';
+import type { Hardware } from './hardware.js';
+import type { Meetings } from './meetings.js';
+import type { Taps } from './taps.js';
+
+/** What is there before anybody acts. */
+export interface Stage {
+  readonly scenario: Scenario;
+  readonly hardware: Hardware;
+  readonly kernel: Kernel;
+  readonly taps: Taps;
+  /** Devices that the kernel could not configure, by their place. */
+  readonly unusable: ReadonlyMap<string, Refusal>;
+}
+
+/** A region of a process's memory. */
+export interface Region {
+  readonly page: number;
+  readonly pages: number;
+}
+
+/** A queue that a process has open. */
+export interface Opened {
+  readonly fd: number;
+  readonly portalPage: number;
+}
+
+/** What a forked child takes over. */
+export interface Inherited {
+  readonly regions: ReadonlyMap<string, Region>;
+  readonly opened: ReadonlyMap<string, Opened>;
+}
+
+/** The others. */
+export interface Company {
+  readonly stage: Stage;
+  readonly meetings: Meetings;
+  stepsOf(actor: string): readonly Step[];
+  /** A process begins its own steps. */
+  play(process: Process, inherited: Inherited | undefined): void;
+  /** Sleeps until the job is done, or for no reason. */
+  untilDone(job: string): Task;
+  /** Whether a process is to be killed for what it does now. */
+  dooms(process: string, isDoomed: boolean): void;
+  /** A step was refused that nobody expected to be. */
+  refused(process: string, action: string, refusal: Refusal): void;
+}

@@ -1,0 +1,140 @@
+/**
+ * The rules' look into hardware and tables: what still holds a PASID. Tables are walked as the hardware walks
+ * them, with its own walker.
+ */
+import { hex } from '../../base/index.js';
+import { ABSENT, DeviceTables, RIGHT, TAG, Walk } from '../../hardware/index.js';
+import type { StateBench } from '../../rules/index.js';
+import { PASID_TABLE_ENTRY, RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
+import type { Accelerator, Hardware } from './hardware.js';
+import type { Taps } from './taps.js';
+
+const PASID_ENTRY_WORDS = 16;
+const PAGE = 4096;
+
+interface Entry {
+  readonly isPresent: boolean;
+  readonly isEmpty: boolean;
+  /** The frame of the root of its first stage. */
+  readonly root: number;
+}
+
+const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0 };
+
+export class HostBench implements StateBench {
+  readonly #hardware: Hardware;
+  readonly #taps: Taps;
+  readonly #tables: DeviceTables;
+  readonly #register = new Int32Array(2);
+
+  constructor(hardware: Hardware, taps: Taps) {
+    this.#hardware = hardware;
+    this.#taps = taps;
+    this.#tables = new DeviceTables(hardware.unit.format, true);
+  }
+
+  remainsOf(name: string, pasid: number): readonly string[] {
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
+    return accelerator === undefined ? [] : [...this.#inDevice(accelerator, pasid)];
+  }
+
+  remains(pasid: number): readonly string[] {
+    const { accelerators } = this.#hardware;
+    const inDevices = accelerators.flatMap((each) => [...this.#inDevice(each, pasid)]);
+    return [...inDevices, ...this.#inIotlb(pasid), ...this.#inCpus(pasid)];
+  }
+
+  isBound(name: string, pasid: number): boolean {
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
+    return accelerator !== undefined && this.#entry(accelerator.rid, pasid).isPresent;
+  }
+
+  cachesOf(pasid: number, page: number): readonly string[] {
+    const found: string[] = [];
+    this.#hardware.unit.translator.iotlb.visit((entry) => {
+      if (entry.tag === pasid && entry.page === page) found.push(`the IOTLB, domain ${entry.space}`);
+    });
+    for (const { name, device } of this.#hardware.accelerators) {
+      device.parts.tlb.visit((entry) => {
+        if (entry.pasid === pasid && entry.page === page) found.push(`${name}'s device TLB`);
+      });
+    }
+    return found;
+  }
+
+  /** The frame of the first stage's root that requests of (RID, PASID) are walked from; undefined for none. */
+  rootOf(rid: number, pasid: number): number | undefined {
+    const { isPresent, root } = this.#entry(rid, pasid);
+    return isPresent ? root : undefined;
+  }
+
+  unanswered(): readonly string[] {
+    return [...this.#taps.outstanding()].map(
+      ({ device, pasid, group, page, step }) =>
+        `page group ${group} of ${device} for PASID ${pasid}, page ${hex(page * PAGE)}, asked for at step ${step}`,
+    );
+  }
+
+  *#inDevice({ name, rid, device }: Accelerator, pasid: number): Generator<string> {
+    const entry = this.#entry(rid, pasid);
+    if (entry.isPresent) yield `${name}'s PASID table entry, which is present`;
+    else if (!entry.isEmpty) yield `${name}'s PASID table entry, which is not empty`;
+    const found: string[] = [];
+    this.#hardware.unit.translator.pasids.visit((ofRid, ofPasid) => {
+      if (ofRid === rid && ofPasid === pasid) found.push(`the PASID cache, for ${name}`);
+    });
+    device.parts.tlb.visit(({ pasid: ofPasid, page }) => {
+      if (ofPasid === pasid) found.push(`${name}'s device TLB, page ${hex(page * PAGE)}`);
+    });
+    yield* found;
+    for (const queue of device.queues) {
+      const what = `${name}'s work queue ${queue.index}`;
+      if (queue.isDedicated && queue.usesPasid && queue.pasidOf(NO_WORDS, 0) === pasid) {
+        yield `${what}, whose configuration has it`;
+      }
+      if (queue.holds(pasid, Number.MAX_SAFE_INTEGER)) yield `${what}, which has descriptors of it`;
+      for (const engine of device.engines) {
+        if (engine.isAt(queue.index, pasid, Number.MAX_SAFE_INTEGER)) yield `${engine.name}, at work for it`;
+      }
+    }
+    for (const request of this.#taps.outstanding()) {
+      if (request.device === name && request.pasid === pasid) {
+        yield `page group ${request.group} of ${name}, not answered since step ${request.step}`;
+      }
+    }
+  }
+
+  #inIotlb(pasid: number): string[] {
+    const found: string[] = [];
+    this.#hardware.unit.translator.iotlb.visit(({ tag, page, space }) => {
+      if (tag !== TAG.SECOND && tag === pasid) {
+        found.push(`the IOTLB, page ${hex(page * PAGE)} of domain ${space}`);
+      }
+    });
+    return found;
+  }
+
+  #inCpus(pasid: number): string[] {
+    return this.#hardware.cpus
+      .filter((cpu) => cpu.hasValidPasid && cpu.pasid === pasid)
+      .map(({ name }) => `${name}'s IA32_PASID`);
+  }
+
+  /** The PASID table entry in memory, by way of the tables that the unit walks. */
+  #entry(rid: number, pasid: number): Entry {
+    const { memory, unit } = this.#hardware;
+    unit.read64(VTD_REGISTER.RTADDR.offset, this.#register);
+    const walk = new Walk(memory, RTADDR_REG.RTA.get(this.#register, 0), this.#tables);
+    walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
+    while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
+    if (walk.stage !== 'pasid-table') return NO_ENTRY;
+    const at = memory.at(walk.frame);
+    if (at === ABSENT) return NO_ENTRY;
+    const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
+    const isEmpty = words.every((word) => word === 0);
+    const { P, FSPTPTR } = PASID_TABLE_ENTRY;
+    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0) };
+  }
+}
+
+const NO_WORDS = new Int32Array(PASID_ENTRY_WORDS);

@@ -1,0 +1,127 @@
+/**
+ * What a program of a scenario does in user mode, an instruction at a time: loads and stores of up to a page (as a
+ * string instruction moves them), MOVDIR64B and ENQCMD. Each goes through the CPU that the kernel has put the thread
+ * on, with its page tables and its IA32_PASID; faults go to the kernel.
+ */
+import { assert, type Task } from '../../base/index.js';
+import {
+  type Cpu,
+  type CpuFault,
+  enqcmd,
+  type Memory,
+  movdir64b,
+  PAGE_FAULT,
+  PF,
+  RIGHT,
+} from '../../hardware/index.js';
+import { type CpuPort, type Processes, type Thread, Trap } from '../../kernel/index.js';
+
+const PAGE = 4096;
+
+export interface UserMachine {
+  readonly memory: Memory;
+  readonly cpus: readonly Cpu[];
+  readonly processes: Processes;
+}
+
+export class UserMode {
+  readonly #machine: UserMachine;
+  readonly #thread: Thread;
+
+  constructor(machine: UserMachine, thread: Thread) {
+    this.#machine = machine;
+    this.#thread = thread;
+  }
+
+  /** Stores bytes, a page at a time. */
+  *store(address: number, from: Uint8Array): Task {
+    for (const { at, offset, length } of pieces(address, from.length)) {
+      yield* this.#access(at, RIGHT.WRITE, (physical) => {
+        this.#machine.memory.write(physical, from.subarray(offset, offset + length));
+      });
+    }
+  }
+
+  /** Loads bytes, a page at a time. */
+  *load(address: number, into: Uint8Array): Task {
+    for (const { at, offset, length } of pieces(address, into.length)) {
+      yield* this.#access(at, RIGHT.READ, (physical) => {
+        this.#machine.memory.read(physical, into.subarray(offset, offset + length));
+      });
+    }
+  }
+
+  /** ENQCMD; whether the device accepted it. Others may come between its parts, but not on this CPU. */
+  *enqcmd(destination: number, source: number): Task<boolean> {
+    const { processes } = this.#machine;
+    const zf = yield* processes.userSteps(this.#thread, (port) =>
+      this.#enqcmd(port, { destination, source }),
+    );
+    return zf === 0;
+  }
+
+  /** MOVDIR64B, which tells nothing. */
+  *movdir64b(destination: number, source: number): Task {
+    yield* this.#user((cpu) => {
+      const fault = movdir64b(cpu, { destination, source });
+      return fault === undefined ? undefined : trapOf(fault);
+    });
+  }
+
+  *#enqcmd(port: CpuPort, submission: { destination: number; source: number }): Task<0 | 1 | Trap> {
+    const cpu = this.#cpuOf(port);
+    cpu.cpl = 3;
+    const instruction = enqcmd(cpu, submission);
+    // All that depends on the privilege is read, and checked, before the first pause.
+    let next = instruction.next();
+    cpu.cpl = 0;
+    while (next.done !== true) {
+      yield next.value;
+      next = instruction.next();
+    }
+    return next.value.fault === undefined ? next.value.zf : trapOf(next.value.fault);
+  }
+
+  #access(address: number, right: number, then: (physical: number) => void): Task {
+    return this.#user((cpu) => {
+      const physical = cpu.physical(address, right);
+      if (physical < 0) return trapOf(cpu.fault);
+      then(physical);
+      return undefined;
+    });
+  }
+
+  /** One instruction, at CPL 3. */
+  #user<T>(instruction: (cpu: Cpu) => T | Trap): Task<T> {
+    return this.#machine.processes.user(this.#thread, (port) => {
+      const cpu = this.#cpuOf(port);
+      cpu.cpl = 3;
+      try {
+        return instruction(cpu);
+      } finally {
+        cpu.cpl = 0;
+      }
+    });
+  }
+
+  #cpuOf({ index }: CpuPort): Cpu {
+    const cpu = this.#machine.cpus[index];
+    assert(cpu !== undefined, `no CPU ${index}`);
+    return cpu;
+  }
+}
+
+function trapOf(fault: CpuFault | undefined): Trap {
+  if (fault?.vector !== PAGE_FAULT) return Trap.generalProtection();
+  return Trap.pageFault(fault.address, (fault.errorCode & PF.WRITE) !== 0);
+}
+
+/** The parts of a run of bytes that lie in one page each. */
+function* pieces(address: number, length: number): Generator<{ at: number; offset: number; length: number }> {
+  for (let offset = 0; offset < length; ) {
+    const at = address + offset;
+    const room = Math.min(PAGE - (at % PAGE), length - offset);
+    yield { at, offset, length: room };
+    offset += room;
+  }
+}

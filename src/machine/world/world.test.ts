@@ -1,0 +1,99 @@
+import { describe, expect, it } from 'vitest';
+import { bySeed, scenarioOf, shipped, stateOf, traceOf, worldOf } from '../../../test/machine/worlds.js';
+import { World } from './world.js';
+
+const SHIPPED = ['smallest', 'native-sva'];
+
+describe.each(SHIPPED)('%s', (name) => {
+  it('keeps all rules under two hundred seeds', () => {
+    const world = worldOf(name);
+    for (let seed = 1; seed <= 200; seed++) {
+      const { end, findings } = world.run(bySeed(seed));
+      expect({ seed, end, findings }).toEqual({ seed, end: 'ended', findings: [] });
+    }
+  });
+
+  it('is the same run for the same seed, whatever ran before, and in a machine made anew', () => {
+    const world = worldOf(name);
+    const first = traceOf(world, 3);
+    expect(first.length).toBeGreaterThan(1000);
+    expect(traceOf(world, 4)).not.toBe(first);
+    expect(traceOf(world, 3)).toBe(first);
+    expect(traceOf(worldOf(name), 3)).toBe(first);
+  });
+
+  it('is put back to the quiet machine, every byte and object, wherever it was', () => {
+    const fresh = stateOf(worldOf(name));
+    const world = worldOf(name);
+    expect(stateOf(world)).toEqual(fresh);
+    for (let seed = 1; seed <= 8; seed++) {
+      world.run(bySeed(seed));
+      if (seed === 1) expect(stateOf(world)).not.toEqual(fresh);
+      world.restore();
+      expect(stateOf(world)).toEqual(fresh);
+    }
+  });
+
+  it('is put back from the middle of a run', () => {
+    const fresh = stateOf(worldOf(name));
+    for (const limit of [3, 10, 20]) {
+      const scenario = scenarioOf(`${shipped(name)}\nchoices: { step-limit: ${limit} }\n`);
+      const world = new World(scenario);
+      expect(world.run(bySeed(limit)).end).toBe('cut-off');
+      world.restore();
+      expect(stateOf(world)).toEqual(fresh);
+    }
+  });
+
+  it('tells nothing else when nobody listens', () => {
+    const world = worldOf(name);
+    const { steps } = world.run(bySeed(9));
+    expect(world.run(bySeed(9), () => {}).steps).toBe(steps);
+  });
+});
+
+describe('a machine', () => {
+  it('refuses what it cannot do with the errno that the scenario names', () => {
+    const text = shipped('smallest').replace(
+      'cpus: 1',
+      'cpus: 1\n  iommu: { kind: vtd, page-requests: false }',
+    );
+    const steps = 'steps:\n  - { by: alice, open: dsa0/shared, refused: ENODEV }\n';
+    const { findings } = new World(scenarioOf(text.replace(/steps:[\s\S]*/, steps))).run(bySeed(1));
+    expect(findings).toEqual([]);
+  });
+
+  it('gives everything back though every allocation may fail', () => {
+    const text = `${shipped('native-sva').replace(/expect:[\s\S]*/, '')}
+expect: { faults: [SWERR.22, SWERR.1a] }
+choices: { allocation-failures: true }
+`;
+    const world = new World(scenarioOf(text));
+    const results = Array.from({ length: 60 }, (_, seed) => world.run(bySeed(seed)));
+    const broken = results.flatMap(({ findings }) => findings);
+    expect(broken).toEqual([]);
+  });
+
+  it('says who waits for what when nobody can go on', () => {
+    const steps = `steps:
+  - { by: alice, meet: nobody-comes }
+  - { by: bob, wait: { for: late } }
+`.replace(
+      '  - { by: bob, wait: { for: late } }\n',
+      '  - { by: bob, open: dsa0/shared }\n  - { by: bob, meet: nobody-comes-either }\n  - { by: alice, meet: nobody-comes-either }\n  - { by: bob, meet: nobody-comes }\n',
+    );
+    const text = shipped('smallest').replace(
+      /processes:[\s\S]*/,
+      `processes: { alice: {}, bob: {} }\n${steps}`,
+    );
+    const { findings } = new World(scenarioOf(text)).run(bySeed(1));
+    expect(findings.map(({ rule, message }) => [rule, message.replace(/step \d+/, 'step N')])).toEqual([
+      [
+        'PROGRESS',
+        expect.stringMatching(
+          /^step N: nobody can go on: (alice waits for the meeting nobody-comes|bob waits)/,
+        ),
+      ],
+    ]);
+  });
+});

@@ -1,0 +1,230 @@
+/**
+ * A host, built from a scenario, and run: hardware, kernel, the scenario's actors, rules that watch. It boots once,
+ * and is marked when it is quiet; each run begins there, and is a pure function of the answers to its choices.
+ */
+import {
+  assert,
+  Bug,
+  type Chooser,
+  type EventSink,
+  isRefusal,
+  Random,
+  RandomChooser,
+  type Refusal,
+  type Restorable,
+  type Task,
+  TaskSet,
+} from '../../base/index.js';
+import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
+import { Kernel } from '../../kernel/index.js';
+import { type Finding, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
+import type { DeviceSpec, Scenario } from '../scenario/schema.js';
+import { Cast } from './cast.js';
+import { SwitchedChooser } from './chooser.js';
+import { Hardware } from './hardware.js';
+import { type PasidRow, pasidTable } from './pasid-table.js';
+import { HostPlatform } from './platform.js';
+import { Scheduler } from './scheduler.js';
+import { HostBench } from './state-bench.js';
+import { Taps } from './taps.js';
+
+/** What came of a run. */
+export interface RunResult {
+  /**
+   * `ended`: nobody can go on; `cut-off`: the step limit was reached; `stopped`: a rule was broken, and then the
+   * modelled software ran into what it takes to be impossible.
+   */
+  readonly end: 'ended' | 'cut-off' | 'stopped';
+  readonly steps: number;
+  readonly findings: readonly Finding[];
+  readonly verdicts: ReadonlyMap<RuleId, Verdict>;
+  /** PASIDs as they stood when the most of them were in use. */
+  readonly pasids: readonly PasidRow[];
+}
+
+/** The seed of the boot: the same machine whatever the run. */
+const BOOT_SEED = 1;
+const BOOT_STEPS = 1_000_000;
+
+export class World {
+  readonly scenario: Scenario;
+  readonly hardware: Hardware;
+  readonly kernel: Kernel;
+  readonly taps: Taps;
+  readonly judge: Judge;
+  readonly tasks = new TaskSet();
+  /** Devices that the kernel could not configure as the scenario says, by their place, and why. */
+  readonly unusable = new Map<string, Refusal>();
+  readonly #chooser = new SwitchedChooser();
+  readonly #scheduler: Scheduler;
+  readonly #ioasids: IoasidCore;
+  readonly #bench: HostBench;
+  readonly #parts: readonly Restorable[];
+  #bootFrames: ReadonlySet<number> = new Set();
+  #pasidsAtBoot = 0;
+  #widest: readonly PasidRow[] = [];
+  #isStopped = false;
+
+  /** Builds and boots it. A `Bug` if it does not boot. */
+  constructor(scenario: Scenario) {
+    this.scenario = scenario;
+    this.taps = new Taps(this.tasks);
+    const { taps, tasks } = this;
+    this.hardware = new Hardware(scenario.machine, taps, this.#chooser);
+    const bench = new HostBench(this.hardware, taps);
+    this.#bench = bench;
+    const earned = new Set(scenario.expect.faults);
+    this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
+    taps.connect(this.hardware, this.judge);
+    const platform = new HostPlatform(this.hardware, this.#chooser, taps.kernel);
+    this.#ioasids = newIoasids(taps);
+    this.kernel = new Kernel({
+      name: 'host',
+      platform,
+      tasks,
+      ioasids: this.#ioasids,
+      ledger: taps.frames,
+      framesMayFail: scenario.choices['allocation-failures'],
+    });
+    this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
+    this.#boot();
+    this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, taps, this.judge];
+    for (const part of this.#parts) part.mark();
+  }
+
+  /** Goes back to the quiet machine. */
+  restore(): void {
+    for (const part of this.#parts) part.restore();
+    this.taps.hooks = undefined;
+    this.#isStopped = false;
+    this.#widest = [];
+  }
+
+  /**
+   * Runs the scenario from its beginning to where nobody can go on.
+   *
+   * @param chooser answers every choice of the run
+   * @param listener takes what happens; without one, no events are made
+   */
+  run(chooser: Chooser, listener?: EventSink): RunResult {
+    this.restore();
+    this.#chooser.inner = chooser;
+    const { taps, judge } = this;
+    taps.listener = listener;
+    judge.onFinding =
+      listener && (({ rule, message }) => taps.tell('rules', taps.actor, 'finding', { rule, message }));
+    const cast = new Cast(this);
+    taps.hooks = {
+      jobDone: (job) => cast.jobDone(job),
+      kernelEvent: (event) => {
+        if (event.kind === 'process:signal' || event.kind === 'mm:map') this.#lookAtPasids();
+        cast.kernelEvent(event);
+      },
+    };
+    cast.begin();
+    const end = this.#go(chooser);
+    const steps = taps.ledger.step;
+    if (end === 'ended') this.#judgeEnd();
+    return { end, steps, findings: [...judge.findings], verdicts: this.#verdicts(end), pasids: this.#widest };
+  }
+
+  #go(chooser: Chooser): RunResult['end'] {
+    const limit = this.scenario.choices['step-limit'];
+    const { ledger } = this.taps;
+    for (;;) {
+      if (ledger.step >= limit) return 'cut-off';
+      if (!this.#step(chooser)) return this.#isStopped ? 'stopped' : 'ended';
+      ledger.step++;
+    }
+  }
+
+  /** A Bug after a finding follows from what was found; without one, it is ours. */
+  #step(chooser: Chooser): boolean {
+    try {
+      return this.#scheduler.step(chooser);
+    } catch (error) {
+      if (!(error instanceof Bug) || this.judge.findings.length === 0) throw error;
+      this.taps.tell('machine', 'host', 'stopped', { why: error.message });
+      this.#isStopped = true;
+      return false;
+    }
+  }
+
+  #boot(): void {
+    const chooser = new RandomChooser(new Random(BOOT_SEED));
+    this.#chooser.inner = chooser;
+    let hasBooted = false;
+    const { unusable } = this;
+    const boot = function* (kernel: Kernel, devices: readonly DeviceSpec[], rids: readonly number[]): Task {
+      const refusal = yield* kernel.boot();
+      assert(refusal === undefined, `the kernel does not boot: ${String(refusal)}`);
+      for (const [i, device] of devices.entries()) {
+        const idxd = kernel.idxds.find(({ pci }) => pci.rid === rids[i]);
+        assert(idxd !== undefined, `the kernel has not found the device at ${device.at}`);
+        const refused = yield* idxd.configure([groupOf(device)]);
+        if (refused !== undefined) unusable.set(device.at, refused);
+      }
+      hasBooted = true;
+    };
+    const { accelerators } = this.hardware;
+    const specs = accelerators.map(({ spec }) => spec);
+    const rids = accelerators.map(({ rid }) => rid);
+    this.tasks.spawn('boot', boot(this.kernel, specs, rids));
+    let steps = 0;
+    while (this.#scheduler.step(chooser)) assert(steps++ < BOOT_STEPS, 'the kernel boots for ever');
+    assert(hasBooted, 'the boot waits for ever');
+    this.#bootFrames = new Set([...this.taps.ledger.frames.all()].map(([frame]) => frame));
+    this.#pasidsAtBoot = this.#pasidsInUse;
+  }
+
+  /** How many PASIDs the core has handed out. */
+  get #pasidsInUse(): number {
+    return ioasidCapacity(this.#ioasids).live;
+  }
+
+  #judgeEnd(): void {
+    const { tasks, judge } = this;
+    const stuck = tasks.tasks.map(({ name, at }) => ({ name, at }));
+    judge.tell('ended', {
+      stuck,
+      bootFrames: this.#bootFrames,
+      pasidsInUse: this.#pasidsInUse - this.#pasidsAtBoot,
+    });
+  }
+
+  /** Keeps the fullest table of PASIDs that there was. */
+  #lookAtPasids(): void {
+    const { listener } = this.taps;
+    if (listener === undefined) return;
+    const rows = pasidTable(this.#ioasids, this.taps, { hardware: this.hardware, bench: this.#bench });
+    if (sizeOf(rows) > sizeOf(this.#widest)) this.#widest = rows;
+  }
+
+  #verdicts(end: RunResult['end']): ReadonlyMap<RuleId, Verdict> {
+    const { findings } = this.judge;
+    const verdicts = new Map<RuleId, Verdict>();
+    for (const { id } of RULES) {
+      const isBroken = findings.some(({ rule }) => rule === id);
+      verdicts.set(id, isBroken ? 'fail' : end === 'ended' ? 'pass' : 'unknown');
+    }
+    return verdicts;
+  }
+}
+
+/** How much a table tells: PASIDs, then devices that they lead from, then queues. */
+const sizeOf = (rows: readonly PasidRow[]): number =>
+  rows.reduce((sum, { translation, queues }) => sum + 10_000 + 100 * translation.length + queues.length, 0);
+
+function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
+  const core = ioasidCreate({ step: () => ledger.step, trace: ioasid });
+  assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
+  return core;
+}
+
+/** One group: all queues, served by all engines. */
+function groupOf({ engines, queues }: DeviceSpec) {
+  const wqs = Object.values(queues).map(({ mode, size, threshold, 'block-on-fault': blockOnFault }) => {
+    return { mode, size, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+  });
+  return { wqs, engines };
+}

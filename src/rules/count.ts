@@ -1,0 +1,41 @@
+/**
+ * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, and no page
+ * frame is in use that was not when the machine had booted.
+ */
+import { hex } from '../base/index.js';
+import type { FrameOwner } from '../kernel/index.js';
+import type { End } from './facts.js';
+import type { Rule, View } from './rule.js';
+import { listText, ownerText } from './text.js';
+
+/** What a frame was taken for and stays: a device keeps its PASID tables while it is there, as in Linux. */
+const STAYS = 'PASID table of ';
+
+function gone(process: string, view: View): string | undefined {
+  const left = framesOf(view, (_, owner) => owner.kind === 'page' && owner.mm === process);
+  return left.length === 0 ? undefined : `${process} is gone, and memory of it is not: ${listText(left)}`;
+}
+
+function ended({ stuck, bootFrames, pasidsInUse }: End, view: View): string | undefined {
+  if (stuck.length > 0) return undefined;
+  const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
+  if (pasidsInUse > 0) {
+    return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
+  }
+  const left = framesOf(view, (frame, owner) => {
+    return !bootFrames.has(frame) && !(owner.kind === 'kernel' && owner.use.startsWith(STAYS));
+  });
+  return left.length === 0
+    ? undefined
+    : `all processes are gone, and page frames of them are in use: ${listText(left)}`;
+}
+
+function framesOf({ ledger }: View, filter: (frame: number, owner: FrameOwner) => boolean): string[] {
+  const found: string[] = [];
+  for (const [frame, owner] of ledger.frames.all()) {
+    if (filter(frame, owner)) found.push(`frame ${hex(frame)}, ${ownerText(owner)}`);
+  }
+  return found;
+}
+
+export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, ended };

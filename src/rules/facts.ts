@@ -1,0 +1,127 @@
+/** What happens to a machine, as rules are told of it. */
+import type { Errno } from '../base/index.js';
+import type { AcceptedJob } from './ledger/jobs.js';
+
+/** Bytes that a device moved for a job. */
+export interface Move {
+  readonly job: AcceptedJob;
+  /** The virtual page that the job named, and the frame that the bytes were in. */
+  readonly page: number;
+  readonly frame: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly isWrite: boolean;
+  /** The device used a translation of its own cache. */
+  readonly isTranslated: boolean;
+}
+
+/** An entry of a PASID table, as an IOMMU took it in. */
+export interface Fetch {
+  readonly device: string;
+  readonly pasid: number;
+  /** The frame of the root of its first stage; undefined if the entry has none. */
+  readonly root: number | undefined;
+  /** In a person's words. */
+  readonly entry: string;
+}
+
+/** A fault that hardware recorded. */
+export interface FaultFact {
+  /** Its name, as scenarios expect it: `SFS.2`. */
+  readonly name: string;
+  /** Who recorded it. */
+  readonly by: string;
+  readonly device: string;
+  readonly pasid: number | undefined;
+  /** What it says, in a person's words. */
+  readonly text: string;
+}
+
+/** A page group response that reached a device. */
+export interface Answer {
+  readonly device: string;
+  readonly pasid: number;
+  readonly group: number;
+  readonly code: number;
+  /** The request that it answers, if one was outstanding. */
+  readonly request: { readonly page: number; readonly step: number } | undefined;
+}
+
+/** A job whose process has seen its outcome. */
+export interface Outcome {
+  readonly job: string;
+  readonly process: string;
+  readonly queue: string;
+  readonly expected: string;
+  readonly outcome: string;
+  /** What the completion record says. */
+  readonly record: string;
+}
+
+/** A step that the kernel refused, or did though it was to refuse it. */
+export interface Refused {
+  readonly process: string;
+  readonly action: string;
+  /** Undefined if it was done. */
+  readonly errno: Errno | undefined;
+  readonly why: string;
+  readonly expected: Errno | undefined;
+}
+
+/** A device was unbound from an address space: the kernel says that entry and caches are clear. */
+export interface Unbound {
+  readonly device: string;
+  readonly mm: string;
+  readonly pasid: number;
+}
+
+/** An open that was refused. */
+export interface FailedOpen {
+  readonly mm: string;
+  readonly device: string;
+  readonly queue: string;
+  /** Whether the address space had a PASID before. */
+  readonly hadPasid: boolean;
+}
+
+/** A process that was killed for what it did, or was to be and was not. */
+export interface Death {
+  readonly process: string;
+  readonly signal: string;
+}
+
+/** A comparison of memory that failed. */
+export interface Mismatch {
+  readonly process: string;
+  readonly region: string;
+  readonly address: number;
+  readonly found: string;
+  readonly expected: string;
+}
+
+/** How a run came to its end. */
+export interface End {
+  /** Tasks that can never go on. */
+  readonly stuck: readonly { readonly name: string; readonly at: string }[];
+  /** The page frames that were in use when the machine had booted. */
+  readonly bootFrames: ReadonlySet<number>;
+  /** PASIDs that the kernel has handed out. */
+  readonly pasidsInUse: number;
+}
+
+/**
+ * The look into models and tables, for rules alone: what still holds a PASID, each as a person would name it
+ * (`dsa0's device TLB: page 0x10000`).
+ */
+export interface StateBench {
+  /** Of one device: table entry, caches, requests, queues. */
+  remainsOf(device: string, pasid: number): readonly string[];
+  /** Of all: what {@link StateBench.remainsOf} finds for any device, IOTLB, CPUs. */
+  remains(pasid: number): readonly string[];
+  /** Whether the tables let requests of (device, PASID) through, walked as hardware walks them. */
+  isBound(device: string, pasid: number): boolean;
+  /** The caches that hold a translation of a page for a PASID. */
+  cachesOf(pasid: number, page: number): readonly string[];
+  /** Page requests without an answer. */
+  unanswered(): readonly string[];
+}

@@ -1,0 +1,13 @@
+/**
+ * What must always hold of a machine, judged from what was submitted, who owns which frame, and what moved; never
+ * by asking the code under test.
+ *
+ * @module
+ */
+export * from './facts.js';
+export { Judge } from './judge.js';
+export type { AcceptedJob, Job } from './ledger/jobs.js';
+export { Ledger } from './ledger/ledger.js';
+export type { OpenQueue } from './ledger/opens.js';
+export { type Finding, RULE_IDS, type Rule, type RuleId, type Verdict } from './rule.js';
+export { REPLAY_CLAIM, RULES } from './rules.js';

@@ -1,0 +1,43 @@
+/**
+ * ISOLATION: no byte is read or written by DMA outside the address space that its submitter had when it submitted,
+ * and within that, at no other address than the job's. Judged by who owns the frame that the bytes were in.
+ */
+import type { Move } from './facts.js';
+import type { Tenure } from './ledger/frames.js';
+import type { Rule, View } from './rule.js';
+import { addressText, jobText, lastOf, tenureText } from './text.js';
+
+function moved(move: Move, view: View): string | undefined {
+  const { job, page, frame, offset, bytes, isWrite } = move;
+  const tenure = view.ledger.frames.tenure(frame);
+  const owner = tenure?.owner;
+  if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return undefined;
+  const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
+  const where = `${isWrite ? 'into' : 'from'} frame 0x${frame.toString(16)}, ${tenureText(tenure)}`;
+  const why = reason(move, tenure, view);
+  return `${did} for PASID ${job.pasid} (${jobText(job)}), ${where}: ${why}`;
+}
+
+/** How it came to be let through, as far as the ledger and the caches tell. */
+function reason({ job, page, isTranslated }: Move, tenure: Tenure | undefined, { bench }: View): string {
+  const last = lastOf(tenure, job.mm);
+  if (last !== undefined) {
+    const was = `it was ${job.mm}'s page ${addressText(last.page)} until step ${last.until}`;
+    const caches = bench.cachesOf(job.pasid, page);
+    const still =
+      caches.length === 0
+        ? `${job.device} went on with a translation from before, which an invalidation has to wait for`
+        : `a translation of it is still in ${caches.join(' and in ')}, which has to forget it before the frame is free`;
+    return `${was}, and ${still}`;
+  }
+  const way = isTranslated ? `${job.device}'s device TLB` : 'the IOMMU';
+  const { owner } = tenure ?? {};
+  if (owner?.kind === 'page' && owner.mm === job.mm) return `${way} led to the wrong page`;
+  return `it has never been ${job.mm}'s, for whom ${way} let it through`;
+}
+
+export const isolation: Rule = {
+  id: 'ISOLATION',
+  claim: "DMA stays within its submitter's address space",
+  moved,
+};

@@ -1,0 +1,68 @@
+/**
+ * Who owns which page frame, and who owned it before: told by the kernel's allocator of frames, asked by the rules.
+ */
+import type { Restorable } from '../../base/index.js';
+import type { FrameOwner } from '../../kernel/index.js';
+import { OverlayMap } from './overlay.js';
+
+/** A time in which a frame had one owner, or none. */
+export interface Tenure {
+  /** Undefined while it is free. */
+  readonly owner: FrameOwner | undefined;
+  readonly since: number;
+  readonly before: Tenure | undefined;
+}
+
+/** Older tenures than these are forgotten. */
+const DEPTH = 3;
+
+export class FrameLedger implements Restorable {
+  readonly #tenures = new OverlayMap<number, Tenure>();
+  readonly #pages = new OverlayMap<string, number>();
+
+  owned(frame: number, owner: FrameOwner, step: number): void {
+    this.#tenures.set(frame, { owner, since: step, before: cut(this.#tenures.get(frame), DEPTH) });
+    if (owner.kind === 'page') this.#pages.set(pageKey(owner.mm, owner.page), frame);
+  }
+
+  freed(frame: number, step: number): void {
+    const last = this.#tenures.get(frame);
+    this.#tenures.set(frame, { owner: undefined, since: step, before: cut(last, DEPTH) });
+    const owner = last?.owner;
+    if (owner?.kind === 'page' && this.frameAt(owner.mm, owner.page) === frame) {
+      this.#pages.delete(pageKey(owner.mm, owner.page));
+    }
+  }
+
+  /** Who has a frame now; undefined if it never had an owner. */
+  tenure(frame: number): Tenure | undefined {
+    return this.#tenures.get(frame);
+  }
+
+  /** The frame of a page of an address space, if it has one. */
+  frameAt(mm: string, page: number): number | undefined {
+    return this.#pages.get(pageKey(mm, page));
+  }
+
+  /** The frames that somebody owns now. */
+  *all(): Generator<[number, FrameOwner]> {
+    for (const [frame, { owner }] of this.#tenures.entries()) if (owner !== undefined) yield [frame, owner];
+  }
+
+  mark(): void {
+    this.#tenures.mark();
+    this.#pages.mark();
+  }
+
+  restore(): void {
+    this.#tenures.restore();
+    this.#pages.restore();
+  }
+}
+
+const pageKey = (mm: string, page: number): string => `${mm} ${page}`;
+
+function cut(tenure: Tenure | undefined, depth: number): Tenure | undefined {
+  if (tenure === undefined || depth === 0) return undefined;
+  return { ...tenure, before: cut(tenure.before, depth - 1) };
+}

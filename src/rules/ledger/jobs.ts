@@ -1,0 +1,61 @@
+/**
+ * Descriptors on their way: who sent each, from which address space, to which queue. A device knows them by the
+ * tags that it counts.
+ */
+import type { Restorable } from '../../base/index.js';
+import { OverlayMap } from './overlay.js';
+
+/** A descriptor that was submitted. */
+export interface Job {
+  /** As the scenario calls it. */
+  readonly name: string;
+  readonly process: string;
+  /** The address space of the process, at that moment. */
+  readonly mm: string;
+  readonly device: string;
+  /** device/queue. */
+  readonly queue: string;
+  /** The step of the instruction. */
+  readonly step: number;
+}
+
+/** A job that a queue has accepted. */
+export interface AcceptedJob extends Job {
+  readonly tag: number;
+  /** The PASID that its requests carry: its own, or the queue's. */
+  readonly pasid: number;
+  readonly accepted: number;
+}
+
+export class JobLedger implements Restorable {
+  readonly #jobs = new OverlayMap<string, AcceptedJob>();
+
+  accepted(job: AcceptedJob): void {
+    this.#jobs.set(`${job.device} ${job.tag}`, job);
+  }
+
+  /** Done, or thrown away. */
+  done(device: string, tag: number): AcceptedJob | undefined {
+    const key = `${device} ${tag}`;
+    const job = this.#jobs.get(key);
+    this.#jobs.delete(key);
+    return job;
+  }
+
+  get(device: string, tag: number): AcceptedJob | undefined {
+    return this.#jobs.get(`${device} ${tag}`);
+  }
+
+  /** Those that devices have not done with. */
+  *pending(): Generator<AcceptedJob> {
+    for (const [, job] of this.#jobs.entries()) yield job;
+  }
+
+  mark(): void {
+    this.#jobs.mark();
+  }
+
+  restore(): void {
+    this.#jobs.restore();
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * A map that can be put back in time proportional to what changed: what was there at the mark stays aside, and
+ * what changed since lies over it.
+ */
+import type { Restorable } from '../../base/index.js';
+
+export class OverlayMap<K, V> implements Restorable {
+  readonly #base = new Map<K, V>();
+  readonly #over = new Map<K, V | undefined>();
+
+  get(key: K): V | undefined {
+    return this.#over.size > 0 && this.#over.has(key) ? this.#over.get(key) : this.#base.get(key);
+  }
+
+  set(key: K, value: V): void {
+    this.#over.set(key, value);
+  }
+
+  delete(key: K): void {
+    this.#over.set(key, undefined);
+  }
+
+  /** All that is there, in the order in which keys first came. */
+  *entries(): Generator<[K, V]> {
+    for (const key of this.#base.keys()) {
+      const value = this.get(key);
+      if (value !== undefined) yield [key, value];
+    }
+    for (const [key, value] of this.#over) {
+      if (value !== undefined && !this.#base.has(key)) yield [key, value];
+    }
+  }
+
+  mark(): void {
+    for (const [key, value] of this.#over) {
+      if (value === undefined) this.#base.delete(key);
+      else this.#base.set(key, value);
+    }
+    this.#over.clear();
+  }
+
+  restore(): void {
+    this.#over.clear();
+  }
+}

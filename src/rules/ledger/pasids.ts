@@ -1,0 +1,59 @@
+/** Which address space a PASID stands for, and for which it stood before. */
+import type { Restorable } from '../../base/index.js';
+import { OverlayMap } from './overlay.js';
+
+/** A time in which a PASID stood for one address space. */
+export interface PasidTenure {
+  readonly mm: string;
+  readonly from: number;
+  /** The step in which it was given back; undefined while it stands. */
+  readonly until: number | undefined;
+  readonly before: PasidTenure | undefined;
+}
+
+export class PasidLedger implements Restorable {
+  readonly #tenures = new OverlayMap<number, PasidTenure>();
+  readonly #byMm = new OverlayMap<string, number>();
+
+  given(pasid: number, mm: string, step: number): void {
+    const last = this.#tenures.get(pasid);
+    // One tenure before this one is enough to tell whose a leftover is.
+    const before = last && { ...last, before: undefined };
+    this.#tenures.set(pasid, { mm, from: step, until: undefined, before });
+    this.#byMm.set(mm, pasid);
+  }
+
+  takenBack(pasid: number, step: number): void {
+    const last = this.#tenures.get(pasid);
+    if (last === undefined) return;
+    this.#tenures.set(pasid, { ...last, until: step });
+    if (this.#byMm.get(last.mm) === pasid) this.#byMm.delete(last.mm);
+  }
+
+  /** Its present tenure, or its last. */
+  tenure(pasid: number): PasidTenure | undefined {
+    return this.#tenures.get(pasid);
+  }
+
+  /** The PASID of an address space, if it has one now. */
+  of(mm: string): number | undefined {
+    return this.#byMm.get(mm);
+  }
+
+  /** The PASIDs that stand for an address space now. */
+  *all(): Generator<[number, PasidTenure]> {
+    for (const [pasid, tenure] of this.#tenures.entries()) {
+      if (tenure.until === undefined) yield [pasid, tenure];
+    }
+  }
+
+  mark(): void {
+    this.#tenures.mark();
+    this.#byMm.mark();
+  }
+
+  restore(): void {
+    this.#tenures.restore();
+    this.#byMm.restore();
+  }
+}

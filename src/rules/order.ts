@@ -1,0 +1,32 @@
+/**
+ * ORDER: a device takes work for an address space only while it is bound to it: after the IOMMU's entry is there,
+ * and before it goes. The memory of a process that ends goes before its files, though: what is in flight then meets no
+ * entry (flow 7), which CLEAN and ISOLATION judge. Judged by what is open, and by the look into the tables; the order in which the IOASID core
+ * tells its subscribers is judged where there are any.
+ */
+import type { Unbound } from './facts.js';
+import type { AcceptedJob } from './ledger/jobs.js';
+import type { Rule, View } from './rule.js';
+import { jobText, listText } from './text.js';
+
+function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
+  const tenure = ledger.pasids.tenure(job.pasid);
+  if (tenure === undefined || tenure.mm !== job.mm) return undefined;
+  if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
+  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
+}
+
+/** The phases of a tear-down: the device is drained before its entry is cleared. */
+function unbound({ device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
+  const jobs = [...ledger.jobs.pending()].filter((job) => job.device === device && job.pasid === pasid);
+  if (jobs.length === 0) return undefined;
+  const left = listText(jobs.map(jobText));
+  return `${device} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
+}
+
+export const order: Rule = {
+  id: 'ORDER',
+  claim: 'the IOMMU is ready before a device may work, and goes after it',
+  accepted,
+  unbound,
+};

@@ -1,0 +1,24 @@
+/**
+ * OWNER: who submits, submits for its own address space: the PASID that a descriptor carries, or that its queue
+ * adds, stands for the address space of the process that sent it. Refusals that one user earns for touching what is
+ * another's are the kernel's answers, and judged by the scenario (UNDONE).
+ */
+import type { AcceptedJob } from './ledger/jobs.js';
+import type { Rule, View } from './rule.js';
+import { jobText, pasidText } from './text.js';
+
+function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
+  const tenure = ledger.pasids.tenure(job.pasid);
+  if (tenure?.until === undefined && tenure?.mm === job.mm) return undefined;
+  const own = ledger.pasids.of(job.mm);
+  const should =
+    own === undefined ? `${job.mm} has no PASID and may submit nothing` : `${job.mm}'s own is ${own}`;
+  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, ${pasidText(tenure)}: ${should}`;
+}
+
+export const owner: Rule = {
+  id: 'OWNER',
+  claim: 'nobody submits with the PASID of another',
+  accepted,
+  survived: ({ process, action }) => `${process} did ${action}; the scenario says that it is killed for that`,
+};

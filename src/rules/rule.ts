@@ -1,0 +1,94 @@
+/** What a rule is, and what it finds. */
+import type {
+  Answer,
+  Death,
+  End,
+  FailedOpen,
+  FaultFact,
+  Fetch,
+  Mismatch,
+  Move,
+  Outcome,
+  Refused,
+  StateBench,
+  Unbound,
+} from './facts.js';
+import type { AcceptedJob } from './ledger/jobs.js';
+import type { Ledger } from './ledger/ledger.js';
+import type { OpenQueue } from './ledger/opens.js';
+
+/** The rules of the house. REPLAY is checked by running twice; the others at every step. */
+export const RULE_IDS = [
+  'ISOLATION',
+  'UNIQUE',
+  'MAPPING',
+  'OWNER',
+  'ORDER',
+  'CLEAN',
+  'COUNT',
+  'PROGRESS',
+  'TORN',
+  'FAULTS',
+  'UNDONE',
+  'REPLAY',
+] as const;
+
+export type RuleId = (typeof RULE_IDS)[number];
+
+/** A rule that was broken. The message alone tells what happened. */
+export interface Finding {
+  readonly rule: RuleId;
+  readonly step: number;
+  readonly message: string;
+}
+
+/** How a rule ended. `unknown`: the run was cut off before its end, and nothing was found until then. */
+export type Verdict = 'pass' | 'fail' | 'unknown';
+
+/** What a rule may look at. */
+export interface View {
+  readonly ledger: Ledger;
+  readonly bench: StateBench;
+  /** Faults that the scenario earns. */
+  readonly earned: ReadonlySet<string>;
+}
+
+/** What a rule says of what happened: undefined, or what is wrong with it. */
+type Says<T> = (fact: T, view: View) => string | undefined;
+
+/**
+ * A rule: what it says of each kind of fact. It has no state of its own, so that nothing of it needs to be put
+ * back.
+ */
+export interface Rule {
+  readonly id: RuleId;
+  /** What must hold, in one sentence. */
+  readonly claim: string;
+  readonly moved?: Says<Move>;
+  readonly accepted?: Says<AcceptedJob>;
+  readonly fetched?: Says<Fetch>;
+  readonly faulted?: Says<FaultFact>;
+  readonly answered?: Says<Answer>;
+  readonly outcome?: Says<Outcome>;
+  readonly refused?: Says<Refused>;
+  readonly failedOpen?: Says<FailedOpen>;
+  readonly mismatch?: Says<Mismatch>;
+  /** A process was killed, and the scenario does not say so. */
+  readonly died?: Says<Death>;
+  /** A process did what the scenario says it is killed for. */
+  readonly survived?: Says<{ readonly process: string; readonly action: string }>;
+  /** The last holder of an open queue has let go of it. */
+  readonly released?: Says<OpenQueue>;
+  readonly unbound?: Says<Unbound>;
+  /** A process is gone. */
+  readonly gone?: Says<string>;
+  /** Before the ledger takes it in. */
+  readonly given?: Says<{ readonly pasid: number; readonly mm: string }>;
+  readonly takenBack?: Says<number>;
+  readonly gaveUp?: Says<{ readonly process: string; readonly what: string }>;
+  readonly ended?: Says<End>;
+}
+
+/** The kinds of facts. */
+export type FactKind = Exclude<keyof Rule, 'id' | 'claim'>;
+export type FactOf<K extends FactKind> = Parameters<NonNullable<Rule[K]>>[0];

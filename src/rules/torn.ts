@@ -1,0 +1,29 @@
+/**
+ * TORN: an IOMMU never takes in a half-written PASID-table entry. An entry that it takes in as present has the root
+ * of the page table of the address space that the PASID stands for, whole; judged by who owns that frame.
+ */
+import { hex } from '../base/index.js';
+import type { Fetch } from './facts.js';
+import type { Rule, View } from './rule.js';
+import { pasidText, tenureText } from './text.js';
+
+function fetched({ device, pasid, root, entry }: Fetch, { ledger }: View): string | undefined {
+  const tenure = ledger.pasids.tenure(pasid);
+  const owner = root === undefined ? undefined : ledger.frames.tenure(root)?.owner;
+  const mm = tenure?.mm ?? '';
+  if (owner?.kind === 'kernel' && isTableOf(owner.use, mm)) return undefined;
+  const of =
+    root === undefined
+      ? 'no root'
+      : `the root ${hex(root * 4096)}, ${tenureText(ledger.frames.tenure(root))}`;
+  return `the IOMMU took in ${device}'s entry of PASID ${pasid}, ${pasidText(tenure)}, with ${of}; the entry was ${entry}`;
+}
+
+/** The kernel names a frame's use after what it is for. */
+const isTableOf = (use: string, mm: string): boolean => use.split(/[\s:]+/).includes(mm);
+
+export const torn: Rule = {
+  id: 'TORN',
+  claim: 'hardware never acts on a half-written entry',
+  fetched,
+};

@@ -1,0 +1,169 @@
+/**
+ * Single faults in driver and hardware: under some seed of `native-sva` a rule is broken by each, and its message
+ * alone says what happened.
+ */
+import { beforeAll, expect, it } from 'vitest';
+import { copySound, type Fault, firstFinding } from './fault-copy.js';
+
+const SEEDS = 400;
+const TIMEOUT = 120_000;
+
+/** With the rule that is broken first, and what its message says. */
+const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = [
+  {
+    name: 'an unmap does not flush the IOTLB',
+    file: 'kernel/iommu/vtd/unit.ts',
+    find: 'flushes.push(byPages ? inv.flushPages({ did, pasid }, block) : inv.flushPasidIotlb(did, pasid));',
+    replace: '',
+    rule: 'ISOLATION',
+    message:
+      /^step \d+: dsa1 (wrote|read) \d+ bytes at 0x7f000000[78]000 for PASID \d \(job chased of alice, submitted to dsa1\/shared at step \d+\), into frame 0x\w+, which is .* since step \d+: it was alice's page 0x7f000000[78]000 until step \d+, and a translation of it is still in the IOTLB, domain \d/,
+  },
+  {
+    name: 'an unmap does not flush the device TLBs',
+    file: 'kernel/iommu/vtd/unit.ts',
+    find: 'if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid, block));',
+    replace: '',
+    rule: 'ISOLATION',
+    message:
+      /\(job chased of alice, .*: it was alice's page 0x7f000000[78]000 until step \d+, and a translation of it is still in dsa1's device TLB, which has to forget it before the frame is free$/,
+  },
+  {
+    name: 'an unmap frees its frames before it flushes',
+    file: 'kernel/mm/address-space.ts',
+    find: '        yield* this.#flush(gone.first, gone.last);\n        this.#freePages(gone, leaves);',
+    replace: '        this.#freePages(gone, leaves);\n        yield* this.#flush(gone.first, gone.last);',
+    rule: 'ISOLATION',
+    message:
+      /\(job chased of alice, .* into frame 0x\w+, which is free since step \d+: it was alice's page 0x7f000000[78]000 until step \d+, and a translation of it is still in /,
+  },
+  {
+    name: 'an unbind does not flush the device TLB',
+    file: 'kernel/iommu/vtd/unit.ts',
+    find: '    if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));\n',
+    replace: '',
+    rule: 'ISOLATION',
+    message:
+      /^step \d+: dsa0 wrote \d+ bytes at 0x\w+ for PASID \d \(job work\d of bob, .*: it was bob's page 0x\w+ until step \d+, and a translation of it is still in dsa0's device TLB/,
+  },
+  {
+    name: 'an unbind does not flush the PASID cache',
+    file: 'kernel/iommu/vtd/unit.ts',
+    find: '    flushes.push(inv.flushPasid(did, pasid));\n    flushes.push(inv.flushPasidIotlb(did, pasid));',
+    replace: '    flushes.push(inv.flushPasidIotlb(did, pasid));',
+    rule: 'CLEAN',
+    message:
+      /^step \d+: alice has let go of dsa0\/shared, its last queue of dsa0, and PASID \d is still there: the PASID cache, for dsa0$/,
+  },
+  {
+    name: 'a fork keeps the PASID',
+    file: 'kernel/process.ts',
+    find: '    for (const fd of parent.files.keys()) {',
+    replace:
+      '    child.mainThread.pasidImage.value = parent.mainThread.pasidImage.value;\n    for (const fd of parent.files.keys()) {',
+    rule: 'OWNER',
+    message:
+      /^step \d+: dsa0\/shared took job forged of eve, submitted to dsa0\/shared at step \d+, with PASID \d, which is bob's since step \d+: eve has no PASID and may submit nothing$/,
+  },
+  {
+    name: 'a fork keeps the portal of a dedicated queue',
+    file: 'kernel/idxd/device.ts',
+    find: 'inherited: !file.wq.isDedicated',
+    replace: 'inherited: true',
+    rule: 'OWNER',
+    message:
+      /^step \d+: mallory did submit stolen \(fill\) to dsa0\/own; the scenario says that it is killed for that$/,
+  },
+  {
+    name: 'a page answer goes to the wrong group',
+    file: 'kernel/iommu/vtd/unit.ts',
+    find: 'inv.groupResponse({ rid, pasid, group, code: CODES[response] })',
+    replace: 'inv.groupResponse({ rid, pasid, group: group ^ 1, code: CODES[response] })',
+    rule: 'FAULTS',
+    message:
+      /^step \d+: dsa0 was answered page group 1 of PASID \d, which is bob's since step \d+, with code 0, and waits for no such group$/,
+  },
+  {
+    name: 'a close does not drain the device',
+    file: 'kernel/idxd/device.ts',
+    find: '    yield* this.#quiesce(file);\n',
+    replace: '',
+    rule: 'CLEAN',
+    message:
+      /^step \d+: PASID \d of bob is given back, and is still there: dsa0's work queue 1, whose configuration has it/,
+  },
+  {
+    name: 'a close drains another PASID',
+    file: 'kernel/idxd/device.ts',
+    find: 'this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid)',
+    replace: 'this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid + 1)',
+    rule: 'FAULTS',
+    message:
+      /^step \d+: dmar0 reported SPT\.2 of dsa\d for PASID \d, which is \w+'s since step \d+: .*: PASID table entry not present; on dsa\d then: job \w+ of \w+, submitted to dsa\d\/shared at step \d+; the scenario earns no such fault$/,
+  },
+  {
+    name: 'an unbind keeps its reference',
+    file: 'kernel/iommu/sva.ts',
+    find: "      ioasidPut(this.#set, pasid, device.holder);\n      tell(this.#context, 'sva:unbind'",
+    replace: "      tell(this.#context, 'sva:unbind'",
+    rule: 'COUNT',
+    message:
+      /^step \d+: all processes are gone, and PASIDs are not given back \(3\): PASID 1 of \w+; PASID 2 of \w+; PASID 3 of carol$/,
+  },
+  {
+    name: 'an entry is zeroed while it is present',
+    file: 'kernel/iommu/vtd/tables.ts',
+    find: '    PASID_TABLE_ENTRY.P.set(words, 0, 0);\n',
+    replace:
+      '    for (let word = 2; word < words.length; word += 2) this.#store(at, new Int32Array(16), word);\n    words.fill(0);\n',
+    rule: 'TORN',
+    message:
+      /^step \d+: the IOMMU took in dsa0's entry of PASID \d, which is bob's since step \d+, with the root 0x0, which nobody ever owned; the entry was P=1 PGTT=first-stage$/,
+  },
+  {
+    name: 'a CPU keeps the PASID of a thread that is gone',
+    file: 'kernel/cpus.ts',
+    find: 'port.writePasidMsr(next?.pasidImage.value ?? PASID_INIT);',
+    replace: 'if (next !== undefined) port.writePasidMsr(next.pasidImage.value);',
+    rule: 'CLEAN',
+    message: /^step \d+: PASID \d of \w+ is given back, and is still there: cpu\d's IA32_PASID$/,
+  },
+  {
+    name: 'a device answers an invalidation before its requests are done',
+    file: 'hardware/dsa/invalidations.ts',
+    find: 'if (engines === 0) this.#done',
+    replace: 'if (engines >= 0) this.#done',
+    rule: 'ISOLATION',
+    message:
+      / which is .* since step \d+: it was \w+'s page 0x\w+ until step \d+, and dsa\d went on with a translation from before, which an invalidation has to wait for$/,
+  },
+  {
+    name: 'an IOTLB invalidation of pages leaves the first one',
+    file: 'hardware/vtd/translator.ts',
+    find: 'this.iotlb.removePages(domain, pasid, page, pages);',
+    replace: 'this.iotlb.removePages(domain, pasid, page + pages, pages);',
+    rule: 'ISOLATION',
+    message:
+      /^step \d+: dsa1 (wrote|read) .* until step \d+, and a translation of it is still in the IOTLB, domain \d/,
+  },
+  {
+    name: 'a device reports success one piece too early',
+    file: 'hardware/dsa/engine.ts',
+    find: 'else if (now.done === now.size)',
+    replace: 'else if (now.done * 2 >= now.size)',
+    rule: 'UNDONE',
+    message:
+      /^step \d+: alice finds 0x00 at 0x7f0000003000 in its region copy, where 0x6f \(o\) has to be: a job said success, and its bytes are not there$/,
+  },
+];
+
+beforeAll(copySound, TIMEOUT);
+
+it('without a fault no rule is broken', { timeout: TIMEOUT }, () => {
+  expect(firstFinding(undefined, 20)).toBeUndefined();
+});
+
+it.each(FAULTS)('$name', { timeout: TIMEOUT }, ({ rule, message, ...fault }) => {
+  const caught = firstFinding(fault, SEEDS);
+  expect(caught?.findings[0]).toMatchObject({ rule, message: expect.stringMatching(message) });
+});
