@@ -89,7 +89,7 @@ export class PagingDomain {
    */
   *map(mapping: IoMapping): Task<Refusal<'EINVAL' | 'EEXIST' | 'ENOMEM' | 'EIO'> | undefined> {
     const range = { first: mapping.page, last: mapping.page + mapping.count - 1 };
-    const wrong = this.#wrongWith(range) ?? this.#wrongRights(mapping);
+    const wrong = this.#wrongWith(range) ?? this.#wrongPlace(range) ?? this.#wrongRights(mapping);
     if (wrong !== undefined) return refuse('EINVAL', wrong);
     const failed = this.#table.map(mapping);
     if (failed !== undefined) {
@@ -162,6 +162,10 @@ export class PagingDomain {
     if (!(first >= 0 && first <= last && last < this.#pages)) {
       return `pages ${first} to ${last} are not in ${this.name}, which has ${this.#pages}`;
     }
+    return undefined;
+  }
+
+  #wrongPlace({ first, last }: PageRange): string | undefined {
     if (first > INTERRUPT_PAGES.last || last < INTERRUPT_PAGES.first) return undefined;
     return `pages ${first} to ${last} of ${this.name} have the interrupts' among them`;
   }
