@@ -13,7 +13,16 @@ import {
   TaskSet,
   u64,
 } from '../../src/base/index.js';
-import { Bus, Cpu, DsaDevice, Engines, Memory, RootComplex, VtdUnit } from '../../src/hardware/index.js';
+import {
+  Bus,
+  type CacheSizes,
+  Cpu,
+  DsaDevice,
+  Engines,
+  Memory,
+  RootComplex,
+  VtdUnit,
+} from '../../src/hardware/index.js';
 import { ioasidCreate } from '../../src/ioasid/index.js';
 import { type FrameLedger, Kernel, type Platform } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
@@ -45,8 +54,12 @@ export interface BenchOptions {
   /** The first covers all but what another does: the second covers the second device. */
   readonly units?: 1 | 2;
   readonly cpus?: number;
-  readonly ecap?: Partial<typeof ECAP>;
+  readonly ecap?: Readonly<Record<string, number>>;
   readonly cap?: Readonly<Record<string, number>>;
+  /** What the second unit has otherwise. */
+  readonly secondCap?: Readonly<Record<string, number>>;
+  readonly secondEcap?: Readonly<Record<string, number>>;
+  readonly caches?: CacheSizes;
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
 }
@@ -172,8 +185,9 @@ export class Bench {
   #unit(index: number, options: BenchOptions, chooser: Chooser): VtdUnit {
     const unit = new VtdUnit({
       name: `dmar${index}`,
-      cap: quad(CAP_REG, { ...CAP, ...options.cap }),
-      ecap: quad(ECAP_REG, { ...ECAP, ...options.ecap }),
+      cap: quad(CAP_REG, { ...CAP, ...options.cap, ...(index === 1 && options.secondCap) }),
+      ecap: quad(ECAP_REG, { ...ECAP, ...options.ecap, ...(index === 1 && options.secondEcap) }),
+      ...(options.caches && { caches: options.caches }),
       ...{ memory: this.memory, chooser, downstream: this.root.downstream },
     });
     this.root.addIommu(unit, index === 1 ? [SECOND_RID] : undefined);

@@ -413,7 +413,8 @@ describe('a machine that is made otherwise', () => {
 describe('a machine that cannot', () => {
   it.each([
     [{ PRS: 0 }, 'takes no page requests'],
-    [{ FSTS: 0 }, 'has no PASIDs'],
+    [{ FSTS: 0 }, 'has no first stages'],
+    [{ PASID: 0 }, 'has no PASIDs'],
     [{ DT: 0, PRS: 0 }, 'has no device TLBs'],
   ])('says why there is no SVA: %o', (ecap, why) => {
     const bench = new Bench({ ecap });

@@ -3,15 +3,25 @@
  * it records of an attachment it records before hardware can act on it, and forgets after hardware has let go.
  */
 import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IoasidCore, ioasidHolderAlloc } from '../../ioasid/index.js';
+import { type IoasidCore, ioasidHolderAlloc, ioasidHolderFree } from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
 import { Attachment, IommuDevice } from './device.js';
-import type { FirstStageDomain, RidDomain } from './domain.js';
-import type { IommuDriver } from './driver.js';
+import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
+import type { AttachErrno, IommuDriver } from './driver.js';
 import { PageRequests } from './page-requests.js';
+import { isSecondStage, PagingDomain } from './paging-domain.js';
+import { countUse, replaceLocked } from './replace.js';
 import { VtdUnit } from './vtd/unit.js';
+
+/** A nested domain's first stage; what is left out is off, and the levels are 4. */
+export interface NestedOptions extends Pick<NestedStage, 'name' | 'root'> {
+  readonly levels?: number;
+  readonly supervisor?: boolean;
+  readonly writeProtect?: boolean;
+  readonly extendedAccessed?: boolean;
+}
 
 export class Iommu {
   readonly pageRequests: PageRequests;
@@ -60,10 +70,16 @@ export class Iommu {
     for (const driver of this.#drivers.items) yield* driver.enable();
   }
 
+  /** All units. */
+  get drivers(): readonly IommuDriver[] {
+    return this.#drivers.items;
+  }
+
   /**
    * Adds a device, with what its requests without a PASID meet; switches on what both it and its unit have.
    *
-   * On failure: `ENODEV` if no unit covers it; what the driver refuses with.
+   * On failure: `ENODEV` if no unit covers it, or if its unit cannot do what is asked; `ENOMEM`, `EIO`. Nothing of
+   * it is left but context tables of its bus.
    */
   *add(pci: PciDevice, rid: RidDomain): Task<IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'>> {
     const driver = this.#driverOf(pci.rid);
@@ -71,8 +87,11 @@ export class Iommu {
     const holder = ioasidHolderAlloc(this.#ioasids, `iommu ${pci.name}`);
     if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
     const device = new IommuDevice(this.#context, { pci, driver, holder });
-    const refusal = yield* driver.addDevice(device, rid);
-    if (refusal !== undefined) return refusal;
+    const refusal = yield* this.#start(device, rid);
+    if (refusal !== undefined) {
+      ioasidHolderFree(holder);
+      return refusal;
+    }
     // PASIDs cannot be switched while ATS is on, and page requests need translations.
     if (device.pasidBits > 0) pci.enablePasid();
     if (device.pri) pci.enablePri();
@@ -84,30 +103,70 @@ export class Iommu {
   }
 
   /**
-   * Attaches a first stage to a (device, PASID).
+   * A domain in which nothing is mapped, of what a device's unit walks; a second stage, if it has one and nothing
+   * else is asked. It can be attached to other devices too, as far as their units are alike.
+   *
+   * On failure: `EOPNOTSUPP` if the unit has no such stage; `ENOMEM`.
+   */
+  allocPaging(
+    device: IommuDevice,
+    options: { readonly name: string; readonly stage?: PagingDomain['type'] },
+  ): PagingDomain | Refusal<'EOPNOTSUPP' | 'ENOMEM'> {
+    const { firstStage, secondStage } = device.driver;
+    const stage = options.stage ?? (secondStage.levels.length > 0 ? 'second-stage' : 'first-stage');
+    const limits = stage === 'second-stage' ? secondStage : firstStage;
+    const of = { name: options.name, stage, limits, drivers: () => this.drivers };
+    return PagingDomain.create(this.#context, of);
+  }
+
+  /**
+   * A domain of a first stage that stands in what `parent` maps. It has nothing to be freed; `parent` is in use while
+   * it is attached.
+   *
+   * On failure: `EINVAL` if the parent is no second stage, or does not reach as far as the root.
+   */
+  allocNested(parent: PagingDomain, options: NestedOptions): NestedStage | Refusal<'EINVAL'> {
+    const { name, root } = options;
+    if (!isSecondStage(parent)) return refuse('EINVAL', `${parent.name} is no second stage, for ${name}`);
+    if (root >= 2 ** (parent.width - 12))
+      return refuse('EINVAL', `the root of ${name} is not in ${parent.name}`);
+    const { levels = 4, supervisor = false, writeProtect = false, extendedAccessed = false } = options;
+    return { type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed };
+  }
+
+  /**
+   * Attaches a domain to a (device, PASID); to PASID 0 for the requests that have none.
    *
    * On failure: `EBUSY` if something is attached; what the driver refuses with. Nothing has changed.
    */
-  *attachPasid(
-    device: IommuDevice,
-    pasid: Pasid,
-    domain: FirstStageDomain,
-  ): Task<Attachment | Refusal<'EBUSY' | 'ENOSPC' | 'ENOMEM' | 'EIO'>> {
+  *attach(device: IommuDevice, pasid: Pasid, domain: Domain): Task<Attachment | Refusal<AttachErrno>> {
     yield* device.lock.lock();
     try {
-      if (device.attachments.has(pasid)) return refuse('EBUSY', `PASID ${pasid} of ${device.name} is in use`);
-      const attachment = new Attachment(this.#context, device, { pasid, domain });
-      // A page request may come as soon as the entry is present.
-      device.attachments.set(pasid, attachment);
-      const refusal = yield* device.driver.setFirstStage(device, pasid, domain);
-      if (refusal !== undefined) {
-        device.attachments.delete(pasid);
-        return refusal;
-      }
-      attachment.entry.value = 'present';
-      return attachment;
+      return yield* this.#attachLocked(device, pasid, domain);
     } finally {
       device.lock.unlock();
+    }
+  }
+
+  /**
+   * Puts another domain in the place of those attached, on all of them or on none: each request meets the old domain
+   * or the new one, never neither. The attachments are over then; the new ones stand in their order.
+   *
+   * On failure: `EBUSY` if one is on its way out, or serves page requests (a process's memory is unbound instead);
+   * what the drivers refuse with. All of them are attached to what they were; only on an `EIO` may caches hold
+   * something of the new domain, which keeps its use then.
+   */
+  *replace(
+    attachments: readonly Attachment[],
+    domain: Domain,
+  ): Task<readonly Attachment[] | Refusal<AttachErrno>> {
+    // In one order, whoever comes.
+    const devices = [...new Set(attachments.map(({ device }) => device))].sort((a, b) => a.rid - b.rid);
+    for (const device of devices) yield* device.lock.lock();
+    try {
+      return yield* replaceLocked(this.#context, attachments, domain);
+    } finally {
+      for (const device of devices) device.lock.unlock();
     }
   }
 
@@ -116,7 +175,7 @@ export class Iommu {
    * faults of what still comes are not recorded. Whoever comes second waits for the first.
    */
   *mute(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
-    while (attachment.entry.value === 'clearing') yield attachment.cleared;
+    while (attachment.entry.value === 'changing') yield attachment.changed;
     if (attachment.entry.value !== 'present') return undefined;
     return yield* this.#clear(attachment, true);
   }
@@ -127,28 +186,75 @@ export class Iommu {
    *
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
    */
-  *detachPasid(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
-    const { device, pasid } = attachment;
+  *detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
+    const { device, pasid, domain } = attachment;
     attachment.dying.value = true;
     yield* this.pageRequests.drain(attachment);
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
-    while (attachment.entry.value === 'clearing') yield attachment.cleared;
+    while (attachment.entry.value === 'changing') yield attachment.changed;
     const refusal =
       attachment.entry.value === 'muted'
-        ? yield* device.driver.unmutePasid(device, pasid)
+        ? yield* device.driver.unmute(device, pasid)
         : yield* this.#clear(attachment, false);
     if (refusal !== undefined) return refusal;
     yield* this.pageRequests.drain(attachment);
     device.attachments.delete(pasid);
+    countUse(domain, -1);
     return undefined;
   }
 
+  *#attachLocked(device: IommuDevice, pasid: Pasid, domain: Domain): Task<Attachment | Refusal<AttachErrno>> {
+    if (device.attachments.has(pasid)) return refuse('EBUSY', `PASID ${pasid} of ${device.name} is in use`);
+    const attachment = new Attachment(this.#context, device, { pasid, domain });
+    // A page request may come as soon as the entry is present.
+    device.attachments.set(pasid, attachment);
+    countUse(domain, 1);
+    const refusal = yield* device.driver.attach(device, pasid, domain);
+    if (refusal !== undefined) {
+      // What hardware did not confirm it may still use.
+      if (refusal.errno !== 'EIO') countUse(domain, -1);
+      device.attachments.delete(pasid);
+      return refusal;
+    }
+    attachment.entry.value = 'present';
+    return attachment;
+  }
+
+  /** Makes a device's tables, and attaches what it begins with. */
+  *#start(device: IommuDevice, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
+    const domain = this.#firstDomain(device, rid);
+    if (isRefusal(domain)) return asNoDevice(domain);
+    const unsuited = domain && device.driver.judge(device, NO_PASID, domain);
+    const refusal = unsuited ?? (yield* device.driver.addDevice(device));
+    if (refusal !== undefined) {
+      freeOwn(domain);
+      return asNoDevice(refusal);
+    }
+    if (domain === undefined) return undefined;
+    const attachment = yield* this.attach(device, NO_PASID, domain);
+    if (!isRefusal(attachment)) {
+      if (domain instanceof PagingDomain) device.dma.value = domain;
+      return undefined;
+    }
+    // What hardware did not let go of stays.
+    if ((yield* device.driver.removeDevice(device)) === undefined) freeOwn(domain);
+    return asNoDevice(attachment);
+  }
+
+  #firstDomain(
+    device: IommuDevice,
+    rid: RidDomain,
+  ): PagingDomain | Identity | undefined | Refusal<'EOPNOTSUPP' | 'ENOMEM'> {
+    if (rid === 'blocked') return undefined;
+    return rid === 'identity' ? IDENTITY : this.allocPaging(device, { name: `dma ${device.name}` });
+  }
+
   *#clear(attachment: Attachment, mute: boolean): Task<Refusal<'EIO'> | undefined> {
-    const { device, pasid, domain, entry, cleared } = attachment;
-    entry.value = 'clearing';
-    const refusal = yield* device.driver.clearPasid(device, pasid, { domain, mute });
+    const { device, pasid, domain, entry, changed } = attachment;
+    entry.value = 'changing';
+    const refusal = yield* device.driver.detach(device, pasid, { domain, mute });
     entry.value = mute ? 'muted' : 'none';
-    cleared.wakeAll();
+    changed.wakeAll();
     return refusal;
   }
 
@@ -158,4 +264,17 @@ export class Iommu {
     const index = named >= 0 ? named : iommus.findIndex((unit) => unit.rids === undefined);
     return this.#drivers.items[index];
   }
+}
+
+/** What a device's requests have that have no PASID. */
+const NO_PASID = Pasid.of(0);
+
+function freeOwn(domain: PagingDomain | Identity | undefined): void {
+  if (domain instanceof PagingDomain) domain.free();
+}
+
+/** A device that cannot have what is asked for all of them is left out. */
+function asNoDevice(refusal: Refusal<AttachErrno>): Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> {
+  const { errno, why } = refusal;
+  return errno === 'ENOMEM' || errno === 'EIO' ? refuse(errno, why) : refuse('ENODEV', why);
 }

@@ -8,8 +8,9 @@ import type { KernelContext } from '../context.js';
 import type { Pasid } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
-import type { FirstStageDomain } from './domain.js';
+import type { Domain } from './domain.js';
 import type { Endpoint, IommuDriver } from './driver.js';
+import type { PagingDomain } from './paging-domain.js';
 
 export class IommuDevice implements Endpoint {
   readonly pci: PciDevice;
@@ -22,10 +23,12 @@ export class IommuDevice implements Endpoint {
   readonly ats: boolean;
   readonly pri: boolean;
   readonly invalidationDepth: number;
-  /** By PASID. */
+  /** By PASID; at 0, what requests without one meet. */
   readonly attachments: KeptMap<Pasid, Attachment>;
   /** Held over each attach and detach. */
   readonly lock: Mutex;
+  /** The domain of its own that the kernel made for it, if that is what its requests without a PASID meet first. */
+  readonly dma: KeptValue<PagingDomain | undefined>;
 
   constructor(context: KernelContext, of: { pci: PciDevice; driver: IommuDriver; holder: IoasidHolder }) {
     const { pci, driver, holder } = of;
@@ -40,22 +43,25 @@ export class IommuDevice implements Endpoint {
     this.invalidationDepth = this.ats ? pci.invalidationDepth : 0;
     this.attachments = new KeptMap(context.log);
     this.lock = new Mutex(context.log, `group ${pci.name}`);
+    this.dma = new KeptValue<PagingDomain | undefined>(context.log, undefined);
   }
 }
+
+/** How far the table entry of an attachment has come: `muted` is not present, and its faults are not recorded. */
+export type EntryState = 'none' | 'present' | 'changing' | 'muted';
 
 /** One (device, PASID) with a domain attached. */
 export class Attachment {
   readonly device: IommuDevice;
   readonly pasid: Pasid;
-  readonly domain: FirstStageDomain;
+  readonly domain: Domain;
   /** How many have asked for it. */
   readonly users: KeptValue<number>;
   /** No fault of it is served any more: what is outstanding, and what comes, is answered Invalid Request. */
   readonly dying: KeptValue<boolean>;
-  /** How far its table entry has come: `muted` is not present, and its faults are not recorded. */
-  readonly entry: KeptValue<'none' | 'present' | 'clearing' | 'muted'>;
-  /** Woken when `entry` is no longer `clearing`. */
-  readonly cleared: WaitQueue;
+  readonly entry: KeptValue<EntryState>;
+  /** Woken when `entry` is no longer `changing`. */
+  readonly changed: WaitQueue;
   /** Groups of page requests that are being served. */
   readonly serving: KeptValue<number>;
   /** Woken when `serving` becomes 0. */
@@ -64,15 +70,15 @@ export class Attachment {
   constructor(
     { log }: KernelContext,
     device: IommuDevice,
-    of: { readonly pasid: Pasid; readonly domain: FirstStageDomain },
+    of: { readonly pasid: Pasid; readonly domain: Domain },
   ) {
     this.device = device;
     this.pasid = of.pasid;
     this.domain = of.domain;
     this.users = new KeptValue(log, 1);
     this.dying = new KeptValue(log, false);
-    this.entry = new KeptValue<'none' | 'present' | 'clearing' | 'muted'>(log, 'none');
-    this.cleared = new WaitQueue(`clearing of PASID ${of.pasid} on ${device.name}`);
+    this.entry = new KeptValue<EntryState>(log, 'none');
+    this.changed = new WaitQueue(`change of PASID ${of.pasid} on ${device.name}`);
     this.serving = new KeptValue(log, 0);
     this.served = new WaitQueue(`page requests of PASID ${of.pasid} on ${device.name}`);
   }

@@ -1,9 +1,14 @@
 /**
- * What the IOMMU core asks of a driver: one for each unit, whatever its make.
+ * What the IOMMU core asks of a driver: one for each unit, whatever its make. PASID 0 stands for the requests of a
+ * device that have none.
+ *
+ * Errors, in all of it: `EOPNOTSUPP` for a kind of domain that the unit does not have, `EINVAL` for one that it
+ * has and cannot use this one of (too wide, pages too large), `EBUSY` where something is attached, `ENOSPC` for
+ * domain ids, `ENOMEM` for tables, `EIO` where hardware did not confirm.
  */
 import type { Refusal, Task } from '../../base/index.js';
 import type { Pasid } from '../ids.js';
-import type { FirstStageDomain, RidDomain } from './domain.js';
+import type { Domain } from './domain.js';
 
 /** What a driver knows of a function behind its unit. */
 export interface Endpoint {
@@ -43,12 +48,57 @@ export interface IommuClient {
 /** What a group of page requests is answered. */
 export type PageResponse = 'success' | 'invalid request' | 'failure';
 
+/** Pages of a domain, both ends inclusive. */
+export interface PageRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** The page tables that a unit walks. */
+export interface TableLimits {
+  /** Numbers of levels, and the levels of them at which a leaf may stand; none if it has no such stage. */
+  readonly levels: readonly number[];
+  readonly leaves: readonly number[];
+  /** Bits of the largest address that is translated. */
+  readonly width: number;
+}
+
+/** Why a domain cannot be used with a device. */
+export type Unsuited = Refusal<'EOPNOTSUPP' | 'EINVAL'>;
+
+export type AttachErrno = 'EOPNOTSUPP' | 'EINVAL' | 'EBUSY' | 'ENOSPC' | 'ENOMEM' | 'EIO';
+
+/**
+ * A change of domain that has all it needs, and has changed nothing yet. It ends with `cancel`, or, once applied, with
+ * `commit` or `revert`; none of them can fail for want of anything.
+ */
+export interface Replacement {
+  /** Gives back what was reserved. */
+  cancel(): void;
+  /**
+   * From now on each request meets the new domain; until then it met the old one, and at no time neither.
+   *
+   * On failure: `EIO`, caches may hold either; `revert` it.
+   */
+  apply(): Task<Refusal<'EIO'> | undefined>;
+  /** Lets go of the old domain. */
+  commit(): void;
+  /**
+   * Back to the old domain, in the same way.
+   *
+   * On failure: `EIO`: the old domain is back, caches may hold the new one, whose id stays taken.
+   */
+  revert(): Task<Refusal<'EIO'> | undefined>;
+}
+
 export interface IommuDriver {
   readonly name: string;
   /** Bits of its PASIDs; 0 if it has none. */
   readonly pasidBits: number;
   readonly hasDeviceTlbs: boolean;
   readonly hasPageRequests: boolean;
+  readonly firstStage: TableLimits;
+  readonly secondStage: TableLimits;
 
   /** Makes the unit ready; it translates nothing yet. On failure: `ENODEV` says what it lacks; `ENOMEM`. */
   boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
@@ -56,19 +106,22 @@ export interface IommuDriver {
   /** All devices are there: the unit begins to translate. */
   enable(): Task;
 
-  /** Makes tables for a device, and what its requests without a PASID meet. On failure: nothing is left. */
-  addDevice(device: Endpoint, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
+  /** Makes tables for a device, which is blocked then. On failure: nothing is left. */
+  addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined>;
+
+  /** Takes the tables of a device away that nothing is attached to. On an `EIO` they stay. */
+  removeDevice(device: Endpoint): Task<Refusal<'EIO'> | undefined>;
+
+  /** Why a domain cannot be attached to a (device, PASID) here; undefined if it can. */
+  judge(device: Endpoint, pasid: Pasid, domain: Domain): Unsuited | undefined;
 
   /**
    * Makes the entry of a (device, PASID) present.
    *
-   * On failure: `EBUSY` if there is one; `ENOSPC` if no domain id is left; `ENOMEM`; the entry is as it was.
+   * On failure: `EBUSY` if there is one; `ENOSPC` if no domain id is left; `ENOMEM`; what `judge` says. The entry
+   * is as it was.
    */
-  setFirstStage(
-    device: Endpoint,
-    pasid: Pasid,
-    domain: FirstStageDomain,
-  ): Task<Refusal<'EBUSY' | 'ENOSPC' | 'ENOMEM' | 'EIO'> | undefined>;
+  attach(device: Endpoint, pasid: Pasid, domain: Domain): Task<Refusal<AttachErrno> | undefined>;
 
   /**
    * Takes a present entry away: when it returns, nothing that hardware caches of it is used any more. `mute`
@@ -76,20 +129,34 @@ export interface IommuDriver {
    *
    * On failure: `EIO` if hardware did not confirm; the entry is not present, caches may hold it.
    */
-  clearPasid(
+  detach(
     device: Endpoint,
     pasid: Pasid,
-    options: { readonly domain: FirstStageDomain; readonly mute: boolean },
+    options: { readonly domain: Domain; readonly mute: boolean },
   ): Task<Refusal<'EIO'> | undefined>;
 
   /** Makes a muted entry an empty one. */
-  unmutePasid(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+  unmute(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
 
-  /** Leaves of these pages have changed: returns when no cache of the unit and its devices has old ones. */
-  flushRange(
-    domain: FirstStageDomain,
-    range: { readonly pasid: Pasid; readonly first: number; readonly last: number },
-  ): Task<Refusal<'EIO'> | undefined>;
+  /**
+   * Makes a change of a present entry to another domain ready.
+   *
+   * On failure: what `judge` says; `ENOSPC`, `ENOMEM`. Nothing has changed.
+   */
+  prepareReplace(
+    device: Endpoint,
+    pasid: Pasid,
+    domains: { readonly from: Domain; readonly to: Domain },
+  ): Replacement | Refusal<AttachErrno>;
+
+  /**
+   * Entries of these pages have changed, tables between may have gone: returns when no cache of the unit and of its
+   * devices has the old ones, in whatever domain that is built on this one.
+   */
+  flush(domain: Domain, ranges: readonly PageRange[]): Task<Refusal<'EIO'> | undefined>;
+
+  /** Entries of these pages have become present: says so where a unit may have cached that there are none. */
+  flushNew(domain: Domain, range: PageRange): Task<Refusal<'EIO'> | undefined>;
 
   /** Returns when all page requests that the device sent before have reached the sink. */
   drainPageRequests(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;

@@ -19,7 +19,7 @@ function machine() {
   const answers: string[] = [];
   const served: number[] = [];
   const domain: FirstStageDomain = {
-    ...{ name: 'p', root: 0, writeBack() {} },
+    ...{ type: 'first-stage', name: 'p', root: 0, levels: 4, largestLeaf: 1, writeBack() {} },
     *handleFault(page): Task<Refusal<'EFAULT'> | undefined> {
       yield 'fault';
       served.push(page);

@@ -73,7 +73,7 @@ export class PageRequests {
   }
 
   *#servePage({ domain, dying }: Attachment, request: PageRequest): Task<boolean> {
-    if (dying.value || request.privileged) return false;
+    if (dying.value || request.privileged || domain.handleFault === undefined) return false;
     const { write, execute } = request;
     const refusal = yield* domain.handleFault(request.page, { write, execute });
     if (refusal === undefined) return true;

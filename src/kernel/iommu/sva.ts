@@ -27,6 +27,9 @@ type BindErrno = 'ENODEV' | 'ESRCH' | 'EOVERFLOW' | 'EBUSY' | 'EDQUOT' | 'ENOSPC
 
 /** An address space, as devices see it; told of each change of its table. */
 class SvaDomain implements FirstStageDomain, MmuNotifier {
+  readonly type = 'first-stage';
+  readonly levels = 4;
+  readonly largestLeaf = 1;
   readonly mm: AddressSpace;
   readonly attachments: KeptList<Attachment>;
   readonly #iommu: Iommu;
@@ -59,9 +62,7 @@ class SvaDomain implements FirstStageDomain, MmuNotifier {
   }
 
   *invalidateRange(first: number, last: number): Task {
-    for (const { driver, pasid } of this.#units()) {
-      yield* driver.flushRange(this, { pasid, first, last });
-    }
+    for (const driver of this.#units()) yield* driver.flush(this, [{ first, last }]);
   }
 
   *release(): Task {
@@ -69,12 +70,8 @@ class SvaDomain implements FirstStageDomain, MmuNotifier {
   }
 
   /** The units that walk the table, each once. */
-  #units(): { driver: IommuDriver; pasid: Pasid }[] {
-    const found: { driver: IommuDriver; pasid: Pasid }[] = [];
-    for (const { device, pasid } of this.attachments.items) {
-      if (!found.some(({ driver }) => driver === device.driver)) found.push({ driver: device.driver, pasid });
-    }
-    return found;
+  #units(): Set<IommuDriver> {
+    return new Set(this.attachments.items.map(({ device }) => device.driver));
   }
 }
 
@@ -149,7 +146,7 @@ export class Sva {
       assert(domain !== undefined && attachment !== undefined, `${device.name} is not bound to ${mm.name}`);
       attachment.users.value--;
       if (attachment.users.value > 0) return undefined;
-      const refusal = yield* this.#iommu.detachPasid(attachment);
+      const refusal = yield* this.#iommu.detach(attachment);
       if (refusal !== undefined) return refusal;
       domain.attachments.remove(attachment);
       if (domain.attachments.length === 0) {
@@ -178,10 +175,11 @@ export class Sva {
     const known = this.#domains.get(mm);
     const domain = known ?? new SvaDomain(this.#context, mm, this.#iommu);
     // No request with the PASID comes before the device's driver knows it: changes until then need no flush.
-    const attachment = yield* this.#iommu.attachPasid(device, pasid, domain);
+    const attachment = yield* this.#iommu.attach(device, pasid, domain);
     if (isRefusal(attachment)) {
       ioasidPut(this.#set, pasid, device.holder);
-      return attachment;
+      const { errno, why } = attachment;
+      return errno === 'EOPNOTSUPP' || errno === 'EINVAL' ? refuse('ENODEV', why) : refuse(errno, why);
     }
     domain.attachments.push(attachment);
     this.#domains.set(mm, domain);
@@ -230,6 +228,7 @@ export class Sva {
 /** Why a device cannot be bound to any address space; undefined if it can. */
 export function whyNoSva({ pasidBits, pci, driver, ats, pri }: IommuDevice): string | undefined {
   if (driver.pasidBits === 0) return `${driver.name} has no PASIDs`;
+  if (driver.firstStage.levels.length === 0) return `${driver.name} has no first stages`;
   if (pasidBits === 0) return `${pci.name} has no PASID capability`;
   if (!ats) return pci.hasAts ? `${driver.name} has no device TLBs` : `${pci.name} has no ATS capability`;
   if (pri) return undefined;

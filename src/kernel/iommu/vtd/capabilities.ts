@@ -10,13 +10,25 @@ export interface Capabilities {
   readonly queuedInvalidation: boolean;
   readonly scalableMode: boolean;
   readonly firstStage: boolean;
+  readonly secondStage: boolean;
+  readonly nested: boolean;
   readonly passThrough: boolean;
+  /** Levels of the second-stage tables that it walks, ascending. */
+  readonly secondStageLevels: readonly number[];
+  /** Bits of the largest address that a second stage translates. */
+  readonly guestAddressWidth: number;
+  /** Levels of a second stage at which a leaf may stand; level 1 always. */
+  readonly secondStageLeaves: readonly number[];
+  readonly firstStageLevels: readonly number[];
+  readonly firstStageLeaves: readonly number[];
+  readonly supervisorRequests: boolean;
+  readonly extendedAccessed: boolean;
   readonly deviceTlbs: boolean;
   readonly pageRequests: boolean;
   readonly pageRequestDrain: boolean;
   /** Accesses to root, context and PASID tables are snooped. */
   readonly snoopsTables: boolean;
-  /** Accesses to paging structures are snooped, where the PASID entry asks for it. */
+  /** Accesses to paging structures are snooped; in scalable mode where the PASID entry asks for it. */
   readonly snoopsWalks: boolean;
   /** Entries that are not present may be cached: new ones are told too. */
   readonly cachingMode: boolean;
@@ -33,18 +45,31 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
   const cap = registers.read64(VTD_REGISTER.CAP);
   const ecap = registers.read64(VTD_REGISTER.ECAP);
   const [c, e] = [CAP_REG, ECAP_REG];
-  const hasPasid = e.PASID.get(ecap, 0) === 1;
+  const scalableMode = e.SMTS.get(ecap, 0) === 1;
+  const hasPasid = scalableMode && e.PASID.get(ecap, 0) === 1;
+  const sagaw = c.SAGAW.get(cap, 0);
+  const large = c.SSLPS.get(cap, 0);
+  const secondStage = !scalableMode || e.SSTS.get(ecap, 0) === 1;
   return {
     pasidBits: hasPasid ? e.PSS.get(ecap, 0) + 1 : 0,
     queuedInvalidation: e.QI.get(ecap, 0) === 1,
-    scalableMode: e.SMTS.get(ecap, 0) === 1,
-    firstStage: e.FSTS.get(ecap, 0) === 1,
+    scalableMode,
+    firstStage: scalableMode && e.FSTS.get(ecap, 0) === 1,
+    secondStage,
+    nested: scalableMode && secondStage && e.NEST.get(ecap, 0) === 1,
+    secondStageLevels: [3, 4, 5].filter((levels) => ((sagaw >> (levels - 2)) & 1) === 1),
+    guestAddressWidth: c.MGAW.get(cap, 0) + 1,
+    secondStageLeaves: [1, ...[2, 3].filter((level) => ((large >> (level - 2)) & 1) === 1)],
+    firstStageLevels: c.FS5LP.get(cap, 0) === 1 ? [4, 5] : [4],
+    firstStageLeaves: c.FS1GP.get(cap, 0) === 1 ? [1, 2, 3] : [1, 2],
+    supervisorRequests: e.SRS.get(ecap, 0) === 1,
+    extendedAccessed: e.EAFS.get(ecap, 0) === 1,
     passThrough: e.PT.get(ecap, 0) === 1,
     deviceTlbs: e.DT.get(ecap, 0) === 1,
-    pageRequests: e.PRS.get(ecap, 0) === 1,
+    pageRequests: scalableMode && e.PRS.get(ecap, 0) === 1,
     pageRequestDrain: e.PDS.get(ecap, 0) === 1,
     snoopsTables: e.C.get(ecap, 0) === 1,
-    snoopsWalks: e.SMPWCS.get(ecap, 0) === 1,
+    snoopsWalks: (scalableMode ? e.SMPWCS : e.C).get(ecap, 0) === 1,
     cachingMode: c.CM.get(cap, 0) === 1,
     writeBufferFlush: c.RWBF.get(cap, 0) === 1,
     pageSelective: c.PSI.get(cap, 0) === 1,
@@ -57,6 +82,6 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
 /** What the driver cannot do without; undefined if it is all there. */
 export function lacking(of: Capabilities): string | undefined {
   if (!of.queuedInvalidation) return 'no queued invalidation (ECAP.QI)';
-  if (!of.scalableMode) return 'no scalable mode (ECAP.SMTS)';
+  if (!of.scalableMode && of.secondStageLevels.length === 0) return 'no second-stage width (CAP.SAGAW)';
   return undefined;
 }

@@ -5,6 +5,7 @@
 import {
   CONTEXT_CACHE_INVALIDATION,
   CONTEXT_GRANULARITY,
+  DEVICE_TLB_INVALIDATION,
   INVALIDATION,
   IOTLB_GRANULARITY,
   IOTLB_INVALIDATION,
@@ -60,6 +61,28 @@ export const flushPasid = (did: number, pasid: number): Int32Array =>
 export const flushIotlb = (): Int32Array =>
   structure(IOTLB_INVALIDATION, { TYPE: INVALIDATION.IOTLB, G: IOTLB_GRANULARITY.GLOBAL, DW: 1, DR: 1 });
 
+/** Of a domain: all that a second stage has a part in; in legacy mode, all there is. */
+export const flushDomain = (did: number): Int32Array =>
+  structure(IOTLB_INVALIDATION, {
+    TYPE: INVALIDATION.IOTLB,
+    G: IOTLB_GRANULARITY.DOMAIN,
+    DW: 1,
+    DR: 1,
+    DID: did,
+  });
+
+/** Of a domain: second-stage translations of a block, and all nested ones. */
+export const flushDomainPages = (did: number, { page, order }: Block): Int32Array =>
+  structure(IOTLB_INVALIDATION, {
+    TYPE: INVALIDATION.IOTLB,
+    G: IOTLB_GRANULARITY.PAGE,
+    DW: 1,
+    DR: 1,
+    DID: did,
+    AM: order,
+    ADDR: page,
+  });
+
 export const flushPasidIotlb = (did: number, pasid: number): Int32Array =>
   structure(PASID_IOTLB_INVALIDATION, {
     TYPE: INVALIDATION.PASID_IOTLB,
@@ -78,20 +101,24 @@ export const flushPages = (of: { did: number; pasid: number }, { page, order }: 
     ADDR: page,
   });
 
-/** Of one device: a block, or all there is of the PASID. */
+/** Of one device: a block, or all there is of the PASID; PASID 0 stands for what it asked without one. */
 export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = EVERYTHING): Int32Array {
   const { page, order } = block;
   // The lowest zero bit n of the page's number says 2^(n + 1) pages.
   const size = order === 0 ? 0 : 2 ** (order - 1) - 1;
-  return structure(PASID_DEVICE_TLB_INVALIDATION, {
-    TYPE: INVALIDATION.PASID_DEVICE_TLB,
+  const of = {
     MIP: device.invalidationDepth,
     PFSID_LOW: device.rid & 0xf,
     PFSID_HIGH: device.rid >> 4,
     SID: device.rid,
-    PASID: pasid,
     S: order === 0 ? 0 : 1,
     ADDR: page + size,
+  };
+  if (pasid === 0) return structure(DEVICE_TLB_INVALIDATION, { TYPE: INVALIDATION.DEVICE_TLB, ...of });
+  return structure(PASID_DEVICE_TLB_INVALIDATION, {
+    TYPE: INVALIDATION.PASID_DEVICE_TLB,
+    ...of,
+    PASID: pasid,
   });
 }
 

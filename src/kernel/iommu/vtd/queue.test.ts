@@ -23,7 +23,7 @@ function started() {
   };
   const registers = new UnitRegisters(machine.platform.mmio, UNIT_AT);
   const frames = { descriptors: frame(), status: frame() };
-  const queue = new InvalidationQueue(context, registers, { name: 'dmar0', frames });
+  const queue = new InvalidationQueue(context, registers, { name: 'dmar0', frames, isWide: true });
   registers.write64(VTD_REGISTER.RTADDR, { RTA: frame(), TTM: TTM.SCALABLE });
   finish(context.tasks, registers.latchRootTable());
   finish(context.tasks, queue.start());

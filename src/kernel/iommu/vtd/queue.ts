@@ -5,7 +5,8 @@
  *
  * Errors (6.5.2.10): a descriptor that hardware refuses stops the queue, and is replaced by one that does nothing;
  * a device that does not answer its device-TLB invalidation in time drops the waits, and the batch is tried again.
- * Left out: completion interrupts, queues of more than a page.
+ * A wide queue has slots of 32 bytes, and is what scalable mode needs; a unit without it has slots of 16. What is
+ * too much for the ring at once goes in parts. Left out: completion interrupts, queues of more than a page.
  */
 import { KeptValue, type Refusal, refuse, type Task, WaitQueue, Words } from '../../../base/index.js';
 import {
@@ -21,9 +22,10 @@ import { type KernelContext, tell } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
 import type { UnitRegisters } from './registers.js';
 
-const SLOT_BYTES = 32;
-const SLOT_WORDS = SLOT_BYTES / 4;
-const SLOTS = PAGE_BYTES / SLOT_BYTES;
+const NARROW_BYTES = 16;
+const WIDE_BYTES = 32;
+/** Descriptors that go in at once, so that others find room beside them. */
+const MAX_BATCH = 32;
 const PENDING = 1;
 const DONE = 2;
 const TRIES = 3;
@@ -47,7 +49,9 @@ export class InvalidationQueue {
   readonly #frames: QueueFrames;
   readonly #name: string;
   /** By slot: 1 while it belongs to a batch that is not done. */
-  readonly #busy = new Words(SLOTS, 16);
+  readonly #busy: Words;
+  readonly #slotBytes: number;
+  readonly #slots: number;
   readonly #tail: KeptValue<number>;
   /** How often hardware has dropped the waits. */
   readonly #round: KeptValue<number>;
@@ -56,12 +60,15 @@ export class InvalidationQueue {
   constructor(
     context: KernelContext,
     registers: UnitRegisters,
-    of: { readonly frames: QueueFrames; readonly name: string },
+    of: { readonly frames: QueueFrames; readonly name: string; readonly isWide: boolean },
   ) {
     this.#context = context;
     this.#registers = registers;
     this.#frames = of.frames;
     this.#name = of.name;
+    this.#slotBytes = of.isWide ? WIDE_BYTES : NARROW_BYTES;
+    this.#slots = PAGE_BYTES / this.#slotBytes;
+    this.#busy = new Words(this.#slots, 16);
     this.#tail = new KeptValue(context.log, 0);
     this.#round = new KeptValue(context.log, 0);
     this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
@@ -71,7 +78,11 @@ export class InvalidationQueue {
   /** Switches the queue on, empty. */
   *start(): Task {
     this.#registers.write64(VTD_REGISTER.IQT, { QT: 0 });
-    this.#registers.write64(VTD_REGISTER.IQA, { IQA: this.#frames.descriptors, DW: 1, QS: 0 });
+    this.#registers.write64(VTD_REGISTER.IQA, {
+      IQA: this.#frames.descriptors,
+      DW: this.#isWide ? 1 : 0,
+      QS: 0,
+    });
     yield* this.#registers.enableQueue();
   }
 
@@ -86,11 +97,22 @@ export class InvalidationQueue {
     descriptors: readonly Int32Array[],
     options: { readonly drain?: boolean } = {},
   ): Task<Refusal<'EIO'> | undefined> {
+    let first = 0;
+    for (; descriptors.length - first > MAX_BATCH; first += MAX_BATCH) {
+      const refusal = yield* this.#syncBatch(descriptors.slice(first, first + MAX_BATCH), false);
+      if (refusal !== undefined) return refusal;
+    }
+    return yield* this.#syncBatch(descriptors.slice(first), options.drain ?? false);
+  }
+
+  *#syncBatch(descriptors: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
     for (let attempt = 0; attempt < TRIES; attempt++) {
       while (!this.#hasRoom(descriptors.length + 1)) yield this.#room;
-      const batch = this.#submit(descriptors, options.drain ?? false);
+      const batch = this.#submit(descriptors, drain);
       const isDone = yield* this.#wait(batch);
-      for (let slot = batch.first; slot !== next(batch.last); slot = next(slot)) this.#busy.set(slot, 0);
+      for (let slot = batch.first; slot !== this.#next(batch.last); slot = this.#next(slot)) {
+        this.#busy.set(slot, 0);
+      }
       this.#room.wakeAll();
       if (batch.isRefused) return refuse('EIO', `${this.#name} refused an invalidation descriptor`);
       if (isDone) return undefined;
@@ -115,12 +137,12 @@ export class InvalidationQueue {
     let slot = first;
     for (const descriptor of descriptors) {
       this.#store(slot, descriptor);
-      slot = next(slot);
+      slot = this.#next(slot);
     }
     memory.store32(this.#statusAt(slot), PENDING);
     this.#store(slot, this.#waitFor(slot, drain));
-    this.#tail.value = next(slot);
-    this.#registers.write64(VTD_REGISTER.IQT, { QT: next(slot) * 2 });
+    this.#tail.value = this.#next(slot);
+    this.#registers.write64(VTD_REGISTER.IQT, { QT: this.#next(slot) * (this.#slotBytes / NARROW_BYTES) });
     return { first, last: slot, round: this.#round.value, isRefused: false };
   }
 
@@ -149,7 +171,8 @@ export class InvalidationQueue {
 
   /** Puts a descriptor that does nothing in the place of the one that hardware stands at, if it is the batch's own. */
   #replaceRefused(batch: Batch): void {
-    const head = IQH_REG.QH.get(this.#registers.read64(VTD_REGISTER.IQH), 0) / 2;
+    const head =
+      IQH_REG.QH.get(this.#registers.read64(VTD_REGISTER.IQH), 0) / (this.#slotBytes / NARROW_BYTES);
     if (!isIn(batch, head)) return;
     const { IQEI } = IQER_REG;
     const error = this.#registers.read64(VTD_REGISTER.IQER);
@@ -163,8 +186,8 @@ export class InvalidationQueue {
 
   #store(slot: number, descriptor: Int32Array): void {
     const { memory } = this.#context.platform;
-    for (let word = 0; word < SLOT_WORDS; word += 2) {
-      const at = paOf(this.#frames.descriptors, slot * SLOT_BYTES + word * 4);
+    for (let word = 0; word < this.#slotBytes / 4; word += 2) {
+      const at = paOf(this.#frames.descriptors, slot * this.#slotBytes + word * 4);
       memory.store64(at, descriptor[word] ?? 0, descriptor[word + 1] ?? 0);
     }
     this.#busy.set(slot, 1);
@@ -175,9 +198,17 @@ export class InvalidationQueue {
     let slot = this.#tail.value;
     for (let i = 0; i <= count; i++) {
       if (this.#busy.words[slot] !== 0) return false;
-      slot = next(slot);
+      slot = this.#next(slot);
     }
     return true;
+  }
+
+  get #isWide(): boolean {
+    return this.#slotBytes === WIDE_BYTES;
+  }
+
+  #next(slot: number): number {
+    return (slot + 1) % this.#slots;
   }
 
   #status(slot: number): number {
@@ -188,8 +219,6 @@ export class InvalidationQueue {
     return paOf(this.#frames.status, slot * 4);
   }
 }
-
-const next = (slot: number): number => (slot + 1) % SLOTS;
 
 const isIn = ({ first, last }: Batch, slot: number): boolean =>
   first <= last ? slot >= first && slot <= last : slot >= first || slot <= last;

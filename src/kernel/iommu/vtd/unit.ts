@@ -1,38 +1,43 @@
 /**
- * The driver of one VT-d unit in scalable mode: through MMIO and memory alone. After VT-d 4.1, chapters 6, 7, 9
- * and 11; the order of invalidations is that of 6.5.3.3.
+ * The driver of one VT-d unit, in scalable mode, or in legacy mode where it has no other: through MMIO and memory
+ * alone. After VT-d 4.1, chapters 6, 7, 9 and 11; the order of invalidations is that of 6.5.3.3.
  *
- * A PASID entry goes in three steps: not present; flushed from PASID cache, IOTLB and device TLB; empty (bugs D1,
- * D2). Left out here: second stage and nested entries, interrupt remapping, posted interrupts, suspend.
+ * An entry goes in three steps: not present; flushed from the context or PASID cache, IOTLB and device TLB; empty
+ * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
-import {
-  assert,
-  isRefusal,
-  KeptMap,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-} from '../../../base/index.js';
+import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../../base/index.js';
 import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import type { Pasid } from '../../ids.js';
 import type { IommuUnit } from '../../platform.js';
-import type { FirstStageDomain, RidDomain } from '../domain.js';
-import type { Endpoint, IommuClient, IommuDriver, PageRequest, PageResponse } from '../driver.js';
+import type { Domain } from '../domain.js';
+import type {
+  AttachErrno,
+  Endpoint,
+  IommuClient,
+  IommuDriver,
+  PageRange,
+  PageRequest,
+  PageResponse,
+  Replacement,
+  TableLimits,
+  Unsuited,
+} from '../driver.js';
+import { CacheTags } from './cache-tags.js';
 import { type Capabilities, lacking, readCapabilities } from './capabilities.js';
+import { contextEntry, judgeDomain, pasidEntry } from './entries.js';
 import { startFaultReports } from './faults.js';
 import * as inv from './invalidations.js';
+import { LegacyTables } from './legacy-tables.js';
 import { PageRequestQueue } from './page-request-queue.js';
 import { InvalidationQueue } from './queue.js';
 import { UnitRegisters } from './registers.js';
+import { VtdReplacement } from './replacement.js';
 import { UnitTables } from './tables.js';
 
-/** Domain ids: 0 tags what caching mode caches of entries that are not present; identity has the next one. */
-const IDENTITY_DID = 1;
-const FIRST_DID = 2;
-/** The PASID of requests without one. */
-const RID_PASID = 0;
+/** Bits of an address of the lower half, with four levels: the upper one starts with ones. */
+const FIRST_STAGE_WIDTH = 47;
+const NO_DID = 0;
 
 const CODES = {
   success: RESPONSE_CODE.SUCCESS,
@@ -40,18 +45,12 @@ const CODES = {
   failure: RESPONSE_CODE.RESPONSE_FAILURE,
 } as const satisfies Record<PageResponse, number>;
 
-/** What the unit's caches hold of one domain: tagged by its id, in the device TLBs of these devices. */
-interface Tag {
-  readonly did: number;
-  readonly devices: readonly Endpoint[];
-}
-
 export class VtdUnit implements IommuDriver {
   readonly name: string;
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #caps: Capabilities;
-  readonly #tags: KeptMap<FirstStageDomain, Tag>;
+  readonly #tags: CacheTags;
   readonly #parts: KeptValue<Parts | undefined>;
 
   constructor(context: KernelContext, unit: IommuUnit, name: string) {
@@ -59,12 +58,12 @@ export class VtdUnit implements IommuDriver {
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
-    this.#tags = new KeptMap(context.log);
+    this.#tags = new CacheTags(context, this.#caps, name);
     this.#parts = new KeptValue<Parts | undefined>(context.log, undefined);
   }
 
   get pasidBits(): number {
-    return this.#caps.firstStage ? this.#caps.pasidBits : 0;
+    return this.#caps.pasidBits;
   }
 
   get hasDeviceTlbs(): boolean {
@@ -75,16 +74,30 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.pageRequests;
   }
 
+  get firstStage(): TableLimits {
+    const { firstStage, firstStageLevels, firstStageLeaves } = this.#caps;
+    return { levels: firstStage ? firstStageLevels : [], leaves: firstStageLeaves, width: FIRST_STAGE_WIDTH };
+  }
+
+  get secondStage(): TableLimits {
+    const { secondStage, secondStageLevels, secondStageLeaves, guestAddressWidth } = this.#caps;
+    const levels = secondStage ? secondStageLevels : [];
+    return { levels, leaves: secondStageLeaves, width: guestAddressWidth };
+  }
+
   *boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
     const missing = lacking(this.#caps);
     if (missing !== undefined) return refuse('ENODEV', `${this.name} has ${missing}`);
+    const { scalableMode } = this.#caps;
     const parts = this.#makeParts(client);
     if (isRefusal(parts)) return parts;
     this.#parts.value = parts;
     yield* parts.queue.start();
-    this.#registers.write64(VTD_REGISTER.RTADDR, { RTA: parts.tables.root, TTM: TTM.SCALABLE });
+    const mode = scalableMode ? TTM.SCALABLE : TTM.LEGACY;
+    this.#registers.write64(VTD_REGISTER.RTADDR, { RTA: parts.tables.root, TTM: mode });
     yield* this.#registers.latchRootTable();
-    const refusal = yield* parts.queue.sync([inv.flushContexts(), inv.flushPasids(), inv.flushIotlb()]);
+    const flushes = [inv.flushContexts(), ...(scalableMode ? [inv.flushPasids()] : []), inv.flushIotlb()];
+    const refusal = yield* parts.queue.sync(flushes);
     if (refusal !== undefined) return refusal;
     const source = { name: this.name, client, ...this.#caps.faultRecords };
     startFaultReports(this.#context, this.#registers, source);
@@ -96,95 +109,121 @@ export class VtdUnit implements IommuDriver {
     yield* this.#registers.enableTranslation();
   }
 
-  *addDevice(device: Endpoint, rid: RidDomain): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
-    const { tables, queue } = this.#ready;
-    if (rid === 'identity' && !this.#caps.passThrough) {
-      return refuse('ENODEV', `${this.name} has no pass-through (ECAP.PT) for ${device.name}`);
-    }
-    const refusal = yield* tables.addDevice(device);
+  *addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined> {
+    const refusal = this.#ready.tables.addDevice(device);
     if (refusal !== undefined) return refusal;
-    if (rid === 'identity') {
-      const full = tables.setPassThrough(device, RID_PASID, IDENTITY_DID);
-      if (full !== undefined) return full;
-    }
-    if (!this.#caps.cachingMode) {
-      if (this.#caps.writeBufferFlush) yield* this.#registers.flushWriteBuffer();
-      return undefined;
-    }
-    return yield* queue.sync([inv.flushContext(device.rid, 0), inv.flushPasid(IDENTITY_DID, RID_PASID)]);
+    yield 'vtd: context entry';
+    // Who caches what is not present has it by domain 0.
+    return yield* this.#tellNew([inv.flushContext(device.rid, NO_DID)]);
   }
 
-  *setFirstStage(
-    device: Endpoint,
-    pasid: Pasid,
-    domain: FirstStageDomain,
-  ): Task<Refusal<'EBUSY' | 'ENOSPC' | 'ENOMEM' | 'EIO'> | undefined> {
+  *removeDevice(device: Endpoint): Task<Refusal<'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
+    if (!this.#caps.scalableMode) return undefined;
+    tables.clearDevice(device);
+    yield 'vtd: context entry is not present';
+    const flushes = [inv.flushContext(device.rid, NO_DID), inv.flushPasids()];
+    const refusal = yield* queue.sync(flushes);
+    if (refusal === undefined) tables.freeDevice(device);
+    return refusal;
+  }
+
+  judge(device: Endpoint, pasid: Pasid, domain: Domain): Unsuited | undefined {
+    return judgeDomain(this.#caps, domain, { unit: this.name, device, pasid });
+  }
+
+  *attach(device: Endpoint, pasid: Pasid, domain: Domain): Task<Refusal<AttachErrno> | undefined> {
+    const { tables } = this.#ready;
+    const unsuited = this.judge(device, pasid, domain);
+    if (unsuited !== undefined) return unsuited;
     if (tables.isPresent(device, pasid)) {
       return refuse('EBUSY', `PASID ${pasid} of ${device.name} has an entry`);
     }
-    const did = this.#tag(domain, device);
+    const use = { device, pasid };
+    const did = this.#tags.add(domain, use);
     if (isRefusal(did)) return did;
-    // Before the entry is there: no walk may find a table that was never written back.
-    if (!this.#caps.snoopsWalks) domain.writeBack();
-    const full = tables.setFirstStage(device, pasid, { did, root: domain.root });
+    this.#writeBack(domain);
+    const full = tables.set(device, pasid, this.#entryOf(domain, did, device));
     if (full !== undefined) {
-      this.#untag(domain, device);
+      this.#tags.remove(domain, use);
       return full;
     }
     yield 'vtd: entry is present';
-    if (this.#caps.cachingMode) {
-      const refusal = yield* queue.sync([inv.flushPasid(did, pasid), inv.flushPasidIotlb(did, pasid)]);
-      if (refusal !== undefined) yield* this.clearPasid(device, pasid, { domain, mute: false });
-      return refusal;
-    }
-    if (this.#caps.writeBufferFlush) yield* this.#registers.flushWriteBuffer();
-    return undefined;
+    const refusal = yield* this.#tellNew([
+      ...this.#entryFlushes(device, pasid, NO_DID),
+      ...this.#entryFlushes(device, pasid, did),
+      ...this.#tags.ofUse(domain, { device, pasid }),
+    ]);
+    if (refusal !== undefined) yield* this.detach(device, pasid, { domain, mute: false });
+    return refusal;
   }
 
-  *clearPasid(
+  *detach(
     device: Endpoint,
     pasid: Pasid,
-    { domain, mute }: { readonly domain: FirstStageDomain; readonly mute: boolean },
+    { domain, mute }: { readonly domain: Domain; readonly mute: boolean },
   ): Task<Refusal<'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
-    const did = tables.didOf(device, pasid);
+    const use = { device, pasid };
     tables.clearPresent(device, pasid, mute);
     yield 'vtd: entry is not present';
-    const flushes: Int32Array[] = [];
-    flushes.push(inv.flushPasid(did, pasid));
-    flushes.push(inv.flushPasidIotlb(did, pasid));
-    if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));
-    const refusal = yield* queue.sync(flushes);
+    const did = this.#tags.didOf(domain);
+    const refusal = yield* queue.sync([
+      ...this.#entryFlushes(device, pasid, did),
+      ...this.#tags.ofUse(domain, use),
+    ]);
     if (refusal !== undefined) return refusal;
     tables.empty(device, pasid, mute);
-    this.#untag(domain, device);
+    this.#tags.remove(domain, use);
     return undefined;
   }
 
-  *unmutePasid(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+  *unmute(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     const { tables, queue } = this.#ready;
     tables.empty(device, pasid, false);
     yield 'vtd: entry is empty';
     // Only caching mode caches what is not present, and tags it with domain 0.
-    return this.#caps.cachingMode ? yield* queue.sync([inv.flushPasid(0, pasid)]) : undefined;
+    return this.#caps.cachingMode ? yield* queue.sync(this.#entryFlushes(device, pasid, NO_DID)) : undefined;
   }
 
-  *flushRange(
-    domain: FirstStageDomain,
-    { pasid, first, last }: { readonly pasid: Pasid; readonly first: number; readonly last: number },
-  ): Task<Refusal<'EIO'> | undefined> {
-    const tag = this.#tags.get(domain);
-    if (tag === undefined) return undefined;
-    const { did } = tag;
-    const block = inv.blockOf(first, last);
-    const byPages = this.#caps.pageSelective && block.order <= this.#caps.maxMask;
-    const flushes: Int32Array[] = [];
-    flushes.push(byPages ? inv.flushPages({ did, pasid }, block) : inv.flushPasidIotlb(did, pasid));
-    for (const device of tag.devices) {
-      if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid, block));
+  prepareReplace(
+    device: Endpoint,
+    pasid: Pasid,
+    { from, to }: { readonly from: Domain; readonly to: Domain },
+  ): Replacement | Refusal<AttachErrno> {
+    const { tables, queue } = this.#ready;
+    const unsuited = this.judge(device, pasid, to);
+    if (unsuited !== undefined) return unsuited;
+    const use = { device, pasid };
+    const did = this.#tags.add(to, use);
+    if (isRefusal(did)) return did;
+    const spare = tables.allocSpare(device);
+    if (isRefusal(spare)) {
+      this.#tags.remove(to, use);
+      return spare;
     }
-    return yield* this.#ready.queue.sync(flushes);
+    this.#writeBack(to);
+    return new VtdReplacement(
+      this.#context,
+      { tables, queue, tags: this.#tags },
+      {
+        ...{ unit: this.name, use, spare },
+        // A copy of a table may be what other entries of it are cached by.
+        entryFlush: this.#caps.scalableMode ? inv.flushPasids() : inv.flushContexts(),
+        from: { domain: from, words: this.#entryOf(from, this.#tags.didOf(from), device) },
+        to: { domain: to, words: this.#entryOf(to, did, device) },
+      },
+    );
+  }
+
+  *flush(domain: Domain, ranges: readonly PageRange[]): Task<Refusal<'EIO'> | undefined> {
+    const flushes = this.#tags.ofRanges(domain, ranges);
+    return flushes.length === 0 ? undefined : yield* this.#ready.queue.sync(flushes);
+  }
+
+  *flushNew(domain: Domain, range: PageRange): Task<Refusal<'EIO'> | undefined> {
+    const flushes = this.#tags.ofRanges(domain, [range]);
+    return flushes.length === 0 ? undefined : yield* this.#tellNew(flushes);
   }
 
   /** After VT-d 4.1, 7.10: what the device sent is in the queue once the device TLB has answered and PD is done. */
@@ -209,51 +248,55 @@ export class VtdUnit implements IommuDriver {
     return parts;
   }
 
+  /** Something is present that was not: to be told where that may be cached, or be held up on its way. */
+  *#tellNew(flushes: readonly Int32Array[]): Task<Refusal<'EIO'> | undefined> {
+    if (this.#caps.cachingMode) return yield* this.#ready.queue.sync(flushes);
+    if (this.#caps.writeBufferFlush) yield* this.#registers.flushWriteBuffer();
+    return undefined;
+  }
+
+  /** What flushes the entry of a (device, PASID) that names a domain id. */
+  #entryFlushes(device: Endpoint, pasid: Pasid, did: number): Int32Array[] {
+    return [this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did)];
+  }
+
+  #entryOf(domain: Domain, did: number, device: Endpoint): Int32Array {
+    const caps = this.#caps;
+    return caps.scalableMode ? pasidEntry(domain, did, caps) : contextEntry(domain, did, { caps, device });
+  }
+
+  /** Before an entry is there: no walk may find a table that was never written back. */
+  #writeBack(domain: Domain): void {
+    if (this.#caps.snoopsWalks || domain.type === 'identity') return;
+    // A guest's tables the guest writes back: its own unit says that it has to.
+    if (domain.type === 'nested') domain.parent.writeBack();
+    else domain.writeBack();
+  }
+
   #makeParts(client: IommuClient): Parts | Refusal<'ENOMEM'> {
     const context = this.#context;
     const { name } = this;
-    const tables = UnitTables.create(context, this.#caps, name);
+    const { scalableMode } = this.#caps;
+    const tables = (scalableMode ? UnitTables : LegacyTables).create(context, this.#caps, name);
     if (isRefusal(tables)) return tables;
     const descriptors = context.frames.alloc({ kind: 'kernel', use: `invalidation queue of ${name}` });
     if (isRefusal(descriptors)) return descriptors;
     const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
     if (isRefusal(status)) return status;
-    const queue = new InvalidationQueue(context, this.#registers, { name, frames: { descriptors, status } });
+    const queue = new InvalidationQueue(context, this.#registers, {
+      ...{ name, frames: { descriptors, status }, isWide: scalableMode },
+    });
     if (!this.#caps.pageRequests) return { tables, queue, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
     const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
     return { tables, queue, requests: new PageRequestQueue(context, this.#registers, of) };
   }
-
-  /** The domain's id on this unit, with one more device; a domain has one on each unit. */
-  #tag(domain: FirstStageDomain, device: Endpoint): number | Refusal<'ENOSPC'> {
-    const known = this.#tags.get(domain);
-    const did = known?.did ?? this.#freeDid();
-    if (did >= this.#caps.domains) return refuse('ENOSPC', `${this.name} has no domain id left`);
-    this.#tags.set(domain, { did, devices: [...(known?.devices ?? []), device] });
-    return did;
-  }
-
-  #untag(domain: FirstStageDomain, device: Endpoint): void {
-    const tag = this.#tags.get(domain);
-    assert(tag !== undefined, `${domain.name} has no domain id on ${this.name}`);
-    const devices = tag.devices.filter((each) => each !== device);
-    if (devices.length === 0) this.#tags.delete(domain);
-    else this.#tags.set(domain, { did: tag.did, devices });
-  }
-
-  #freeDid(): number {
-    const taken = new Set(this.#tags.values().map((tag) => tag.did));
-    let did = FIRST_DID;
-    while (taken.has(did)) did++;
-    return did;
-  }
 }
 
 /** What a unit has once it is booted. */
 interface Parts {
-  readonly tables: UnitTables;
+  readonly tables: UnitTables | LegacyTables;
   readonly queue: InvalidationQueue;
   readonly requests: PageRequestQueue | undefined;
 }

@@ -1,0 +1,134 @@
+/**
+ * What a domain looks like in a PASID table entry, or in legacy mode in a context entry (VT-d 4.1, 9.3 and 9.6),
+ * and which domains a unit has: what its capabilities do not offer is refused before anything is written.
+ */
+import { type Refusal, refuse } from '../../../base/index.js';
+import { AW_LEVELS, CONTEXT_ENTRY, FSPM, PASID_TABLE_ENTRY, PGTT, TT } from '../../../spec/index.js';
+import { structure } from '../../words.js';
+import type { Domain, FirstStage, NestedStage, SecondStage } from '../domain.js';
+import type { Endpoint, Unsuited } from '../driver.js';
+import type { Capabilities } from './capabilities.js';
+
+/** AW by the levels of a second stage. */
+const awOf = (levels: number): number => AW_LEVELS.indexOf(levels);
+
+const fspmOf = (levels: number): number => (levels === 5 ? FSPM.LEVELS_5 : FSPM.LEVELS_4);
+
+/** A present PASID table entry. */
+export function pasidEntry(domain: Domain, did: number, caps: Capabilities): Int32Array {
+  const snoop = { PWSNP: caps.snoopsWalks ? 1 : 0 };
+  return structure(PASID_TABLE_ENTRY, { P: 1, DID: did, ...stages(domain, snoop) });
+}
+
+function stages(domain: Domain, snoop: { PWSNP: number }) {
+  switch (domain.type) {
+    case 'identity':
+      return { PGTT: PGTT.PASS_THROUGH };
+    case 'first-stage':
+      return { PGTT: PGTT.FIRST_STAGE, ...snoop, FSPM: fspmOf(domain.levels), FSPTPTR: domain.root };
+    case 'second-stage':
+      return { PGTT: PGTT.SECOND_STAGE, ...snoop, AW: awOf(domain.levels), SSPTPTR: domain.root };
+    case 'nested':
+      return {
+        PGTT: PGTT.NESTED,
+        ...snoop,
+        AW: awOf(domain.parent.levels),
+        SSPTPTR: domain.parent.root,
+        FSPM: fspmOf(domain.levels),
+        FSPTPTR: domain.root,
+        SRE: domain.supervisor ? 1 : 0,
+        WPE: domain.writeProtect ? 1 : 0,
+        EAFE: domain.extendedAccessed ? 1 : 0,
+      };
+  }
+}
+
+/** A present context entry of legacy mode, for a domain that legacy mode has. */
+export function contextEntry(
+  domain: Domain,
+  did: number,
+  of: { readonly caps: Capabilities; readonly device: Endpoint },
+): Int32Array {
+  const { caps, device } = of;
+  if (domain.type !== 'second-stage') {
+    // Pass-through wants the largest width that the unit has.
+    const levels = caps.secondStageLevels.at(-1) ?? 0;
+    return structure(CONTEXT_ENTRY, { P: 1, TT: TT.PASS_THROUGH, AW: awOf(levels), DID: did });
+  }
+  return structure(CONTEXT_ENTRY, {
+    P: 1,
+    TT: device.ats ? TT.SECOND_STAGE_DEVICE_TLB : TT.SECOND_STAGE,
+    SSPTPTR: domain.root,
+    AW: awOf(domain.levels),
+    DID: did,
+  });
+}
+
+/** Why a unit cannot use a domain for a (device, PASID); undefined if it can. */
+export function judgeDomain(
+  caps: Capabilities,
+  domain: Domain,
+  of: { readonly unit: string; readonly device: Endpoint; readonly pasid: number },
+): Unsuited | undefined {
+  const { unit, device, pasid } = of;
+  if (pasid !== 0 && device.pasidBits === 0) return lacks(unit, `PASIDs for ${device.name}`);
+  if (pasid >= 2 ** Math.max(device.pasidBits, 1)) {
+    return refuse('EINVAL', `${device.name} has ${device.pasidBits} bits for PASID ${pasid}`);
+  }
+  switch (domain.type) {
+    case 'identity':
+      return caps.passThrough ? undefined : lacks(unit, 'pass-through (ECAP.PT)');
+    case 'first-stage':
+      return caps.firstStage ? judgeFirst(caps, unit, domain) : lacks(unit, 'first stages (ECAP.FSTS)');
+    case 'second-stage':
+      return caps.secondStage ? judgeSecond(caps, unit, domain) : lacks(unit, 'second stages (ECAP.SSTS)');
+    case 'nested':
+      return caps.nested ? judgeNested(caps, unit, domain) : lacks(unit, 'nested translation (ECAP.NEST)');
+  }
+}
+
+const lacks = (unit: string, what: string): Refusal<'EOPNOTSUPP'> =>
+  refuse('EOPNOTSUPP', `${unit} has no ${what}`);
+
+function judgeFirst(
+  caps: Capabilities,
+  unit: string,
+  { name, levels, largestLeaf }: FirstStage,
+): Unsuited | undefined {
+  if (!caps.firstStageLevels.includes(levels)) {
+    return refuse('EINVAL', `${unit} has no first stage of ${levels} levels (CAP.FS5LP) for ${name}`);
+  }
+  if (caps.firstStageLeaves.includes(largestLeaf)) return undefined;
+  return refuse('EINVAL', `${unit} has no first-stage pages as large as those of ${name} (CAP.FS1GP)`);
+}
+
+function judgeSecond(
+  caps: Capabilities,
+  unit: string,
+  { name, levels, largestLeaf, width }: SecondStage,
+): Unsuited | undefined {
+  if (!caps.secondStageLevels.includes(levels)) {
+    return refuse('EINVAL', `${unit} has no second stage of ${levels} levels (CAP.SAGAW) for ${name}`);
+  }
+  if (width > caps.guestAddressWidth) {
+    return refuse('EINVAL', `${unit} has ${caps.guestAddressWidth} bits (CAP.MGAW), ${name} has ${width}`);
+  }
+  if (largestLeaf === 1 || caps.secondStageLeaves.includes(largestLeaf)) return undefined;
+  return refuse('EINVAL', `${unit} has no second-stage pages as large as those of ${name} (CAP.SSLPS)`);
+}
+
+function judgeNested(caps: Capabilities, unit: string, domain: NestedStage): Unsuited | undefined {
+  if (!caps.firstStageLevels.includes(domain.levels)) {
+    return refuse(
+      'EINVAL',
+      `${unit} has no first stage of ${domain.levels} levels (CAP.FS5LP) for ${domain.name}`,
+    );
+  }
+  if (domain.supervisor && !caps.supervisorRequests) {
+    return refuse('EINVAL', `${unit} has no supervisor requests (ECAP.SRS) for ${domain.name}`);
+  }
+  if (domain.extendedAccessed && !caps.extendedAccessed) {
+    return refuse('EINVAL', `${unit} has no extended accessed bits (ECAP.EAFS) for ${domain.name}`);
+  }
+  return judgeSecond(caps, unit, domain.parent);
+}
