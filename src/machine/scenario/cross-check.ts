@@ -2,6 +2,8 @@
  * What the parts of a scenario say of each other: that a step names processes, queues, regions and jobs that are
  * there, in its own actor's order. What actors do to each other in time, a run finds out.
  */
+import { RULES } from '../../rules/index.js';
+import { DSA_ERROR_NAMES, FAULT_REASONS } from '../../spec/index.js';
 import type { DeviceSpec, QueueSpec, Scenario, Step, Submission } from './schema.js';
 import { sizeBytes } from './size.js';
 
@@ -18,6 +20,7 @@ interface Actor {
 /** Reports every fault of a scenario whose parts are sound by themselves. */
 export function crossCheck(scenario: Scenario, report: Report): void {
   checkMachine(scenario, report);
+  checkExpectation(scenario, report);
   const check = new StepCheck(scenario, report);
   for (const [i, step] of scenario.steps.entries()) check.step(step, ['steps', i]);
 }
@@ -44,6 +47,27 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
   }
   if ('host' in processes) report(['processes', 'host'], 'host is the kernel, not a process');
 }
+
+/** What nothing can report, or nobody judges, would be expected for ever. */
+function checkExpectation({ expect }: Scenario, report: Report): void {
+  for (const [i, fault] of expect.faults.entries()) {
+    if (!FAULT_NAMES.has(fault)) {
+      report(
+        ['expect', 'faults', i],
+        `no fault is called ${fault}; they are as SFS.2 (VT-d) and SWERR.22 (DSA)`,
+      );
+    }
+  }
+  const { breaks } = expect;
+  if (breaks !== undefined && !RULES.some(({ id }) => id === breaks)) {
+    report(['expect', 'breaks'], `${breaks} is not judged in a run`);
+  }
+}
+
+const FAULT_NAMES: ReadonlySet<string> = new Set([
+  ...Object.values(FAULT_REASONS).map(({ name }) => name),
+  ...Object.keys(DSA_ERROR_NAMES).map((code) => `SWERR.${Number(code).toString(16)}`),
+]);
 
 const LEAST_MEMORY = 4 * 2 ** 20;
 const MOST_MEMORY = 32 * 2 ** 30;
@@ -126,9 +150,9 @@ class StepCheck {
 
   #queue(name: string, at: readonly PropertyKey[]): void {
     const [device = '', queue = ''] = name.split('/');
-    const spec = this.#devices[device];
+    const spec = ownOf(this.#devices, device);
     if (spec === undefined) this.#report(at, `there is no device ${device}; ${oneOf(this.#devices)}`);
-    else if (spec.queues[queue] === undefined) {
+    else if (ownOf(spec.queues, queue) === undefined) {
       this.#report(at, `${device} has no queue ${queue}; ${oneOf(spec.queues)}`);
     }
   }
@@ -159,7 +183,10 @@ class StepCheck {
     this.#allJobs.add(job);
     actor.jobs.add(job);
     const [device = '', queue = ''] = submit.to.split('/');
-    if (submit['block-on-fault'] && this.#devices[device]?.queues[queue]?.['block-on-fault'] === false) {
+    if (
+      submit['block-on-fault'] &&
+      ownOf(ownOf(this.#devices, device)?.queues ?? {}, queue)?.['block-on-fault'] === false
+    ) {
       this.#report([...at, 'block-on-fault'], `${submit.to} does not let ${by} ask for it`);
     }
   }
@@ -190,6 +217,10 @@ const OPERANDS: Readonly<Record<Submission['operation'], readonly ('from' | 'int
 };
 
 const newActor = (): Actor => ({ regions: new Set(), jobs: new Set(), hasEnded: false });
+
+/** What a record has of its own by a name that somebody wrote: `constructor` is a name too. */
+const ownOf = <T>(named: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(named, name) ? named[name] : undefined;
 
 const oneOf = (named: object): string =>
   Object.keys(named).length === 0 ? 'there is none' : `there is ${Object.keys(named).join(', ')}`;

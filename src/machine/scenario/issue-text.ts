@@ -81,10 +81,14 @@ const NAMES: Readonly<Record<string, string>> = {
 
 const nameOf = (expected: string): string => NAMES[expected] ?? expected;
 
+/** Of a long value, its beginning. */
+const MOST_SHOWN = 60;
+
 function show(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object' && value !== null) return 'keys and values';
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}...` : text;
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
