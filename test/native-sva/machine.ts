@@ -48,6 +48,12 @@ const ECAP = {
   ...{ C: 1, QI: 1, DT: 1, PT: 1, IRO: 0x10, PRS: 1, PSS: 19, PASID: 1, PDS: 1, SMTS: 1, FSTS: 1, SMPWCS: 1 },
 };
 
+const RANGES = [{ first: 0x100, last: 0x8ff }];
+const LINE_BYTES = 64;
+/** What a unit reads and writes as the CPUs see it, snooping or not. */
+const QUEUES = ['invalidation queue', 'invalidation status', 'page request queue'];
+const NO_SNOOPING = { C: 0, SMPWCS: 0 };
+
 export interface BenchOptions {
   readonly seed?: number;
   readonly devices?: number;
@@ -60,12 +66,16 @@ export interface BenchOptions {
   readonly secondCap?: Readonly<Record<string, number>>;
   readonly secondEcap?: Readonly<Record<string, number>>;
   readonly caches?: CacheSizes;
+  /** Units that do not snoop: they see memory as it was last written back (but for their queues). */
+  readonly snoops?: false;
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
 }
 
 export class Bench {
-  readonly memory = new Memory([{ first: 0x100, last: 0x8ff }]);
+  readonly memory = new Memory(RANGES);
+  /** What the units see. */
+  readonly seen: Memory;
   readonly engines = new Engines();
   readonly tasks = new TaskSet();
   readonly events: Omit<Event, 'step' | 'actor' | 'layer'>[] = [];
@@ -82,11 +92,14 @@ export class Bench {
   readonly #handlers = new Map<number, () => void>();
   readonly #pending: number[] = [];
   #isInterrupted = false;
+  /** Frames that are in both memories, where there are two. */
+  readonly #queueFrames = new Set<number>();
 
   constructor(options: BenchOptions = {}) {
     this.chooser = new RandomChooser(new Random(options.seed ?? 1));
     const chooser: Chooser = { choose: (n, what) => this.chooser.choose(n, what) };
     const { memory } = this;
+    this.seen = options.snoops === false ? new Memory(RANGES) : memory;
     this.root = new RootComplex({ memory, interrupt: (_address, data) => this.#pending.push(data) });
     this.units = Array.from({ length: options.units ?? 1 }, (_, i) => this.#unit(i, options, chooser));
     this.bus = new Bus(memory, this.root);
@@ -97,7 +110,15 @@ export class Bench {
     for (const unit of this.units) for (const engine of unit.engines) this.engines.add(engine);
     for (const device of this.devices) for (const engine of device.running) this.engines.add(engine);
     this.cpus = Array.from({ length: options.cpus ?? 2 }, (_, i) => this.#cpu(i));
-    this.#kept.push(memory, this.root, ...this.units, ...this.devices, ...this.cpus, this.tasks);
+    this.#kept.push(
+      memory,
+      ...(this.seen === memory ? [] : [this.seen]),
+      this.root,
+      ...this.units,
+      ...this.devices,
+      ...this.cpus,
+      this.tasks,
+    );
     const ioasids = ioasidCreate({ capacity: 0x10_0000 });
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
     this.#kept.push(ioasids);
@@ -110,7 +131,7 @@ export class Bench {
       tasks,
       ioasids,
       framesMayFail,
-      ...(ledger && { ledger }),
+      ledger: this.#ledger(ledger),
     });
     const booted = this.run(this.kernel.boot());
     if (booted !== undefined) throw new Error(booted.why);
@@ -186,12 +207,54 @@ export class Bench {
     const unit = new VtdUnit({
       name: `dmar${index}`,
       cap: quad(CAP_REG, { ...CAP, ...options.cap, ...(index === 1 && options.secondCap) }),
-      ecap: quad(ECAP_REG, { ...ECAP, ...options.ecap, ...(index === 1 && options.secondEcap) }),
+      ecap: quad(ECAP_REG, {
+        ...ECAP,
+        ...(options.snoops === false && NO_SNOOPING),
+        ...options.ecap,
+        ...(index === 1 && options.secondEcap),
+      }),
       ...(options.caches && { caches: options.caches }),
-      ...{ memory: this.memory, chooser, downstream: this.root.downstream },
+      ...{ memory: this.seen, chooser, downstream: this.root.downstream },
     });
     this.root.addIommu(unit, index === 1 ? [SECOND_RID] : undefined);
     return unit;
+  }
+
+  /** Notes which frames hold queues. */
+  #ledger(ledger: FrameLedger | undefined): FrameLedger {
+    return {
+      owned: (frame, owner) => {
+        if (owner.kind === 'kernel' && QUEUES.some((each) => owner.use.startsWith(each))) {
+          this.#queueFrames.add(frame);
+        }
+        ledger?.owned(frame, owner);
+      },
+      freed: (frame) => ledger?.freed(frame),
+    };
+  }
+
+  /** Writes lines back. */
+  #writeBack(address: number, length: number): void {
+    if (this.seen === this.memory) return;
+    const first = address - (address % LINE_BYTES);
+    const bytes = new Uint8Array(Math.ceil((address + length - first) / LINE_BYTES) * LINE_BYTES);
+    this.memory.read(first, bytes);
+    this.seen.write(first, bytes);
+  }
+
+  /** After a store: what goes into a queue is seen at once. */
+  #stored(address: number, bytes: number): void {
+    if (this.#queueFrames.has(Math.floor(address / 4096))) this.#writeBack(address, bytes);
+    this.step();
+  }
+
+  /** Before a load: what a unit wrote into a queue is there. */
+  #loading(address: number): void {
+    if (this.seen === this.memory || !this.#queueFrames.has(Math.floor(address / 4096))) return;
+    const bytes = new Uint8Array(8);
+    const at = address - (address % 8);
+    this.seen.read(at, bytes);
+    this.memory.write(at, bytes);
   }
 
   #cpu(index: number): Cpu {
@@ -216,23 +279,30 @@ export class Bench {
     return {
       memory: {
         ranges: memory.ranges,
-        load32: (address) => bus.read32(address),
-        load64: (address, out) => bus.read64(address, out),
-        store32(address, value) {
-          bus.write32(address, value);
-          after();
+        load32: (address) => {
+          this.#loading(address);
+          return bus.read32(address);
         },
-        store64(address, lo, hi) {
+        load64: (address, out) => {
+          this.#loading(address);
+          bus.read64(address, out);
+        },
+        store32: (address, value) => {
+          bus.write32(address, value);
+          this.#stored(address, 4);
+        },
+        store64: (address, lo, hi) => {
           bus.write64(address, lo, hi);
-          after();
+          this.#stored(address, 8);
         },
         read: (address, into) => void memory.read(address, into),
         write(address, from) {
           memory.write(address, from);
           after();
         },
-        flush: (address) => {
+        flush: (address, length) => {
           this.writtenBack.add(Math.floor(address / 4096));
+          this.#writeBack(address, length);
           after();
         },
       },

@@ -384,7 +384,7 @@ describe('native SVA', () => {
   });
 });
 
-const NO_SNOOPING: BenchOptions = { ecap: { C: 0, SMPWCS: 0 } };
+const NO_SNOOPING: BenchOptions = { snoops: false };
 
 describe('a machine that is made otherwise', () => {
   it.each([

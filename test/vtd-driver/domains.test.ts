@@ -130,7 +130,7 @@ describe.each([
 });
 
 describe('the identity domain and none', () => {
-  it.each([{}, { ecap: { SMTS: 0 } }, { ats: true }])(
+  it.each([{}, { ecap: { SMTS: 0 } }, { ats: true }, { snoops: false }] as LabOptions[])(
     'let all of memory through, and nothing: %o',
     (options) => {
       const lab = new Lab(options);
@@ -206,6 +206,8 @@ const UNITS: [string, LabOptions][] = [
   ['small masks', { cap: { MAMV: 0 } }],
   ['caching mode', { cap: { CM: 1 } }],
   ['write buffers', { cap: { RWBF: 1 } }],
+  ['no snooping', { snoops: false }],
+  ['legacy mode and no snooping', { snoops: false, ecap: { SMTS: 0 } }],
   ['legacy mode', { ecap: { SMTS: 0 } }],
   ['legacy mode and device TLBs', { ats: true, ecap: { SMTS: 0 } }],
   ['legacy mode and caching mode', { cap: { CM: 1 }, ecap: { SMTS: 0 } }],
@@ -272,7 +274,7 @@ describe.each(UNITS)('an unmap: %s', (_what, options) => {
 });
 
 describe('a nested domain', () => {
-  it.each([{}, { ats: true }, { cap: { CM: 1 } }] as LabOptions[])(
+  it.each([{}, { ats: true }, { cap: { CM: 1 } }, { snoops: false }] as LabOptions[])(
     'translates by both stages, and notices when either changes: %o',
     (options) => {
       for (const pasid of [NO_PASID, PASID]) {

@@ -156,6 +156,8 @@ export class Lab {
       const next = level === 1 ? to : (entry[0] ?? 0) % 2 === 1 ? known : give(this.#table());
       view.setBigUint64(0, BigInt(next) * 4096n + 7n, true);
       this.bench.memory.write(at, entry);
+      // The guest writes back what its unit does not snoop.
+      this.bench.seen.write(at, entry);
       table = next;
     }
   }

@@ -182,7 +182,7 @@ export class Iommu {
 
   /**
    * Detaches: nothing new is served (stop), what is outstanding is answered (drain), entry and caches are cleared
-   * (clear). The device has been quiesced by its own driver.
+   * (clear). The device has been quiesced by its own driver. If it was replaced, what has taken its place goes.
    *
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
    */
@@ -192,6 +192,8 @@ export class Iommu {
     yield* this.pageRequests.drain(attachment);
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
     while (attachment.entry.value === 'changing') yield attachment.changed;
+    const successor = attachment.replacedBy.value;
+    if (successor !== undefined) return yield* this.detach(successor);
     const refusal =
       attachment.entry.value === 'muted'
         ? yield* device.driver.unmute(device, pasid)

@@ -62,6 +62,8 @@ export class Attachment {
   readonly entry: KeptValue<EntryState>;
   /** Woken when `entry` is no longer `changing`. */
   readonly changed: WaitQueue;
+  /** What has taken its place, if it was replaced. */
+  readonly replacedBy: KeptValue<Attachment | undefined>;
   /** Groups of page requests that are being served. */
   readonly serving: KeptValue<number>;
   /** Woken when `serving` becomes 0. */
@@ -79,6 +81,7 @@ export class Attachment {
     this.dying = new KeptValue(log, false);
     this.entry = new KeptValue<EntryState>(log, 'none');
     this.changed = new WaitQueue(`change of PASID ${of.pasid} on ${device.name}`);
+    this.replacedBy = new KeptValue<Attachment | undefined>(log, undefined);
     this.serving = new KeptValue(log, 0);
     this.served = new WaitQueue(`page requests of PASID ${of.pasid} on ${device.name}`);
   }

@@ -95,6 +95,7 @@ function commit(context: KernelContext, steps: readonly Step[], domain: Domain):
     made.entry.value = 'present';
     made.users.value = attachment.users.value;
     device.attachments.set(pasid, made);
+    attachment.replacedBy.value = made;
     countUse(domain, 1);
     countUse(attachment.domain, -1);
     return made;

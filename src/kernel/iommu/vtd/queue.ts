@@ -4,18 +4,30 @@
  * says so.
  *
  * Errors (6.5.2.10): a descriptor that hardware refuses stops the queue, and is replaced by one that does nothing;
- * a device that does not answer its device-TLB invalidation in time drops the waits, and the batch is tried again.
+ * a device that does not answer its device-TLB invalidation in time drops the waits that are held up, and what is in
+ * the queue then is tried again, for as often as it takes others to give up. A wait that comes later is done as if
+ * nothing had happened: no status is believed that was submitted before a time-out was seen.
  * A wide queue has slots of 32 bytes, and is what scalable mode needs; a unit without it has slots of 16. What is
  * too much for the ring at once goes in parts. Left out: completion interrupts, queues of more than a page.
  */
-import { KeptValue, type Refusal, refuse, type Task, WaitQueue, Words } from '../../../base/index.js';
 import {
+  KeptList,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  WaitQueue,
+  Words,
+} from '../../../base/index.js';
+import {
+  DEVICE_TLB_INVALIDATION,
   encode,
   FSTS_REG,
   INVALIDATION,
   INVALIDATION_WAIT,
   IQER_REG,
   IQH_REG,
+  PASID_DEVICE_TLB_INVALIDATION,
   VTD_REGISTER,
 } from '../../../spec/index.js';
 import { type KernelContext, tell } from '../../context.js';
@@ -34,7 +46,8 @@ const TRIES = 3;
 interface Batch {
   readonly first: number;
   readonly last: number;
-  readonly round: number;
+  /** How many time-outs had been seen when it was submitted. */
+  readonly timeouts: number;
   isRefused: boolean;
 }
 
@@ -53,8 +66,8 @@ export class InvalidationQueue {
   readonly #slotBytes: number;
   readonly #slots: number;
   readonly #tail: KeptValue<number>;
-  /** How often hardware has dropped the waits. */
-  readonly #round: KeptValue<number>;
+  /** The devices that did not answer, in their order. */
+  readonly #timeouts: KeptList<number>;
   readonly #room: WaitQueue;
 
   constructor(
@@ -70,7 +83,7 @@ export class InvalidationQueue {
     this.#slots = PAGE_BYTES / this.#slotBytes;
     this.#busy = new Words(this.#slots, 16);
     this.#tail = new KeptValue(context.log, 0);
-    this.#round = new KeptValue(context.log, 0);
+    this.#timeouts = new KeptList(context.log);
     this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
     context.platform.keep(this.#busy);
   }
@@ -106,28 +119,38 @@ export class InvalidationQueue {
   }
 
   *#syncBatch(descriptors: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      while (!this.#hasRoom(descriptors.length + 1)) yield this.#room;
+    const devices = devicesOf(descriptors);
+    for (let failures = 0; failures < TRIES; ) {
+      yield* this.#makeRoom(descriptors.length + 1);
       const batch = this.#submit(descriptors, drain);
-      const isDone = yield* this.#wait(batch);
+      yield* this.#wait(batch);
       for (let slot = batch.first; slot !== this.#next(batch.last); slot = this.#next(slot)) {
         this.#busy.set(slot, 0);
       }
       this.#room.wakeAll();
       if (batch.isRefused) return refuse('EIO', `${this.#name} refused an invalidation descriptor`);
-      if (isDone) return undefined;
+      const silent = this.#timeouts.items.slice(batch.timeouts);
+      if (silent.length === 0) return undefined;
+      // The others will have given up some time.
+      if (silent.some((rid) => devices.has(rid))) failures++;
     }
     return refuse('EIO', `a device behind ${this.#name} does not answer invalidations`);
   }
 
-  /** Polls a batch's status; false if hardware has dropped it. */
-  *#wait(batch: Batch): Task<boolean> {
+  *#makeRoom(count: number): Task {
+    while (this.#isAwaited(count)) yield this.#room;
+    if (this.#left >= count) return;
+    yield `${this.#name}: wait for the head of the invalidation queue`;
+    yield* this.#makeRoom(count);
+  }
+
+  /** Polls a batch's status, until it is done or a device has not answered. */
+  *#wait(batch: Batch): Task {
     while (this.#status(batch.last) !== DONE) {
       this.#recover(batch);
-      if (this.#round.value !== batch.round) return false;
+      if (this.#timeouts.length !== batch.timeouts) return;
       yield `${this.#name}: wait for the invalidation queue`;
     }
-    return true;
   }
 
   /** Puts a batch into the queue. There is room. */
@@ -143,7 +166,7 @@ export class InvalidationQueue {
     this.#store(slot, this.#waitFor(slot, drain));
     this.#tail.value = this.#next(slot);
     this.#registers.write64(VTD_REGISTER.IQT, { QT: this.#next(slot) * (this.#slotBytes / NARROW_BYTES) });
-    return { first, last: slot, round: this.#round.value, isRefused: false };
+    return { first, last: slot, timeouts: this.#timeouts.length, isRefused: false };
   }
 
   #waitFor(slot: number, drain: boolean): Int32Array {
@@ -164,15 +187,14 @@ export class InvalidationQueue {
     if (FSTS_REG.ITE.get(status, 0) === 1) {
       const device = IQER_REG.ITESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);
       tell(this.#context, 'iommu:invalidation-timeout', { unit: this.#name, rid: device });
-      this.#round.value++;
+      this.#timeouts.push(device);
       this.#registers.write32(VTD_REGISTER.FSTS, { ITE: 1 });
     }
   }
 
   /** Puts a descriptor that does nothing in the place of the one that hardware stands at, if it is the batch's own. */
   #replaceRefused(batch: Batch): void {
-    const head =
-      IQH_REG.QH.get(this.#registers.read64(VTD_REGISTER.IQH), 0) / (this.#slotBytes / NARROW_BYTES);
+    const head = this.#headSlot();
     if (!isIn(batch, head)) return;
     const { IQEI } = IQER_REG;
     const error = this.#registers.read64(VTD_REGISTER.IQER);
@@ -193,14 +215,28 @@ export class InvalidationQueue {
     this.#busy.set(slot, 1);
   }
 
-  /** One slot stays free: a full queue would look empty. */
-  #hasRoom(count: number): boolean {
+  /** Whether somebody still waits for one of the next slots, or the one behind them. */
+  #isAwaited(count: number): boolean {
     let slot = this.#tail.value;
     for (let i = 0; i <= count; i++) {
-      if (this.#busy.words[slot] !== 0) return false;
+      if (this.#busy.words[slot] !== 0) return true;
       slot = this.#next(slot);
     }
-    return true;
+    return false;
+  }
+
+  /**
+   * How many slots hardware has no more to do with: after a time-out that may be fewer than nobody waits for. One stays
+   * free: a full queue would look empty.
+   */
+  get #left(): number {
+    const head = this.#headSlot();
+    return (head - this.#tail.value - 1 + this.#slots) % this.#slots;
+  }
+
+  #headSlot(): number {
+    const head = IQH_REG.QH.get(this.#registers.read64(VTD_REGISTER.IQH), 0);
+    return head / (this.#slotBytes / NARROW_BYTES);
   }
 
   get #isWide(): boolean {
@@ -218,6 +254,17 @@ export class InvalidationQueue {
   #statusAt(slot: number): number {
     return paOf(this.#frames.status, slot * 4);
   }
+}
+
+/** The devices that have to answer. */
+function devicesOf(descriptors: readonly Int32Array[]): Set<number> {
+  const found = new Set<number>();
+  for (const words of descriptors) {
+    const type = DEVICE_TLB_INVALIDATION.TYPE.get(words, 0);
+    if (type === INVALIDATION.DEVICE_TLB) found.add(DEVICE_TLB_INVALIDATION.SID.get(words, 0));
+    if (type === INVALIDATION.PASID_DEVICE_TLB) found.add(PASID_DEVICE_TLB_INVALIDATION.SID.get(words, 0));
+  }
+  return found;
 }
 
 const isIn = ({ first, last }: Batch, slot: number): boolean =>
