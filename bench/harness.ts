@@ -9,6 +9,7 @@
  * the figures mean nothing without it.
  */
 import { cpus, loadavg } from 'node:os';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { Bench } from 'tinybench';
 
 export interface Rate {
@@ -89,6 +90,20 @@ export async function measure(of: Rate | Figure): Promise<Line> {
     verdict: verdict(of.target === undefined ? undefined : 1e9 / ns >= of.target),
     linux: of.linux === undefined ? '' : `${short(of.linux)} ns: ${ratio(of.linux / ns)}`,
   };
+}
+
+/** How many garbage collections there are while `run` runs. */
+export async function collectionsIn(run: () => void): Promise<number> {
+  let count = 0;
+  const observer = new PerformanceObserver((list) => {
+    count += list.getEntries().length;
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  run();
+  // Entries are handed over between turns of the event loop.
+  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+  observer.disconnect();
+  return count;
 }
 
 /** The machine, the engine, and how busy the machine is: beyond one runnable task a CPU, figures are too low. */

@@ -3,7 +3,6 @@
  * of its allocator (XArray) built for user space: to fill 134 ns an id, a free and an alloc at 99.9 % 450 ns, a
  * random find 190 ns, a find by SPID microseconds at best, 74 bytes an id.
  */
-import { PerformanceObserver } from 'node:perf_hooks';
 import { Random } from '#src/base/index.js';
 import {
   type IoasidCore,
@@ -26,7 +25,7 @@ import {
   isRefusal,
   type Refusal,
 } from '#src/ioasid/index.js';
-import { type Figure, nanoseconds, type Rate, type Suite } from './harness.js';
+import { collectionsIn, type Figure, nanoseconds, type Rate, type Suite } from './harness.js';
 
 const SPACE = 1 << 20;
 const MILLION = 1_000_000;
@@ -210,20 +209,6 @@ function memory(sets: number): Figure {
   };
 }
 
-/** How many garbage collections there are while `run` runs. */
-async function collections(run: () => void): Promise<number> {
-  let count = 0;
-  const observer = new PerformanceObserver((list) => {
-    count += list.getEntries().length;
-  });
-  observer.observe({ entryTypes: ['gc'] });
-  run();
-  // Entries are handed over between turns of the event loop.
-  for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
-  observer.disconnect();
-  return count;
-}
-
 /** The hot paths, one call each by turns: a whole life, with an announcement to a subscriber at each step. */
 function garbage(): Figure {
   return {
@@ -249,8 +234,8 @@ function garbage(): Figure {
         }
       };
       calls(1_000_000);
-      if ((await collections(collect)) === 0) throw new Error('collections are not seen');
-      return collections(() => calls(10_000_000));
+      if ((await collectionsIn(collect)) === 0) throw new Error('collections are not seen');
+      return collectionsIn(() => calls(10_000_000));
     },
   };
 }

@@ -7,8 +7,9 @@ import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
 import { layouts } from './layouts.js';
 import { memory } from './memory.js';
+import { vtd } from './vtd.js';
 
-const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid];
+const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

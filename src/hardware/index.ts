@@ -1,14 +1,23 @@
 /**
- * What silicon does, byte for byte: memory, and how a VT-d unit reads its tables.
+ * What silicon does, byte for byte: memory, the PCI fabric, and a VT-d unit.
  *
  * @module
  */
+export * from './bus.js';
+export * from './cache/page-cache.js';
+export * from './cache/slots.js';
 export * from './engine.js';
 export * from './memory.js';
 export * from './paging/first-stage.js';
 export * from './paging/second-stage.js';
 export * from './paging/step.js';
+export * from './pci/config-space.js';
+export * from './pci/device-tlb.js';
+export * from './pci/page-request-interface.js';
 export * from './pci/ports.js';
+export * from './pci/root-complex.js';
 export * from './vtd/device-tables.js';
 export * from './vtd/format.js';
+export * from './vtd/translator.js';
+export * from './vtd/unit.js';
 export * from './vtd/walk.js';

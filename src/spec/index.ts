@@ -5,6 +5,7 @@
  */
 export * from './codec.js';
 export * from './layout.js';
+export * from './pci/index.js';
 export * from './registers.js';
 export * from './vtd/index.js';
 export * from './x86/index.js';

@@ -101,7 +101,7 @@ export interface PciFunction {
   /** Reads a configuration register: 1, 2 or 4 bytes, naturally aligned; all ones where there is none. */
   readConfig(offset: number, bytes: number): number;
   writeConfig(offset: number, bytes: number, value: number): void;
-  /** Its memory regions, by BAR. */
+  /** Its memory regions, by BAR; each BAR has 64 bits: the first is at 0x10, the second at 0x18, and so on. */
   readonly bars: readonly MmioRegion[];
   /** Answered by {@link Upstream.invalidationDone} once no request on its way uses what is named. */
   invalidateDeviceTlb(invalidation: DeviceTlbInvalidation): void;
@@ -136,6 +136,8 @@ export interface Iommu {
   translate(request: MemoryRequest, out: TranslationCompletion): void;
   requestPage(request: PageRequest): void;
   invalidationDone(rid: number, itag: number): void;
+  /** No invalidation sent to a function so far will be answered any more: it is gone, or has hung. */
+  invalidationTimedOut(rid: number): void;
 }
 
 /** What an IOMMU sends towards functions and the CPU, and the memory that it reads and writes. */

@@ -228,6 +228,7 @@ export class DeviceTables {
   #scalableContext(words: Int32Array, at: number): number {
     const { context, format } = this;
     this.#contextSilenced = scalable.FPD.get(words, at) === 1;
+    this.#directorySilenced = this.#contextSilenced;
     this.silenced = this.#contextSilenced;
     if (scalable.P.get(words, at) === 0) return FAULT.SM_CONTEXT_NOT_PRESENT;
     context.directory = scalable.PASIDDIRPTR.get(words, at);

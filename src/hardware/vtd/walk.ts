@@ -149,6 +149,16 @@ export class Walk {
     if (fault !== 0) this.#fail(fault);
   }
 
+  /**
+   * Goes on from an entry that somebody kept, instead of reading it: the context entry, right after
+   * {@link Walk.begin}; or the PASID table entry, after the context entry.
+   */
+  take(stage: 'context' | 'pasid-table', words: Int32Array, at: number): void {
+    this.stage = stage;
+    const fault = this.#read(words, at);
+    if (fault !== 0) this.#fail(fault);
+  }
+
   /** Takes the entry in. This and what it leads to answer 0 or why the request fails. */
   #read(words: Int32Array, at: number): number {
     // Most frequent first: 20 of a nested walk's 28 entries are the second stage's.

@@ -1,0 +1,271 @@
+/**
+ * A cache of translations: the IOTLB of an IOMMU, the device TLB of a function. An entry holds for a space (a
+ * domain), a tag in it (a PASID), and a naturally aligned run of pages; which numbers stand for what is the
+ * owner's part. Several sizes of run live beside each other: each that is there costs a look-up one probe.
+ *
+ * Nothing here allocates but the constructor. One run of pages is found and removed in constant time.
+ */
+import { Bug, type Restorable, Words } from '../../base/index.js';
+import { type CacheOptions, hash3, NONE, Slots } from './slots.js';
+
+/** A translation, as it is filled in. Owned by the caller. */
+export interface PageEntry {
+  /** A domain, or what else keeps entries apart: a signed word. */
+  space: number;
+  /** A PASID, or what else: a signed word. */
+  tag: number;
+  /** The page that was translated, its frame, and how many pages (a power of two) around it go the same way. */
+  page: number;
+  frame: number;
+  pages: number;
+  /** A set of RIGHT. */
+  rights: number;
+  /** The owner's: 8 bits. */
+  kind: number;
+}
+
+/** An empty {@link PageEntry}. */
+export const pageEntry = (): PageEntry => ({
+  space: 0,
+  tag: 0,
+  page: 0,
+  frame: 0,
+  pages: 1,
+  rights: 0,
+  kind: 0,
+});
+
+/** Which entries to remove: those that agree with all that is named. */
+export interface PageMatch {
+  readonly space?: number;
+  readonly tag?: number;
+  readonly kind?: number;
+}
+
+/** The words of an entry. */
+const SPACE = 0;
+const TAG = 1;
+const PAGE_LO = 2;
+/** Bits 19:0 of it; above them the logarithm of the run's pages. */
+const PAGE_HI = 3;
+const FRAME_LO = 4;
+/** Bits 19:0; above them the rights, and the kind. */
+const FRAME_HI = 5;
+const ENTRY_WORDS = 8;
+
+const HIGH = 0xfffff;
+const TWO_32 = 2 ** 32;
+/** Sizes of runs: 2^0 to 2^52 pages. */
+const SIZES = 53;
+
+export class PageCache implements Restorable {
+  readonly #slots: Slots;
+  readonly #state: Words;
+  readonly #words: Int32Array;
+  /** How many entries there are of each size. */
+  readonly #counts = new Words(SIZES, 64);
+  /** The sizes that there are, and how many of them: follows from the counts. */
+  readonly #sizes = new Int32Array(SIZES);
+  #sizeCount = 0;
+  /** The page sought, in halves. */
+  #lo = 0;
+  #hi = 0;
+
+  constructor(options: CacheOptions) {
+    this.#slots = new Slots(options);
+    this.#state = new Words(options.entries * ENTRY_WORDS, 16);
+    this.#words = this.#state.words;
+  }
+
+  /** How many entries it holds. */
+  get used(): number {
+    return this.#slots.used;
+  }
+
+  get entries(): number {
+    return this.#slots.entries;
+  }
+
+  /**
+   * Names the page that the next calls are about. It stands apart, for a page number of more than 32 bits that
+   * goes into a call that is not inlined is allocated.
+   */
+  seek(page: number): void {
+    this.#lo = page | 0;
+    this.#hi = (page / TWO_32) | 0;
+  }
+
+  /** The slot of the entry that holds for the page sought, or {@link NONE}. */
+  find(space: number, tag: number): number {
+    for (let i = 0; i < this.#sizeCount; i++) {
+      const slot = this.#probe(space, tag, this.#sizes[i] ?? 0);
+      if (slot !== NONE) return slot;
+    }
+    return NONE;
+  }
+
+  /** The frame that the page sought leads to, by the entry of `slot`, which holds for it. */
+  frameOf(slot: number): number {
+    const at = slot * ENTRY_WORDS;
+    const size = (this.#words[at + PAGE_HI] ?? 0) >>> 20;
+    const lo = (this.#words[at + FRAME_LO] ?? 0) | (this.#lo & ~lowMask(size));
+    const hi = ((this.#words[at + FRAME_HI] ?? 0) & HIGH) | (this.#hi & ~highMask(size));
+    return hi === 0 && lo >= 0 ? lo : hi * TWO_32 + (lo >>> 0);
+  }
+
+  pagesOf(slot: number): number {
+    return 2 ** ((this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20);
+  }
+
+  rightsOf(slot: number): number {
+    return ((this.#words[slot * ENTRY_WORDS + FRAME_HI] ?? 0) >>> 20) & 0xf;
+  }
+
+  kindOf(slot: number): number {
+    return (this.#words[slot * ENTRY_WORDS + FRAME_HI] ?? 0) >>> 24;
+  }
+
+  /** Takes an entry in. One of the same pages and size is replaced; where there is no room, another has to go. */
+  add(entry: PageEntry): void {
+    const size = Math.log2(entry.pages);
+    if (!Number.isInteger(size)) throw new Bug(`a run of ${entry.pages} pages`);
+    this.seek(entry.page);
+    const same = this.#probe(entry.space, entry.tag, size);
+    const victim = same === NONE ? this.#slots.victim() : same;
+    if (victim !== NONE) this.remove(victim);
+    const lo = this.#lo & lowMask(size);
+    const hi = (this.#hi & highMask(size)) | (size << 20);
+    const slot = this.#slots.take(hash3(lo, entry.tag, entry.space ^ hi));
+    const at = slot * ENTRY_WORDS;
+    this.#state.touch(at);
+    const words = this.#words;
+    words[at + SPACE] = entry.space;
+    words[at + TAG] = entry.tag;
+    words[at + PAGE_LO] = lo;
+    words[at + PAGE_HI] = hi;
+    words[at + FRAME_LO] = (entry.frame | 0) & lowMask(size);
+    words[at + FRAME_HI] =
+      ((entry.frame / TWO_32) & highMask(size)) | (entry.rights << 20) | (entry.kind << 24);
+    this.#count(size, 1);
+  }
+
+  remove(slot: number): void {
+    this.#slots.release(slot);
+    this.#count((this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20, -1);
+  }
+
+  /** Removes what holds for any of the pages from `page` on; `pages` is a power of two that divides `page`. */
+  removePages(space: number, tag: number, page: number, pages: number): void {
+    for (let i = this.#sizeCount - 1; i >= 0; i--) {
+      const size = this.#sizes[i] ?? 0;
+      const step = 2 ** size;
+      if (pages / step > this.#slots.used) {
+        this.removeOverlapping({ space, tag }, page, pages);
+        return;
+      }
+      for (let done = 0; done < pages; done += step) {
+        this.seek(page + done);
+        const slot = this.#probe(space, tag, size);
+        if (slot !== NONE) this.remove(slot);
+      }
+    }
+  }
+
+  /** Removes what agrees with all that is named. Looks at every slot, as the next one does. */
+  removeAll(match: PageMatch = {}): void {
+    for (let slot = 0; this.#slots.used > 0 && slot < this.#slots.entries; slot++) {
+      if (this.#slots.isUsed(slot) && this.#agrees(slot, match)) this.remove(slot);
+    }
+  }
+
+  /** Removes what agrees with all that is named, and holds for any of `pages` pages from `page` on. */
+  removeOverlapping(match: PageMatch, page: number, pages: number): void {
+    for (let slot = 0; this.#slots.used > 0 && slot < this.#slots.entries; slot++) {
+      if (!this.#slots.isUsed(slot) || !this.#agrees(slot, match)) continue;
+      const first = this.#pageOf(slot);
+      if (first < page + pages && page < first + this.pagesOf(slot)) this.remove(slot);
+    }
+  }
+
+  /** Shows every entry, in the order of the slots: for tests and `inspect`. */
+  visit(show: (entry: Readonly<PageEntry>) => void): void {
+    for (let slot = 0; slot < this.#slots.entries; slot++) {
+      if (!this.#slots.isUsed(slot)) continue;
+      const page = this.#pageOf(slot);
+      this.seek(page);
+      show({
+        space: this.#words[slot * ENTRY_WORDS + SPACE] ?? 0,
+        tag: this.#words[slot * ENTRY_WORDS + TAG] ?? 0,
+        page,
+        frame: this.frameOf(slot),
+        pages: this.pagesOf(slot),
+        rights: this.rightsOf(slot),
+        kind: this.kindOf(slot),
+      });
+    }
+  }
+
+  mark(): void {
+    this.#slots.mark();
+    this.#state.mark();
+    this.#counts.mark();
+  }
+
+  restore(): void {
+    this.#slots.restore();
+    this.#state.restore();
+    this.#counts.restore();
+    this.#listSizes();
+  }
+
+  /** The slot of the run of 2^size pages that the page sought lies in. */
+  #probe(space: number, tag: number, size: number): number {
+    const lo = this.#lo & lowMask(size);
+    const hi = (this.#hi & highMask(size)) | (size << 20);
+    const words = this.#words;
+    let slot = this.#slots.first(hash3(lo, tag, space ^ hi));
+    for (; slot !== NONE; slot = this.#slots.next(slot)) {
+      const at = slot * ENTRY_WORDS;
+      if (
+        words[at + PAGE_LO] === lo &&
+        words[at + PAGE_HI] === hi &&
+        words[at + TAG] === tag &&
+        words[at + SPACE] === space
+      ) {
+        return slot;
+      }
+    }
+    return NONE;
+  }
+
+  #agrees(slot: number, match: PageMatch): boolean {
+    const at = slot * ENTRY_WORDS;
+    return (
+      (match.space === undefined || this.#words[at + SPACE] === match.space) &&
+      (match.tag === undefined || this.#words[at + TAG] === match.tag) &&
+      (match.kind === undefined || this.kindOf(slot) === match.kind)
+    );
+  }
+
+  #pageOf(slot: number): number {
+    const at = slot * ENTRY_WORDS;
+    return ((this.#words[at + PAGE_HI] ?? 0) & HIGH) * TWO_32 + ((this.#words[at + PAGE_LO] ?? 0) >>> 0);
+  }
+
+  #count(size: number, by: number): void {
+    const count = (this.#counts.words[size] ?? 0) + by;
+    this.#counts.set(size, count);
+    if (count === 0 || (by === 1 && count === 1)) this.#listSizes();
+  }
+
+  #listSizes(): void {
+    this.#sizeCount = 0;
+    for (let size = 0; size < SIZES; size++) {
+      if ((this.#counts.words[size] ?? 0) > 0) this.#sizes[this.#sizeCount++] = size;
+    }
+  }
+}
+
+/** What the first page of a run of 2^size pages keeps of the halves of a page within. */
+const lowMask = (size: number): number => (size < 32 ? -1 << size : 0);
+const highMask = (size: number): number => (size <= 32 ? -1 : -1 << (size - 32));

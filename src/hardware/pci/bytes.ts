@@ -1,0 +1,60 @@
+/**
+ * Moving bytes between simulated memory and a function's buffer, without garbage: whole words where both sides
+ * are aligned alike, single bytes else.
+ */
+import type { Memory } from '../memory.js';
+
+export class Mover {
+  readonly #memory: Memory;
+  /** Memory's bytes: fetched anew when its arena has moved. */
+  #bytes: Uint8Array;
+  /** The words of buffers seen before. */
+  readonly #views = new WeakMap<ArrayBufferLike, Int32Array>();
+
+  constructor(memory: Memory) {
+    this.#memory = memory;
+    this.#bytes = new Uint8Array(memory.words.buffer);
+  }
+
+  /** Copies bytes of memory, from byte `from` of its arena on. */
+  load(from: number, into: Uint8Array, at: number, length: number): void {
+    const start = into.byteOffset + at;
+    if (((from | start | length) & 3) === 0) {
+      const { words } = this.#memory;
+      copyWords(words, from >> 2, this.#wordsOf(into), start >> 2, length >> 2);
+    } else {
+      const bytes = this.#arena();
+      for (let i = 0; i < length; i++) into[at + i] = bytes[from + i] ?? 0;
+    }
+  }
+
+  /** Copies bytes into memory, to byte `to` of its arena on. */
+  store(to: number, from: Uint8Array, at: number, length: number): void {
+    const start = from.byteOffset + at;
+    if (((to | start | length) & 3) === 0) {
+      copyWords(this.#wordsOf(from), start >> 2, this.#memory.words, to >> 2, length >> 2);
+    } else {
+      const bytes = this.#arena();
+      for (let i = 0; i < length; i++) bytes[to + i] = from[at + i] ?? 0;
+    }
+  }
+
+  #arena(): Uint8Array {
+    const { buffer } = this.#memory.words;
+    if (this.#bytes.buffer !== buffer) this.#bytes = new Uint8Array(buffer);
+    return this.#bytes;
+  }
+
+  #wordsOf(array: Uint8Array): Int32Array {
+    let view = this.#views.get(array.buffer);
+    if (view === undefined) {
+      view = new Int32Array(array.buffer, 0, array.buffer.byteLength >> 2);
+      this.#views.set(array.buffer, view);
+    }
+    return view;
+  }
+}
+
+function copyWords(from: Int32Array, at: number, to: Int32Array, toAt: number, count: number): void {
+  for (let i = 0; i < count; i++) to[toAt + i] = from[at + i] ?? 0;
+}

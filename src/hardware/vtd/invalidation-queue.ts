@@ -1,0 +1,409 @@
+/**
+ * The invalidation queue of a VT-d unit, after VT-d 4.1, 6.5.2: an engine that takes one descriptor a step.
+ *
+ * Caches of the unit are invalidated at once. Invalidations of device TLBs are outstanding until the function
+ * has answered; a wait descriptor holds the queue until none is. A descriptor that is wrong stops the queue at
+ * its place until software clears IQE; so does a time-out (ITE), which drops the wait descriptor that it held
+ * up. Drains need nothing here: requests are carried out whole, before the next descriptor. The queue's fences
+ * are implied by that order, too.
+ */
+import { numberOf, type Restorable, Words } from '../../base/index.js';
+import {
+  CONTEXT_CACHE_INVALIDATION,
+  CONTEXT_GRANULARITY,
+  DEVICE_TLB_INVALIDATION,
+  FSTS_REG,
+  GSTS_REG,
+  hasReservedBits,
+  INVALIDATION,
+  INVALIDATION_DESCRIPTORS,
+  INVALIDATION_WAIT,
+  IOTLB_GRANULARITY,
+  IOTLB_INVALIDATION,
+  IQA_REG,
+  IQEI,
+  IQH_REG,
+  IQT_REG,
+  invalidationType,
+  PAGE_GROUP_RESPONSE,
+  PASID_CACHE_GRANULARITY,
+  PASID_CACHE_INVALIDATION,
+  PASID_DEVICE_TLB_INVALIDATION,
+  PASID_IOTLB_GRANULARITY,
+  PASID_IOTLB_INVALIDATION,
+  type RegisterFile,
+  VTD_REGISTER,
+} from '../../spec/index.js';
+import type { Engine } from '../engine.js';
+import { ABSENT, FRAME_BYTES, FRAME_WORDS, type Memory } from '../memory.js';
+import type { DeviceTlbInvalidation, IommuDownstream, PageGroupResponse } from '../pci/ports.js';
+import type { FaultRecording } from './fault-recording.js';
+import type { UnitFormat } from './format.js';
+import type { Translator } from './translator.js';
+import { NO_PASID } from './walk.js';
+
+const { GSTS, FSTS, IQA, IQH, IQT } = VTD_REGISTER;
+const contextCache = CONTEXT_CACHE_INVALIDATION;
+const iotlb = IOTLB_INVALIDATION;
+const deviceTlb = DEVICE_TLB_INVALIDATION;
+const wait = INVALIDATION_WAIT;
+const pasidIotlb = PASID_IOTLB_INVALIDATION;
+const pasidCache = PASID_CACHE_INVALIDATION;
+const pasidDeviceTlb = PASID_DEVICE_TLB_INVALIDATION;
+const groupResponse = PAGE_GROUP_RESPONSE;
+
+/** What the queue acts on. */
+export interface InvalidationQueueOptions {
+  readonly name: string;
+  readonly file: RegisterFile;
+  readonly memory: Memory;
+  readonly format: UnitFormat;
+  /** CAP.MAMV: the largest address mask. */
+  readonly largestMask: number;
+  /** ECAP.PDS: page-request drain. */
+  readonly drainsPageRequests: boolean;
+  readonly translator: Translator;
+  readonly faults: FaultRecording;
+  readonly downstream: IommuDownstream;
+  /** A wait descriptor with IF is complete. */
+  readonly waitDone: () => void;
+}
+
+/** A unit has so many device-TLB invalidations outstanding at most: their tags have 5 bits. */
+const ITAGS = 32;
+const OUTSTANDING = 0;
+/** By tag: the RID that it went to, plus 1. */
+const RIDS = 1;
+const SLOT_WORDS = 8;
+const ALL_PAGES = 2 ** 52;
+const NO_ERROR = -1;
+
+/** The function number's bits that FM leaves out: none, bit 2, bits 2:1, bits 2:0. */
+const FUNCTION_MASK = [0, 4, 6, 7];
+
+export class InvalidationQueue implements Engine, Restorable {
+  readonly name: string;
+  readonly #options: InvalidationQueueOptions;
+  readonly #state = new Words(RIDS + ITAGS, 4);
+  /** The descriptor at hand, in the slot's full width. */
+  readonly #slot = new Int32Array(SLOT_WORDS);
+  readonly #invalidation: DeviceTlbInvalidation = {
+    rid: 0,
+    pasid: NO_PASID,
+    page: 0,
+    pages: 1,
+    isGlobal: false,
+    itag: 0,
+  };
+  readonly #response: PageGroupResponse = { rid: 0, pasid: NO_PASID, group: 0, code: 0 };
+
+  constructor(options: InvalidationQueueOptions) {
+    this.name = `${options.name} invalidation queue`;
+    this.#options = options;
+  }
+
+  /** How many invalidations of device TLBs have not been answered. */
+  get outstanding(): number {
+    return this.#state.words[OUTSTANDING] ?? 0;
+  }
+
+  get isReady(): boolean {
+    const { file } = this.#options;
+    if (file.get(GSTS, GSTS_REG.QIES) === 0) return false;
+    if (file.get(FSTS, FSTS_REG.IQE) === 1 || file.get(FSTS, FSTS_REG.ITE) === 1) return false;
+    if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
+    if (this.outstanding === 0 || !this.#fetch()) return true;
+    const type = invalidationType(this.#slot, 0);
+    if (type === INVALIDATION.WAIT) return false;
+    const isDeviceTlb = type === INVALIDATION.DEVICE_TLB || type === INVALIDATION.PASID_DEVICE_TLB;
+    return !isDeviceTlb || this.outstanding < ITAGS;
+  }
+
+  step(): void {
+    const error = this.#fetch() ? this.#process() : IQEI.FETCH_FAILED;
+    if (error === NO_ERROR) this.#advance();
+    else this.#options.faults.queueError(error);
+  }
+
+  /** The queue was switched on: it begins at its start. */
+  enabled(): void {
+    this.#options.file.set(IQH, IQH_REG.QH, 0);
+  }
+
+  /** Software has moved the tail. */
+  tailWritten(): void {
+    const { file, faults } = this.#options;
+    const tail = file.get(IQT, IQT_REG.QT);
+    if (this.#isWide && tail % 2 !== 0) faults.queueError(IQEI.TAIL_MISALIGNED);
+    else if (tail >= this.#units) faults.queueError(IQEI.TAIL_BEYOND_QUEUE);
+  }
+
+  /** A function has answered an invalidation. */
+  done(rid: number, itag: number): void {
+    if (this.#state.words[RIDS + itag] !== rid + 1) {
+      this.#options.faults.unexpectedCompletion(rid);
+      return;
+    }
+    this.#state.set(RIDS + itag, 0);
+    this.#state.set(OUTSTANDING, this.outstanding - 1);
+  }
+
+  /** A function will answer no invalidation sent to it so far. */
+  timedOut(rid: number): void {
+    let count = 0;
+    for (let itag = 0; itag < ITAGS; itag++) {
+      if (this.#state.words[RIDS + itag] !== rid + 1) continue;
+      this.#state.set(RIDS + itag, 0);
+      count++;
+    }
+    if (count === 0) return;
+    const isWaiting = !this.isReady && this.#isWaitAtHead();
+    this.#state.set(OUTSTANDING, this.outstanding - count);
+    if (isWaiting) this.#advance();
+    this.#options.faults.timeOut(rid);
+  }
+
+  mark(): void {
+    this.#state.mark();
+  }
+
+  restore(): void {
+    this.#state.restore();
+  }
+
+  get #isWide(): boolean {
+    return this.#options.file.get(IQA, IQA_REG.DW) === 1;
+  }
+
+  /** The queue's size in units of 16 bytes, those of head and tail. */
+  get #units(): number {
+    return (FRAME_BYTES / 16) * 2 ** this.#options.file.get(IQA, IQA_REG.QS);
+  }
+
+  #isWaitAtHead(): boolean {
+    const { file } = this.#options;
+    if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
+    return this.#fetch() && invalidationType(this.#slot, 0) === INVALIDATION.WAIT;
+  }
+
+  /** Reads the descriptor at the head; whether it is there. */
+  #fetch(): boolean {
+    const { file, memory } = this.#options;
+    const word = file.get(IQH, IQH_REG.QH) * 4;
+    const at = memory.at(file.get(IQA, IQA_REG.IQA) + Math.floor(word / FRAME_WORDS));
+    if (at === ABSENT) return false;
+    const count = this.#isWide ? SLOT_WORDS : SLOT_WORDS / 2;
+    this.#slot.fill(0);
+    for (let i = 0; i < count; i++) this.#slot[i] = memory.words[at + (word % FRAME_WORDS) + i] ?? 0;
+    return true;
+  }
+
+  #advance(): void {
+    const { file } = this.#options;
+    const next = file.get(IQH, IQH_REG.QH) + (this.#isWide ? 2 : 1);
+    file.set(IQH, IQH_REG.QH, next % this.#units);
+  }
+
+  /** Does what the descriptor at hand says; the error, if it is wrong. */
+  #process(): number {
+    const slot = this.#slot;
+    const type = invalidationType(slot, 0);
+    const layout = INVALIDATION_DESCRIPTORS[type];
+    if (layout === undefined || !this.#isOffered(type)) return IQEI.DESCRIPTOR_TYPE;
+    if (layout.bytes === SLOT_WORDS * 4) {
+      if (!this.#isWide) return IQEI.DESCRIPTOR_WIDTH;
+      if (!this.#options.translator.isScalable) return IQEI.TABLE_MODE;
+    }
+    const isShort = layout.bytes < SLOT_WORDS * 4;
+    const hasRest = isShort && slot.subarray(layout.bytes / 4).some((word) => word !== 0);
+    if (hasReservedBits(layout, slot, 0) || hasRest) return IQEI.RESERVED_BITS;
+    switch (type) {
+      case INVALIDATION.CONTEXT_CACHE:
+        return this.#contextCache();
+      case INVALIDATION.IOTLB:
+        return this.#iotlb();
+      case INVALIDATION.DEVICE_TLB:
+        return this.#deviceTlb();
+      case INVALIDATION.WAIT:
+        return this.#wait();
+      case INVALIDATION.PASID_IOTLB:
+        return this.#pasidIotlb();
+      case INVALIDATION.PASID_CACHE:
+        return this.#pasidCache();
+      case INVALIDATION.PASID_DEVICE_TLB:
+        return this.#pasidDeviceTlb();
+      default:
+        return this.#pageGroupResponse();
+    }
+  }
+
+  #isOffered(type: number): boolean {
+    const { format } = this.#options;
+    switch (type) {
+      case INVALIDATION.INTERRUPT_ENTRY_CACHE:
+        return false;
+      case INVALIDATION.DEVICE_TLB:
+        return format.deviceTlb;
+      case INVALIDATION.PASID_DEVICE_TLB:
+        return format.deviceTlb && format.scalable;
+      case INVALIDATION.PASID_IOTLB:
+      case INVALIDATION.PASID_CACHE:
+        return format.scalable;
+      case INVALIDATION.PAGE_GROUP_RESPONSE:
+        return format.pageRequests;
+      default:
+        return true;
+    }
+  }
+
+  #contextCache(): number {
+    const slot = this.#slot;
+    const { translator } = this.#options;
+    switch (contextCache.G.get(slot, 0)) {
+      case CONTEXT_GRANULARITY.GLOBAL:
+        translator.invalidateContexts();
+        return NO_ERROR;
+      case CONTEXT_GRANULARITY.DOMAIN:
+        translator.invalidateContexts({ domain: contextCache.DID.get(slot, 0) });
+        return NO_ERROR;
+      case CONTEXT_GRANULARITY.DEVICE:
+        translator.invalidateContexts({
+          rid: contextCache.SID.get(slot, 0),
+          ridMask: functionMask(contextCache.FM.get(slot, 0)),
+        });
+        return NO_ERROR;
+      default:
+        return IQEI.RESERVED_BITS;
+    }
+  }
+
+  #iotlb(): number {
+    const slot = this.#slot;
+    const { translator } = this.#options;
+    const domain = iotlb.DID.get(slot, 0);
+    switch (iotlb.G.get(slot, 0)) {
+      case IOTLB_GRANULARITY.GLOBAL:
+        translator.invalidateDomain();
+        return NO_ERROR;
+      case IOTLB_GRANULARITY.DOMAIN:
+        translator.invalidateDomain(domain);
+        return NO_ERROR;
+      case IOTLB_GRANULARITY.PAGE: {
+        const mask = iotlb.AM.get(slot, 0);
+        if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
+        const pages = 2 ** mask;
+        translator.invalidatePages(domain, alignDown(iotlb.ADDR.get(slot, 0), pages), pages);
+        return NO_ERROR;
+      }
+      default:
+        return IQEI.RESERVED_BITS;
+    }
+  }
+
+  #pasidIotlb(): number {
+    const slot = this.#slot;
+    const { translator } = this.#options;
+    const domain = pasidIotlb.DID.get(slot, 0);
+    const pasid = pasidIotlb.PASID.get(slot, 0);
+    switch (pasidIotlb.G.get(slot, 0)) {
+      case PASID_IOTLB_GRANULARITY.PASID:
+        translator.invalidatePasid(domain, pasid);
+        return NO_ERROR;
+      case PASID_IOTLB_GRANULARITY.PAGE: {
+        const mask = pasidIotlb.AM.get(slot, 0);
+        if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
+        const pages = 2 ** mask;
+        const page = alignDown(pasidIotlb.ADDR.get(slot, 0), pages);
+        translator.invalidatePasidPages(domain, pasid, { page, pages });
+        return NO_ERROR;
+      }
+      default:
+        return IQEI.RESERVED_BITS;
+    }
+  }
+
+  #pasidCache(): number {
+    const slot = this.#slot;
+    const { translator } = this.#options;
+    const domain = pasidCache.DID.get(slot, 0);
+    switch (pasidCache.G.get(slot, 0)) {
+      case PASID_CACHE_GRANULARITY.DOMAIN:
+        translator.invalidatePasids({ domain });
+        return NO_ERROR;
+      case PASID_CACHE_GRANULARITY.PASID:
+        translator.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) });
+        return NO_ERROR;
+      case PASID_CACHE_GRANULARITY.GLOBAL:
+        translator.invalidatePasids();
+        return NO_ERROR;
+      default:
+        return IQEI.RESERVED_BITS;
+    }
+  }
+
+  #deviceTlb(): number {
+    const slot = this.#slot;
+    this.#setRange(deviceTlb.ADDR.get(slot, 0), deviceTlb.S.get(slot, 0) === 1);
+    // Without a PASID, an invalidation holds for the requests without one.
+    this.#invalidation.pasid = NO_PASID;
+    this.#invalidation.isGlobal = false;
+    return this.#sendInvalidation(deviceTlb.SID.get(slot, 0));
+  }
+
+  #pasidDeviceTlb(): number {
+    const slot = this.#slot;
+    this.#setRange(pasidDeviceTlb.ADDR.get(slot, 0), pasidDeviceTlb.S.get(slot, 0) === 1);
+    this.#invalidation.pasid = pasidDeviceTlb.PASID.get(slot, 0);
+    this.#invalidation.isGlobal = pasidDeviceTlb.G.get(slot, 0) === 1;
+    return this.#sendInvalidation(pasidDeviceTlb.SID.get(slot, 0));
+  }
+
+  /** The range of an ATS invalidation: with S, the lowest zero bit n of the page number gives 2^(n + 1) pages. */
+  #setRange(page: number, isSized: boolean): void {
+    let pages = 1;
+    if (isSized) for (pages = 2; pages < ALL_PAGES && page % pages >= pages / 2; ) pages *= 2;
+    this.#invalidation.page = alignDown(page, pages);
+    this.#invalidation.pages = pages;
+  }
+
+  #sendInvalidation(rid: number): number {
+    let itag = 0;
+    while (this.#state.words[RIDS + itag] !== 0) itag++;
+    this.#state.set(RIDS + itag, rid + 1);
+    this.#state.set(OUTSTANDING, this.outstanding + 1);
+    this.#invalidation.rid = rid;
+    this.#invalidation.itag = itag;
+    this.#options.downstream.invalidateDeviceTlb(this.#invalidation);
+    return NO_ERROR;
+  }
+
+  #wait(): number {
+    const slot = this.#slot;
+    const { memory, waitDone, drainsPageRequests } = this.#options;
+    if (wait.PD.get(slot, 0) === 1 && !drainsPageRequests) return IQEI.RESERVED_BITS;
+    if (wait.SW.get(slot, 0) === 1) {
+      // Bits 1:0 of the address are reserved, so its words are those of the descriptor.
+      const address = numberOf(slot[2] ?? 0, (slot[3] ?? 0) & 0xf_ffff);
+      const at = memory.writable(Math.floor(address / FRAME_BYTES));
+      if (at !== ABSENT) memory.words[at + (address % FRAME_BYTES) / 4] = slot[1] ?? 0;
+    }
+    if (wait.IF.get(slot, 0) === 1) waitDone();
+    return NO_ERROR;
+  }
+
+  #pageGroupResponse(): number {
+    const slot = this.#slot;
+    const response = this.#response;
+    response.rid = groupResponse.RID.get(slot, 0);
+    response.pasid = groupResponse.PP.get(slot, 0) === 1 ? groupResponse.PASID.get(slot, 0) : NO_PASID;
+    response.group = groupResponse.PRGI.get(slot, 0);
+    response.code = groupResponse.RC.get(slot, 0);
+    this.#options.downstream.pageGroupResponse(response);
+    return NO_ERROR;
+  }
+}
+
+const alignDown = (page: number, pages: number): number => page - (page % pages);
+
+/** The bits of a source ID that a function mask leaves out. */
+export const functionMask = (fm: number): number => FUNCTION_MASK[fm] ?? 0;
