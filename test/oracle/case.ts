@@ -173,6 +173,7 @@ function stepsOf(operation: Operation, index: number, queue: QueueWriter): Step[
         write(REGISTER.FSTS, 4, 0x71n),
         ...queue.ring(),
         ...[read(REGISTER.IQH, 8), read(REGISTER.FSTS, 4)],
+        write(REGISTER.ICS, 4, 1n),
       ];
     case 'toggle':
       return [write(REGISTER.GCMD, 4, QIE), write(REGISTER.GCMD, 4, TE | QIE), read(REGISTER.GSTS, 4)];

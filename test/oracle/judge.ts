@@ -1,9 +1,10 @@
 /**
- * Compares what the twins have seen of a case. What differs is held against what the specification allows, and
- * against QEMU's quirks; what neither explains is a difference.
+ * Compares what the twins have seen of a case. Where they differ, the model has to have done what the
+ * specification allows, and QEMU that, or what a quirk of its own makes of it. All else is a difference.
  */
-import type { Case, Seen } from './case.js';
+import type { Case, Operation, Seen } from './case.js';
 import { Legal, type Outcome, outcomeOf, sharedOutcomes } from './legal.js';
+import { compareMemory } from './memory.js';
 import { type Circumstances, type QuirkName, theirOutcomes } from './quirks.js';
 import type { Comparison } from './run.js';
 
@@ -11,6 +12,8 @@ export interface Difference {
   /** Its index in the case's operations; undefined: what is in memory at the end. */
   readonly operation: number | undefined;
   readonly what: string;
+  /** What the specification allows, where that was asked. */
+  readonly allowed: readonly string[];
   readonly ours: string;
   readonly theirs: string;
 }
@@ -19,80 +22,180 @@ export interface Verdict {
   readonly differences: readonly Difference[];
   /** How often each quirk explained something. */
   readonly quirks: ReadonlyMap<QuirkName, number>;
-  /** DMAs that were compared, and those where both were right in different ways, something being pending. */
   readonly dmas: number;
+  /** DMAs that the twins did in different ways, both of which the specification allows. */
   readonly open: number;
+  /** Whether accessed and dirty bits were compared: not where either twin may have walked less than the other. */
+  readonly isMarked: boolean;
+}
+
+/** A unit's registers, and what else a verdict hangs on. */
+export interface Unit extends Circumstances {
+  readonly cap: bigint;
+  readonly ecap: bigint;
+}
+
+/** The quirks by which QEMU walks tables that the model does not walk, and marks them, or the reverse. */
+const WALKING: ReadonlySet<QuirkName> = new Set<QuirkName>([
+  'context-capabilities',
+  'pasid-directory-reserved',
+  'pasid-entry-reserved',
+  'pasid-present-cached',
+  'pass-through-lingers',
+  'first-stage-width',
+  'first-stage-1g',
+]);
+
+/** What was seen of a case, judged. */
+export function judge(each: Case, unit: Unit, comparison: Comparison): Verdict {
+  const judging = new Judging(each, unit, comparison.ours.frames);
+  each.operations.forEach((operation, index) => {
+    judging.operation(operation, index, {
+      ours: comparison.ours.operations[index] ?? {},
+      theirs: comparison.theirs.operations[index] ?? {},
+    });
+  });
+  return judging.end(comparison);
+}
+
+/** What both have seen of one operation. */
+interface Pair {
+  readonly ours: Seen;
+  readonly theirs: Seen;
+}
+
+class Judging {
+  readonly #unit: Unit;
+  /** The frames that were looked at in the end. */
+  readonly #frames: ReadonlyMap<number, unknown>;
+  readonly #legal: Legal;
+  readonly #differences: Difference[] = [];
+  readonly #quirks = new Map<QuirkName, number>();
+  /** Where writes went that only one twin did, or each to another place. */
+  readonly #strays = new Set<number>();
+  #dmas = 0;
+  #open = 0;
+  #isMarked = true;
+
+  constructor(each: Case, unit: Unit, frames: ReadonlyMap<number, unknown>) {
+    this.#frames = frames;
+    this.#unit = unit;
+    this.#legal = new Legal(each, unit);
+  }
+
+  operation(operation: Operation, index: number, pair: Pair): void {
+    if (operation.do === 'dma') this.#dma(operation, index, pair);
+    else if (isRefusedByUsAlone(operation, pair)) this.#count('interrupt-entry-cache');
+    else this.#same(operation.do, index, pair);
+    this.#legal.follow(operation, pair.ours['FSTS'] === '0x10');
+  }
+
+  end({ ours, theirs }: Comparison): Verdict {
+    const circumstances = { isMarked: this.#isMarked, strays: this.#strays };
+    for (const each of compareMemory({ ours: ours.frames, theirs: theirs.frames }, circumstances)) {
+      if (each.quirk !== undefined) this.#count(each.quirk);
+      else this.#differences.push({ operation: undefined, allowed: [], ...each });
+    }
+    return {
+      differences: this.#differences,
+      quirks: this.#quirks,
+      dmas: this.#dmas,
+      open: this.#open,
+      isMarked: this.#isMarked,
+    };
+  }
+
+  #count(quirk: QuirkName): void {
+    this.#quirks.set(quirk, (this.#quirks.get(quirk) ?? 0) + 1);
+  }
+
+  #same(what: string, index: number, { ours, theirs }: Pair): void {
+    for (const name of Object.keys(ours)) {
+      const [mine = '', other = ''] = [ours[name], theirs[name]];
+      if (mine === other) continue;
+      this.#differences.push({
+        operation: index,
+        what: `${what}: ${name}`,
+        allowed: [],
+        ours: mine,
+        theirs: other,
+      });
+    }
+  }
+
+  #dma(operation: Extract<Operation, { do: 'dma' }>, index: number, { ours, theirs }: Pair): void {
+    this.#dmas++;
+    if (this.#legal.pending > 0) this.#isMarked = false;
+    const [mine, other] = [seenText(ours), seenText(theirs)];
+    if (mine === other) {
+      this.#same('DMA', index, { ours, theirs });
+      return;
+    }
+    for (const seen of [ours, theirs]) this.#statusOf(seen, index);
+    for (const { went } of [ours, theirs]) {
+      if (went?.startsWith('0x')) this.#strays.add(Number(went));
+    }
+    const { right, expected } = this.#answers(operation, index);
+    const used = right.has(other) ? [] : expected.get(other);
+    if (right.has(mine) && used !== undefined) {
+      if (used.length === 0) this.#open++;
+      for (const quirk of used) {
+        this.#count(quirk);
+        if (WALKING.has(quirk)) this.#isMarked = false;
+      }
+    } else {
+      this.#differences.push({
+        operation: index,
+        what: 'DMA',
+        allowed: [...right],
+        ours: mine,
+        theirs: other,
+      });
+    }
+  }
+
+  /** A write by QEMU alone, to a frame that the model never touched, is not looked for: it went elsewhere. */
+  #asSeen(outcome: Outcome): Outcome {
+    const isLost =
+      outcome.went?.startsWith('0x') === true && !this.#frames.has(Math.floor(Number(outcome.went) / 4096));
+    return isLost ? { ...outcome, went: 'elsewhere' } : outcome;
+  }
+
+  /** The status registers say of a fault what its record says. */
+  #statusOf(seen: Seen, index: number): void {
+    const [FSTS, FECTL] = seen['record'] === 'none' ? ['0x0', '0x80000000'] : ['0x2', '0xc0000000'];
+    this.#same('status', index, { ours: { FSTS, FECTL }, theirs: seen });
+  }
+
+  /** What the specification lets a DMA do, and what QEMU's quirks make of that. */
+  #answers(operation: Extract<Operation, { do: 'dma' }>, index: number) {
+    const request = Legal.request(operation, index);
+    const right = new Set<string>();
+    const expected = new Map<string, readonly QuirkName[]>();
+    const expect = (outcome: Outcome, quirks: readonly QuirkName[]): void => {
+      const key = text(this.#asSeen(outcome));
+      const known = expected.get(key);
+      if (known === undefined || known.length > quirks.length) expected.set(key, quirks);
+    };
+    for (const tables of this.#legal.tables()) {
+      right.add(text(outcomeOf(tables, request)));
+      for (const outcome of sharedOutcomes(tables, request)) right.add(text(outcome));
+      for (const { outcome, quirks } of theirOutcomes(tables, request, this.#unit)) expect(outcome, quirks);
+    }
+    for (const tables of this.#legal.lingering()) {
+      for (const { outcome, quirks } of theirOutcomes(tables, request, this.#unit)) {
+        expect(outcome, [...quirks, 'pass-through-lingers']);
+      }
+    }
+    return { right, expected };
+  }
+}
+
+/** A sound interrupt-entry-cache invalidation, which a unit without interrupt remapping refuses. */
+function isRefusedByUsAlone(operation: Operation, { ours, theirs }: Pair): boolean {
+  if (operation.do !== 'mistake' || ((operation.words[0] ?? 0n) & 0xfn) !== 4n) return false;
+  return ours['FSTS'] === '0x10' && theirs['FSTS'] === '0x0' && ours['IQH then'] === theirs['IQH then'];
 }
 
 const text = ({ record, went, data }: Outcome): string => [record, went ?? data].join(' → ');
 const seenText = (seen: Seen): string => [seen['record'], seen['went'] ?? seen['data']].join(' → ');
-
-export function judge(
-  each: Case,
-  unit: { cap: bigint; ecap: bigint } & Circumstances,
-  { ours, theirs }: Comparison,
-): Verdict {
-  const legal = new Legal(each, unit);
-  const differences: Difference[] = [];
-  const quirks = new Map<QuirkName, number>();
-  let dmas = 0;
-  let open = 0;
-  each.operations.forEach((operation, index) => {
-    const mine = ours.operations[index] ?? {};
-    const other = theirs.operations[index] ?? {};
-    if (operation.do === 'dma') {
-      dmas++;
-      if (seenText(mine) !== seenText(other)) {
-        const request = Legal.request(operation, index);
-        const right = new Set<string>();
-        const allowed = new Map<string, readonly QuirkName[]>();
-        for (const tables of legal.tables()) {
-          right.add(text(outcomeOf(tables, request)));
-          for (const outcome of sharedOutcomes(tables, request)) right.add(text(outcome));
-          for (const expected of theirOutcomes(tables, request, unit)) {
-            const key = text(expected.outcome);
-            const known = allowed.get(key);
-            if (known === undefined || known.length > expected.quirks.length)
-              allowed.set(key, expected.quirks);
-          }
-        }
-        const used = right.has(seenText(other)) ? [] : allowed.get(seenText(other));
-        if (!right.has(seenText(mine)) || used === undefined) {
-          differences.push({
-            operation: index,
-            what: `DMA (${[...right].join(' | ')})`,
-            ours: seenText(mine),
-            theirs: seenText(other),
-          });
-        } else if (used.length === 0) open++;
-        for (const quirk of used ?? []) quirks.set(quirk, (quirks.get(quirk) ?? 0) + 1);
-      }
-    } else {
-      for (const name of Object.keys(mine)) {
-        const [a = '', b = ''] = [mine[name], other[name]];
-        if (a !== b)
-          differences.push({ operation: index, what: `${operation.do} ${name}`, ours: a, theirs: b });
-      }
-    }
-    legal.follow(operation, mine['FSTS'] === '0x10');
-  });
-  for (const [frame, bytes] of ours.frames) {
-    const other = theirs.frames.get(frame) ?? new Uint8Array();
-    if (Buffer.compare(bytes, other) === 0) continue;
-    const [a, b] = [bytes, other].map((x) => new DataView(x.buffer, x.byteOffset, x.byteLength)) as [
-      DataView,
-      DataView,
-    ];
-    for (let i = 0; i < 4096; i += 8) {
-      const [x, y] = [a.getBigUint64(i, true), b.getBigUint64(i, true)];
-      if (x !== y)
-        differences.push({
-          operation: undefined,
-          what: `memory 0x${(frame * 4096 + i).toString(16)}`,
-          ours: `0x${x.toString(16)}`,
-          theirs: `0x${y.toString(16)}`,
-        });
-    }
-  }
-  return { differences, quirks, dmas, open };
-}

@@ -19,7 +19,8 @@ export const DATA_FRAMES = DATA_PAGES.flatMap((base) =>
 /** Between memory and what else the machine has: an address here is of nothing. */
 export const NOWHERE = 0x1_2345n << 12n;
 
-const isData = new Set(DATA_FRAMES);
+const data = new Set(DATA_FRAMES);
+export const isData = (frame: number): boolean => data.has(frame);
 const SIGNED = 0x4000_0000;
 
 /**
@@ -28,7 +29,7 @@ const SIGNED = 0x4000_0000;
  * @returns the 64-bit word at an address, 0 outside of data frames
  */
 export function signatureAt(address: bigint): bigint {
-  if (!isData.has(Number(address >> 12n))) return 0n;
+  if (!isData(Number(address >> 12n))) return 0n;
   const lower = BigInt(SIGNED) | address;
   return lower | ((lower + 4n) << 32n);
 }

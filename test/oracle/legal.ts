@@ -40,6 +40,8 @@ export class Legal {
   readonly #ecap: bigint;
   readonly #words: Map<bigint, bigint>;
   #pending: Pending[] = [];
+  /** PASID table entries for pass-through that were changed and duly invalidated, the context cache since not. */
+  #lingering: { readonly address: bigint; readonly old: readonly bigint[] }[] = [];
 
   constructor({ isScalable, words }: Case, { cap, ecap }: { cap: bigint; ecap: bigint }) {
     this.#isScalable = isScalable;
@@ -56,11 +58,16 @@ export class Legal {
   /** Takes an operation in that was done; `isRefused` of a descriptor. */
   follow(operation: Operation, isRefused: boolean): void {
     if (operation.do === 'store') this.#change(operation);
-    else if (operation.do === 'latch')
-      this.#pending = []; // CAP.ESRTPS
+    else if (operation.do === 'latch' || operation.do === 'toggle') this.#switch(operation.do);
     else if ((operation.do === 'invalidate' || operation.do === 'mistake') && !isRefused) {
       this.#invalidate(operation.words);
     }
+  }
+
+  /** A root table that is latched anew invalidates all (CAP.ESRTPS); translation that is switched off, nothing. */
+  #switch(how: 'latch' | 'toggle'): void {
+    this.#lingering = [];
+    if (how === 'latch') this.#pending = [];
   }
 
   /** The request that an operation makes. */
@@ -84,6 +91,17 @@ export class Legal {
         old.forEach((word, at) => {
           words.set(address + BigInt(at * 8), word);
         });
+      });
+      yield this.#machine(words);
+    }
+  }
+
+  /** Tables with an entry for pass-through that is gone, for a quirk of QEMU's. */
+  *lingering(): Generator<Tables> {
+    for (const { address, old } of this.#lingering) {
+      const words = new Map(this.#words);
+      old.forEach((word, at) => {
+        words.set(address + BigInt(at * 8), word);
       });
       yield this.#machine(words);
     }
@@ -132,8 +150,11 @@ export class Legal {
   }
 
   #invalidate(words: readonly bigint[]): void {
+    if (bits(words[0] ?? 0n, 3, 0) === 1) this.#lingering = [];
     this.#pending = this.#pending.filter((each) => {
       const next = this.#next(each, words);
+      const wasPasid = each.stage === 'pasid' && each.entry.of === 'pasid';
+      if (wasPasid && next !== 'pasid' && bits(each.old[0] ?? 0n, 8, 6) === 4) this.#lingering.push(each);
       if (next !== undefined) each.stage = next;
       return next !== undefined;
     });

@@ -36,6 +36,11 @@ export const QUIRKS = {
     'PGTT and AW of a PASID table entry are judged before P: an entry of zeros is invalid (0x5b).',
   'pasid-present-cached':
     'P of a PASID table entry counts only when the context entry is read, not when it is cached.',
+  'pass-through-lingers':
+    'A device stays in pass-through after its PASID table entry was changed and the PASID cache invalidated, until the context cache is.',
+  'interrupt-entry-cache':
+    'Interrupt-entry-cache invalidations are taken without interrupt remapping (ECAP.IR).',
+  'dirty-when-accessed': 'D of a first-stage entry is not set where A is set already.',
   'pasid-fault-fpd':
     'FPD of PASID directory and table does not silence what is wrong with the PASID table entry.',
   'context-reserved-fpd': 'FPD of a context entry does not silence that its reserved bits are set.',
@@ -155,10 +160,15 @@ const CODES: Readonly<Record<number, number>> = {
 
 function theirCode(
   tables: Tables,
-  { access }: LiteralRequest,
+  { rid, access }: LiteralRequest,
   code: number,
 ): [number, QuirkName | undefined] {
-  if (!tables.isScalable) return [code, undefined];
+  if (!tables.isScalable) {
+    const { context = 0n } = pathOf(tables, rid);
+    const root = ((tables.read(context) ?? 0n) >> 12n) << 12n;
+    const isRoot = code === 0x07 && tables.read(root) === undefined;
+    return isRoot ? [0x03, 'legacy-root-access'] : [code, undefined];
+  }
   if (code === 0x79) return [access === 'w' ? 0x05 : 0x06, 'scalable-codes'];
   const instead = CODES[code];
   return instead === undefined ? [code, undefined] : [instead, 'scalable-codes'];
@@ -181,7 +191,7 @@ function changed(
   const change = (index: bigint, word: bigint): bigint => {
     switch (what) {
       case 'present':
-        return index === 0n ? word | 1n : word;
+        return index === 0n ? asPresent(word, tables.ecap) : word;
       case 'context':
         return index === 0n ? word & ~0x1cn : index === 1n ? word & ~0x1f_ffffn : word;
       case 'directory':
@@ -203,6 +213,14 @@ function changed(
         : BigInt.asUintN(64, change(index, word));
     },
   };
+}
+
+/** An entry that is not present as QEMU takes it: never for pass-through, but for the stage that the unit has. */
+function asPresent(word: bigint, ecap: bigint): bigint {
+  const type = (word >> 6n) & 7n;
+  if (type !== 4n) return word | 1n;
+  const stage = ((ecap >> 47n) & 1n) === 1n ? 1n : 2n;
+  return (word & ~(7n << 6n)) | (stage << 6n) | 1n;
 }
 
 const withoutBit62 = (tables: Tables): Tables => ({
