@@ -223,6 +223,8 @@ class Generator {
     const pointer = isLeaf ? draw.pick([NOWHERE, 0xfee00n << PAGE, 0xfee08n << PAGE]) : NOWHERE;
     if (draw.often(200)) return (word & 0xfffn) | pointer;
     if (draw.often(150)) return word ^ 1n;
+    // The bits that most is said of: size, SNP, transient mapping, the highest of an address, XD.
+    if (draw.often(250)) return word ^ (1n << BigInt(draw.pick([7, 8, 11, 12, 38, 39, 47, 48, 51, 62, 63])));
     return word ^ (1n << BigInt(draw.below(64)));
   }
 

@@ -85,8 +85,7 @@ class Judging {
 
   operation(operation: Operation, index: number, pair: Pair): void {
     if (operation.do === 'dma') this.#dma(operation, index, pair);
-    else if (isRefusedByUsAlone(operation, pair)) this.#count('interrupt-entry-cache');
-    else this.#same(operation.do, index, pair);
+    else this.#command(operation, index, pair);
     this.#legal.follow(operation, pair.ours['FSTS'] === '0x10');
   }
 
@@ -103,6 +102,13 @@ class Judging {
       open: this.#open,
       isMarked: this.#isMarked,
     };
+  }
+
+  /** What is no DMA has to look the same, but for descriptors that only one of both takes. */
+  #command(operation: Operation, index: number, pair: Pair): void {
+    const quirk = descriptorQuirk(operation, pair);
+    if (quirk === undefined) this.#same(operation.do, index, pair);
+    else this.#count(quirk);
   }
 
   #count(quirk: QuirkName): void {
@@ -129,6 +135,8 @@ class Judging {
     const [mine, other] = [seenText(ours), seenText(theirs)];
     if (mine === other) {
       this.#same('DMA', index, { ours, theirs });
+      // Faults that FPD silences look the same, whatever they are and however far the walk has come.
+      if (ours['record'] === 'none' && isRefused(ours)) this.#isMarked = false;
       return;
     }
     for (const seen of [ours, theirs]) this.#statusOf(seen, index);
@@ -191,11 +199,18 @@ class Judging {
   }
 }
 
-/** A sound interrupt-entry-cache invalidation, which a unit without interrupt remapping refuses. */
-function isRefusedByUsAlone(operation: Operation, { ours, theirs }: Pair): boolean {
-  if (operation.do !== 'mistake' || ((operation.words[0] ?? 0n) & 0xfn) !== 4n) return false;
-  return ours['FSTS'] === '0x10' && theirs['FSTS'] === '0x0' && ours['IQH then'] === theirs['IQH then'];
+/** Why one twin takes a descriptor that the other refuses; both have to go on alike after that. */
+function descriptorQuirk(operation: Operation, { ours, theirs }: Pair): QuirkName | undefined {
+  if (operation.do !== 'mistake') return undefined;
+  if (ours['IQH then'] !== theirs['IQH then'] || ours['FSTS then'] !== theirs['FSTS then']) return undefined;
+  const [low = 0n] = operation.words;
+  const [mine, other] = [ours['FSTS'], theirs['FSTS']];
+  if ((low & 0xfn) === 4n && mine === '0x10' && other === '0x0') return 'interrupt-entry-cache';
+  if ((low & 0x3fn) === 5n && mine === '0x0' && other === '0x10') return 'wait-without-effect';
+  return undefined;
 }
+
+const isRefused = ({ went, data }: Seen): boolean => went === 'nowhere' || data === '0x0';
 
 const text = ({ record, went, data }: Outcome): string => [record, went ?? data].join(' → ');
 const seenText = (seen: Seen): string => [seen['record'], seen['went'] ?? seen['data']].join(' → ');

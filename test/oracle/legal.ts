@@ -307,6 +307,12 @@ function domainOf(tables: Tables, rid: bigint): number | undefined {
   return tables.isScalable ? bits(high, 15, 0) : bits(high, 23, 8);
 }
 
+/** Faults that are found before the paging structures are looked at. */
+export const ENTRY_FAULTS: ReadonlySet<number> = new Set([
+  ...[0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x0b],
+  ...[0x38, 0x39, 0x3a, 0x40, 0x41, 0x42, 0x43, 0x46, 0x48, 0x50, 0x51, 0x52, 0x58, 0x59, 0x5a, 0x5b],
+]);
+
 /**
  * What the specification lets become of a request by way of others: translations are tagged by domain, not by
  * requester, so one that another requester of the domain has may serve this one too. (Where software keeps the
@@ -314,7 +320,8 @@ function domainOf(tables: Tables, rid: bigint): number | undefined {
  */
 export function* sharedOutcomes(tables: Tables, request: LiteralRequest): Generator<Outcome> {
   const domain = domainOf(tables, request.rid);
-  if (domain === undefined) return;
+  const own = literalTranslation(tables, request);
+  if (domain === undefined || ('fault' in own && ENTRY_FAULTS.has(own.fault))) return;
   for (const { rid } of DEVICES) {
     if (BigInt(rid) === request.rid || domainOf(tables, BigInt(rid)) !== domain) continue;
     const found = literalTranslation(tables, { ...request, rid: BigInt(rid) });

@@ -9,6 +9,7 @@ import { type LiteralRequest, literalTranslation } from '../vtd/literal-translat
 import { NOWHERE } from './layout.js';
 import {
   carriedOut,
+  ENTRY_FAULTS,
   isInterruptAddress,
   isSilenced,
   type Outcome,
@@ -40,6 +41,7 @@ export const QUIRKS = {
     'A device stays in pass-through after its PASID table entry was changed and the PASID cache invalidated, until the context cache is.',
   'interrupt-entry-cache':
     'Interrupt-entry-cache invalidations are taken without interrupt remapping (ECAP.IR).',
+  'wait-without-effect': 'A wait descriptor that neither writes status nor interrupts is an error.',
   'dirty-when-accessed': 'D of a first-stage entry is not set where A is set already.',
   'pasid-fault-fpd':
     'FPD of PASID directory and table does not silence what is wrong with the PASID table entry.',
@@ -47,6 +49,8 @@ export const QUIRKS = {
   'first-stage-width':
     'First-stage addresses are held against the width that AW of the PASID entry says, 48 bits at most.',
   'first-stage-1g': 'fs1gp=off leaves 1 GiB pages of the first stage working.',
+  'snoop-scalable':
+    'In scalable mode SNP of a second-stage leaf is not reserved without ECAP.SC, for the sake of a guest that sets it.',
   'transient-mapping':
     'With stale-tm=on, bit 62 of a second-stage leaf is not reserved (as before revision 3.2).',
 } as const;
@@ -95,7 +99,7 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
     const found = literalTranslation(tables, request);
     const code = 'fault' in found ? found.fault : 0;
     const narrow = firstStageWidth(tables, request);
-    if (narrow && !EARLY.has(code)) {
+    if (narrow && !ENTRY_FAULTS.has(code)) {
       result.push({ tables, found: { fault: 0x80 }, quirks: [...quirks, 'first-stage-width'] });
       continue;
     }
@@ -112,6 +116,7 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
       }
     }
     if (code === 0x72) push(each, 'first-stage-1g', { ...tables, cap: tables.cap | (1n << 56n) });
+    if (code === 0x7a) push(each, 'snoop-scalable', { ...tables, ecap: tables.ecap | (1n << 7n) });
     if (code === 0x7a && circumstances.hasTransientMappings) {
       push(each, 'transient-mapping', withoutBit62(tables));
     }
@@ -128,12 +133,6 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
   }
   return result;
 }
-
-/** Faults that are found before the paging structures are looked at. */
-const EARLY = new Set([
-  ...[0x01, 0x02, 0x03, 0x08, 0x09, 0x0a, 0x0b],
-  ...[0x38, 0x39, 0x3a, 0x40, 0x41, 0x42, 0x43, 0x46, 0x48, 0x50, 0x51, 0x52, 0x58, 0x59, 0x5a, 0x5b],
-]);
 
 /** A variant's outcome with QEMU's codes, and its ways with FPD. */
 function recorded({ tables, found, quirks }: Variant, request: LiteralRequest): Expected[] {
