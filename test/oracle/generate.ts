@@ -146,8 +146,16 @@ class Generator {
     const draw = this.#draw;
     const base = draw.pick(DATA_PAGES);
     const size = level > 1 ? 1n << 7n : 0n;
-    const frame = level === 1 ? base + draw.below(DATA_FRAMES_A_PAGE) : level === 2 ? base : 0;
-    return to(frame) | size | this.#rights(true) | draw.bit(200, this.#isFirst ? 8 : 5);
+    const interrupts = level === 3 ? 0xc_0000 : 0xf_ee00;
+    const memory = level === 1 ? base + draw.below(DATA_FRAMES_A_PAGE) : level === 2 ? base : 0;
+    const frame = draw.often(30) ? interrupts : memory;
+    return (
+      to(frame) |
+      size |
+      this.#rights(true) |
+      draw.bit(200, this.#isFirst ? 8 : 5) |
+      (this.#isFirst ? draw.bit(300, 6) : 0n)
+    );
   }
 
   /** Mostly all; the user's right is given up seldom, for it is never enough. */
@@ -245,7 +253,13 @@ class Generator {
 
   #dma(): void {
     const draw = this.#draw;
-    this.#operations.push({ do: 'dma', device: draw.below(DEVICES.length), page: this.#anyPage() });
+    const last = this.#operations.findLast((operation) => operation.do === 'dma');
+    const page = last !== undefined && draw.often(300) ? last.page : this.#anyPage();
+    this.#operations.push({ do: 'dma', device: this.#anyDevice(), page });
+  }
+
+  #anyDevice(): number {
+    return this.#draw.below(DEVICES.length);
   }
 
   #anyPage(): bigint {
@@ -279,12 +293,16 @@ class Generator {
     const draw = this.#draw;
     const { address, level, isLeaf, page, space } = draw.pick(draw.pick(this.#spaces).placed);
     const old = this.#words.get(address) ?? 0n;
+    const inside = this.#pages.filter((each) => each >= page && each < page + pagesOf(level));
+    const probe = { page: draw.pick(inside.length === 0 ? this.#pages : inside), device: this.#anyDevice() };
+    if (draw.often(600)) this.#operations.push({ do: 'dma', ...probe });
     const word = this.#changed(old, level, isLeaf);
     const of = this.#isFirst ? 'first-stage' : 'second-stage';
     const pages = pagesOf(level);
     this.#store(address, [word], { of, domain: space.domain, page, pages, isLeaf });
-    if (draw.often(650)) this.#flushPages(space.domain, page, isLeaf ? level : 5);
+    if (draw.often(650)) this.#flushPages(space.domain, page, { level, isLeaf });
     else if (draw.often(300)) this.#invalidate(this.#anyInvalidation());
+    if (draw.often(800)) this.#operations.push({ do: 'dma', ...probe });
   }
 
   #changed(old: bigint, level: number, isLeaf: boolean): bigint {
@@ -298,7 +316,10 @@ class Generator {
 
   #changeContext(): void {
     const draw = this.#draw;
-    const { rid } = draw.pick(DEVICES);
+    const device = this.#anyDevice();
+    const rid = DEVICES[device]?.rid ?? 0;
+    const probe = { page: draw.pick(this.#pages), device };
+    if (draw.often(600)) this.#operations.push({ do: 'dma', ...probe });
     const address = this.#contextAddress(rid);
     const words = this.#contextEntry();
     if (draw.often(200)) words[0] = 0n;
@@ -307,10 +328,13 @@ class Generator {
     const domain = this.#isScalable ? 1 : Number(((old[1] ?? 0n) >> 8n) & 0xffffn);
     if (draw.often(650)) this.#flushContext(rid, domain);
     else if (draw.often(300)) this.#invalidate(this.#anyInvalidation());
+    if (draw.often(800)) this.#operations.push({ do: 'dma', ...probe });
   }
 
   #changePasid(): void {
     const draw = this.#draw;
+    const probe = { page: draw.pick(this.#pages), device: this.#anyDevice() };
+    if (draw.often(600)) this.#operations.push({ do: 'dma', ...probe });
     const address = at(draw.pick(PASID_TABLE_FRAMES));
     const words = this.#pasidEntry(draw.pick(this.#spaces));
     if (draw.often(200)) words[0] = draw.pick([0n, 2n, (words[0] ?? 0n) & ~1n]);
@@ -319,6 +343,7 @@ class Generator {
     const domain = Number((old[1] ?? 0n) & 0xffffn);
     if (draw.often(650)) this.#flushPasid(domain);
     else if (draw.often(300)) this.#invalidate(this.#anyInvalidation());
+    if (draw.often(800)) this.#operations.push({ do: 'dma', ...probe });
   }
 
   // Invalidations
@@ -328,7 +353,7 @@ class Generator {
   }
 
   /** Of pages that one entry spans, or of all that a domain has. */
-  #flushPages(domain: number, page: bigint, level: number): void {
+  #flushPages(domain: number, page: bigint, { level, isLeaf }: { level: number; isLeaf: boolean }): void {
     const draw = this.#draw;
     this.#pending--;
     const did = BigInt(domain) << 16n;
@@ -339,7 +364,8 @@ class Generator {
     }
     const mask = BigInt(9 * (level - 1)) + BigInt(draw.often(200) ? draw.below(2) : 0);
     const most = 18n;
-    const range = ((page & ((1n << 52n) - 1n)) << PAGE) | (mask > most ? most : mask) | draw.bit(300, 6);
+    const hint = isLeaf ? draw.bit(300, 6) : 0n;
+    const range = ((page & ((1n << 52n) - 1n)) << PAGE) | (mask > most ? most : mask) | hint;
     this.#invalidate([this.#isFirst ? 0x36n | did : 0x32n | did, range]);
   }
 

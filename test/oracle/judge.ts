@@ -27,6 +27,8 @@ export interface Verdict {
   readonly open: number;
   /** Whether accessed and dirty bits were compared: not where either twin may have walked less than the other. */
   readonly isMarked: boolean;
+  /** Frames that QEMU may have written to and nobody has looked at: they are to be cleared. */
+  readonly lost: ReadonlySet<number>;
 }
 
 /** A unit's registers, and what else a verdict hangs on. */
@@ -34,6 +36,8 @@ export interface Unit extends Circumstances {
   readonly cap: bigint;
   readonly ecap: bigint;
 }
+
+const FRAME_BYTES = 4096;
 
 /** The quirks by which QEMU walks tables that the model does not walk, and marks them, or the reverse. */
 const WALKING: ReadonlySet<QuirkName> = new Set<QuirkName>([
@@ -71,6 +75,8 @@ class Judging {
   readonly #legal: Legal;
   readonly #differences: Difference[] = [];
   readonly #quirks = new Map<QuirkName, number>();
+  /** Frames that QEMU may have written to, and nobody has looked at. */
+  readonly #lost = new Set<number>();
   /** Where writes went that only one twin did, or each to another place. */
   readonly #strays = new Set<number>();
   #dmas = 0;
@@ -101,6 +107,7 @@ class Judging {
       dmas: this.#dmas,
       open: this.#open,
       isMarked: this.#isMarked,
+      lost: this.#lost,
     };
   }
 
@@ -164,9 +171,11 @@ class Judging {
 
   /** A write by QEMU alone, to a frame that the model never touched, is not looked for: it went elsewhere. */
   #asSeen(outcome: Outcome): Outcome {
-    const isLost =
-      outcome.went?.startsWith('0x') === true && !this.#frames.has(Math.floor(Number(outcome.went) / 4096));
-    return isLost ? { ...outcome, went: 'elsewhere' } : outcome;
+    if (outcome.went?.startsWith('0x') !== true) return outcome;
+    const frame = Math.floor(Number(outcome.went) / FRAME_BYTES);
+    if (this.#frames.has(frame)) return outcome;
+    this.#lost.add(frame);
+    return { ...outcome, went: 'elsewhere' };
   }
 
   /** The status registers say of a fault what its record says. */
@@ -205,7 +214,9 @@ function descriptorQuirk(operation: Operation, { ours, theirs }: Pair): QuirkNam
   if (ours['IQH then'] !== theirs['IQH then'] || ours['FSTS then'] !== theirs['FSTS then']) return undefined;
   const [low = 0n] = operation.words;
   const [mine, other] = [ours['FSTS'], theirs['FSTS']];
-  if ((low & 0xfn) === 4n && mine === '0x10' && other === '0x0') return 'interrupt-entry-cache';
+  const isTakenByThem = mine === '0x10' && other === '0x0';
+  if ((low & 0xfn) === 4n && isTakenByThem) return 'interrupt-entry-cache';
+  if ((low & 0xfn) === 9n && isTakenByThem) return 'page-group-response';
   if ((low & 0x3fn) === 5n && mine === '0x0' && other === '0x10') return 'wait-without-effect';
   return undefined;
 }

@@ -10,6 +10,7 @@ import type { Case } from './case.js';
 import { generate } from './generate.js';
 import { judge, type Unit, type Verdict } from './judge.js';
 import { KINDS, type Kind, OracleMachine } from './machine.js';
+import { QemuTwin } from './qemu-twin.js';
 import { QUIRKS } from './quirks.js';
 import { reportOf } from './report.js';
 import { compare } from './run.js';
@@ -30,7 +31,9 @@ interface Tally {
 async function verdictOf(machine: OracleMachine, each: Case): Promise<Verdict> {
   const { cap, ecap, kind } = machine;
   const unit: Unit = { cap, ecap, hasTransientMappings: kind.options.includes('stale-tm') };
-  return judge(each, unit, await compare(machine, each));
+  const verdict = judge(each, unit, await compare(machine, each));
+  new QemuTwin(machine).clear(verdict.lost);
+  return verdict;
 }
 
 /** Runs a kind's cases until it has made its DMAs; throws with the smallest case that differs. */

@@ -41,6 +41,10 @@ export const QUIRKS = {
     'A device stays in pass-through after its PASID table entry was changed and the PASID cache invalidated, until the context cache is.',
   'interrupt-entry-cache':
     'Interrupt-entry-cache invalidations are taken without interrupt remapping (ECAP.IR).',
+  'page-group-response':
+    'Page-group responses are taken without page requests (ECAP.PRS), and in queues of 128 bits.',
+  'interrupt-page':
+    'A page that a translation leads to is held against the interrupt range as a whole, not the address alone.',
   'wait-without-effect': 'A wait descriptor that neither writes status nor interrupts is an error.',
   'dirty-when-accessed': 'D of a first-stage entry is not set where A is set already.',
   'pasid-fault-fpd':
@@ -104,6 +108,10 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
       continue;
     }
     result.push({ tables, found, quirks });
+    if ('physical' in found && touchesInterrupts(found)) {
+      const fault = tables.isScalable ? 0x87 : 0x0e;
+      result.push({ tables, found: { fault }, quirks: [...quirks, 'interrupt-page'] });
+    }
     if (code === 0x42) push(each, 'context-capabilities', changed(tables, request, 'context'));
     if (code === 0x52) push(each, 'pasid-directory-reserved', changed(tables, request, 'directory'));
     if (code === 0x5a) push(each, 'pasid-entry-reserved', changed(tables, request, 'pasid'));
@@ -239,6 +247,12 @@ function firstStageWidth(tables: Tables, { rid, address }: LiteralRequest): bool
   const width = 30n + 9n * ((low >> 2n) & 7n);
   const top = address >> ((width > 48n ? 48n : width) - 1n);
   return top !== 0n && top !== (1n << (65n - (width > 48n ? 48n : width))) - 1n;
+}
+
+/** Whether the page of a translation, large or small, has a part of the interrupt range in it. */
+function touchesInterrupts({ physical, span }: { physical: bigint; span: bigint }): boolean {
+  const first = (physical / span) * span;
+  return first <= 0xfeef_ffffn && first + span > 0xfee0_0000n;
 }
 
 function passesThrough(tables: Tables, { rid }: LiteralRequest): boolean {
