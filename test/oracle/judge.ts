@@ -45,6 +45,7 @@ const WALKING: ReadonlySet<QuirkName> = new Set<QuirkName>([
   'pasid-directory-reserved',
   'pasid-entry-reserved',
   'pasid-present-cached',
+  'pasid-type-cached',
   'pass-through-lingers',
   'first-stage-width',
   'first-stage-1g',

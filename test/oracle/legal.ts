@@ -14,6 +14,9 @@ import { DEVICES, HOLE, RAM_FRAMES } from './machine.js';
 /** The tables at some time, as the literal translation takes them. */
 export type Tables = LiteralMachine;
 
+/** The domains that software uses; others come of damage alone. */
+const DOMAINS: ReadonlySet<number> = new Set([1, 2]);
+
 /** A change whose invalidations are not complete. */
 interface Pending {
   readonly address: bigint;
@@ -151,13 +154,28 @@ export class Legal {
 
   #invalidate(words: readonly bigint[]): void {
     if (bits(words[0] ?? 0n, 3, 0) === 1) this.#lingering = [];
+    const isForeign = this.#hasForeignDomain();
     this.#pending = this.#pending.filter((each) => {
+      const isOfPages = each.entry.of === 'first-stage' || each.entry.of === 'second-stage';
+      const isGlobal = bits(words[0] ?? 0n, 5, 0) === 0x12;
+      if (isForeign && isOfPages && !isGlobal) return true;
       const next = this.#next(each, words);
       const wasPasid = each.stage === 'pasid' && each.entry.of === 'pasid';
       if (wasPasid && next !== 'pasid' && bits(each.old[0] ?? 0n, 8, 6) === 4) this.#lingering.push(each);
       if (next !== undefined) each.stage = next;
       return next !== undefined;
     });
+  }
+
+  /** Whether a requester may have its translations under a domain that no invalidation by domain names. */
+  #hasForeignDomain(): boolean {
+    for (const tables of this.tables()) {
+      for (const { rid } of DEVICES) {
+        const domain = domainOf(tables, BigInt(rid));
+        if (domain !== undefined && !DOMAINS.has(domain)) return true;
+      }
+    }
+    return false;
   }
 
   /** What remains to be invalidated of a change after a descriptor; undefined: nothing. */

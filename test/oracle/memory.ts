@@ -4,6 +4,7 @@ import type { QuirkName } from './quirks.js';
 
 const ACCESSED = 0x20n;
 const DIRTY = 0x40n;
+const LARGE = 0x80n;
 const MARKS = ACCESSED | DIRTY;
 const WORD_BYTES = 8;
 const FRAME_BYTES = 4096;
@@ -66,12 +67,20 @@ function isStray(address: number, { ours, theirs }: Pair, strays: ReadonlySet<nu
 }
 
 /**
- * What explains that a paging entry has other marks. QEMU leaves D out of an entry that has A already: its
- * function that sets both asks first whether either is set.
+ * What explains that a paging entry has other marks: QEMU's function that sets both A and D asks first whether
+ * either is set; and it marks leaves before it looks where they lead.
  */
 function markQuirk(frame: number, { ours, theirs }: Pair, isMarked: boolean): QuirkName | 'open' | undefined {
   const differs = ours ^ theirs;
   if (isData(frame) || (differs & ~MARKS) !== 0n) return undefined;
-  if (differs === DIRTY && (ours & MARKS) === MARKS) return 'dirty-when-accessed';
+  if ((ours & MARKS) === MARKS && (theirs & MARKS) !== 0n) return 'one-mark-is-enough';
+  if ((ours & differs) === 0n && leadsToInterrupts(ours)) return 'interrupt-marked';
   return isMarked ? undefined : 'open';
+}
+
+/** Whether the page of a leaf may have a part of the interrupt range in it. */
+function leadsToInterrupts(word: bigint): boolean {
+  const first = ((word & 0xf_ffff_ffff_ffffn) >> 13n) << 13n;
+  const span = (word & LARGE) === 0n ? 0x2000n : 0x4000_0000n;
+  return first <= 0xfeef_ffffn && first + span > 0xfee0_0000n;
 }

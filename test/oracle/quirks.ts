@@ -46,7 +46,11 @@ export const QUIRKS = {
   'interrupt-page':
     'A page that a translation leads to is held against the interrupt range as a whole, not the address alone.',
   'wait-without-effect': 'A wait descriptor that neither writes status nor interrupts is an error.',
-  'dirty-when-accessed': 'D of a first-stage entry is not set where A is set already.',
+  'one-mark-is-enough': 'A write sets neither A nor D of a first-stage leaf that has either of them already.',
+  'interrupt-marked':
+    'A first-stage leaf that leads to the interrupt range is marked (A, D) although the request is blocked.',
+  'pasid-type-cached':
+    'PGTT of a PASID table entry is not looked at if the context entry is cached and has FPD: the stage is the one that the unit has.',
   'pasid-fault-fpd':
     'FPD of PASID directory and table does not silence what is wrong with the PASID table entry.',
   'context-reserved-fpd': 'FPD of a context entry does not silence that its reserved bits are set.',
@@ -123,6 +127,9 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
         result.push({ tables, found: then, quirks: [...quirks, 'pasid-type-first'] });
       }
     }
+    if (code === 0x5b && isContextSilenced(tables, request)) {
+      push(each, 'pasid-type-cached', changed(tables, request, 'typed'));
+    }
     if (code === 0x72) push(each, 'first-stage-1g', { ...tables, cap: tables.cap | (1n << 56n) });
     if (code === 0x7a) push(each, 'snoop-scalable', { ...tables, ecap: tables.ecap | (1n << 7n) });
     if (code === 0x7a && circumstances.hasTransientMappings) {
@@ -185,10 +192,10 @@ function theirCode(
 function changed(
   tables: Tables,
   { rid }: LiteralRequest,
-  what: 'context' | 'directory' | 'pasid' | 'present',
+  what: 'context' | 'directory' | 'pasid' | 'present' | 'typed',
 ): Tables {
   const path = pathOf(tables, rid);
-  const base = what === 'present' ? path.pasid : path[what];
+  const base = what === 'present' || what === 'typed' ? path.pasid : path[what];
   if (base === undefined) return tables;
   const { read } = tables;
   const width = tables.hostAddressWidth;
@@ -199,6 +206,8 @@ function changed(
     switch (what) {
       case 'present':
         return index === 0n ? asPresent(word, tables.ecap) : word;
+      case 'typed':
+        return index === 0n ? withStage(word, tables.ecap) : word;
       case 'context':
         return index === 0n ? word & ~0x1cn : index === 1n ? word & ~0x1f_ffffn : word;
       case 'directory':
@@ -209,7 +218,7 @@ function changed(
         return index === 2n && isFirst ? (word & 0xcn) | pointer(word) : 0n;
     }
   };
-  const words = { context: 4n, directory: 1n, pasid: 8n, present: 8n }[what];
+  const words = { context: 4n, directory: 1n, pasid: 8n, present: 8n, typed: 8n }[what];
   return {
     ...tables,
     read: (address) => {
@@ -225,9 +234,16 @@ function changed(
 /** An entry that is not present as QEMU takes it: never for pass-through, but for the stage that the unit has. */
 function asPresent(word: bigint, ecap: bigint): bigint {
   const type = (word >> 6n) & 7n;
-  if (type !== 4n) return word | 1n;
-  const stage = ((ecap >> 47n) & 1n) === 1n ? 1n : 2n;
-  return (word & ~(7n << 6n)) | (stage << 6n) | 1n;
+  return type === 4n ? withStage(word, ecap) | 1n : word | 1n;
+}
+
+/** An entry as of the stage that the unit has. */
+const withStage = (word: bigint, ecap: bigint): bigint =>
+  (word & ~(7n << 6n)) | ((((ecap >> 47n) & 1n) === 1n ? 1n : 2n) << 6n);
+
+function isContextSilenced(tables: Tables, { rid }: LiteralRequest): boolean {
+  const { context } = pathOf(tables, rid);
+  return context !== undefined && (((tables.read(context) ?? 0n) >> 1n) & 1n) === 1n;
 }
 
 const withoutBit62 = (tables: Tables): Tables => ({
