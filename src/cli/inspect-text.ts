@@ -201,10 +201,7 @@ export function translationText(
   const rows = result.steps.map(({ stage, level, address, raw, text }) => [
     level === undefined ? stage : `${stage} ${level}`,
     `0x${address.toString(16)}`,
-    raw
-      .map((quad) => quad.toString(16).padStart(16, '0'))
-      .slice(0, 2)
-      .join(' '),
+    rawText(raw),
     text,
   ]);
   const outcome =
@@ -217,6 +214,15 @@ export function translationText(
     outcome,
     '',
   ].join('\n');
+}
+
+/** An entry's 64-bit words, lowest first, without the zeros at its end. */
+function rawText(raw: readonly bigint[]): string {
+  const last = raw.findLastIndex((quad) => quad !== 0n);
+  return raw
+    .slice(0, Math.max(last, 0) + 1)
+    .map((quad) => quad.toString(16).padStart(16, '0'))
+    .join(' ');
 }
 
 /** The verdict of `--against`. */

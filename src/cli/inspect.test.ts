@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ioasis } from './run.fixture.js';
 
 const MEMORY = 'examples/linux-7.2-vtd/memory.raw.gz';
@@ -117,6 +117,7 @@ describe('the image that ships', () => {
   test('a walk is shown entry by entry, and a fault by code and name', async () => {
     const hit = await ioasis([...IMAGE, '--device', '00:03.0', '--translate', '0xffef9123', '--access', 'w']);
     expect(hit.out).toContain('physical address 0x6330123');
+    expect(hit.out).toContain('  0000000000000049 0000000000000005 00000000060ad000  P=1 ');
     expect(hit.out.match(/first-stage \d/g)).toEqual([
       'first-stage 4',
       'first-stage 3',
@@ -211,6 +212,16 @@ describe('bad input gets one line with its place', () => {
       /short\.raw/,
     ],
     ['no such socket', ['inspect', 'qmp:/nowhere/vm.qmp'], 3, /qmp:\/nowhere\/vm\.qmp/],
+    ['an image without an end', ['inspect', '--memory', '/dev/zero', '--registers', REGISTERS], 2, /device/],
+    [
+      'registers without an end',
+      ['inspect', '--memory', MEMORY, '--registers', '/dev/zero'],
+      2,
+      /no register file/,
+    ],
+    ['a log without an end', [...IMAGE, '--against', '/dev/zero'], 2, /device/],
+    ['a long line', [...IMAGE, '--translate', '-'], 2, /^.{20,200}$/m, 'x'.repeat(100_000)],
+    ['a long field', [...IMAGE, '--translate', '-'], 2, /^.{20,250}$/m, `${'x'.repeat(100_000)} - 0 r`],
     ['no such log', [...IMAGE, '--against', '/nowhere/log'], 2, /\/nowhere\/log/],
     [
       'a bad line',
@@ -228,6 +239,19 @@ describe('bad input gets one line with its place', () => {
     expect(run.err.trim().split('\n')).toHaveLength(1);
     expect(run.err).toMatch(/^ioasis: /);
   });
+});
+
+test('an output that cannot be written is told on one line, with the exit code of the environment', () => {
+  const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as () => never);
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  try {
+    process.stdout.emit('error', Object.assign(new Error('write failed'), { code: 'ENOSPC' }));
+    expect(write.mock.calls).toEqual([['ioasis: standard output: there is no space left\n']]);
+    expect(exit.mock.calls).toEqual([[3]]);
+  } finally {
+    exit.mockRestore();
+    write.mockRestore();
+  }
 });
 
 test('help has examples and the exit codes', async () => {

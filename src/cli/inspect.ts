@@ -1,5 +1,6 @@
 /** `ioasis inspect`: who can reach what on a machine that nobody here built. */
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
@@ -193,17 +194,21 @@ async function translateLines(source: Source, unit: Unit): Promise<number> {
     line++;
     if (text.trim() === '') continue;
     const answer = translationJson(translate(unit, source.memory, parseRequest(text, line)));
-    process.stdout.write(`${JSON.stringify(answer)}\n`);
+    // A reader that is slower than this must not make it keep all answers.
+    if (!process.stdout.write(`${JSON.stringify(answer)}\n`)) await once(process.stdout, 'drain');
   }
   return EXIT.FINE;
 }
+
+/** What somebody wrote, in quotes, and of something long its beginning. */
+const shown = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 
 /** `BDF PASID|- ADDR r|w|x`. */
 function parseRequest(text: string, line: number): TranslationRequest {
   const place = `standard input, line ${line}`;
   const [device = '', pasid = '', address = '', access = '', ...rest] = text.trim().split(/\s+/);
   if (access === '' || rest.length > 0) {
-    throw new InputError(place, `${JSON.stringify(text)} is not "BDF PASID|- ADDR r|w|x"`);
+    throw new InputError(place, `${shown(text)} is not "BDF PASID|- ADDR r|w|x"`);
   }
   const field = <T>(name: string, parse: () => T): T => {
     try {
@@ -224,6 +229,7 @@ function parseRequest(text: string, line: number): TranslationRequest {
 function readLog(path: string) {
   let text: string;
   try {
+    if (statSync(path).isCharacterDevice()) throw new Error('this is a device, and no log');
     text = readFileSync(path, 'utf8');
   } catch (error) {
     throw new InputError(path, reasonOf(error));
@@ -243,7 +249,7 @@ function numberOption(what: string, first: number, last: number): (text: string)
   return (text) => {
     const value = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text) ? Number(text) : Number.NaN;
     if (!(value >= first && value <= last)) {
-      throw new InvalidArgumentError(`${JSON.stringify(text)} is not ${what} from ${first} to ${last}`);
+      throw new InvalidArgumentError(`${shown(text)} is not ${what} from ${first} to ${last}`);
     }
     return value;
   };
@@ -254,14 +260,14 @@ const addressOption = (text: string): bigint | '-' => (text === '-' ? '-' : addr
 function addressValue(text: string): bigint {
   const value = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text) ? BigInt(text) : -1n;
   if (value < 0n || value >> 64n !== 0n) {
-    throw new InvalidArgumentError(`${JSON.stringify(text)} is not an address of 64 bits, as 0xffef9000`);
+    throw new InvalidArgumentError(`${shown(text)} is not an address of 64 bits, as 0xffef9000`);
   }
   return value;
 }
 
 function accessOption(text: string): 'r' | 'w' | 'x' {
   if (text !== 'r' && text !== 'w' && text !== 'x') {
-    throw new InvalidArgumentError(`${JSON.stringify(text)} is not r, w or x`);
+    throw new InvalidArgumentError(`${shown(text)} is not r, w or x`);
   }
   return text;
 }

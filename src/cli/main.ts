@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
+import { reasonOf } from '../inspect/index.js';
 import { EXIT, EXIT_CODES, explain } from './exit.js';
 import { inspectCommand } from './inspect.js';
 
@@ -44,5 +45,9 @@ export async function main(args: readonly string[]): Promise<number> {
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.FINE);
-  throw error;
+  process.stderr.write(`ioasis: standard output: ${reasonOf(error)}\n`);
+  process.exit(EXIT.ENVIRONMENT);
 });
+
+// Where a message cannot be written, the exit code still says what happened.
+process.stderr.on('error', () => undefined);

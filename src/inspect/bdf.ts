@@ -16,7 +16,7 @@ export function parseBdf(text: string): number | Refusal<'EINVAL'> {
   if (bus === undefined || device === undefined || fn === undefined || !(device < 32)) {
     return refuse(
       'EINVAL',
-      `${JSON.stringify(text)} is no requester: bus:device.function in hexadecimal, as 00:1f.3`,
+      `${JSON.stringify(text.slice(0, 60))} is no requester: bus:device.function in hexadecimal, as 00:1f.3`,
     );
   }
   return (bus << 8) | (device << 3) | fn;

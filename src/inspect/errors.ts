@@ -56,5 +56,6 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'no permission to open it',
   ELOOP: 'its symbolic links go round in a circle',
   ENAMETOOLONG: 'its name is too long',
+  ENOSPC: 'there is no space left',
   EIO: 'the disk fails to read it',
 };

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { layoutsOf } from '../../test/golden.js';
 import * as spec from './index.js';
+import * as configuration from './pci/configuration.js';
 import * as faults from './vtd/faults.js';
 import * as invalidation from './vtd/invalidation.js';
 import * as secondStage from './vtd/paging.js';
@@ -12,7 +13,10 @@ import * as tables from './vtd/tables.js';
 import * as x86 from './x86/index.js';
 
 /** The modules that a `golden*.test.ts` beside them goes through. */
-const MODULES = [x86, tables, secondStage, invalidation, requests, faults, registers, moreRegisters];
+const MODULES = [
+  ...[x86, tables, secondStage, invalidation, requests, faults, registers, moreRegisters],
+  configuration,
+];
 
 test('no layout is without golden bytes', () => {
   const covered = new Set(MODULES.flatMap((module) => [...layoutsOf(module).values()]));

@@ -72,6 +72,10 @@ export interface Recorded {
   readonly pasid: number;
 }
 
+/** Fields of a context entry that differ from: present, and the directory that all share. */
+export type ContextFields = Parameters<typeof encode<ContextField>>[1];
+type ContextField = 'P' | 'FPD' | 'DTE' | 'PASIDE' | 'PRE' | 'RID_PASID' | 'RID_PRIV' | 'PASIDDIRPTR';
+
 export class UnitBench {
   readonly memory = new Memory([{ first: 0, last: FRAMES - 1 }]);
   readonly interrupts: { address: number; data: number }[] = [];
@@ -111,13 +115,8 @@ export class UnitBench {
     return this;
   }
 
-  setContext(
-    rid: number,
-    bits: Readonly<
-      Partial<Record<'P' | 'FPD' | 'DTE' | 'PASIDE' | 'PRE' | 'RID_PASID' | 'RID_PRIV', number>>
-    >,
-  ): void {
-    const words = encode(SCALABLE_CONTEXT_ENTRY, { P: 1, PASIDDIRPTR: DIRECTORY, PDTS: 0, ...bits });
+  setContext(rid: number, fields: ContextFields): void {
+    const words = encode(SCALABLE_CONTEXT_ENTRY, { P: 1, PASIDDIRPTR: DIRECTORY, PDTS: 0, ...fields });
     this.putWords(CONTEXT, rid * 8, words);
   }
 

@@ -1,8 +1,11 @@
 /**
- * Moving bytes between simulated memory and a function's buffer, without garbage: whole words where both sides
- * are aligned alike, single bytes else.
+ * Moving bytes between simulated memory and a function's buffer, without garbage: by the engine's own copy for
+ * whole frames and whole buffers, by words where both sides are aligned alike, by single bytes else.
  */
-import type { Memory } from '../memory.js';
+import { FRAME_BYTES, type Memory } from '../memory.js';
+
+/** Up to so many bytes a loop is faster than the engine's copy. */
+const WORDWISE = 128;
 
 export class Mover {
   readonly #memory: Memory;
@@ -10,6 +13,8 @@ export class Mover {
   #bytes: Uint8Array;
   /** The words of buffers seen before. */
   readonly #views = new WeakMap<ArrayBufferLike, Int32Array>();
+  /** Views of frames that were read whole, by their place in the arena. */
+  #frames: (Uint8Array | undefined)[] = [];
 
   constructor(memory: Memory) {
     this.#memory = memory;
@@ -19,7 +24,9 @@ export class Mover {
   /** Copies bytes of memory, from byte `from` of its arena on. */
   load(from: number, into: Uint8Array, at: number, length: number): void {
     const start = into.byteOffset + at;
-    if (((from | start | length) & 3) === 0) {
+    if (length === FRAME_BYTES) {
+      into.set(this.#frameAt(from), at);
+    } else if (((from | start | length) & 3) === 0) {
       const { words } = this.#memory;
       copyWords(words, from >> 2, this.#wordsOf(into), start >> 2, length >> 2);
     } else {
@@ -31,7 +38,9 @@ export class Mover {
   /** Copies bytes into memory, to byte `to` of its arena on. */
   store(to: number, from: Uint8Array, at: number, length: number): void {
     const start = from.byteOffset + at;
-    if (((to | start | length) & 3) === 0) {
+    if (length === from.length && length > WORDWISE) {
+      this.#arena().set(from, to);
+    } else if (((to | start | length) & 3) === 0) {
       copyWords(this.#wordsOf(from), start >> 2, this.#memory.words, to >> 2, length >> 2);
     } else {
       const bytes = this.#arena();
@@ -41,8 +50,22 @@ export class Mover {
 
   #arena(): Uint8Array {
     const { buffer } = this.#memory.words;
-    if (this.#bytes.buffer !== buffer) this.#bytes = new Uint8Array(buffer);
+    if (this.#bytes.buffer !== buffer) {
+      this.#bytes = new Uint8Array(buffer);
+      this.#frames = [];
+    }
     return this.#bytes;
+  }
+
+  #frameAt(from: number): Uint8Array {
+    const bytes = this.#arena();
+    const index = from / FRAME_BYTES;
+    let view = this.#frames[index];
+    if (view === undefined) {
+      view = bytes.subarray(from, from + FRAME_BYTES);
+      this.#frames[index] = view;
+    }
+    return view;
   }
 
   #wordsOf(array: Uint8Array): Int32Array {

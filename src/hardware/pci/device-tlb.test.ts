@@ -68,3 +68,17 @@ test.each([
   tlb.restore();
   expect(left(tlb)).toBe('xxxxxx');
 });
+
+test('shows what it holds, and forgets it', () => {
+  const tlb = filled();
+  const shown = (): string[] => {
+    const found: string[] = [];
+    tlb.visit(({ pasid, page, pages }) => {
+      found.push(`${pasid ?? 'all'}:${page.toString(16)}+${pages}`);
+    });
+    return found.toSorted();
+  };
+  expect(shown()).toEqual(['5:10+1', '5:200+512', '6:10+1', '6:200+512', 'all:20+1']);
+  tlb.clear();
+  expect([shown(), tlb.used]).toEqual([[], 0]);
+});

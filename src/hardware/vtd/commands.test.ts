@@ -139,6 +139,17 @@ test('caching mode keeps entries that are not present, under domain 0', () => {
   }
 });
 
+test('so it does with context entries', () => {
+  const bench = new UnitBench({ cap: CAP | (1n << 7n) }).enable();
+  bench.setContext(RID, { P: 0 });
+  bench.map(bench.bind(5, 1), 0x10, DATA);
+  bench.frameOf(5, 0x10);
+  bench.setContext(RID, { PASIDE: 1 });
+  expect(bench.frameOf(5, 0x10)).toBe(undefined);
+  bench.unit.write64(0x28, RID << 16, (1 << 31) | (3 << 29));
+  expect(bench.frameOf(5, 0x10)).toBe(DATA);
+});
+
 test('registers have 4 and 8 bytes: other accesses are lost', () => {
   const { unit } = new UnitBench().enable();
   unit.write512();

@@ -1,6 +1,6 @@
 /** Fault records: which register takes one, what overflows, what silences, and when an interrupt follows. */
 import { expect, test } from 'vitest';
-import { DATA, RID, UnitBench } from '../../../test/vtd/unit-bench.js';
+import { DATA, OTHER_RID, RID, UnitBench } from '../../../test/vtd/unit-bench.js';
 import { decode, encode, FAULT, FAULT_RECORD, format, PGTT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 import { NO_PASID } from './walk.js';
@@ -98,6 +98,21 @@ test('FPD in any entry on the way silences, also from the caches', () => {
   other.bind(70, 1);
   other.frameOf(70, 0x10);
   expect(other.faults().map(({ reason }) => reason)).toEqual([FAULT.FIRST_STAGE_NOT_PRESENT]);
+});
+
+test('FPD of one requester silences no other, whose entries are cached', () => {
+  const bench = new UnitBench().enable();
+  bench.setContext(RID, { FPD: 1, PASIDE: 1 });
+  bench.bind(5, 1);
+  for (const rid of [OTHER_RID, RID, OTHER_RID]) bench.frameOf(5, 0x10, RIGHT.READ | RIGHT.USER, rid);
+  expect(bench.faults().map(({ rid }) => rid)).toEqual([OTHER_RID, OTHER_RID]);
+});
+
+test('FPD does not silence that a table cannot be read', () => {
+  const bench = new UnitBench().enable();
+  bench.setContext(RID, { FPD: 1, PASIDE: 1, PASIDDIRPTR: 0x2000 });
+  bench.frameOf(5, 0x10);
+  expect(bench.faults().map(({ reason }) => reason)).toEqual([FAULT.PASID_DIRECTORY_ACCESS]);
 });
 
 test('FPD does not silence faults above the entry that has it', () => {

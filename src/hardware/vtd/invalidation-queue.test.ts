@@ -187,11 +187,25 @@ describe('waiting', () => {
     bench.submit(deviceTlb);
     bench.waitWith(1);
     bench.rootComplex.detach(RID);
+    expect(bench.unit.read32(IQH)).toBe(0x40);
     bench.waitWith(2);
     expect([bench.status, bench.unit.read32(FSTS), bench.unit.read32(IQER + 4)]).toEqual([0, ITE, RID]);
     bench.unit.write32(FSTS, ITE);
     bench.run();
     expect(bench.status).toBe(2);
+  });
+
+  test('is over at once for a function that is not there, with the time-out told', () => {
+    const bench = new UnitBench().enable();
+    bench.submit(encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: 0x99, S: 1, ADDR: 2 ** 52 - 1 }));
+    expect([bench.unit.read32(FSTS), bench.unit.read32(IQER + 4), bench.unit.read32(IQH)]).toEqual([
+      ITE,
+      0x99,
+      0x20,
+    ]);
+    bench.unit.write32(FSTS, ITE);
+    bench.waitWith(1);
+    expect(bench.status).toBe(1);
   });
 
   test('an answer to what was not asked is an error', () => {
@@ -225,6 +239,18 @@ describe('waiting', () => {
     bench.submit(done);
     expect(bench.interrupts.length).toBe(2);
   });
+});
+
+test.each([
+  [0x10, 0, { page: 0x10, pages: 1 }],
+  [0x10, 1, { page: 0x10, pages: 2 }],
+  [0x11, 1, { page: 0x10, pages: 4 }],
+  [0x1ff, 1, { page: 0, pages: 1024 }],
+  [2 ** 51 - 1, 1, { page: 0, pages: 2 ** 52 }],
+])('a device-TLB invalidation at page %i with S = %i', (page, sized, range) => {
+  const bench = new UnitBench().enable();
+  bench.submit(encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: RID, S: sized, ADDR: page }));
+  expect(bench.functions[0]?.invalidations).toMatchObject([{ ...range, pasid: -1, isGlobal: false }]);
 });
 
 test('a page-group response reaches the function that it names', () => {

@@ -4,7 +4,7 @@
  * Caches of the unit are invalidated at once. Invalidations of device TLBs are outstanding until the function
  * has answered; a wait descriptor holds the queue until none is. A descriptor that is wrong stops the queue at
  * its place until software clears IQE; so does a time-out (ITE), which drops the wait descriptor that it held
- * up. Drains need nothing here: requests are carried out whole, before the next descriptor. The queue's fences
+ * up; one that comes later is done as usual, so software has to look at ITE before it believes its status. Drains need nothing here: requests are carried out whole, before the next descriptor. The queue's fences
  * are implied by that order, too.
  */
 import { numberOf, type Restorable, Words } from '../../base/index.js';
@@ -157,7 +157,7 @@ export class InvalidationQueue implements Engine, Restorable {
       count++;
     }
     if (count === 0) return;
-    const isWaiting = !this.isReady && this.#isWaitAtHead();
+    const isWaiting = this.#isWaitAtHead();
     this.#state.set(OUTSTANDING, this.outstanding - count);
     if (isWaiting) this.#advance();
     this.#options.faults.timeOut(rid);
@@ -182,6 +182,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #isWaitAtHead(): boolean {
     const { file } = this.#options;
+    if (file.get(GSTS, GSTS_REG.QIES) === 0 || file.get(FSTS, FSTS_REG.IQE) === 1) return false;
     if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
     return this.#fetch() && invalidationType(this.#slot, 0) === INVALIDATION.WAIT;
   }

@@ -58,7 +58,7 @@ export interface VtdUnitOptions {
   readonly caches?: CacheSizes;
 }
 
-/** The page that a denied translation request may yet be granted: what to ask for instead, in turn. */
+/** What to leave out of a translation request that was denied, in turn. */
 const LESS = [RIGHT.WRITE, RIGHT.READ, RIGHT.EXECUTE, RIGHT.WRITE | RIGHT.EXECUTE];
 
 export class VtdUnit implements Iommu, MmioRegion, Restorable {

@@ -78,7 +78,8 @@ class Search {
   readonly #sets: CandidateSets;
   readonly #states: SegmentStates;
   readonly #setAside = new Set<number>();
-  readonly #faults: Fault[] = [];
+  /** By what tells them apart: one fault may be come upon more than once. */
+  readonly #faults = new Map<string, Fault>();
   readonly #queue: number[] = [];
   readonly #queued: Uint8Array;
   #isProven = false;
@@ -100,7 +101,7 @@ class Search {
       if (event.kind !== 'flush') owners[i] = this.#sets.only(i);
     });
     for (const event of this.#nowhere()) owners[event] = -1;
-    return { owners, faults: this.#faults, isProven: this.#isProven };
+    return { owners, faults: [...this.#faults.values()], isProven: this.#isProven };
   }
 
   /** Searches one component to its end. */
@@ -252,14 +253,9 @@ class Search {
   }
 
   #addFault(fault: Fault): void {
-    const isKnown = this.#faults.some(
-      ({ segment, kind, event, candidate }) =>
-        segment === fault.segment &&
-        kind === fault.kind &&
-        event === fault.event &&
-        candidate === fault.candidate,
-    );
-    if (!isKnown) this.#faults.push(fault);
+    const { segment, kind, event, candidate } = fault;
+    const key = [segment.page, kind, event, candidate].join();
+    if (!this.#faults.has(key)) this.#faults.set(key, fault);
   }
 
   /** The candidate of the decided event that is nearest in the log. */
@@ -278,7 +274,7 @@ class Search {
   /** The events that are faults on all segments that they reach. */
   #nowhere(): number[] {
     const counts = new Map<number, number>();
-    for (const { kind, event } of this.#faults) {
+    for (const { kind, event } of this.#faults.values()) {
       if (kind === 'event' && event !== undefined) counts.set(event, (counts.get(event) ?? 0) + 1);
     }
     const isWhole = (event: number, count: number): boolean => {

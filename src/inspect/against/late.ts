@@ -27,7 +27,7 @@ export function lateFaults(problem: Problem, assignment: Assignment): ReadonlySe
   for (const [candidate, faults] of byCandidate) {
     const past = new Past(problem, assignment, candidate);
     const ends = faults.filter(({ kind }) => kind === 'left');
-    const left = ends.filter(({ event }) => isWhole(problem, event, ends));
+    const left = wholes(problem, ends);
     const entries = past.likely(faults.filter(({ kind }) => kind === 'entry'));
     const pages = pagesOf(left);
     if (!past.hasUnmapped || pages > MOST_LATE || pages !== pagesOf(entries)) continue;
@@ -39,10 +39,14 @@ export function lateFaults(problem: Problem, assignment: Assignment): ReadonlySe
 const pagesOf = (faults: readonly Fault[]): number =>
   faults.reduce((pages, { segment }) => pages + segment.pages, 0);
 
-/** Whether all of what an event mapped is among the faults. */
-function isWhole({ events }: Problem, index: number | undefined, faults: readonly Fault[]): boolean {
-  const event = index === undefined ? undefined : events[index];
-  return event?.kind === 'map' && pagesOf(faults.filter((fault) => fault.event === index)) === event.pages;
+/** The faults of those events of which all that they mapped is among the faults. */
+function wholes({ events }: Problem, faults: readonly Fault[]): Fault[] {
+  const pages = new Map<number, number>();
+  for (const { event = -1, segment } of faults) pages.set(event, (pages.get(event) ?? 0) + segment.pages);
+  return faults.filter(({ event: index = -1 }) => {
+    const event = events[index];
+    return event?.kind === 'map' && pages.get(index) === event.pages;
+  });
 }
 
 /** What the log says of one domain. */

@@ -102,6 +102,10 @@ class ImageSource implements Source {
 }
 
 async function framesOf(name: string, file: FileHandle): Promise<Frames> {
+  const stat = await file.stat();
+  if (stat.isCharacterDevice()) {
+    throw new InputError(name, 'this is a device: memory is read from a file or a pipe');
+  }
   const head = await headOf(file);
   const isGzip = head[0] === 0x1f && head[1] === 0x8b && head[2] === 8;
   const other = OTHER_FORMATS.find(([beginning]) => head.toString('latin1').startsWith(beginning));
@@ -111,7 +115,6 @@ async function framesOf(name: string, file: FileHandle): Promise<Frames> {
       `this is ${other[1]}: raw memory is needed, as pmemsave writes it, or gzip of it`,
     );
   }
-  const stat = await file.stat();
   if (stat.isFile() && !isGzip) {
     return {
       count: countOf(name, stat.size),

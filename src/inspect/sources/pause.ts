@@ -7,11 +7,11 @@ import { EnvironmentError, PlacedError } from '../errors.js';
 import type { QmpClient } from './qmp.js';
 
 /** What ends a program and leaves it time to tidy up, with the exit code that shells give to it. */
-const EXIT = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+const EXIT = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 
 export type Signal = keyof typeof EXIT;
 
-const SIGNALS: readonly Signal[] = ['SIGHUP', 'SIGINT', 'SIGTERM'];
+const SIGNALS: readonly Signal[] = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM'];
 
 /** What `process` tells of its end: that it is asked to, or, last of all, that it does. */
 export type Ending = Signal | 'exit';

@@ -178,6 +178,7 @@ describe('a signal', () => {
   test.each([
     { signal: 'SIGHUP', code: 129 },
     { signal: 'SIGINT', code: 130 },
+    { signal: 'SIGQUIT', code: 131 },
     { signal: 'SIGTERM', code: 143 },
   ] as const)('$signal has the guest go on before the process ends with $code', async ({ signal, code }) => {
     await open();
@@ -196,7 +197,7 @@ describe('a signal', () => {
 
   test('is left alone once the guest goes on, and while it runs', async () => {
     const stopped = await open();
-    expect(process.listeners.size).toBe(4);
+    expect(process.listeners.size).toBe(5);
     await stopped.close();
     expect(process.listeners.size).toBe(0);
     const running = await open({ running: true });

@@ -57,6 +57,20 @@ describe('connecting', () => {
     await expect.poll(() => machine.clients).toBe(0);
   });
 
+  test('gives up on who sends events for ever, and no answer', async () => {
+    machine.greeting = undefined;
+    const path = `${machine.path}-2`;
+    const server = createServer((client) => {
+      client.on('error', () => undefined);
+      client.write(GREETING);
+      client.write('\r\n');
+      const timer = setInterval(() => client.write('{"event": "RESUME"}\r\n'), 5);
+      client.on('close', () => clearInterval(timer));
+    }).listen(path);
+    await expect(QmpClient.connect(path, { answer: 100 })).rejects.toThrow('no answer to qmp_capabilities');
+    server.close();
+  });
+
   test('takes a greeting that comes in pieces', async () => {
     machine.greeting = undefined;
     const path = `${machine.path}-2`;

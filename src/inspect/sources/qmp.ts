@@ -122,7 +122,8 @@ export class QmpClient {
 
   #receive(text: string): void {
     this.#text += text;
-    if (this.#pending.size > 0 && this.#greeted === undefined) this.#restart();
+    // A long answer comes in pieces. Events are no answer, however many there are of them.
+    if (!text.includes('\n') && this.#pending.size > 0 && this.#greeted === undefined) this.#restart();
     this.#lines();
     if (this.#text.length > LINE_LIMIT) this.#lose(new InputError(this.name, 'this is no QMP socket'));
   }

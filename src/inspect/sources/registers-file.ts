@@ -3,7 +3,7 @@
  * …) to values, hexadecimal in quotes. `FRCD` is a list of the fault recording registers, from the first on. A
  * file may leave out what was not recorded, but not the registers without which no table can be read.
  */
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import {
   CAP_REG,
   ECCAP,
@@ -27,6 +27,9 @@ const NEEDED = ['CAP', 'ECAP', 'GSTS', 'RTADDR'] as const;
 /** The list of fault recording registers, which have no names of their own. */
 const RECORDS = 'FRCD';
 
+/** More bytes than this no file of registers has; what is read may have no end. */
+const FILE_LIMIT = 1 << 20;
+
 const RECORD_BITS = FAULT_RECORD.bytes * 8;
 
 /** Width in bits by name: of every register that some unit has. */
@@ -41,10 +44,16 @@ const WIDTH: ReadonlyMap<string, number> = new Map(
 
 /** Reads a register file. On failure: an {@link InputError} with file, line and register. */
 export async function readRegisters(file: string): Promise<UnitRegisters> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of createReadStream(file, { end: FILE_LIMIT })) chunks.push(chunk);
+  } catch (error) {
     throw new InputError(file, reasonOf(error));
-  });
-  return parseRegisters(file, text);
+  }
+  const bytes = Buffer.concat(chunks);
+  if (bytes.length > FILE_LIMIT)
+    throw new InputError(file, `over ${FILE_LIMIT} bytes: this is no register file`);
+  return parseRegisters(file, bytes.toString());
 }
 
 /** Reads a register file's text; `file` is its name in messages. */
