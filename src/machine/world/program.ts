@@ -132,10 +132,10 @@ export class Program {
 
   *#close(name: string): Task<Refusal | undefined> {
     const opened = this.#opened.get(name);
-    if (opened === undefined) return refuse('ENOENT', `${name} is not open`);
+    if (opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
     const { kernel, taps } = this.#cast.stage;
     const refusal = yield* kernel.processes.close(this.#process, opened.fd);
-    this.#opened.delete(name);
+    this.#opened.set(name, { ...opened, fd: undefined });
     const open = taps.ledger.opens.closed(this.#process.name, name);
     if (open !== undefined) taps.judge.tell('released', open);
     return refusal;
@@ -144,7 +144,7 @@ export class Program {
   *#submit(submission: Submission): Task<Refusal | undefined> {
     const { to, as, retries } = submission;
     const opened = this.#opened.get(to);
-    if (opened === undefined) return refuse('ENOENT', `${to} is not open`);
+    if (opened === undefined) return refuse('ENOENT', `${to} was never open`);
     const record = yield* this.#newRecord();
     if (isRefusal(record)) return record;
     const operands = this.#operands(submission, record);
