@@ -5,7 +5,7 @@ import type { Tenure } from './ledger/frames.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { PasidTenure } from './ledger/pasids.js';
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 
 export const addressText = (page: number, offset = 0): string => hex(page * PAGE_BYTES + offset);
 

@@ -5,6 +5,14 @@
 import type { Restorable } from '../../base/index.js';
 import { OverlayMap } from './overlay.js';
 
+/** A run of bytes that a descriptor names. */
+export interface Named {
+  readonly address: number;
+  readonly bytes: number;
+  /** The device may write there, or else read. */
+  readonly isWritten: boolean;
+}
+
 /** A descriptor that was submitted. */
 export interface Job {
   /** As the scenario calls it. */
@@ -17,6 +25,8 @@ export interface Job {
   readonly queue: string;
   /** The step of the instruction. */
   readonly step: number;
+  /** Its operands, and its completion record. */
+  readonly names: readonly Named[];
 }
 
 /** A job that a queue has accepted. */
