@@ -155,6 +155,31 @@ const BROKEN: [string, (history: History) => void, string][] = [
     'PROGRESS: step 30000: for more than 15000 steps this has not come to an end: job copy1 of alice, submitted to dsa0/shared at step 640; page group 2; meanwhile: bob at idxd command',
   ],
   [
+    'a job too many',
+    (history) => {
+      for (const [tag, name] of ['one', 'two'].entries()) history.ledger.jobs.accepted(job({ tag, name }));
+      history.at(700).judge.tell('accepted', job());
+    },
+    'UNDONE: step 700: dsa0/shared took job copy1 of alice, submitted to dsa0/shared at step 640, and has room for 1, with 1 engine(s) to take from it; there were one; two',
+  ],
+  [
+    'a queue that is closed before it is drained',
+    (history) => {
+      history.ledger.jobs.accepted(job());
+      const open = history.ledger.opens.closed('alice', 'dsa0/shared');
+      if (open !== undefined) history.at(700).judge.tell('released', open);
+    },
+    'ORDER: step 700: dsa0/shared is closed for alice, and still works for it: job copy1 of alice, submitted to dsa0/shared at step 640; it has to be drained before',
+  ],
+  [
+    'a job that is lost on its way',
+    (history) => {
+      history.ledger.jobs.submitted(job());
+      history.at(900).judge.tell('ended', { ...end, stuck: [{ name: 'alice', at: 'job copy1' }] });
+    },
+    'PROGRESS: step 900: nobody can go on: alice waits for job copy1; not done: job copy1 of alice, submitted to dsa0/shared at step 640, which no queue took',
+  ],
+  [
     'a PASID that is given twice',
     (history) => history.at(200).judge.tell('given', { pasid: 3, mm: 'bob' }),
     "UNIQUE: step 200: PASID 3 is given to bob, and is alice's since step 100",

@@ -4,8 +4,9 @@
 import { hex } from '../base/index.js';
 import { RESPONSE_CODE } from '../spec/index.js';
 import type { Answer, FailedOpen, Mismatch, Refused } from './facts.js';
+import type { AcceptedJob } from './ledger/jobs.js';
 import type { Rule, View } from './rule.js';
-import { addressText, listText } from './text.js';
+import { addressText, jobText, listText } from './text.js';
 
 /** The code of a page group response. */
 const SUCCESS = RESPONSE_CODE.SUCCESS;
@@ -35,6 +36,15 @@ function mismatch({ process, region, address, found, expected }: Mismatch): stri
   return `${process} finds ${found} at ${hex(address)} in its region ${region}, where ${expected} has to be: a job said success, and its bytes are not there`;
 }
 
+/** A queue that takes what it has no room for loses it, or another. Told before the ledger takes it in. */
+function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
+  const { queue, room } = job;
+  const before = [...ledger.jobs.pending()].filter((other) => other.queue === queue);
+  if (before.length < room.queue + room.engines) return undefined;
+  const there = listText(before.map(({ name }) => name));
+  return `${queue} took ${jobText(job)}, and has room for ${room.queue}, with ${room.engines} engine(s) to take from it; there were ${there}`;
+}
+
 /** "Success" says that the page is there. An IOMMU says it too of what it lost, so that it is asked for again. */
 function answered(answer: Answer, { ledger }: View): string | undefined {
   const { device, pasid, group, code, request, isByHardware } = answer;
@@ -51,4 +61,5 @@ export const undone: Rule = {
   failedOpen,
   mismatch,
   answered,
+  accepted,
 };

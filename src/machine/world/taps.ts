@@ -124,6 +124,7 @@ export class Taps implements Wiring, Restorable {
   /** The instruction of a job begins. */
   submits(record: number, job: Job): void {
     this.#submitted.set(record, job);
+    this.ledger.jobs.submitted(job);
   }
 
   /** Tells what happened, if anybody listens. */
@@ -226,6 +227,9 @@ export class Taps implements Wiring, Restorable {
   #deviceAudit({ name, device, spec }: Accelerator): DsaAudit {
     const { ledger } = this;
     const queueNames = Object.keys(spec.queues).map((queue) => `${name}/${queue}`);
+    const rooms = Object.values(spec.queues).map(({ size, threshold = size }) => {
+      return { queue: Math.min(size, threshold), engines: spec.engines };
+    });
     const unknown = (queue: string): Job => ({
       name: `of nobody's`,
       process: 'nobody',
@@ -246,6 +250,7 @@ export class Taps implements Wiring, Restorable {
           queue,
           pasid: device.queue(wq).pasidOf(words, 0),
           accepted: ledger.step,
+          room: rooms[wq] ?? { queue: 0, engines: 0 },
         };
         this.judge.tell('accepted', job);
         ledger.jobs.accepted(job);

@@ -35,12 +35,22 @@ export interface AcceptedJob extends Job {
   /** The PASID that its requests carry: its own, or the queue's. */
   readonly pasid: number;
   readonly accepted: number;
+  /** How many jobs its queue may hold, and the engines that take from it. */
+  readonly room: { readonly queue: number; readonly engines: number };
 }
 
 export class JobLedger implements Restorable {
+  /** By name: those that no queue has taken. */
+  readonly #sent = new OverlayMap<string, Job>();
   readonly #jobs = new OverlayMap<string, AcceptedJob>();
 
+  /** Its instruction begins. */
+  submitted(job: Job): void {
+    this.#sent.set(job.name, job);
+  }
+
   accepted(job: AcceptedJob): void {
+    this.#sent.delete(job.name);
     this.#jobs.set(`${job.device} ${job.tag}`, job);
   }
 
@@ -61,11 +71,18 @@ export class JobLedger implements Restorable {
     for (const [, job] of this.#jobs.entries()) yield job;
   }
 
+  /** Those that no queue has taken: tried in vain, on their way, or lost. */
+  *notTaken(): Generator<Job> {
+    for (const [, job] of this.#sent.entries()) yield job;
+  }
+
   mark(): void {
+    this.#sent.mark();
     this.#jobs.mark();
   }
 
   restore(): void {
+    this.#sent.restore();
     this.#jobs.restore();
   }
 }
