@@ -66,7 +66,7 @@ export class HostBench implements StateBench {
     const found: string[] = [];
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
-    this.#hardware.unit.translator.iotlb.visit((entry) => {
+    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
       if (leadsThere(entry)) found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
     for (const { name, device } of this.#hardware.accelerators) {
