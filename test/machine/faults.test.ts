@@ -12,8 +12,8 @@ const TIMEOUT = 120_000;
 const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = [
   {
     name: 'an unmap does not flush the IOTLB',
-    file: 'kernel/iommu/vtd/unit.ts',
-    find: 'flushes.push(byPages ? inv.flushPages({ did, pasid }, block) : inv.flushPasidIotlb(did, pasid));',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
+    find: '      if (byPages)\n        flushes.push(...blocks.map((block) => this.#pages(domain, { did: tag.did, pasid }, block)));\n      else flushes.push(this.#whole(domain, tag.did, pasid));\n',
     replace: '',
     rule: 'ISOLATION',
     message:
@@ -21,8 +21,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an unmap does not flush the device TLBs',
-    file: 'kernel/iommu/vtd/unit.ts',
-    find: 'if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid, block));',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
+    find: '      if (isFew) flushes.push(...blocks.map((block) => inv.flushDeviceTlb(device, pasid, block)));\n      else flushes.push(inv.flushDeviceTlb(device, pasid));\n',
     replace: '',
     rule: 'ISOLATION',
     message:
@@ -39,7 +39,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an unbind does not flush the device TLB',
-    file: 'kernel/iommu/vtd/unit.ts',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
     find: '    if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));\n',
     replace: '',
     rule: 'ISOLATION',
@@ -49,8 +49,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an unbind does not flush the PASID cache',
     file: 'kernel/iommu/vtd/unit.ts',
-    find: '    flushes.push(inv.flushPasid(did, pasid));\n    flushes.push(inv.flushPasidIotlb(did, pasid));',
-    replace: '    flushes.push(inv.flushPasidIotlb(did, pasid));',
+    find: 'return [this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did)];',
+    replace: 'return [];',
     rule: 'CLEAN',
     message:
       /^step \d+: (PASID \d of \w+ is given back|alice has let go of .*), and( PASID \d)? is still there: the PASID cache, for dsa\d$/,
@@ -112,10 +112,10 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an entry is zeroed while it is present',
-    file: 'kernel/iommu/vtd/tables.ts',
-    find: '    PASID_TABLE_ENTRY.P.set(words, 0, 0);\n',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    this.#entry.P.set(words, 0, 0);\n',
     replace:
-      '    for (let word = 2; word < words.length; word += 2) this.#store(at, new Int32Array(16), word);\n    words.fill(0);\n',
+      '    for (let word = 2; word < words.length; word += 2) this.store(at, new Int32Array(16), word);\n    words.fill(0);\n',
     rule: 'TORN',
     message:
       /^step \d+: memory holds dsa\d's entry of PASID \d, which is \w+'s since step \d+, with the root 0x0, which nobody ever owned; the entry was P=1 PGTT=first-stage$/,
@@ -157,9 +157,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an unmap leaves the device TLB of the second device',
-    file: 'kernel/iommu/vtd/unit.ts',
-    find: '    for (const device of tag.devices) {\n',
-    replace: '    for (const device of tag.devices.slice(0, 1)) {\n',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
+    find: 'for (const { device, pasid } of devices) {',
+    replace: 'for (const { device, pasid } of devices.slice(0, 1)) {',
     rule: 'CLEAN',
     message:
       /^step \d+: frame 0x\w+, alice's page 0x7f000000[78]000, is given back, and a way to it is still there: dsa1's device TLB, page 0x7f000000[78]000/,
@@ -175,9 +175,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an entry is stored from its first word on',
-    file: 'kernel/iommu/vtd/tables.ts',
-    find: '    for (let word = 2; word < words.length; word += 2) this.#store(at, words, word);\n    this.#store(at, words, 0);',
-    replace: '    for (let word = 0; word < words.length; word += 2) this.#store(at, words, word);',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    for (let word = 2; word < words.length; word += 2) this.store(at, words, word);\n    // A line is written back in any order: what P says is there has to have arrived before it.\n    this.writeBack(at, words.length * 4);\n    this.store(at, words, 0);',
+    replace: '    for (let word = 0; word < words.length; word += 2) this.store(at, words, word);',
     rule: 'TORN',
     message:
       /^step \d+: memory holds dsa0's entry of PASID 1, which is bob's since step \d+, with the root 0x0, which nobody ever owned; the entry was P=1 PGTT=first-stage$/,

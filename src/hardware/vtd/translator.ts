@@ -218,9 +218,10 @@ export class Translator implements Restorable {
     if (walk.stage === 'fault') return walk.fault;
     const { translation, domain, snoopsWalks } = walk.tables.space;
     this.#tableReader?.enterPaging(snoopsWalks);
-    if (!this.#format.cachingMode) return this.#paging.run(walk, request);
-    const tag = translation === 'second-stage' ? TAG.SECOND : walk.pasid;
-    const kept = this.caches.faultOf(domain, tag, request.page);
+    // Caching mode is about second-stage entries: absent ones of a first stage are never cached (Linux flushes none
+    // of them when they come to be there).
+    if (!this.#format.cachingMode || translation !== 'second-stage') return this.#paging.run(walk, request);
+    const kept = this.caches.faultOf(domain, TAG.SECOND, request.page);
     if (kept !== 0) return forRequest(kept, request);
     const fault = this.#paging.run(walk, request);
     if (fault !== 0 && this.#isEntryFaulty(fault, walk)) this.#keepFault(walk, request, fault);
@@ -230,8 +231,6 @@ export class Translator implements Restorable {
   /** Whether a fault is one of a page's own paging entry, and of every request for it. */
   #isEntryFaulty(fault: number, walk: Walk): boolean {
     switch (fault) {
-      case FAULT.FIRST_STAGE_NOT_PRESENT:
-      case FAULT.FIRST_STAGE_RESERVED:
       case FAULT.SECOND_STAGE_RESERVED:
       case FAULT.PAGING_ENTRY_RESERVED:
         return true;
@@ -380,15 +379,14 @@ export class Translator implements Restorable {
   }
 
   #keepFault(walk: Walk, request: Request, fault: number): void {
-    const { translation, domain } = walk.tables.space;
     const entry = this.#entry;
-    entry.space = domain;
-    entry.tag = translation === 'second-stage' ? TAG.SECOND : walk.pasid;
+    entry.space = walk.tables.space.domain;
+    entry.tag = TAG.SECOND;
     entry.page = request.page;
     entry.frame = fault;
     entry.pages = 1;
     entry.rights = 0;
-    entry.kind = KIND_OF[translation] | NO_TRANSLATION;
+    entry.kind = KIND_OF['second-stage'] | NO_TRANSLATION;
     this.caches.keep(entry);
   }
 
