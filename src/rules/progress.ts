@@ -12,11 +12,10 @@ const LEAST_PATIENCE = 10_000;
 function ended({ stuck }: End, { ledger, bench }: View): string | undefined {
   const jobs = [...ledger.jobs.pending()].map(jobText);
   const requests = bench.unanswered();
-  // Who was killed may leave what nobody took; who waits for it was not.
-  const lost =
-    stuck.length === 0
-      ? []
-      : [...ledger.jobs.notTaken()].map((job) => `${jobText(job)}, which no queue took`);
+  // Who was killed may leave what nobody took; who still waits was not.
+  const lost = [...ledger.jobs.notTaken()]
+    .filter(({ process }) => stuck.some(({ name }) => name === process))
+    .map((job) => `${jobText(job)}, which no queue took`);
   const waiting = [...jobs, ...lost, ...requests];
   const because = waiting.length === 0 ? '' : `; not done: ${listText(waiting)}`;
   if (stuck.length > 0) {

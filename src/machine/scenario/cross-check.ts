@@ -36,6 +36,10 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
     const other = owners.get(device.at);
     if (other !== undefined) report([...at, 'at'], `${device.at} is ${other}'s place already`);
     owners.set(device.at, name);
+    const first = device.at.replace(/.$/, '0');
+    if (!Object.values(machine.devices).some((each) => each.at === first)) {
+      report([...at, 'at'], `${device.at} is found by nobody: there is no function 0 at ${first}`);
+    }
     for (const [queue, spec] of Object.entries(device.queues))
       checkQueue(spec, [...at, 'queues', queue], report);
     const total = Object.values(device.queues).reduce((sum, { size }) => sum + size, 0);
@@ -182,6 +186,8 @@ class StepCheck {
     if (this.#allJobs.has(job)) this.#report([...at, 'as'], `there is a job ${job} already`);
     this.#allJobs.add(job);
     actor.jobs.add(job);
+    if (actor.jobs.size === MOST_JOBS + 1)
+      this.#report(at, `${by} has submitted ${MOST_JOBS} jobs before, and can no more`);
     const [device = '', queue = ''] = submit.to.split('/');
     if (
       submit['block-on-fault'] &&
@@ -206,6 +212,9 @@ class StepCheck {
     this.#actors.set(name, { ...newActor(), regions: new Set(parent.regions) });
   }
 }
+
+/** A process has room for so many completion records. */
+const MOST_JOBS = 1024;
 
 /** Which operands an operation has. */
 const OPERANDS: Readonly<Record<Submission['operation'], readonly ('from' | 'into')[]>> = {

@@ -114,6 +114,21 @@ const SHAPES: [string, string, string][] = [
     `${HEAD}steps:\n  - { by: alice, open: constructor/name }`,
     '8: steps[0].open: there is no device constructor; there is dsa0',
   ],
+  [
+    'a function whose device has no function 0',
+    `${HEAD.replace('6a:01.0', '6a:01.1')}steps: []`,
+    '5: machine.devices.dsa0.at: 6a:01.1 is found by nobody: there is no function 0 at 6a:01.0',
+  ],
+  [
+    'more jobs than a process has records for',
+    steps(
+      ...Array.from(
+        { length: 1030 },
+        (_, i) => `{ by: bob, submit: { to: dsa0/own, operation: noop, as: j${i} } }`,
+      ),
+    ),
+    '1032: steps[1024].submit: bob has submitted 1024 jobs before, and can no more',
+  ],
   ['a list', '- 1', '1: : is a list, and has to be keys and values'],
   ['nothing', '', '1: : is null, and has to be keys and values'],
   ['without steps', HEAD, '1: steps: is missing'],
