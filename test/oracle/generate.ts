@@ -148,7 +148,7 @@ class Generator {
     const size = level > 1 ? 1n << 7n : 0n;
     const interrupts = level === 3 ? 0xc_0000 : 0xf_ee00;
     const memory = level === 1 ? base + draw.below(DATA_FRAMES_A_PAGE) : level === 2 ? base : 0;
-    const frame = draw.often(30) ? interrupts : memory;
+    const frame = draw.often(70) ? interrupts : memory;
     return (
       to(frame) |
       size |
