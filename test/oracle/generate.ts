@@ -430,7 +430,7 @@ class Generator {
     const draw = this.#draw;
     const words = [...this.#anyInvalidation(), 0n, 0n].slice(0, this.#isScalable ? 4 : 2);
     const index = draw.below(words.length);
-    words[index] = (words[index] ?? 0n) ^ (1n << BigInt(draw.below(64)));
+    words[index] = (words[index] ?? 0n) ^ (1n << BigInt(draw.below(draw.often(500) ? 12 : 64)));
     const [first = 0n] = words;
     if ((first & 0x3fn) === 0x35n) words[0] = first ^ 0x20n;
     return words;
