@@ -70,7 +70,6 @@ const QIE = 1n << 26n;
 const QUEUE_BYTES = 4096;
 const WORD_BYTES = 8;
 const WORDS_A_FRAME = 512;
-const MAX_SLOTS = 512;
 
 /** The steps of a case, each operation's among them. */
 export interface Script {
@@ -291,6 +290,3 @@ class QueueWriter {
     return { do: 'store', address: BigInt(QUEUE_FRAME * 4096 + at), words: padded };
   }
 }
-
-/** So many operations a case has at most: each DMA has an offset in its page, and a slot of a buffer. */
-export const MAX_OPERATIONS = MAX_SLOTS;

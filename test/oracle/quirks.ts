@@ -39,6 +39,7 @@ export const QUIRKS = {
     'P of a PASID table entry counts only when the context entry is read, not when it is cached.',
   'pass-through-lingers':
     'A device stays in pass-through after its PASID table entry was changed and the PASID cache invalidated, until the context cache is.',
+  'device-tlb-invalidation': 'Device-TLB invalidations are taken without device TLBs (ECAP.DT).',
   'interrupt-entry-cache':
     'Interrupt-entry-cache invalidations are taken without interrupt remapping (ECAP.IR).',
   'page-group-response':
