@@ -9,6 +9,7 @@
  */
 import { assert, type Chooser, type Restorable, Words } from '../../base/index.js';
 import { type CacheOptions, hash3, NONE } from '../cache/slots.js';
+import { pagesPerEntry } from '../paging/step.js';
 
 /** The words of an entry. The first is 0 where there is none; else the domain, and its level in bits 3:0. */
 const KEY = 0;
@@ -191,7 +192,7 @@ export class TableCache implements Restorable {
   }
 
   #pagesOf(at: number): number {
-    return 512 ** (((this.#words[at + KEY] ?? 0) & LEVEL_MASK) - 1);
+    return pagesPerEntry((this.#words[at + KEY] ?? 0) & LEVEL_MASK);
   }
 
   /** Whether an entry of the domain agrees with what else is named. */
