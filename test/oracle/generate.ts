@@ -148,7 +148,7 @@ class Generator {
     const size = level > 1 ? 1n << 7n : 0n;
     const interrupts = level === 3 ? 0xc_0000 : 0xf_ee00;
     const memory = level === 1 ? base + draw.below(DATA_FRAMES_A_PAGE) : level === 2 ? base : 0;
-    const frame = draw.often(30) ? interrupts : memory;
+    const frame = draw.often(70) ? interrupts : memory;
     return (
       to(frame) |
       size |
@@ -430,7 +430,7 @@ class Generator {
     const draw = this.#draw;
     const words = [...this.#anyInvalidation(), 0n, 0n].slice(0, this.#isScalable ? 4 : 2);
     const index = draw.below(words.length);
-    words[index] = (words[index] ?? 0n) ^ (1n << BigInt(draw.below(64)));
+    words[index] = (words[index] ?? 0n) ^ (1n << BigInt(draw.below(draw.often(500) ? 12 : 64)));
     const [first = 0n] = words;
     if ((first & 0x3fn) === 0x35n) words[0] = first ^ 0x20n;
     return words;

@@ -3,7 +3,8 @@
  * specification allows, and QEMU that, or what a quirk of its own makes of it. All else is a difference.
  */
 import type { Case, Operation, Seen } from './case.js';
-import { Legal, type Outcome, outcomeOf, sharedOutcomes } from './legal.js';
+import { Legal, namesContext, type Outcome, outcomeOf, sharedOutcomes } from './legal.js';
+import { DEVICES } from './machine.js';
 import { compareMemory } from './memory.js';
 import { type Circumstances, type QuirkName, theirOutcomes } from './quirks.js';
 import type { Comparison } from './run.js';
@@ -32,7 +33,7 @@ export interface Verdict {
 }
 
 /** A unit's registers, and what else a verdict hangs on. */
-export interface Unit extends Circumstances {
+export interface Unit extends Omit<Circumstances, 'isContextCached'> {
   readonly cap: bigint;
   readonly ecap: bigint;
 }
@@ -80,6 +81,7 @@ class Judging {
   readonly #lost = new Set<number>();
   /** Where writes went that only one twin did, or each to another place. */
   readonly #strays = new Set<number>();
+  readonly #contexts = new Set<number>();
   #dmas = 0;
   #open = 0;
   #isMarked = true;
@@ -93,7 +95,9 @@ class Judging {
   operation(operation: Operation, index: number, pair: Pair): void {
     if (operation.do === 'dma') this.#dma(operation, index, pair);
     else this.#command(operation, index, pair);
-    this.#legal.follow(operation, pair.ours['FSTS'] === '0x10');
+    const isRefused = pair.ours['FSTS'] === '0x10';
+    this.#legal.follow(operation, isRefused);
+    this.#followContexts(operation, isRefused);
   }
 
   end({ ours, theirs }: Comparison): Verdict {
@@ -114,9 +118,21 @@ class Judging {
 
   /** What is no DMA has to look the same, but for descriptors that only one of both takes. */
   #command(operation: Operation, index: number, pair: Pair): void {
-    const quirk = descriptorQuirk(operation, pair);
+    const quirk = descriptorQuirk(operation, pair, this.#unit.ecap);
     if (quirk === undefined) this.#same(operation.do, index, pair);
     else this.#count(quirk);
+  }
+
+  /** Which devices' context entries may be cached. */
+  #followContexts(operation: Operation, isRefused: boolean): void {
+    if (operation.do === 'dma') this.#contexts.add(operation.device);
+    if (operation.do === 'latch' || operation.do === 'toggle') this.#contexts.clear();
+    if (isRefused || (operation.do !== 'invalidate' && operation.do !== 'mistake')) return;
+    const [low = 0n] = operation.words;
+    if ((low & 0xfn) !== 1n) return;
+    DEVICES.forEach(({ rid }, device) => {
+      if (namesContext(low, rid)) this.#contexts.delete(device);
+    });
   }
 
   #count(quirk: QuirkName): void {
@@ -188,6 +204,7 @@ class Judging {
   /** What the specification lets a DMA do, and what QEMU's quirks make of that. */
   #answers(operation: Extract<Operation, { do: 'dma' }>, index: number) {
     const request = Legal.request(operation, index);
+    const circumstances = { ...this.#unit, isContextCached: this.#contexts.has(operation.device) };
     const right = new Set<string>();
     const expected = new Map<string, readonly QuirkName[]>();
     const expect = (outcome: Outcome, quirks: readonly QuirkName[]): void => {
@@ -198,10 +215,11 @@ class Judging {
     for (const tables of this.#legal.tables()) {
       right.add(text(outcomeOf(tables, request)));
       for (const outcome of sharedOutcomes(tables, request)) right.add(text(outcome));
-      for (const { outcome, quirks } of theirOutcomes(tables, request, this.#unit)) expect(outcome, quirks);
+      for (const { outcome, quirks } of theirOutcomes(tables, request, circumstances))
+        expect(outcome, quirks);
     }
     for (const tables of this.#legal.lingering()) {
-      for (const { outcome, quirks } of theirOutcomes(tables, request, this.#unit)) {
+      for (const { outcome, quirks } of theirOutcomes(tables, request, circumstances)) {
         expect(outcome, [...quirks, 'pass-through-lingers']);
       }
     }
@@ -209,15 +227,23 @@ class Judging {
   }
 }
 
+/** By type: the descriptors that QEMU takes without their capability, a bit of ECAP. */
+const UNOFFERED: Readonly<Record<number, { readonly name: QuirkName; readonly capability: bigint }>> = {
+  3: { name: 'device-tlb-invalidation', capability: 2n },
+  4: { name: 'interrupt-entry-cache', capability: 3n },
+  8: { name: 'device-tlb-invalidation', capability: 2n },
+  9: { name: 'page-group-response', capability: 29n },
+};
+
 /** Why one twin takes a descriptor that the other refuses; both have to go on alike after that. */
-function descriptorQuirk(operation: Operation, { ours, theirs }: Pair): QuirkName | undefined {
+function descriptorQuirk(operation: Operation, { ours, theirs }: Pair, ecap: bigint): QuirkName | undefined {
   if (operation.do !== 'mistake') return undefined;
   if (ours['IQH then'] !== theirs['IQH then'] || ours['FSTS then'] !== theirs['FSTS then']) return undefined;
   const [low = 0n] = operation.words;
   const [mine, other] = [ours['FSTS'], theirs['FSTS']];
   const isTakenByThem = mine === '0x10' && other === '0x0';
-  if ((low & 0xfn) === 4n && isTakenByThem) return 'interrupt-entry-cache';
-  if ((low & 0xfn) === 9n && isTakenByThem) return 'page-group-response';
+  const quirk = UNOFFERED[Number(low & 0xfn)];
+  if (quirk !== undefined && isTakenByThem && ((ecap >> quirk.capability) & 1n) === 0n) return quirk.name;
   if ((low & 0x3fn) === 5n && mine === '0x0' && other === '0x10') return 'wait-without-effect';
   return undefined;
 }

@@ -218,9 +218,18 @@ function coversContext({ entry, domain }: Pending, low: bigint): boolean {
   if (granularity === 1) return true;
   if (entry.of !== 'context') return false;
   if (granularity === 2) return domain !== undefined && domain === bits(low, 31, 16);
-  const mask = [0, 4, 6, 7][bits(low, 49, 48)] ?? 0;
-  return ((entry.rid ^ bits(low, 47, 32)) & ~mask) === 0;
+  return namesRequester(low, entry.rid);
 }
+
+/** Whether a device-selective invalidation of the context cache names a requester. */
+function namesRequester(low: bigint, rid: number): boolean {
+  const mask = [0, 4, 6, 7][bits(low, 49, 48)] ?? 0;
+  return ((rid ^ bits(low, 47, 32)) & ~mask) === 0;
+}
+
+/** Whether an invalidation of the context cache is of a requester's entry, domains not looked at. */
+export const namesContext = (low: bigint, rid: number): boolean =>
+  bits(low, 5, 4) !== 3 || namesRequester(low, rid);
 
 /** Whether a page-selective invalidation covers all that an entry spans. With the hint, it leaves out non-leaves. */
 function coversPages(entry: Entry, high: bigint): boolean {

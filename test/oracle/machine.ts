@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Qtest } from './qtest.js';
 
@@ -107,14 +107,14 @@ export class OracleMachine {
     });
     const complaints: string[] = [];
     child.stderr.on('data', (text) => complaints.push(String(text)));
+    const until = performance.now() + PATIENCE;
     const ended = once(child, 'close').then(([code, signal]) => {
       throw new Error(
         `QEMU ended by ${signal ?? `exit code ${code}`}: ${complaints.slice(-3).join('').trim()}`,
       );
     });
     ended.catch(() => undefined);
-    await Promise.race([untilExists(socket), ended]);
-    const qtest = await Promise.race([Qtest.connect(socket), ended]);
+    const qtest = await Promise.race([connected(socket, until), ended]);
     ended.catch((error: Error) => qtest.fail(error));
     placeDevices(qtest);
     const caps = await Promise.all([0x8n, 0x10n].map((at) => qtest.ask(`readq ${hex(UNIT_BASE + at)}`)));
@@ -154,11 +154,15 @@ const commandLine = (name: string, { options }: Kind): string[] => [
 const deviceOption = (kind: string, rid: number): string =>
   `${kind},addr=${(rid >> 3).toString(16)}.${rid & 7}${kind === 'edu' ? ',dma_mask=0xffffffffffffffff' : ''}`;
 
-async function untilExists(path: string): Promise<void> {
-  const until = performance.now() + PATIENCE;
-  while (!existsSync(path)) {
-    if (performance.now() > until) throw new Error(`QEMU has not opened ${path} within ${PATIENCE / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+/** Connects as soon as QEMU listens. */
+async function connected(path: string, until: number): Promise<Qtest> {
+  for (;;) {
+    try {
+      return await Qtest.connect(path);
+    } catch (error) {
+      if (performance.now() > until) throw new Error(`QEMU does not listen at ${path}: ${error}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
   }
 }
 

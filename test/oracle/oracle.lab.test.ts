@@ -1,7 +1,7 @@
 /**
  * The model against QEMU over random machines: the same bytes to both, the same DMAs, and what became of them.
  *
- * `IOASIS_ORACLE_DMAS` says how many DMAs, over all kinds of units together (3000), and `IOASIS_ORACLE_SEED` where
+ * `IOASIS_ORACLE_DMAS` says how many DMAs, over all kinds of units together (5000), and `IOASIS_ORACLE_SEED` where
  * the cases begin (1). A case that fails is made smaller, and printed with the seed that it came from.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ import { reportOf } from './report.js';
 import { compare } from './run.js';
 import { shrink } from './shrink.js';
 
-const DMAS = Number(process.env['IOASIS_ORACLE_DMAS'] ?? 3000);
+const DMAS = Number(process.env['IOASIS_ORACLE_DMAS'] ?? 5000);
 const SEED = Number(process.env['IOASIS_ORACLE_SEED'] ?? 1);
 const lab = findLab();
 

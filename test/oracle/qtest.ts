@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
-/** How long one command may take, those before it included, in milliseconds. */
+/** How long a command may take, unless said otherwise, in milliseconds. */
 const PATIENCE = 20_000;
 
 interface Waiting {
@@ -20,24 +20,30 @@ interface Waiting {
 
 export class Qtest {
   readonly #socket: Socket;
+  readonly #patience: number;
   readonly #waiting: Waiting[] = [];
   /** Lines to be sent in one piece. */
   #outgoing: string[] = [];
   #failure: Error | undefined;
   #alarm: NodeJS.Timeout | undefined;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, patience: number) {
     this.#socket = socket;
+    this.#patience = patience;
     createInterface(socket).on('line', (line) => this.#receive(line));
     socket.on('error', (error) => this.fail(error));
     socket.on('close', () => this.fail(new Error('QEMU has closed its qtest socket')));
   }
 
-  /** Connects to the socket at `path`, which has to be listening. */
-  static async connect(path: string): Promise<Qtest> {
+  /**
+   * Connects to the socket at `path`, which has to be listening.
+   *
+   * @param patience how long one command may take, those before it included, in milliseconds
+   */
+  static async connect(path: string, patience = PATIENCE): Promise<Qtest> {
     const socket = connect(path);
     await once(socket, 'connect');
-    return new Qtest(socket);
+    return new Qtest(socket, patience);
   }
 
   /**
@@ -46,16 +52,13 @@ export class Qtest {
    */
   ask(command: string): Promise<string> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
-      if (this.#outgoing.length === 0) setImmediate(() => this.#send());
-      this.#outgoing.push(command);
-      this.#waiting.push({ command, resolve, reject });
-    });
+    return new Promise((resolve, reject) => this.#queue({ command, resolve, reject }));
   }
 
   /** Sends a command whose answer says nothing; that it failed is told to whoever asks next, or waits already. */
   tell(command: string): void {
-    this.ask(command).catch((error: Error) => this.fail(error));
+    if (this.#failure !== undefined) return;
+    this.#queue({ command, resolve: () => {}, reject: (error) => this.fail(error) });
   }
 
   /** Gives up: all who wait are told why. */
@@ -65,6 +68,12 @@ export class Qtest {
     clearTimeout(this.#alarm);
     this.#socket.destroy();
     for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  #queue(waiting: Waiting): void {
+    if (this.#outgoing.length === 0) setImmediate(() => this.#send());
+    this.#outgoing.push(waiting.command);
+    this.#waiting.push(waiting);
   }
 
   #send(): void {
@@ -92,8 +101,10 @@ export class Qtest {
     const [next] = this.#waiting;
     if (next === undefined) return;
     this.#alarm = setTimeout(() => {
-      this.fail(new Error(`QEMU has not answered '${shown(next.command)}' within ${PATIENCE / 1000} s`));
-    }, PATIENCE);
+      this.fail(
+        new Error(`QEMU has not answered '${shown(next.command)}' within ${this.#patience / 1000} s`),
+      );
+    }, this.#patience);
   }
 }
 

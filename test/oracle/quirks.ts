@@ -39,6 +39,7 @@ export const QUIRKS = {
     'P of a PASID table entry counts only when the context entry is read, not when it is cached.',
   'pass-through-lingers':
     'A device stays in pass-through after its PASID table entry was changed and the PASID cache invalidated, until the context cache is.',
+  'device-tlb-invalidation': 'Device-TLB invalidations are taken without device TLBs (ECAP.DT).',
   'interrupt-entry-cache':
     'Interrupt-entry-cache invalidations are taken without interrupt remapping (ECAP.IR).',
   'page-group-response':
@@ -74,6 +75,8 @@ export interface Expected {
 export interface Circumstances {
   /** QEMU's `stale-tm`. */
   readonly hasTransientMappings: boolean;
+  /** Whether QEMU may have the requester's context entry cached. */
+  readonly isContextCached: boolean;
 }
 
 /** All that QEMU may answer to a request that meets these tables. */
@@ -86,7 +89,12 @@ export function theirOutcomes(
     if (request.access === 'w') return [{ outcome: outcomeOf(tables, request), quirks: [] }];
     return [{ outcome: { record: 'none', data: '0x0' }, quirks: ['interrupt-range-read'] }];
   }
-  return variants(tables, request, circumstances).flatMap((each) => recorded(each, request));
+  return variants(tables, request, circumstances).flatMap((each) => {
+    const { found, quirks } = each;
+    if (!('physical' in found)) return recorded({ ...each, fault: found.fault }, request);
+    // What is read is what is there, not what QEMU takes entries for.
+    return [{ outcome: carriedOut(tables, request, found.physical), quirks }];
+  });
 }
 
 /** Tables as QEMU reads them, and what then follows. */
@@ -120,14 +128,16 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
     if (code === 0x52) push(each, 'pasid-directory-reserved', changed(tables, request, 'directory'));
     if (code === 0x5a) push(each, 'pasid-entry-reserved', changed(tables, request, 'pasid'));
     if (code === 0x59) {
-      push(each, 'pasid-present-cached', changed(tables, request, 'present'));
+      if (circumstances.isContextCached) {
+        push(each, 'pasid-present-cached', changed(tables, request, 'present'));
+      }
       const typed = changed(tables, request, 'present');
       const then = literalTranslation(changed(typed, request, 'pasid'), request);
       if ('fault' in then && then.fault === 0x5b) {
         result.push({ tables, found: then, quirks: [...quirks, 'pasid-type-first'] });
       }
     }
-    if (code === 0x5b && isContextSilenced(tables, request)) {
+    if (code === 0x5b && circumstances.isContextCached && isContextSilenced(tables, request)) {
       push(each, 'pasid-type-cached', changed(tables, request, 'typed'));
     }
     if (code === 0x72) push(each, 'first-stage-1g', { ...tables, cap: tables.cap | (1n << 56n) });
@@ -149,18 +159,21 @@ function variants(first: Tables, request: LiteralRequest, circumstances: Circums
   return result;
 }
 
-/** A variant's outcome with QEMU's codes, and its ways with FPD. */
-function recorded({ tables, found, quirks }: Variant, request: LiteralRequest): Expected[] {
-  if ('physical' in found) return [{ outcome: carriedOut(tables, request, found.physical), quirks }];
-  const [code, coded] = theirCode(tables, request, found.fault);
+interface Blocked extends Omit<Variant, 'found'> {
+  readonly fault: number;
+}
+
+/** What becomes of a blocked request, with QEMU's codes and its ways with FPD. */
+function recorded({ tables, fault, quirks }: Blocked, request: LiteralRequest): Expected[] {
+  const [code, coded] = theirCode(tables, request, fault);
   const names = coded === undefined ? quirks : [...quirks, coded];
-  const isQuiet = isSilenced(tables, request, found.fault);
+  const isQuiet = isSilenced(tables, request, fault);
   const result: Expected[] = [{ outcome: refused(request, isQuiet ? undefined : code), quirks: names }];
   if (!isQuiet) return result;
-  if (found.fault >= 0x50 && found.fault < 0x60) {
+  if (fault >= 0x50 && fault < 0x60) {
     result.push({ outcome: refused(request, code), quirks: [...names, 'pasid-fault-fpd'] });
   }
-  if (found.fault === 0x0b || found.fault === 0x42) {
+  if (fault === 0x0b || fault === 0x42) {
     result.push({ outcome: refused(request, code), quirks: [...names, 'context-reserved-fpd'] });
   }
   return result;
