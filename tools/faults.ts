@@ -33,6 +33,14 @@ const judged = (name: string, file: string, change: { find: string; replace: str
   project: 'lab',
 });
 
+/** A fault of the VT-d model that its own suites have to notice. */
+const vtd = (name: string, file: string, change: Pick<Fault, 'find' | 'replace' | 'tests'>): Fault => ({
+  name,
+  file: `src/hardware/vtd/${file}`,
+  ...change,
+  tests: change.tests.map((test) => `src/hardware/vtd/${test}.test.ts`),
+});
+
 export const FAULTS: readonly Fault[] = [
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
@@ -175,19 +183,19 @@ export const FAULTS: readonly Fault[] = [
     replace: '',
   }),
   judged('the PASID cache is not invalidated by PASID', 'vtd/invalidation-queue.ts', {
-    find: 'translator.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) });',
+    find: 'pasids.remove({ domain, pasid: pasidCache.PASID.get(slot, 0) });',
     replace: '',
   }),
   judged('a page-selective invalidation is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'translator.invalidatePages(domain, alignDown(iotlb.ADDR.get(slot, 0), pages), pages);',
-    replace: 'translator.invalidatePages(domain, iotlb.ADDR.get(slot, 0), 1);',
+    find: 'caches.invalidatePages(domain, { page, pages, leafOnly: iotlb.IH.get(slot, 0) === 1 });',
+    replace: 'caches.invalidatePages(domain, { page, pages: 1, leafOnly: false });',
   }),
   judged('a page-selective invalidation of a PASID is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'translator.invalidatePasidPages(domain, pasid, { page, pages });',
-    replace: 'translator.invalidatePasidPages(domain, pasid, { page, pages: 1 });',
+    find: 'caches.invalidatePasidPages(domain, pasid, { page, pages, leafOnly });',
+    replace: 'caches.invalidatePasidPages(domain, pasid, { page, pages: 1, leafOnly });',
   }),
   judged('a domain-selective invalidation of the IOTLB does nothing', 'vtd/invalidation-queue.ts', {
-    find: 'translator.invalidateDomain(domain);',
+    find: 'caches.invalidateDomain(domain);',
     replace: '',
   }),
   judged('a device-selective invalidation is of the function before', 'vtd/invalidation-queue.ts', {
@@ -199,7 +207,7 @@ export const FAULTS: readonly Fault[] = [
     replace: '+ 1',
   }),
   judged('writes leave no dirty bit', 'vtd/accessed-dirty.ts', {
-    find: 'if (isWrite) first.D.set(words, at, 1);',
+    find: 'if ((what & 1) !== 0) D_1.set(words, at, 1);',
     replace: '',
   }),
   judged('FPD of a PASID table entry silences nothing', 'vtd/device-tables.ts', {
@@ -221,5 +229,75 @@ export const FAULTS: readonly Fault[] = [
   judged('a fault record has the page after', 'vtd/fault-recording.ts', {
     find: 'file.set(register, record.FI, page);',
     replace: 'file.set(register, record.FI, page + 1);',
+  }),
+  vtd('a walk that begins further down has all rights so far', 'paging-walk.ts', {
+    find: 'first.frameOf(at), first.rightsOf(at)',
+    replace: 'first.frameOf(at), 15',
+    tests: ['paging-structures', 'unit.literal'],
+  }),
+  vtd('a nested table is taken for the guest frame that it has', 'paging-walk.ts', {
+    find: 'const { level, frame, firstRights } = walk;',
+    replace: 'const { level, guestPage: frame, firstRights } = walk;',
+    tests: ['unit.literal'],
+  }),
+  vtd('PASIDs with and without accessed bits share the ways to second-stage tables', 'paging-walk.ts', {
+    find: '(space.secondAccessedDirty ? 1 : 0)',
+    replace: '0',
+    tests: ['paging-structures'],
+  }),
+  vtd('all invalidations of pages are of leaves alone', 'unit-caches.ts', {
+    find: 'if (!leafOnly) this.firstTables?.remove({ domain, tag: pasid, page, pages });',
+    replace: '',
+    tests: ['unit.property'],
+  }),
+  vtd('global pages survive the invalidation of a PASID', 'unit-caches.ts', {
+    find: 'if (this.#hasGlobal) this.iotlb.removeAll({ space: domain, tag: TAG.GLOBAL });',
+    replace: '',
+    tests: ['translator'],
+  }),
+  vtd('nested translations survive a change of the second stage', 'unit-caches.ts', {
+    find: 'this.iotlb.removeAll({ space: domain, kind: KIND.NESTED });',
+    replace: '',
+    tests: ['translator'],
+  }),
+  vtd('the PASID cache is not flushed by the domain', 'invalidation-queue.ts', {
+    find: 'pasids.remove({ domain });',
+    replace: '',
+    tests: ['invalidation-queue'],
+  }),
+  vtd('translations of all domains are one', 'translator.ts', {
+    find: 'entry.frame = walk.target;',
+    replace: 'entry.frame = walk.target;\n    entry.space = 1;',
+    tests: ['invalidation-queue', 'contract'],
+  }),
+  vtd('writes pass a cached page that is not dirty yet', 'translator.ts', {
+    find: 'this.#marks.isDirty ? walk.rights : walk.rights & ~RIGHT.WRITE',
+    replace: 'walk.rights',
+    tests: ['translator'],
+  }),
+  vtd('pages that are not there are remembered without caching mode', 'translator.ts', {
+    find: 'if (!this.#format.cachingMode) return this.#paging.run(walk, request);',
+    replace: '',
+    tests: ['caching-mode'],
+  }),
+  vtd('an entry that changed is marked as it was', 'accessed-dirty.ts', {
+    find: 'if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);\n    walk.step();\n    this.isTable',
+    replace: 'walk.step();\n    if (this.#beforeMark !== undefined) this.#beforeMark();\n    this.isTable',
+    tests: ['marks'],
+  }),
+  vtd('what is not written back is seen', 'table-reader.ts', {
+    find: 'return this.#snoops ? this.#memory : this.#writtenBack;',
+    replace: 'return this.#memory;',
+    tests: ['snooping'],
+  }),
+  vtd('a wait descriptor does not wait for device TLBs', 'invalidation-queue.ts', {
+    find: 'if (type === INVALIDATION.WAIT) return false;',
+    replace: '',
+    tests: ['invalidation-queue'],
+  }),
+  vtd('domains that the unit has not are taken', 'device-tables.ts', {
+    find: 'space.domain > format.largestDomain',
+    replace: 'space.domain < 0',
+    tests: ['device-tables'],
   }),
 ];

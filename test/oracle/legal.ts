@@ -342,7 +342,7 @@ export const ENTRY_FAULTS: ReadonlySet<number> = new Set([
 
 /**
  * What the specification lets become of a request by way of others: translations are tagged by domain, not by
- * requester, so one that another requester of the domain has may serve this one too. (Where software keeps the
+ * requester, and so are the ways to tables: those of another requester of the domain may serve this one too. (Where software keeps the
  * rule that a domain has one set of tables, they are the same.)
  */
 export function* sharedOutcomes(tables: Tables, request: LiteralRequest): Generator<Outcome> {
@@ -353,5 +353,7 @@ export function* sharedOutcomes(tables: Tables, request: LiteralRequest): Genera
     if (BigInt(rid) === request.rid || domainOf(tables, BigInt(rid)) !== domain) continue;
     const found = literalTranslation(tables, { ...request, rid: BigInt(rid) });
     if ('physical' in found) yield carriedOut(tables, request, found.physical);
+    else if (!ENTRY_FAULTS.has(found.fault))
+      yield refused(request, isSilenced(tables, request, found.fault) ? undefined : found.fault);
   }
 }

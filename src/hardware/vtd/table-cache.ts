@@ -9,6 +9,7 @@
  */
 import { assert, type Chooser, type Restorable, Words } from '../../base/index.js';
 import { type CacheOptions, hash3, NONE } from '../cache/slots.js';
+import { pagesPerEntry } from '../paging/step.js';
 
 /** The words of an entry. The first is 0 where there is none; else the domain, and its level in bits 3:0. */
 const KEY = 0;
@@ -148,8 +149,11 @@ export class TableCache implements Restorable {
 
   /** Removes what agrees with all that is named; everything if nothing is. */
   remove(match: TableMatch = {}): void {
+    const { domain } = match;
     for (let at = 0; at < this.entries * ENTRY_WORDS; at += ENTRY_WORDS) {
-      if (this.#words[at + KEY] !== 0 && this.#agrees(at, match)) this.#state.set(at + KEY, 0);
+      const key = this.#words[at + KEY] ?? 0;
+      if (key === 0 || (domain !== undefined && key >>> LEVEL_BITS !== domain)) continue;
+      if (this.#agrees(at, match)) this.#state.set(at + KEY, 0);
     }
   }
 
@@ -188,12 +192,12 @@ export class TableCache implements Restorable {
   }
 
   #pagesOf(at: number): number {
-    return 512 ** (((this.#words[at + KEY] ?? 0) & LEVEL_MASK) - 1);
+    return pagesPerEntry((this.#words[at + KEY] ?? 0) & LEVEL_MASK);
   }
 
-  #agrees(at: number, { domain, tag, isNested, page, pages = 1 }: TableMatch): boolean {
+  /** Whether an entry of the domain agrees with what else is named. */
+  #agrees(at: number, { tag, isNested, page, pages = 1 }: TableMatch): boolean {
     const words = this.#words;
-    if (domain !== undefined && (words[at + KEY] ?? 0) >>> LEVEL_BITS !== domain) return false;
     if (tag !== undefined && words[at + TAG] !== tag) return false;
     if (isNested !== undefined && (((words[at + FRAME_HI] ?? 0) & NESTED) !== 0) !== isNested) return false;
     if (page === undefined) return true;

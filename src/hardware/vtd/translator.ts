@@ -85,6 +85,8 @@ export class Translator implements Restorable {
   #walk: Walk | undefined;
   #walkRoot = 0;
   #walkMode = 0;
+  /** False where the root table may be another since. */
+  #isWalkCurrent = false;
   /** Whether the walk has read an entry that was not cached. */
   #hasRead = false;
 
@@ -115,6 +117,7 @@ export class Translator implements Restorable {
     this.#state.set(ROOT_FRAME_LO, frame | 0);
     this.#state.set(ROOT_FRAME_HI, (frame / TWO_32) | 0);
     this.#state.set(MODE, mode);
+    this.#isWalkCurrent = false;
   }
 
   /**
@@ -169,6 +172,7 @@ export class Translator implements Restorable {
   restore(): void {
     this.caches.restore();
     this.#state.restore();
+    this.#isWalkCurrent = false;
   }
 
   /** Pass-through. */
@@ -191,7 +195,8 @@ export class Translator implements Restorable {
 
   #byWalk(request: MemoryRequest, out: TranslationCompletion): boolean {
     this.#hasRead = false;
-    const located = this.#locate(request);
+    const { foundContext, foundPasid } = this.caches;
+    const located = this.#locate(request, foundContext, foundPasid);
     // Now that its address space is known, the translation may be, by way of another requester.
     if (located === 0 && this.#hasRead && this.caches.lookUp(request, out) === FOUND.TRANSLATION) return true;
     const walk = this.#walk;
@@ -206,11 +211,11 @@ export class Translator implements Restorable {
   }
 
   /** Walks to a request's address space; 0, or why there is none. */
-  #locate(request: Request): number {
-    const fault = this.#takeContext(request);
+  #locate(request: Request, contextSlot: number, pasidSlot: number): number {
+    const fault = this.#takeContext(request, contextSlot);
     const walk = this.#walk;
     if (fault !== 0 || walk === undefined || walk.stage !== 'pasid-directory') return fault;
-    return this.#takePasid(walk, request);
+    return this.#takePasid(walk, request, pasidSlot);
   }
 
   /** Walks the paging structures; 0, or why the request fails. */
@@ -244,11 +249,11 @@ export class Translator implements Restorable {
   }
 
   /**
-   * Begins a walk, up to the context entry.
+   * Begins a walk, up to the context entry, whose slot may be known.
    *
    * @returns 0 if the entry is sound (the walk may have found then that the request is not), or the reason
    */
-  #takeContext(request: Request): number {
+  #takeContext(request: Request, found: number = NONE): number {
     this.silenced = false;
     const walk = this.#currentWalk();
     if (walk === undefined) {
@@ -260,7 +265,7 @@ export class Translator implements Restorable {
     walk.begin(request);
     if (walk.fault !== 0) return walk.fault;
     const { contexts } = this.caches;
-    const slot = contexts.find(request.rid, 0);
+    const slot = found === NONE ? contexts.find(request.rid, 0) : found;
     if (slot !== NONE) {
       const apart = contexts.apart(slot);
       if (apart !== undefined) {
@@ -283,10 +288,10 @@ export class Translator implements Restorable {
     return entryFault(CONTEXT_FAULTS, walk);
   }
 
-  /** Goes on to the PASID table entry; answers as {@link Translator.#takeContext}. */
-  #takePasid(walk: Walk, request: Request): number {
+  /** Goes on to the PASID table entry, whose slot may be known; answers as {@link Translator.#takeContext}. */
+  #takePasid(walk: Walk, request: Request, found: number = NONE): number {
     const { pasids } = this.caches;
-    const slot = pasids.find(request.rid, walk.pasid);
+    const slot = found === NONE ? pasids.find(request.rid, walk.pasid) : found;
     if (slot !== NONE) {
       const apart = pasids.apart(slot);
       if (apart !== undefined) {
@@ -391,6 +396,8 @@ export class Translator implements Restorable {
   }
 
   #currentWalk(): Walk | undefined {
+    if (this.#isWalkCurrent) return this.#walk;
+    this.#isWalkCurrent = true;
     const { words } = this.#state;
     const mode = words[MODE] ?? 0;
     const root = (words[ROOT_FRAME_HI] ?? 0) * TWO_32 + ((words[ROOT_FRAME_LO] ?? 0) >>> 0);

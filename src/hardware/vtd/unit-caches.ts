@@ -59,6 +59,9 @@ export class UnitCaches implements Restorable {
   readonly firstTables: TableCache | undefined;
   readonly secondTables: TableCache | undefined;
   readonly forgets: boolean;
+  /** The slots of the context and PASID entries that the last look-up found and left; {@link NONE} else. */
+  foundContext = NONE;
+  foundPasid = NONE;
   readonly #chooser: Chooser;
   readonly #forgetting: string;
   readonly #state = new Words(STATE_WORDS, 2);
@@ -88,6 +91,8 @@ export class UnitCaches implements Restorable {
     const { rid, page } = request;
     let { pasid, rights } = request;
     const context = contexts.find(rid, 0);
+    this.foundContext = context;
+    this.foundPasid = NONE;
     if (context === NONE) return FOUND.NOTHING;
     const said = contexts.summaryOf(context);
     if (pasid === NO_PASID && isInterruptFrame(page)) return FOUND.NOTHING;
@@ -102,6 +107,7 @@ export class UnitCaches implements Restorable {
         rights = (said & CONTEXT.PRIVILEGED) === 0 ? rights | RIGHT.USER : rights & ~RIGHT.USER;
       } else if ((said & CONTEXT.PASID) === 0) return FOUND.NOTHING;
       entry = pasids.find(rid, pasid);
+      this.foundPasid = entry;
       if (entry === NONE) return FOUND.NOTHING;
       domain = pasids.domainOf(entry);
       space = pasids.summaryOf(entry);
@@ -206,6 +212,8 @@ export class UnitCaches implements Restorable {
   /** Whether one of the entries that a request would use is lost now, by choice. */
   #loses(context: number, entry: number, slot: number): boolean {
     const lost = this.#chooser.choose(4, this.#forgetting);
+    this.foundContext = NONE;
+    this.foundPasid = NONE;
     if (lost === 1) this.iotlb.remove(slot);
     else if (lost === 2 && entry !== NONE) this.pasids.removeSlot(entry);
     else if (lost === 3) this.contexts.removeSlot(context);

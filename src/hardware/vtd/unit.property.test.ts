@@ -29,6 +29,7 @@ const action = fc.oneof(
   fc.record({ do: fc.constant('protect' as const), pasid: among(PASIDS), page: among(PAGES), frame: frames }),
   fc.record({ do: fc.constant('unmap' as const), pasid: among(PASIDS), page: among(PAGES) }),
   fc.record({ do: fc.constant('mapLarge' as const), pasid: among(PASIDS) }),
+  fc.record({ do: fc.constant('move' as const), pasid: among(PASIDS), page: among(PAGES), frame: frames }),
   fc.record({ do: fc.constant('bind' as const), pasid: among(PASIDS), domain: among(DOMAINS) }),
   fc.record({ do: fc.constant('unbind' as const), pasid: among(PASIDS) }),
   {
@@ -42,7 +43,7 @@ const action = fc.oneof(
 type Action = typeof action extends fc.Arbitrary<infer A> ? A : never;
 
 const run = fc.record({
-  actions: fc.array(action, { minLength: 1, maxLength: 60 }),
+  actions: fc.array(action, { minLength: 1, maxLength: 60, size: 'max' }),
   entries: fc.integer({ min: 2, max: 6 }),
   forgets: fc.boolean(),
   seed: fc.nat(),
@@ -104,6 +105,14 @@ class Machine {
     if (step.do === 'mapLarge') {
       bench.map(root, LARGE, 0xe00, USER_PAGE | 0x80, 2);
       if (this.#flushes) bench.flushPage(domain, step.pasid, LARGE, 9);
+      return;
+    }
+    if (step.do === 'move') {
+      // Another table of level 1, that maps this page alone.
+      const table = bench.newTable();
+      bench.put(table, step.page % 512, BigInt(step.frame * 4096 + USER_PAGE));
+      bench.map(root, step.page, table, USER_PAGE, 2);
+      if (this.#flushes) bench.flushPage(domain, step.pasid, step.page, 9);
       return;
     }
     const isInLarge = step.page >= LARGE && step.page < LARGE + 512;
