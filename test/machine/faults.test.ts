@@ -12,18 +12,18 @@ const TIMEOUT = 120_000;
 const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = [
   {
     name: 'an unmap does not flush the IOTLB',
-    file: 'kernel/iommu/vtd/unit.ts',
-    find: 'flushes.push(byPages ? inv.flushPages({ did, pasid }, block) : inv.flushPasidIotlb(did, pasid));',
-    replace: '',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
+    find: 'for (const pasid of pasids) {',
+    replace: 'for (const pasid of pasids.slice(0, 0)) {',
     rule: 'ISOLATION',
     message:
       /^step \d+: dsa1 (wrote|read) \d+ bytes at 0x7f000000[78]000 for PASID \d \(job chased of alice, submitted to dsa1\/shared at step \d+\), into frame 0x\w+, which is .* since step \d+: it was alice's page 0x7f000000[78]000 until step \d+, and a translation of it is still in the IOTLB, domain \d/,
   },
   {
     name: 'an unmap does not flush the device TLBs',
-    file: 'kernel/iommu/vtd/unit.ts',
-    find: 'if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid, block));',
-    replace: '',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
+    find: 'for (const { device, pasid } of devices) {',
+    replace: 'for (const { device, pasid } of devices.slice(0, 0)) {',
     rule: 'ISOLATION',
     message:
       /\(job chased of alice, .*: it was alice's page 0x7f000000[78]000 until step \d+, and a translation of it is still in dsa1's device TLB, which has to forget it before the frame is free$/,
@@ -39,7 +39,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an unbind does not flush the device TLB',
-    file: 'kernel/iommu/vtd/unit.ts',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
     find: '    if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));\n',
     replace: '',
     rule: 'ISOLATION',
@@ -49,8 +49,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an unbind does not flush the PASID cache',
     file: 'kernel/iommu/vtd/unit.ts',
-    find: '    flushes.push(inv.flushPasid(did, pasid));\n    flushes.push(inv.flushPasidIotlb(did, pasid));',
-    replace: '    flushes.push(inv.flushPasidIotlb(did, pasid));',
+    find: '      ...this.#entryFlushes(device, pasid, did),\n      ...this.#tags.ofUse(domain, use),',
+    replace: '      ...this.#tags.ofUse(domain, use),',
     rule: 'CLEAN',
     message:
       /^step \d+: alice has let go of dsa0\/shared, its last queue of dsa0, and PASID \d is still there: the PASID cache, for dsa0$/,
@@ -112,10 +112,10 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an entry is zeroed while it is present',
-    file: 'kernel/iommu/vtd/tables.ts',
-    find: '    PASID_TABLE_ENTRY.P.set(words, 0, 0);\n',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    this.#entry.P.set(words, 0, 0);\n',
     replace:
-      '    for (let word = 2; word < words.length; word += 2) this.#store(at, new Int32Array(16), word);\n    words.fill(0);\n',
+      '    for (let word = 2; word < words.length; word += 2) this.store(at, new Int32Array(16), word);\n    words.fill(0);\n',
     rule: 'TORN',
     message:
       /^step \d+: the IOMMU took in dsa0's entry of PASID \d, which is bob's since step \d+, with the root 0x0, which nobody ever owned; the entry was P=1 PGTT=first-stage$/,
