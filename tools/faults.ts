@@ -41,6 +41,13 @@ const vtd = (name: string, file: string, change: Pick<Fault, 'find' | 'replace' 
   tests: change.tests.map((test) => `src/hardware/vtd/${test}.test.ts`),
 });
 
+const iommu = (name: string, file: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: `src/kernel/iommu/${file}`,
+  ...change,
+  tests: ['src/kernel/iommu', 'test/vtd-driver'],
+});
+
 export const FAULTS: readonly Fault[] = [
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
@@ -299,5 +306,98 @@ export const FAULTS: readonly Fault[] = [
     find: 'space.domain > format.largestDomain',
     replace: 'space.domain < 0',
     tests: ['device-tables'],
+  }),
+  iommu('a live entry is emptied before it is flushed (D1)', 'vtd/entry-tables.ts', {
+    find: '    this.#entry.P.set(words, 0, 0);\n',
+    replace: '    words.fill(0);\n    this.store(at, words, 2);\n',
+  }),
+  iommu('a live entry is written over (D2)', 'vtd/entry-tables.ts', {
+    find: '      const entry = index === own ?',
+    replace:
+      '      if (index === own) this.publish(paOf(old, own * bytes), words);\n      const entry = index === own ?',
+  }),
+  iommu('a table is used that was never written back (D3)', 'vtd/entry-tables.ts', {
+    find: '    this.writeBack(paOf(spare), PAGE_BYTES);\n',
+    replace: '',
+  }),
+  iommu('an entry of a domain is not written back (D3)', 'io-page-table.ts', {
+    find: '    if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);\n',
+    replace: '',
+  }),
+  iommu('a nested entry is flushed by PASID alone (D4)', 'vtd/cache-tags.ts', {
+    find: "domain.type === 'second-stage' || domain.type === 'nested'",
+    replace: "domain.type === 'second-stage'",
+  }),
+  iommu('what is built on a domain is not flushed with it (D4)', 'vtd/cache-tags.ts', {
+    find: 'tagged.parent === domain',
+    replace: 'tagged === domain',
+  }),
+  iommu('only one of several units is flushed (D5)', 'paging-domain.ts', {
+    find: 'of this.#drivers()) {',
+    replace: 'of this.#drivers().slice(0, 1)) {',
+  }),
+  iommu('a device TLB is flushed without the PASID (D6)', 'vtd/invalidations.ts', {
+    find: 'if (pasid === 0) return',
+    replace: 'if (pasid >= 0) return',
+  }),
+  iommu('a device TLB is not flushed (D6)', 'vtd/cache-tags.ts', {
+    find: 'const devices = tag.uses.filter(({ device }) => device.ats);',
+    replace: 'const devices = tag.uses.filter(({ device }) => device.rid < 0);',
+  }),
+  iommu('many ranges are flushed one by one (E3)', 'vtd/cache-tags.ts', {
+    find: '<= MAX_DESCRIPTORS;',
+    replace: '<= 100 * MAX_DESCRIPTORS;',
+  }),
+  iommu('there is a moment without translation in a replace (F1)', 'vtd/entry-tables.ts', {
+    find: '    this.#pointer.frame.set(pointer, 0, spare);\n',
+    replace: '    this.store(at, new Int32Array(2), 0);\n    this.#pointer.frame.set(pointer, 0, spare);\n',
+  }),
+  iommu('a replace undoes less than it did (F2)', 'replace.ts', {
+    find: 'steps.slice(0, begun + 1)',
+    replace: 'steps.slice(begun, begun + 1)',
+  }),
+  iommu('a replace goes back to the wrong domain (F3)', 'vtd/unit.ts', {
+    find: 'this.#entryOf(from, this.#tags.didOf(from), device)',
+    replace: 'this.#entryOf(to, did, device)',
+  }),
+  iommu('a unit that fails keeps others from being flushed (F14)', 'paging-domain.ts', {
+    find: '      first ??= refusal;\n',
+    replace: '      if (refusal !== undefined) return refusal;\n',
+  }),
+  iommu('a failed flush looks like a success', 'paging-domain.ts', {
+    find: '      first ??= refusal;\n',
+    replace: '',
+  }),
+  iommu('a detach misses what has taken the place', 'core.ts', {
+    find: 'if (successor !== undefined) return',
+    replace: 'if (successor === attachment) return',
+  }),
+  iommu('a status from after a time-out is believed', 'vtd/queue.ts', {
+    find: 'if (silent.length === 0) return undefined;',
+    replace: 'if (this.#status(batch.last) === DONE) return undefined;',
+  }),
+  iommu('a time-out counts for who had nothing to do with it', 'vtd/queue.ts', {
+    find: 'if (silent.some((rid) => devices.has(rid))) failures++;',
+    replace: 'if (devices.size > 0) failures++;',
+  }),
+  iommu('the neighbours of a replaced entry are lost', 'vtd/entry-tables.ts', {
+    find: ': this.load(paOf(old, index * bytes), bytes);',
+    replace: ': new Int32Array(bytes / 4);',
+  }),
+  iommu('caching mode is not told of new entries', 'vtd/unit.ts', {
+    find: '    if (this.#caps.cachingMode) return yield* this.#ready.queue.sync(flushes);\n',
+    replace: '',
+  }),
+  iommu('a domain id is given away while a device has its domain', 'vtd/cache-tags.ts', {
+    find: 'if (uses.length === 0) this.#tags.delete(domain);',
+    replace: 'if (uses.length <= 1) this.#tags.delete(domain);',
+  }),
+  iommu('a large page is larger than what is mapped', 'io-page-table.ts', {
+    find: '&& left >= span;',
+    replace: '&& left > 0;',
+  }),
+  iommu('tables are freed before they are flushed', 'paging-domain.ts', {
+    find: "    yield 'iommu: unmapped';\n",
+    replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
   }),
 ];

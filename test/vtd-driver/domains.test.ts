@@ -9,6 +9,8 @@ import type { Access, DmaFunction, Target } from './dma-function.js';
 import { FIRST_RID, Lab, type LabOptions, must, NO_PASID, SECOND_RID, wordOf } from './lab.js';
 
 const PASID = Pasid.of(70);
+const LEGACY: LabOptions = { ecap: { SMTS: 0 } };
+const CACHING: LabOptions = { cap: { CM: 1 } };
 const at = (pasid: number, ...pages: number[]): Target[] => pages.map((page) => ({ pasid, page }));
 const passed = (accesses: readonly Access[]): boolean[] => accesses.map((each) => each.passed);
 
@@ -130,7 +132,7 @@ describe.each([
 });
 
 describe('the identity domain and none', () => {
-  it.each([{}, { ecap: { SMTS: 0 } }, { ats: true }, { snoops: false }] as LabOptions[])(
+  it.each([{}, LEGACY, { ats: true }, { snoops: false }, CACHING, { ...LEGACY, ...CACHING }] as LabOptions[])(
     'let all of memory through, and nothing: %o',
     (options) => {
       const lab = new Lab(options);

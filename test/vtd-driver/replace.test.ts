@@ -116,7 +116,11 @@ describe('replace under DMA', () => {
   it.each(CASES)('$from → $to, PASID $pasid, $options', ({ from, to, pasid, options }) => {
     let old = 0;
     for (const seed of SEEDS) {
-      const lab = new Lab({ ...options, seed, caches: { iotlb: 4, pasid: 2, context: 2 } });
+      const lab = new Lab({
+        ...options,
+        seed,
+        caches: { iotlb: 4, pasid: 2, context: 2, forgets: seed % 2 === 0 },
+      });
       const { dma, device } = lab.plug();
       const { pages, made } = spaces(lab, device, [from, to]);
       const [first, second] = made;

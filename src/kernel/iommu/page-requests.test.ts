@@ -31,6 +31,9 @@ function machine() {
       yield 'respond';
       answers.push(`${group}: ${response}`);
     },
+    *flushNew(): Task<undefined> {
+      yield 'flush';
+    },
     *drainPageRequests(): Task<undefined> {
       yield 'drain';
     },

@@ -72,11 +72,15 @@ export class PageRequests {
     }
   }
 
-  *#servePage({ domain, dying }: Attachment, request: PageRequest): Task<boolean> {
+  *#servePage({ device, domain, dying }: Attachment, request: PageRequest): Task<boolean> {
     if (dying.value || request.privileged || domain.handleFault === undefined) return false;
     const { write, execute } = request;
     const refusal = yield* domain.handleFault(request.page, { write, execute });
-    if (refusal === undefined) return true;
+    if (refusal === undefined) {
+      // Who caches that there was no page asks again otherwise, and gets no further.
+      const range = { first: request.page, last: request.page };
+      return (yield* device.driver.flushNew(domain, range)) === undefined;
+    }
     const { rid, pasid = null, page } = request;
     const fields = { rid: ridName(rid), pasid, page: pageName(page), why: refusal.toString() };
     tell(this.#context, 'iommu:page-request-refused', fields);
