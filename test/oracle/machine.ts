@@ -79,16 +79,11 @@ export class OracleMachine {
   readonly cap: bigint;
   readonly ecap: bigint;
   readonly #process: ChildProcess;
-  readonly #socket: string;
 
-  private constructor(
-    parts: { kind: Kind; qtest: Qtest; process: ChildProcess; socket: string },
-    caps: bigint[],
-  ) {
+  private constructor(parts: { kind: Kind; qtest: Qtest; process: ChildProcess }, caps: bigint[]) {
     this.kind = parts.kind;
     this.qtest = parts.qtest;
     this.#process = parts.process;
-    this.#socket = parts.socket;
     [this.cap, this.ecap] = [caps[0] ?? 0n, caps[1] ?? 0n];
   }
 
@@ -115,10 +110,12 @@ export class OracleMachine {
     });
     ended.catch(() => undefined);
     const qtest = await Promise.race([connected(socket, until), ended]);
+    // Nobody else is to find it, and it would outlive a run that is killed.
+    rmSync(socket, { force: true });
     ended.catch((error: Error) => qtest.fail(error));
     placeDevices(qtest);
     const caps = await Promise.all([0x8n, 0x10n].map((at) => qtest.ask(`readq ${hex(UNIT_BASE + at)}`)));
-    return new OracleMachine({ kind, qtest, process: child, socket }, caps.map(BigInt));
+    return new OracleMachine({ kind, qtest, process: child }, caps.map(BigInt));
   }
 
   /** Ends QEMU and waits for that. */
@@ -129,7 +126,6 @@ export class OracleMachine {
       this.#process.kill('SIGKILL');
       await closed;
     }
-    rmSync(this.#socket, { force: true });
   }
 }
 
