@@ -13,6 +13,8 @@ export interface Fault {
   readonly replace: string;
   /** Files or folders of tests that have to notice. */
   readonly tests: readonly string[];
+  /** The project of vitest that the tests are of; `unit` if left out. What is of `lab` needs the lab. */
+  readonly project?: 'unit' | 'lab';
 }
 
 const ioasid = (name: string, file: string, change: { find: string; replace: string }): Fault => ({
@@ -27,6 +29,15 @@ const iommu = (name: string, file: string, change: { find: string; replace: stri
   file: `src/kernel/iommu/${file}`,
   ...change,
   tests: ['src/kernel/iommu', 'test/vtd-driver'],
+});
+
+/** A fault of the VT-d model that the suites against QEMU have to notice. */
+const judged = (name: string, file: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: `src/hardware/${file}`,
+  ...change,
+  tests: ['test/oracle'],
+  project: 'lab',
 });
 
 export const FAULTS: readonly Fault[] = [
@@ -246,5 +257,69 @@ export const FAULTS: readonly Fault[] = [
   iommu('tables are freed before they are flushed', 'paging-domain.ts', {
     find: "    yield 'iommu: unmapped';\n",
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
+  }),
+  judged('the last entry alone says what a first stage allows', 'vtd/walk.ts', {
+    find: 'this.#firstRights &= this.#entry.rights;',
+    replace: 'this.#firstRights = this.#entry.rights;',
+  }),
+  judged('what is cached of a second stage has the rights of its leaf alone', 'vtd/walk.ts', {
+    find: 'this.level === space.secondLevels ? granted : this.rights & granted',
+    replace: 'granted',
+  }),
+  judged('users get through to pages of the supervisor', 'vtd/walk.ts', {
+    find: 'if (!this.#isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;',
+    replace: '',
+  }),
+  judged('translations lead to the interrupt range', 'vtd/walk.ts', {
+    find: 'if (isInterruptFrame(target)) return this.#interruptFault();',
+    replace: '',
+  }),
+  judged('the PASID cache is not invalidated by PASID', 'vtd/invalidation-queue.ts', {
+    find: 'translator.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) });',
+    replace: '',
+  }),
+  judged('a page-selective invalidation is of one page', 'vtd/invalidation-queue.ts', {
+    find: 'translator.invalidatePages(domain, alignDown(iotlb.ADDR.get(slot, 0), pages), pages);',
+    replace: 'translator.invalidatePages(domain, iotlb.ADDR.get(slot, 0), 1);',
+  }),
+  judged('a page-selective invalidation of a PASID is of one page', 'vtd/invalidation-queue.ts', {
+    find: 'translator.invalidatePasidPages(domain, pasid, { page, pages });',
+    replace: 'translator.invalidatePasidPages(domain, pasid, { page, pages: 1 });',
+  }),
+  judged('a domain-selective invalidation of the IOTLB does nothing', 'vtd/invalidation-queue.ts', {
+    find: 'translator.invalidateDomain(domain);',
+    replace: '',
+  }),
+  judged('a device-selective invalidation is of the function before', 'vtd/invalidation-queue.ts', {
+    find: 'rid: contextCache.SID.get(slot, 0),',
+    replace: 'rid: contextCache.SID.get(slot, 0) ^ 1,',
+  }),
+  judged('the head moves by half a descriptor', 'vtd/invalidation-queue.ts', {
+    find: '+ (this.#isWide ? 2 : 1)',
+    replace: '+ 1',
+  }),
+  judged('writes leave no dirty bit', 'vtd/accessed-dirty.ts', {
+    find: 'if (isWrite) first.D.set(words, at, 1);',
+    replace: '',
+  }),
+  judged('FPD of a PASID table entry silences nothing', 'vtd/device-tables.ts', {
+    find: 'this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;',
+    replace: 'this.silenced = this.#directorySilenced;',
+  }),
+  judged('upper halves of canonical addresses are not canonical', 'paging/first-stage.ts', {
+    find: 'return page < half || page >= 2 ** 52 - half;',
+    replace: 'return page < half;',
+  }),
+  judged('a 1 GiB page keeps too few bits of the address', 'paging/step.ts', {
+    find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
+    replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
+  }),
+  judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
+    find: ' || offsetIn(frame, level) !== 0',
+    replace: '',
+  }),
+  judged('a fault record has the page after', 'vtd/fault-recording.ts', {
+    find: 'file.set(register, record.FI, page);',
+    replace: 'file.set(register, record.FI, page + 1);',
   }),
 ];

@@ -10,7 +10,7 @@ import { FAULTS, type Fault } from './faults.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const COPY = join(ROOT, 'build', 'mutate');
-const COPIED = ['src', 'test', 'vitest.config.ts', 'package.json', 'tsconfig.base.json'];
+const COPIED = ['src', 'test', 'lab', 'vitest.config.ts', 'package.json', 'tsconfig.base.json'];
 
 /** Makes the copy afresh. */
 function copy(): void {
@@ -22,9 +22,9 @@ function copy(): void {
 }
 
 /** Runs tests on the copy until one fails; the name of that one, or undefined if all pass. */
-function firstFailure(tests: readonly string[]): string | undefined {
+function firstFailure({ tests, project = 'unit' }: Pick<Fault, 'tests' | 'project'>): string | undefined {
   const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
-  const args = [vitest, 'run', '--project', 'unit', '--bail', '1', '--reporter', 'verbose', ...tests];
+  const args = [vitest, 'run', '--project', project, '--bail', '1', '--reporter', 'verbose', ...tests];
   // A fault may make a loop endless: whoever does not come back has noticed.
   const ran = spawnSync(process.execPath, args, { cwd: COPY, encoding: 'utf8', timeout: 120_000 });
   if (ran.status === 0) return undefined;
@@ -44,13 +44,18 @@ function mutate(fault: Fault): string | undefined {
     path,
     source.replace(fault.find, () => fault.replace),
   );
-  const noticed = firstFailure(fault.tests);
+  const noticed = firstFailure(fault);
   writeFileSync(path, source);
   return noticed;
 }
 
+const hasLab = spawnSync('bash', [join(ROOT, 'lab', 'lab'), 'where']).status === 0;
+if (!hasLab) console.warn('the lab is not installed: faults that its tests have to notice are left out');
 const wanted = process.argv.slice(2);
-const faults = FAULTS.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)));
+const faults = FAULTS.filter(
+  ({ name, project }) =>
+    (wanted.length === 0 || wanted.some((part) => name.includes(part))) && (hasLab || project !== 'lab'),
+);
 copy();
 for (const { name, file, find } of faults) {
   const times = readFileSync(join(COPY, file), 'utf8').split(find).length - 1;
@@ -59,7 +64,11 @@ for (const { name, file, find } of faults) {
   process.exitCode = 2;
 }
 if (process.exitCode === undefined) {
-  const broken = firstFailure([...new Set(faults.flatMap(({ tests }) => tests))]);
+  const broken = (['unit', 'lab'] as const)
+    .map((project) => ({ project, faults: faults.filter((each) => (each.project ?? 'unit') === project) }))
+    .filter((each) => each.faults.length > 0)
+    .map((each) => firstFailure({ ...each, tests: [...new Set(each.faults.flatMap(({ tests }) => tests))] }))
+    .find((failed) => failed !== undefined);
   if (broken !== undefined) {
     console.error(`the tests fail without any fault: ${broken}`);
     process.exitCode = 2;

@@ -140,9 +140,10 @@ function accessOf({ layout, readOnly, writeOneToClear, writeOnly }: Register): s
   const clear = writeOneToClear.length > 0 ? `; write 1 to clear: ${names(writeOneToClear)}` : '';
   const fixed = readOnly.length + writeOneToClear.length;
   if (readOnly.length === layout.fields.length) return 'read-only';
-  if (writeOnly) return 'write-only';
+  if (writeOnly.length === layout.fields.length) return 'write-only';
   if (fixed === layout.fields.length) return `read-only${clear}`;
-  return `read/write${readOnly.length > 0 ? `; read-only: ${names(readOnly)}` : ''}${clear}`;
+  const hidden = writeOnly.length > 0 ? `; write-only: ${names(writeOnly)}` : '';
+  return `read/write${readOnly.length > 0 ? `; read-only: ${names(readOnly)}` : ''}${hidden}${clear}`;
 }
 
 function registerSection(document: string, placed: readonly Placed[]): string[] {

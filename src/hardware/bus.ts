@@ -7,6 +7,7 @@ import { Bug } from '../base/index.js';
 import { ABSENT, FRAME_BYTES, type Memory } from './memory.js';
 import type { MmioRegion } from './pci/ports.js';
 import type { MappedRegion } from './pci/root-complex.js';
+import type { WrittenBack } from './written-back.js';
 
 /** Where the BARs that answer now are to be had: the root complex. */
 export interface BarSource {
@@ -18,13 +19,21 @@ const LINE_WORDS = 16;
 export class Bus {
   readonly #memory: Memory;
   readonly #bars: BarSource;
+  readonly #writtenBack: WrittenBack | undefined;
   readonly #fixed: MappedRegion[] = [];
   /** The offset in the region found last. */
   #offset = 0;
 
-  constructor(memory: Memory, bars: BarSource) {
+  /** @param writtenBack told of stores to memory, where some hardware does not snoop */
+  constructor(memory: Memory, bars: BarSource, writtenBack?: WrittenBack) {
     this.#memory = memory;
     this.#bars = bars;
+    this.#writtenBack = writtenBack;
+  }
+
+  /** Writes cache lines back. */
+  flush(address: number, bytes: number): void {
+    this.#writtenBack?.flush(address, bytes);
   }
 
   /** Maps a region for good. */
@@ -41,7 +50,7 @@ export class Bus {
 
   write32(address: number, value: number): void {
     if (this.#wordAt(address, 4) !== ABSENT) {
-      const at = this.#writableAt(address);
+      const at = this.#writableAt(address, 4);
       this.#memory.words[at] = value;
     } else {
       this.#regionAt(address)?.write32(this.#offset, value);
@@ -63,7 +72,7 @@ export class Bus {
   /** Stores 8 bytes at once. */
   write64(address: number, lo: number, hi: number): void {
     if (this.#wordAt(address, 8) !== ABSENT) {
-      const at = this.#writableAt(address);
+      const at = this.#writableAt(address, 8);
       this.#memory.words[at] = lo;
       this.#memory.words[at + 1] = hi;
     } else {
@@ -74,7 +83,7 @@ export class Bus {
   /** Stores 64 bytes at once (MOVDIR64B): 16 words of `data`. */
   write512(address: number, data: Int32Array): void {
     if (this.#wordAt(address, 64) !== ABSENT) {
-      const at = this.#writableAt(address);
+      const at = this.#writableAt(address, 64);
       for (let i = 0; i < LINE_WORDS; i++) this.#memory.words[at + i] = data[i] ?? 0;
     } else {
       this.#regionAt(address)?.write512(this.#offset, data);
@@ -107,7 +116,8 @@ export class Bus {
     return at === ABSENT ? ABSENT : at + (address % FRAME_BYTES) / 4;
   }
 
-  #writableAt(address: number): number {
+  #writableAt(address: number, bytes: number): number {
+    this.#writtenBack?.storing(address, bytes);
     return this.#memory.writable(Math.floor(address / FRAME_BYTES)) + (address % FRAME_BYTES) / 4;
   }
 }

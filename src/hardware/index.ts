@@ -24,4 +24,6 @@ export * from './vtd/format.js';
 export * from './vtd/translator.js';
 export * from './vtd/unit.js';
 export * from './vtd/unit-caches.js';
+export * from './vtd/virtual-commands.js';
 export * from './vtd/walk.js';
+export * from './written-back.js';

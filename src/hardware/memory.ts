@@ -25,6 +25,7 @@ export interface FrameRange {
 
 /** What reads tables needs of memory: a walk of a machine that somebody else built gets them elsewhere. */
 export interface FrameReader {
+  /** Holds the frame asked for last: to be fetched after {@link FrameReader.at}. */
   readonly words: Int32Array;
   /** The index of the first word of `frame` in `words`, or {@link ABSENT}. */
   at(frame: number): number;

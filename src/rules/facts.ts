@@ -1,5 +1,6 @@
 /** What happens to a machine, as rules are told of it. */
 import type { Errno } from '../base/index.js';
+import type { FrameOwner } from '../kernel/index.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 
 /** Bytes that a device moved for a job. */
@@ -25,6 +26,12 @@ export interface Fetch {
   readonly entry: string;
 }
 
+/** A frame that the kernel gives back, and whose it was. */
+export interface Freed {
+  readonly frame: number;
+  readonly owner: FrameOwner;
+}
+
 /** A fault that hardware recorded. */
 export interface FaultFact {
   /** Its name, as scenarios expect it: `SFS.2`. */
@@ -45,6 +52,8 @@ export interface Answer {
   readonly code: number;
   /** The request that it answers, if one was outstanding. */
   readonly request: { readonly page: number; readonly step: number } | undefined;
+  /** The IOMMU answered by itself: its queue was full, or the request was none. */
+  readonly isByHardware: boolean;
 }
 
 /** A job whose process has seen its outcome. */
@@ -99,6 +108,11 @@ export interface Mismatch {
   readonly expected: string;
 }
 
+/** A run that was cut off. */
+export interface CutOff {
+  readonly tasks: readonly { readonly name: string; readonly at: string }[];
+}
+
 /** How a run came to its end. */
 export interface End {
   /** Tasks that can never go on. */
@@ -122,6 +136,8 @@ export interface StateBench {
   isBound(device: string, pasid: number): boolean;
   /** The caches that hold a translation of a page for a PASID. */
   cachesOf(pasid: number, page: number): readonly string[];
+  /** The caches that hold a translation to a frame. */
+  holdersOf(frame: number): readonly string[];
   /** Page requests without an answer. */
   unanswered(): readonly string[];
 }

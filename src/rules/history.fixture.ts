@@ -8,11 +8,12 @@ export interface FakeState {
   isBound: boolean;
   unanswered: string[];
   caches: string[];
+  holders: string[];
 }
 
 export class History {
   readonly ledger = new Ledger();
-  readonly state: FakeState = { remains: [], isBound: true, unanswered: [], caches: [] };
+  readonly state: FakeState = { remains: [], isBound: true, unanswered: [], caches: [], holders: [] };
   readonly judge: Judge;
 
   constructor(earned: readonly string[] = []) {
@@ -20,6 +21,7 @@ export class History {
       remainsOf: () => this.state.remains,
       remains: () => this.state.remains,
       isBound: () => this.state.isBound,
+      holdersOf: () => this.state.holders,
       cachesOf: () => this.state.caches,
       unanswered: () => this.state.unanswered,
     };
@@ -54,5 +56,10 @@ export const job = (change: Partial<AcceptedJob> = {}): AcceptedJob => ({
   tag: 7,
   pasid: 3,
   accepted: 645,
+  room: { queue: 1, engines: 1 },
+  names: [
+    { address: 0x10000, bytes: 64, isWritten: false },
+    { address: 0x20000, bytes: 64, isWritten: true },
+  ],
   ...change,
 });

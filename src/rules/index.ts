@@ -6,7 +6,7 @@
  */
 export * from './facts.js';
 export { Judge } from './judge.js';
-export type { AcceptedJob, Job } from './ledger/jobs.js';
+export type { AcceptedJob, Job, Named } from './ledger/jobs.js';
 export { Ledger } from './ledger/ledger.js';
 export type { OpenQueue } from './ledger/opens.js';
 export { type Finding, RULE_IDS, type Rule, type RuleId, type Verdict } from './rule.js';

@@ -2,20 +2,34 @@
  * ISOLATION: no byte is read or written by DMA outside the address space that its submitter had when it submitted,
  * and within that, at no other address than the job's. Judged by who owns the frame that the bytes were in.
  */
+import { hex } from '../base/index.js';
 import type { Move } from './facts.js';
 import type { Tenure } from './ledger/frames.js';
 import type { Rule, View } from './rule.js';
-import { addressText, jobText, lastOf, tenureText } from './text.js';
+import { addressText, jobText, lastOf, PAGE_BYTES, tenureText } from './text.js';
 
 function moved(move: Move, view: View): string | undefined {
   const { job, page, frame, offset, bytes, isWrite } = move;
   const tenure = view.ledger.frames.tenure(frame);
   const owner = tenure?.owner;
-  if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return undefined;
+  if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return notNamed(move);
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
   const where = `${isWrite ? 'into' : 'from'} frame 0x${frame.toString(16)}, ${tenureText(tenure)}`;
   const why = reason(move, tenure, view);
   return `${did} for PASID ${job.pasid} (${jobText(job)}), ${where}: ${why}`;
+}
+
+/** Within its submitter's memory, a job moves bytes only where its descriptor says. */
+function notNamed({ job, page, offset, bytes, isWrite }: Move): string | undefined {
+  const first = page * PAGE_BYTES + offset;
+  const may = job.names.filter(({ isWritten }) => isWritten === isWrite);
+  if (may.some((named) => first >= named.address && first + bytes <= named.address + named.bytes)) {
+    return undefined;
+  }
+  const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
+  const names = may.map(({ address, bytes: length }) => `${length} bytes at ${hex(address)}`);
+  const should = names.length === 0 ? 'nothing' : names.join(' and ');
+  return `${did} for PASID ${job.pasid} (${jobText(job)}), and the descriptor has it ${isWrite ? 'write' : 'read'} ${should}`;
 }
 
 /** How it came to be let through, as far as the ledger and the caches tell. */

@@ -6,6 +6,7 @@
  */
 import type { Unbound } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
+import type { OpenQueue } from './ledger/opens.js';
 import type { Rule, View } from './rule.js';
 import { jobText, listText } from './text.js';
 
@@ -24,9 +25,18 @@ function unbound({ device, mm, pasid }: Unbound, { ledger }: View): string | und
   return `${device} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
 }
 
+/** Who closes a queue is told so when the device has nothing of it any more. */
+function released({ mm, queue }: OpenQueue, { ledger }: View): string | undefined {
+  const isOpen = [...ledger.opens.all()].some((open) => open.mm === mm && open.queue === queue);
+  const jobs = [...ledger.jobs.pending()].filter((job) => job.mm === mm && job.queue === queue);
+  if (isOpen || jobs.length === 0) return undefined;
+  return `${queue} is closed for ${mm}, and still works for it: ${listText(jobs.map(jobText))}; it has to be drained before`;
+}
+
 export const order: Rule = {
   id: 'ORDER',
   claim: 'the IOMMU is ready before a device may work, and goes after it',
   accepted,
   unbound,
+  released,
 };

@@ -1,11 +1,13 @@
 /** What a rule is, and what it finds. */
 import type {
   Answer,
+  CutOff,
   Death,
   End,
   FailedOpen,
   FaultFact,
   Fetch,
+  Freed,
   Mismatch,
   Move,
   Outcome,
@@ -67,6 +69,10 @@ export interface Rule {
   readonly moved?: Says<Move>;
   readonly accepted?: Says<AcceptedJob>;
   readonly fetched?: Says<Fetch>;
+  /** An entry that lies in memory as present, after one of the kernel's stores: hardware may take it in now. */
+  readonly visible?: Says<Fetch>;
+  /** Before the ledger takes it in. */
+  readonly freed?: Says<Freed>;
   readonly faulted?: Says<FaultFact>;
   readonly answered?: Says<Answer>;
   readonly outcome?: Says<Outcome>;
@@ -86,6 +92,7 @@ export interface Rule {
   readonly given?: Says<{ readonly pasid: number; readonly mm: string }>;
   readonly takenBack?: Says<number>;
   readonly gaveUp?: Says<{ readonly process: string; readonly what: string }>;
+  readonly cutOff?: Says<CutOff>;
   readonly ended?: Says<End>;
 }
 

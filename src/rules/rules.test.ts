@@ -21,6 +21,8 @@ const fault = {
   text: 'a write to 0x10000: the entry is not present',
 };
 
+const asked = (page: number, step: number) => ({ request: { page, step }, isByHardware: false });
+
 const end = { stuck: [], bootFrames: new Set([1]), pasidsInUse: 0 };
 
 /** Alice has PASID 3 and her queue of dsa0 open. */
@@ -43,7 +45,10 @@ describe('a history without a fault', () => {
     judge.tell('fetched', { device: 'dsa0', pasid: 3, root: 0x99, entry: '' });
     judge.tell('moved', move());
     judge.tell('faulted', fault);
-    judge.tell('answered', { device: 'dsa0', pasid: 3, group: 1, code: 0, request: { page: 1, step: 2 } });
+    judge.tell('visible', { device: 'dsa0', pasid: 3, root: 0x99, entry: '' });
+    judge.tell('freed', { frame: 0x1234, owner: { kind: 'page', mm: 'alice', page: 0x10 } });
+    judge.tell('cutOff', { tasks: [] });
+    judge.tell('answered', { device: 'dsa0', pasid: 3, group: 1, code: 0, ...asked(0x10, 650) });
     judge.tell('outcome', {
       job: 'copy1',
       process: 'alice',
@@ -88,6 +93,91 @@ const BROKEN: [string, (history: History) => void, string][] = [
     'DMA to another page of its own',
     (history) => history.at(690).page('alice', 0x11, 0x1234).at(700).judge.tell('moved', move()),
     "ISOLATION: step 700: dsa0 read 64 bytes at 0x10000 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), from frame 0x1234, which is alice's page 0x11000 since step 690: dsa0's device TLB led to the wrong page",
+  ],
+  [
+    'DMA of a job where its descriptor names nothing',
+    (history) =>
+      history
+        .page('alice', 0x11, 0x1234)
+        .at(700)
+        .judge.tell('moved', move({ page: 0x11 })),
+    'ISOLATION: step 700: dsa0 read 64 bytes at 0x11000 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), and the descriptor has it read 64 bytes at 0x10000',
+  ],
+  [
+    'DMA beyond the end of what a descriptor names',
+    (history) =>
+      history
+        .page('alice', 0x10, 0x1234)
+        .at(700)
+        .judge.tell('moved', move({ offset: 1 })),
+    'ISOLATION: step 700: dsa0 read 64 bytes at 0x10001 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), and the descriptor has it read 64 bytes at 0x10000',
+  ],
+  [
+    'a write to what a descriptor has read',
+    (history) =>
+      history
+        .page('alice', 0x10, 0x1234)
+        .at(700)
+        .judge.tell('moved', move({ isWrite: true })),
+    'ISOLATION: step 700: dsa0 wrote 64 bytes at 0x10000 for PASID 3 (job copy1 of alice, submitted to dsa0/shared at step 640), and the descriptor has it write 64 bytes at 0x20000',
+  ],
+  [
+    'a frame that is free while a cache leads to it',
+    (history) => {
+      history.state.holders = ['the IOTLB, domain 3, page 0x10000'];
+      const owner = { kind: 'page', mm: 'alice', page: 0x10 } as const;
+      history.at(700).judge.tell('freed', { frame: 0x1234, owner });
+    },
+    "CLEAN: step 700: frame 0x1234, alice's page 0x10000, is given back, and a way to it is still there: the IOTLB, domain 3, page 0x10000",
+  ],
+  [
+    'a half-written entry that nobody has read',
+    (history) =>
+      history.at(5).judge.tell('visible', { device: 'dsa0', pasid: 3, root: undefined, entry: 'P=1' }),
+    "TORN: step 5: memory holds dsa0's entry of PASID 3, which is alice's since step 100, with no root; the entry was P=1",
+  ],
+  [
+    'a page that is not there, and is said to be',
+    (history) => {
+      history.page('alice', 0x10, 0x1234).at(600).ledger.frames.freed(0x1234, 600);
+      const answer = { device: 'dsa0', pasid: 3, group: 1, code: 0, ...asked(0x10, 650) };
+      history.at(700).judge.tell('answered', answer);
+    },
+    'UNDONE: step 700: dsa0 was told that the page of group 1, 0x10000 of PASID 3, is there, and alice has had none since it was asked for at step 650',
+  ],
+  [
+    'work that goes on for most of a run that is cut off',
+    (history) => {
+      history.ledger.jobs.accepted(job());
+      history.state.unanswered = ['page group 2'];
+      history.at(30_000).judge.tell('cutOff', { tasks: [{ name: 'bob', at: 'idxd command' }] });
+    },
+    'PROGRESS: step 30000: for more than 15000 steps this has not come to an end: job copy1 of alice, submitted to dsa0/shared at step 640; page group 2; meanwhile: bob at idxd command',
+  ],
+  [
+    'a job too many',
+    (history) => {
+      for (const [tag, name] of ['one', 'two'].entries()) history.ledger.jobs.accepted(job({ tag, name }));
+      history.at(700).judge.tell('accepted', job());
+    },
+    'UNDONE: step 700: dsa0/shared took job copy1 of alice, submitted to dsa0/shared at step 640, and has room for 1, with 1 engine(s) to take from it; there were one; two',
+  ],
+  [
+    'a queue that is closed before it is drained',
+    (history) => {
+      history.ledger.jobs.accepted(job());
+      const open = history.ledger.opens.closed('alice', 'dsa0/shared');
+      if (open !== undefined) history.at(700).judge.tell('released', open);
+    },
+    'ORDER: step 700: dsa0/shared is closed for alice, and still works for it: job copy1 of alice, submitted to dsa0/shared at step 640; it has to be drained before',
+  ],
+  [
+    'a job that is lost on its way',
+    (history) => {
+      history.ledger.jobs.submitted(job());
+      history.at(900).judge.tell('ended', { ...end, stuck: [{ name: 'alice', at: 'job copy1' }] });
+    },
+    'PROGRESS: step 900: nobody can go on: alice waits for job copy1; not done: job copy1 of alice, submitted to dsa0/shared at step 640, which no queue took',
   ],
   [
     'a PASID that is given twice',
@@ -208,7 +298,7 @@ const BROKEN: [string, (history: History) => void, string][] = [
   [
     'an answer that nobody waits for',
     (history) => {
-      const answer = { device: 'dsa0', pasid: 3, group: 5, code: 0, request: undefined };
+      const answer = { device: 'dsa0', pasid: 3, group: 5, code: 0, request: undefined, isByHardware: false };
       history.at(700).judge.tell('answered', answer);
     },
     "FAULTS: step 700: dsa0 was answered page group 5 of PASID 3, which is alice's since step 100, with code 0, and waits for no such group",

@@ -2,14 +2,14 @@
 import { hex } from '../base/index.js';
 import type { FrameOwner } from '../kernel/index.js';
 import type { Tenure } from './ledger/frames.js';
-import type { AcceptedJob } from './ledger/jobs.js';
+import type { Job } from './ledger/jobs.js';
 import type { PasidTenure } from './ledger/pasids.js';
 
-const PAGE_BYTES = 4096;
+export const PAGE_BYTES = 4096;
 
 export const addressText = (page: number, offset = 0): string => hex(page * PAGE_BYTES + offset);
 
-export const jobText = ({ name, process, queue, step }: AcceptedJob): string =>
+export const jobText = ({ name, process, queue, step }: Job): string =>
   `job ${name} of ${process}, submitted to ${queue} at step ${step}`;
 
 /** `bob's page 0x20000`, `the kernel's (page table of bob)`. */

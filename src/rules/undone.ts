@@ -2,9 +2,14 @@
  * UNDONE: what fails is told and leaves nothing behind; what is told as done has been done: the bytes are there.
  */
 import { hex } from '../base/index.js';
-import type { FailedOpen, Mismatch, Refused } from './facts.js';
+import { RESPONSE_CODE } from '../spec/index.js';
+import type { Answer, FailedOpen, Mismatch, Refused } from './facts.js';
+import type { AcceptedJob } from './ledger/jobs.js';
 import type { Rule, View } from './rule.js';
-import { listText } from './text.js';
+import { addressText, jobText, listText } from './text.js';
+
+/** The code of a page group response. */
+const SUCCESS = RESPONSE_CODE.SUCCESS;
 
 function refused({ process, action, errno, why, expected }: Refused): string | undefined {
   if (errno === expected) return undefined;
@@ -31,10 +36,30 @@ function mismatch({ process, region, address, found, expected }: Mismatch): stri
   return `${process} finds ${found} at ${hex(address)} in its region ${region}, where ${expected} has to be: a job said success, and its bytes are not there`;
 }
 
+/** A queue that takes what it has no room for loses it, or another. Told before the ledger takes it in. */
+function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
+  const { queue, room } = job;
+  const before = [...ledger.jobs.pending()].filter((other) => other.queue === queue);
+  if (before.length < room.queue + room.engines) return undefined;
+  const there = listText(before.map(({ name }) => name));
+  return `${queue} took ${jobText(job)}, and has room for ${room.queue}, with ${room.engines} engine(s) to take from it; there were ${there}`;
+}
+
+/** "Success" says that the page is there. An IOMMU says it too of what it lost, so that it is asked for again. */
+function answered(answer: Answer, { ledger }: View): string | undefined {
+  const { device, pasid, group, code, request, isByHardware } = answer;
+  const mm = ledger.pasids.tenure(pasid)?.mm;
+  if (request === undefined || mm === undefined || isByHardware || code !== SUCCESS) return undefined;
+  if (ledger.frames.hadFrame(mm, request.page, request.step)) return undefined;
+  return `${device} was told that the page of group ${group}, ${addressText(request.page)} of PASID ${pasid}, is there, and ${mm} has had none since it was asked for at step ${request.step}`;
+}
+
 export const undone: Rule = {
   id: 'UNDONE',
   claim: 'a failure is told and leaves nothing, a success is true',
   refused,
   failedOpen,
   mismatch,
+  answered,
+  accepted,
 };

@@ -61,7 +61,7 @@ const TABLE = {
   FIRST: register('FIRST', { offset: 0, layout: NARROW, reset: 0x5n }),
   SECOND: register('SECOND', { offset: 4, layout: NARROW, writeOneToClear: [NARROW.C] }),
   WIDE: register('WIDE', { offset: 8, layout: WIDE }),
-  COMMAND: register('COMMAND', { offset: 16, layout: NARROW, writeOnly: true }),
+  COMMAND: register('COMMAND', { offset: 16, layout: NARROW, writeOnly: 'all' }),
   BIG: register('BIG', { offset: 32, layout: BIG }),
 };
 

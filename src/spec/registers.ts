@@ -17,8 +17,8 @@ export interface RegisterOptions {
   readonly readOnly?: 'all' | readonly Field[];
   /** The fields whose ones a write of one clears, and a write of zero leaves. */
   readonly writeOneToClear?: readonly Field[];
-  /** Reads give zero. */
-  readonly writeOnly?: boolean;
+  /** The fields that read as zero. */
+  readonly writeOnly?: 'all' | readonly Field[];
   /**
    * Makes a legal value of the one that a write would leave: changes `next`, the register's words. Pure: it
    * knows `old`, the words before the write, and nothing else.
@@ -27,7 +27,7 @@ export interface RegisterOptions {
 }
 
 /** One register of a table. */
-export interface Register extends Required<Omit<RegisterOptions, 'legalize' | 'readOnly'>> {
+export interface Register extends Required<Omit<RegisterOptions, 'legalize' | 'readOnly' | 'writeOnly'>> {
   readonly name: string;
   /** In bytes, from the table's start. */
   readonly offset: number;
@@ -35,6 +35,7 @@ export interface Register extends Required<Omit<RegisterOptions, 'legalize' | 'r
   readonly at: number;
   readonly layout: LayoutInfo;
   readonly readOnly: readonly Field[];
+  readonly writeOnly: readonly Field[];
   readonly legalize: RegisterOptions['legalize'];
 }
 
@@ -50,10 +51,11 @@ export function register(
   options: RegisterOptions & { readonly offset: number; readonly layout: LayoutInfo },
 ): Register {
   const { offset, layout, legalize } = options;
-  const { reset = 0n, writeOneToClear = [], writeOnly = false } = options;
+  const { reset = 0n, writeOneToClear = [] } = options;
   const readOnly = options.readOnly === 'all' ? layout.fields : (options.readOnly ?? []);
+  const writeOnly = options.writeOnly === 'all' ? layout.fields : (options.writeOnly ?? []);
   assert(offset % Math.min(layout.bytes, 8) === 0, `${name} at ${hex(offset)} is not aligned`);
-  for (const field of [...readOnly, ...writeOneToClear]) {
+  for (const field of [...readOnly, ...writeOneToClear, ...writeOnly]) {
     assert(layout.fields.includes(field), `${name}: ${field.name} is no field of ${layout.name}`);
   }
   const words = wordsOfReset(reset, layout);
@@ -85,6 +87,8 @@ export class RegisterFile implements Restorable {
   readonly #at: (Register | undefined)[];
   readonly #writable: Int32Array;
   readonly #clearable: Int32Array;
+  /** By word: the bits that a read gives. */
+  readonly #readable: Int32Array;
 
   /**
    * @param registers the table; a `Bug` if two of them overlap
@@ -99,6 +103,7 @@ export class RegisterFile implements Restorable {
     this.#at = new Array<Register | undefined>(bytes / 4).fill(undefined);
     this.#writable = new Int32Array(bytes / 4);
     this.#clearable = new Int32Array(bytes / 4);
+    this.#readable = new Int32Array(bytes / 4);
     for (const each of registers) this.#place(each);
     this.reset();
   }
@@ -141,8 +146,7 @@ export class RegisterFile implements Restorable {
 
   /** What a read of 4 bytes gives: a signed word. */
   read32(offset: number): number {
-    const at = this.#at[offset / 4];
-    return at === undefined || at.writeOnly ? 0 : (this.#state.words[offset / 4] ?? 0);
+    return (this.#state.words[offset / 4] ?? 0) & (this.#readable[offset / 4] ?? 0);
   }
 
   /** A write of 4 bytes. */
@@ -191,6 +195,7 @@ export class RegisterFile implements Restorable {
 
   #place(each: Register): void {
     const clearable = maskOf(each.layout, ...each.writeOneToClear);
+    const hidden = maskOf(each.layout, ...each.writeOnly);
     writableBits(each).forEach((writable, i) => {
       const at = each.at + i;
       assert(at < this.#at.length, `${each.name} lies outside of ${this.bytes} bytes`);
@@ -198,6 +203,7 @@ export class RegisterFile implements Restorable {
       this.#at[at] = each;
       this.#writable[at] = writable;
       this.#clearable[at] = clearable[i] ?? 0;
+      this.#readable[at] = ~(hidden[i] ?? 0);
     });
   }
 }

@@ -27,10 +27,10 @@ export interface Caught {
   readonly findings: readonly { readonly rule: string; readonly message: string }[];
 }
 
-/** Runs `native-sva` by one seed after the other, until a rule is broken; undefined if none is. */
-export function firstFinding(fault: Fault | undefined, seeds: number): Caught | undefined {
+/** Runs `native-sva` by one seed after the other, until this rule is broken, or any; undefined if none is. */
+export function firstFinding(fault: Fault | undefined, seeds: number, rule = ''): Caught | undefined {
   const folder = fault === undefined ? SOUND : faulty(fault);
-  const args = [join(folder, 'run.js'), join(ROOT, 'scenarios', 'native-sva.yaml'), String(seeds)];
+  const args = [join(folder, 'run.js'), join(ROOT, 'scenarios', 'native-sva.yaml'), String(seeds), rule];
   const { stdout, stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${fault?.name ?? 'without a fault'}: ${stderr}`);
   return stdout === '' ? undefined : (JSON.parse(stdout) as Caught);
@@ -78,12 +78,12 @@ const RUN = `
 import { readFileSync } from 'node:fs';
 import { parseScenario, seededChooser, World } from './machine/index.js';
 
-const [, , file, seeds] = process.argv;
+const [, , file, seeds, rule] = process.argv;
 const scenario = parseScenario(readFileSync(file, 'utf8'));
 const world = new World({ ...scenario, choices: { ...scenario.choices, 'step-limit': 20000 } });
 for (let seed = 1; seed <= Number(seeds); seed++) {
   const { findings } = world.run(seededChooser(seed));
-  if (findings.length === 0) continue;
+  if (!findings.some((finding) => rule === '' || finding.rule === rule)) continue;
   process.stdout.write(JSON.stringify({ seed, findings }));
   break;
 }

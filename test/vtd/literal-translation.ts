@@ -114,7 +114,10 @@ function scalable(machine: LiteralMachine, request: LiteralRequest): LiteralOutc
   const halves = entry(machine, machine.root + bits(rid, 15, 8) * 16n, 2, 0x38);
   const half = halves[isSet(rid, 7) ? 1 : 0] ?? 0n;
   check(isSet(half, 0), 0x39);
-  check(halves.every((word) => bits(word, 11, 1) === 0n) && isHostPointer(machine, half), 0x3a);
+  check(
+    halves.every((word) => bits(word, 11, 1) === 0n && isHostPointer(machine, word)),
+    0x3a,
+  );
   const context = entry(machine, pageOf(half) + bits(rid, 6, 0) * 32n, 4, 0x40);
   const [low = 0n, high = 0n] = context;
   check(isSet(low, 0), 0x41);

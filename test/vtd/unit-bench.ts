@@ -12,7 +12,9 @@ import {
   NO_PASID,
   RIGHT,
   RootComplex,
+  type VirtualCommandPort,
   VtdUnit,
+  WrittenBack,
 } from '../../src/hardware/index.js';
 import {
   decode,
@@ -63,6 +65,10 @@ export interface BenchOptions {
   readonly ecap?: bigint;
   readonly chooser?: Chooser;
   readonly caches?: CacheSizes;
+  /** Makes the unit see memory as it was written back, with this deciding what is by itself. */
+  readonly writesBack?: Chooser;
+  readonly virtualCommands?: VirtualCommandPort;
+  readonly beforeMark?: () => void;
 }
 
 export interface Recorded {
@@ -80,6 +86,7 @@ export class UnitBench {
   readonly memory = new Memory([{ first: 0, last: FRAMES - 1 }]);
   readonly interrupts: { address: number; data: number }[] = [];
   readonly rootComplex: RootComplex;
+  readonly writtenBack: WrittenBack | undefined;
   readonly unit: VtdUnit;
   readonly functions: readonly FakeFunction[];
   readonly table: VtdRegisterTable;
@@ -88,6 +95,10 @@ export class UnitBench {
 
   constructor(options: BenchOptions = {}) {
     const { cap = CAP, ecap = ECAP, chooser = firstChooser, caches } = options;
+    const { writesBack, virtualCommands, beforeMark } = options;
+    if (writesBack !== undefined) {
+      this.writtenBack = new WrittenBack({ name: 'CPU caches', memory: this.memory, chooser: writesBack });
+    }
     this.rootComplex = new RootComplex({
       memory: this.memory,
       interrupt: (address, data) => this.interrupts.push({ address, data }),
@@ -96,6 +107,9 @@ export class UnitBench {
     this.unit = new VtdUnit({
       ...{ name: 'dmar0', cap, ecap, memory: this.memory, downstream: this.rootComplex.downstream, chooser },
       ...(caches === undefined ? {} : { caches }),
+      ...(virtualCommands === undefined ? {} : { virtualCommands }),
+      ...(beforeMark === undefined ? {} : { beforeMark }),
+      ...(this.writtenBack === undefined ? {} : { writtenBack: this.writtenBack }),
     });
     this.rootComplex.addIommu(this.unit);
     this.functions = [RID, OTHER_RID].map((rid) => new FakeFunction(rid, this.rootComplex));
@@ -134,6 +148,7 @@ export class UnitBench {
   }
 
   putWords(frame: number, word: number, words: Int32Array): void {
+    this.writtenBack?.storing(frame * 4096 + word * 4, words.byteLength);
     const at = this.memory.writable(frame + Math.floor(word / FRAME_WORDS)) + (word % FRAME_WORDS);
     this.memory.words.set(words, at);
   }
@@ -179,16 +194,16 @@ export class UnitBench {
 
   /** Stores the entry of a page in the table of `level`, with the tables above it. */
   map(root: number, page: number, frame: number, bits: number = USER_PAGE, level = 1): void {
-    this.put(this.#tableOf(root, page, level), this.#index(page, level), BigInt(frame * 4096 + bits));
+    this.put(this.tableOf(root, page, level), this.#index(page, level), BigInt(frame * 4096 + bits));
   }
 
   /** The leaf's entry. */
   leaf(root: number, page: number, level = 1): bigint {
-    return this.get(this.#tableOf(root, page, level), this.#index(page, level));
+    return this.get(this.tableOf(root, page, level), this.#index(page, level));
   }
 
   unmap(root: number, page: number, level = 1): void {
-    this.put(this.#tableOf(root, page, level), this.#index(page, level), 0n);
+    this.put(this.tableOf(root, page, level), this.#index(page, level), 0n);
   }
 
   /** Queues descriptors, and lets the queue run as far as it goes. */
@@ -262,7 +277,8 @@ export class UnitBench {
     return found;
   }
 
-  #tableOf(root: number, page: number, level: number): number {
+  /** The table of `level` that a page's way leads through, with the tables above it, made where they are missing. */
+  tableOf(root: number, page: number, level: number): number {
     let table = root;
     for (let at = 4; at > level; at--) {
       const entry = this.get(table, this.#index(page, at));

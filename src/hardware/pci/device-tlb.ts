@@ -76,10 +76,12 @@ export class DeviceTlb implements Restorable {
     this.#cache.removeAll();
   }
 
-  /** Shows each entry's PASID (undefined: all), page and size: for tests and rules. */
-  visit(show: (entry: { pasid: number | undefined; page: number; pages: number }) => void): void {
-    this.#cache.visit(({ space, tag, page, pages }) => {
-      show({ pasid: space === GLOBAL ? undefined : tag, page, pages });
+  /** Shows each entry's PASID (undefined: all), page, frame and size: for tests and rules. */
+  visit(
+    show: (entry: { pasid: number | undefined; page: number; frame: number; pages: number }) => void,
+  ): void {
+    this.#cache.visit(({ space, tag, page, frame, pages }) => {
+      show({ pasid: space === GLOBAL ? undefined : tag, page, frame, pages });
     });
   }
 

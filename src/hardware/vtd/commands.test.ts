@@ -29,6 +29,14 @@ describe('the global command', () => {
     expect([unit.read32(GSTS), unit.read32(0x90)]).toEqual([0, 0]);
   });
 
+  test('the queue begins at its start again when it is switched off', () => {
+    const bench = new UnitBench().enable();
+    bench.waitWith(1);
+    const before = bench.unit.read32(0x80);
+    bench.command(TE);
+    expect([before, bench.unit.read32(0x80)]).toEqual([32, 0]);
+  });
+
   test('a root table is used from the command on, not from when its address is written', () => {
     const bench = new UnitBench().enable();
     bench.map(bench.bind(5, 1), 0x10, DATA);

@@ -53,7 +53,7 @@ export class Commands {
     file.set(R.GSTS, GSTS_REG.TES, translates);
     if (!this.#options.hasQueue) return;
     const isQueued = file.get(R.GCMD, GCMD_REG.QIE);
-    if (isQueued === 1 && file.get(R.GSTS, GSTS_REG.QIES) === 0) this.#options.queue.enabled();
+    if (isQueued !== file.get(R.GSTS, GSTS_REG.QIES)) this.#options.queue.switched();
     file.set(R.GSTS, GSTS_REG.QIES, isQueued);
   }
 

@@ -44,7 +44,7 @@ const ENTRIES = [
     step: root,
     good: [1n, 0n],
     fault: 0x3a,
-    reserved: [range(11, 1), range(63, 46), range(75, 65)],
+    reserved: [range(11, 1), range(63, 46), range(75, 65), range(127, 110)],
   },
   {
     what: 'scalable root entry, upper half',
@@ -52,7 +52,7 @@ const ENTRIES = [
     step: upperRoot,
     good: [0n, 1n],
     fault: 0x3a,
-    reserved: [range(11, 1), range(75, 65), range(127, 110)],
+    reserved: [range(11, 1), range(63, 46), range(75, 65), range(127, 110)],
   },
   {
     what: 'context entry',

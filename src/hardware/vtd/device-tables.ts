@@ -177,7 +177,10 @@ export class DeviceTables {
     }
     const pointer = isScalable ? (isUpper ? scalableRoot.UCTP : scalableRoot.LCTP) : legacyRoot.CTP;
     this.next = pointer.get(words, at);
-    if (hasReservedBits(layout, words, at) || this.next >= this.format.frameLimit) {
+    const { frameLimit } = this.format;
+    // The bits of both pointers above the host address width are reserved, whichever half the request goes through.
+    const other = isScalable ? (isUpper ? scalableRoot.LCTP : scalableRoot.UCTP).get(words, at) : 0;
+    if (hasReservedBits(layout, words, at) || this.next >= frameLimit || other >= frameLimit) {
       return isScalable ? FAULT.SM_ROOT_RESERVED : FAULT.ROOT_RESERVED;
     }
     return 0;

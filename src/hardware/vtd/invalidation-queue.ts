@@ -126,8 +126,8 @@ export class InvalidationQueue implements Engine, Restorable {
     else this.#options.faults.queueError(error);
   }
 
-  /** The queue was switched on: it begins at its start. */
-  enabled(): void {
+  /** The queue was switched on or off: its head is at its start then. */
+  switched(): void {
     this.#options.file.set(IQH, IQH_REG.QH, 0);
   }
 

@@ -21,7 +21,7 @@ import {
   wordsOf,
 } from '../../spec/index.js';
 import type { Engine } from '../engine.js';
-import type { Memory } from '../memory.js';
+import type { FrameReader, Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
 import {
   COMPLETION,
@@ -32,15 +32,18 @@ import {
   type PageRequest,
   type TranslationCompletion,
 } from '../pci/ports.js';
+import type { BeforeMark } from './accessed-dirty.js';
 import { Commands } from './commands.js';
 import { completionStatus, isDenial } from './completion-status.js';
 import { EventMessage, type EventRegisters } from './event-message.js';
 import { type Fault, FaultRecording } from './fault-recording.js';
 import { type UnitFormat, unitFormat } from './format.js';
 import { InvalidationQueue } from './invalidation-queue.js';
+import { offeredCap, offeredEcap } from './offered.js';
 import { PageRequestQueue } from './page-requests.js';
 import { Translator } from './translator.js';
 import type { CacheSizes } from './unit-caches.js';
+import { type VirtualCommandPort, VirtualCommands } from './virtual-commands.js';
 import type { Request } from './walk.js';
 
 const R = VTD_REGISTER;
@@ -57,6 +60,15 @@ export interface VtdUnitOptions {
   readonly downstream: IommuDownstream;
   readonly chooser: Chooser;
   readonly caches?: CacheSizes;
+  /** What the unit sees of memory where it does not snoop (ECAP.C, ECAP.SMPWCS); all of it, if left out. */
+  readonly writtenBack?: FrameReader;
+  /** Takes virtual commands; without it, ECAP.VCS is not offered. */
+  readonly virtualCommands?: VirtualCommandPort;
+  /**
+   * Called between the reading of a paging entry and the locked write that marks it: others may store to memory
+   * there. They may not use the unit.
+   */
+  readonly beforeMark?: BeforeMark;
 }
 
 /** What to leave out of a translation request that was denied, in turn. */
@@ -83,12 +95,16 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
   readonly #attempt: MemoryRequest;
 
   constructor(options: VtdUnitOptions) {
-    const { name, memory, downstream, chooser } = options;
-    const cap = wordsOf(options.cap);
-    const ecap = wordsOf(options.ecap);
+    const { name, memory, downstream, chooser, virtualCommands, ...rest } = options;
+    const offered = {
+      cap: offeredCap(options.cap),
+      ecap: offeredEcap(options.ecap, virtualCommands !== undefined),
+    };
+    const cap = wordsOf(offered.cap);
+    const ecap = wordsOf(offered.ecap);
     this.name = name;
     this.format = unitFormat({ cap, ecap, ...widthOf(options) });
-    this.#table = vtdRegisters(options);
+    this.#table = vtdRegisters(offered);
     this.bytes = this.#table.bytes;
     this.#file = new RegisterFile(this.#table.all, this.bytes, (register) => this.#written.get(register)?.());
     const event = (registers: EventRegisters) =>
@@ -103,13 +119,7 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
     });
     this.#events = [faultEvent, pageEvent, this.#invalidationEvent];
     this.faults = new FaultRecording(this.#file, this.#table.FRCD, faultEvent);
-    this.translator = new Translator({
-      name,
-      format: this.format,
-      memory,
-      chooser,
-      ...(options.caches === undefined ? {} : { caches: options.caches }),
-    });
+    this.translator = new Translator({ ...rest, name, format: this.format, memory, chooser });
     this.#queue = new InvalidationQueue({
       name,
       file: this.#file,
@@ -140,7 +150,8 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
       hasQueue: ECAP_REG.QI.get(ecap, 0) === 1,
       srtpInvalidates: CAP_REG.ESRTPS.get(cap, 0) === 1,
     });
-    this.#written = this.#handlers(commands);
+    const commandPort = virtualCommands && new VirtualCommands(this.#file, virtualCommands);
+    this.#written = this.#handlers(commands, commandPort);
     this.engines = [this.#queue];
     this.#parts = [this.#file, this.translator, this.faults, this.#queue];
     this.#attempt = { rid: 0, pasid: 0, page: 0, rights: 0, isTranslated: false, offset: 0, length: 0 };
@@ -257,12 +268,13 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
   }
 
   /** What a write sets off. */
-  #handlers(commands: Commands): ReadonlyMap<Register, () => void> {
+  #handlers(commands: Commands, virtual: VirtualCommands | undefined): ReadonlyMap<Register, () => void> {
     const faults = this.faults;
     return new Map<Register, () => void>([
       [R.GCMD, () => commands.global()],
       [R.CCMD, () => commands.context()],
       [this.#table.IOTLB, () => commands.iotlb()],
+      [R.VCMD, () => virtual?.written()],
       [R.IQT, () => this.#queue.tailWritten()],
       [R.FSTS, () => faults.statusWritten()],
       ...this.#table.FRCD.map((each): [Register, () => void] => [each, () => faults.statusWritten()]),

@@ -1,4 +1,6 @@
 /** A step's submission as a DSA descriptor. */
+
+import type { Named } from '../../rules/index.js';
 import {
   DSA_COMPARE,
   DSA_DRAIN,
@@ -10,6 +12,9 @@ import {
   encode,
 } from '../../spec/index.js';
 import type { Submission } from '../scenario/schema.js';
+
+/** Of a completion record. */
+export const RECORD_BYTES = 32;
 
 /** Where the operands lie, as the process sees them. */
 export interface Operands {
@@ -43,5 +48,22 @@ function descriptorWords(submission: Submission, { record, from, into, bytes }: 
       const PATTERN = BigInt(byte) * 0x0101_0101_0101_0101n;
       return encode(DSA_MEMFILL, { ...move, OPCODE: DSA_OPCODE.MEMFILL, DST: into, PATTERN });
     }
+  }
+}
+
+/** What the device may read and write for it. */
+export function namedBy({ operation }: Submission, { record, from, into, bytes }: Operands): Named[] {
+  const source = { address: from, bytes, isWritten: false };
+  const target = { address: into, bytes, isWritten: operation !== 'compare' };
+  const own = { address: record, bytes: RECORD_BYTES, isWritten: true };
+  switch (operation) {
+    case 'noop':
+    case 'drain':
+      return [own];
+    case 'fill':
+      return [target, own];
+    case 'memmove':
+    case 'compare':
+      return [source, target, own];
   }
 }

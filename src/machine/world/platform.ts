@@ -10,6 +10,13 @@ import type { Hardware } from './hardware.js';
 /** What a kernel tells; who and when, the machine knows. */
 export type KernelEvent = Omit<Event, 'step' | 'actor' | 'layer'>;
 
+/** Told of what the kernel does. */
+export interface PlatformTaps {
+  readonly kernel: (event: KernelEvent) => void;
+  /** It has stored 8 bytes. */
+  readonly stored: (address: number) => void;
+}
+
 export class HostPlatform implements Platform {
   readonly memory: PhysicalMemory;
   readonly mmio: Mmio;
@@ -21,12 +28,12 @@ export class HostPlatform implements Platform {
   readonly #hardware: Hardware;
   readonly #kept: Restorable[] = [];
 
-  constructor(hardware: Hardware, chooser: Chooser, emit: (event: KernelEvent) => void) {
+  constructor(hardware: Hardware, chooser: Chooser, { kernel, stored }: PlatformTaps) {
     this.#hardware = hardware;
     this.chooser = chooser;
-    this.emit = emit;
+    this.emit = kernel;
     const stepIn = (what: string): void => hardware.engines.maybeStep(chooser, what);
-    this.memory = memoryPort(hardware, stepIn);
+    this.memory = memoryPort(hardware, stepIn, stored);
     this.mmio = mmioPort(hardware, stepIn);
     this.pci = {
       read: (rid, offset, bytes) => hardware.root.readConfig(rid, offset, bytes),
@@ -60,7 +67,11 @@ export class HostPlatform implements Platform {
   }
 }
 
-function memoryPort({ memory }: Hardware, stepIn: (what: string) => void): PhysicalMemory {
+function memoryPort(
+  { memory }: Hardware,
+  stepIn: (what: string) => void,
+  stored: (address: number) => void,
+): PhysicalMemory {
   const wordAt = (address: number): number => {
     const at = memory.at(Math.floor(address / FRAME_BYTES));
     if (at === ABSENT) throw new Bug(`the kernel loads from ${hex(address)}, where no memory is`);
@@ -88,6 +99,7 @@ function memoryPort({ memory }: Hardware, stepIn: (what: string) => void): Physi
       const at = writableAt(address);
       memory.words[at] = lo;
       memory.words[at + 1] = hi;
+      stored(address);
       stepIn('between stores');
     },
     read(address, into) {

@@ -7,7 +7,7 @@ import { type IdxdDevice, PAGE_BYTES, type Process } from '../../kernel/index.js
 import { DSA_RECORD, DSA_STATUS, DSA_STATUS_NAMES } from '../../spec/index.js';
 import type { Outcome, QueueSpec, Step, Submission } from '../scenario/schema.js';
 import { byteText, contentBytes } from './content.js';
-import { descriptorBytes } from './descriptor.js';
+import { descriptorBytes, namedBy, RECORD_BYTES } from './descriptor.js';
 import type { Company, Inherited, Opened, Region } from './stage.js';
 import { UserMode } from './user.js';
 
@@ -18,7 +18,6 @@ interface Sent {
 }
 
 const LINE = 64;
-const RECORD_BYTES = 32;
 const RECORD_PAGES = 16;
 const { STATUS, RESULT, COMPLETED } = DSA_RECORD;
 
@@ -132,10 +131,10 @@ export class Program {
 
   *#close(name: string): Task<Refusal | undefined> {
     const opened = this.#opened.get(name);
-    if (opened === undefined) return refuse('ENOENT', `${name} is not open`);
+    if (opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
     const { kernel, taps } = this.#cast.stage;
     const refusal = yield* kernel.processes.close(this.#process, opened.fd);
-    this.#opened.delete(name);
+    this.#opened.set(name, { ...opened, fd: undefined });
     const open = taps.ledger.opens.closed(this.#process.name, name);
     if (open !== undefined) taps.judge.tell('released', open);
     return refusal;
@@ -144,7 +143,7 @@ export class Program {
   *#submit(submission: Submission): Task<Refusal | undefined> {
     const { to, as, retries } = submission;
     const opened = this.#opened.get(to);
-    if (opened === undefined) return refuse('ENOENT', `${to} is not open`);
+    if (opened === undefined) return refuse('ENOENT', `${to} was never open`);
     const record = yield* this.#newRecord();
     if (isRefusal(record)) return record;
     const operands = this.#operands(submission, record);
@@ -154,7 +153,10 @@ export class Program {
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
     const [device = ''] = to.split('/');
-    const job = { name: as, process: name, mm: mm.name, device, queue: to, step: taps.ledger.step };
+    const job = {
+      ...{ name: as, process: name, mm: mm.name, device, queue: to, step: taps.ledger.step },
+      names: namedBy(submission, operands),
+    };
     taps.submits(record, job);
     const portal = opened.portalPage * PAGE_BYTES;
     if (this.#queue(to).spec?.mode === 'dedicated') {

@@ -22,9 +22,10 @@ export interface Region {
   readonly pages: number;
 }
 
-/** A queue that a process has open. */
+/** A queue that a process has open, or had: it keeps the address of the portal, whatever is there then. */
 export interface Opened {
-  readonly fd: number;
+  /** Undefined once it is closed. */
+  readonly fd: number | undefined;
   readonly portalPage: number;
 }
 

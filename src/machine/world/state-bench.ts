@@ -62,6 +62,37 @@ export class HostBench implements StateBench {
     return found;
   }
 
+  holdersOf(frame: number): readonly string[] {
+    const found: string[] = [];
+    const leadsThere = (entry: { frame: number; pages: number }): boolean =>
+      frame >= entry.frame && frame < entry.frame + entry.pages;
+    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
+      if (leadsThere(entry)) found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
+    });
+    for (const { name, device } of this.#hardware.accelerators) {
+      device.parts.tlb.visit((entry) => {
+        if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
+      });
+    }
+    return [...found, ...this.#tablesWith(frame)];
+  }
+
+  /** PASID table entries that let hardware walk the page table that a frame is a part of. */
+  *#tablesWith(frame: number): Generator<string> {
+    const { frames, pasids } = this.#taps.ledger;
+    const owner = frames.tenure(frame)?.owner;
+    if (owner?.kind !== 'kernel') return;
+    for (const [pasid] of pasids.all()) {
+      for (const { name, rid } of this.#hardware.accelerators) {
+        const root = this.rootOf(rid, pasid);
+        const other = root === undefined ? undefined : frames.tenure(root)?.owner;
+        if (other?.kind === 'kernel' && other.use === owner.use) {
+          yield `${name}'s PASID table entry of PASID ${pasid}, which is present`;
+        }
+      }
+    }
+  }
+
   /** The frame of the first stage's root that requests of (RID, PASID) are walked from; undefined for none. */
   rootOf(rid: number, pasid: number): number | undefined {
     const { isPresent, root } = this.#entry(rid, pasid);

@@ -29,7 +29,7 @@ import {
   type Upstream,
 } from '../../hardware/index.js';
 import type { FrameLedger as FrameTap } from '../../kernel/index.js';
-import { type AcceptedJob, type Job, type Judge, Ledger } from '../../rules/index.js';
+import { type AcceptedJob, type Fetch, type Job, type Judge, Ledger } from '../../rules/index.js';
 import {
   DSA_ERROR_NAMES,
   DSA_MEMMOVE,
@@ -45,7 +45,10 @@ import type { KernelEvent } from './platform.js';
 const PAGE = 4096;
 const { RECORD } = DSA_NOOP;
 const { OPCODE } = DSA_MEMMOVE;
-const { FSPTPTR, PGTT } = PASID_TABLE_ENTRY;
+const { FSPTPTR, P, PGTT } = PASID_TABLE_ENTRY;
+/** Of a PASID table. */
+const ENTRY_BYTES = 64;
+const ENTRIES = PAGE / ENTRY_BYTES;
 const FIRST_STAGE_ONLY = 1;
 
 /** A page request without an answer. */
@@ -77,6 +80,8 @@ export class Taps implements Wiring, Restorable {
   readonly #requests = new Map<string, OutstandingRequest>();
   /** Jobs whose instruction has begun, by the address of their completion record. */
   readonly #submitted = new Map<number, Job>();
+  /** A page request is being sent: what is answered now, the IOMMU answers by itself. */
+  #isAsking = false;
   #moving: { job: AcceptedJob | undefined; page: number } = { job: undefined, page: 0 };
 
   constructor(tasks: TaskSet) {
@@ -84,7 +89,11 @@ export class Taps implements Wiring, Restorable {
     const { ledger } = this;
     this.frames = {
       owned: (frame, owner) => ledger.frames.owned(frame, owner, ledger.step),
-      freed: (frame) => ledger.frames.freed(frame, ledger.step),
+      freed: (frame) => {
+        const owner = ledger.frames.tenure(frame)?.owner;
+        if (owner !== undefined) this.#judge?.tell('freed', { frame, owner });
+        ledger.frames.freed(frame, ledger.step);
+      },
     };
   }
 
@@ -115,6 +124,7 @@ export class Taps implements Wiring, Restorable {
   /** The instruction of a job begins. */
   submits(record: number, job: Job): void {
     this.#submitted.set(record, job);
+    this.ledger.jobs.submitted(job);
   }
 
   /** Tells what happened, if anybody listens. */
@@ -155,7 +165,9 @@ export class Taps implements Wiring, Restorable {
       translate: (request, out) => inner.translate(request, out),
       requestPage: (request) => {
         this.#pageRequested(device, request);
+        this.#isAsking = true;
         inner.requestPage(request);
+        this.#isAsking = false;
       },
       invalidationDone: (rid, itag) => inner.invalidationDone(rid, itag),
       interrupt: (rid, address, data) => inner.interrupt(rid, address, data),
@@ -188,6 +200,7 @@ export class Taps implements Wiring, Restorable {
     this.ledger.restore();
     this.#requests.clear();
     this.#submitted.clear();
+    this.#isAsking = false;
     this.#moving = { job: undefined, page: 0 };
   }
 
@@ -214,6 +227,9 @@ export class Taps implements Wiring, Restorable {
   #deviceAudit({ name, device, spec }: Accelerator): DsaAudit {
     const { ledger } = this;
     const queueNames = Object.keys(spec.queues).map((queue) => `${name}/${queue}`);
+    const rooms = Object.values(spec.queues).map(({ size, threshold = size }) => {
+      return { queue: Math.min(size, threshold), engines: spec.engines };
+    });
     const unknown = (queue: string): Job => ({
       name: `of nobody's`,
       process: 'nobody',
@@ -221,6 +237,7 @@ export class Taps implements Wiring, Restorable {
       device: name,
       queue,
       step: ledger.step,
+      names: [],
     });
     return {
       submitted: (tag, wq, words) => {
@@ -233,6 +250,7 @@ export class Taps implements Wiring, Restorable {
           queue,
           pasid: device.queue(wq).pasidOf(words, 0),
           accepted: ledger.step,
+          room: rooms[wq] ?? { queue: 0, engines: 0 },
         };
         this.judge.tell('accepted', job);
         ledger.jobs.accepted(job);
@@ -277,13 +295,38 @@ export class Taps implements Wiring, Restorable {
     });
   }
 
+  /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
+  readonly stored = (address: number): void => {
+    const owner = this.ledger.frames.tenure(Math.floor(address / PAGE))?.owner;
+    if (owner?.kind !== 'kernel' || !owner.use.startsWith('PASID table of ')) return;
+    const entry = this.#entryAt(address - (address % ENTRY_BYTES));
+    if (entry === undefined || P.get(entry, 0) === 0) return;
+    const index = Math.floor((address % PAGE) / ENTRY_BYTES);
+    const [pasid, other] = [...this.ledger.pasids.all()]
+      .map(([id]) => id)
+      .filter((id) => id % ENTRIES === index);
+    // Where two PASIDs have this place in their tables, it is open whose entry this is.
+    if (pasid === undefined || other !== undefined) return;
+    const device = this.#renamed(owner.use.slice('PASID table of '.length));
+    this.judge.tell('visible', this.#entryFact({ device, pasid }, entry, 0));
+  };
+
   readonly #entryTaken: EntryAudit = ({ rid, pasid }, words, at) => {
     if (pasid === 0) return;
+    const device = this.#nameOf(rid);
+    this.judge.tell('fetched', this.#entryFact({ device, pasid }, words, at));
+  };
+
+  #entryAt(address: number): Int32Array | undefined {
+    const bytes = new Uint8Array(ENTRY_BYTES);
+    return this.#hardware?.memory.read(address, bytes) === true ? new Int32Array(bytes.buffer) : undefined;
+  }
+
+  #entryFact(of: { device: string; pasid: number }, words: Int32Array, at: number): Fetch {
     const hasFirst = PGTT.get(words, at) === FIRST_STAGE_ONLY;
-    const root = hasFirst ? FSPTPTR.get(words, at) : undefined;
-    const fact = { device: this.#nameOf(rid), pasid, root, entry: '' };
-    this.judge.tell('fetched', {
-      ...fact,
+    return {
+      ...of,
+      root: hasFirst ? FSPTPTR.get(words, at) : undefined,
       get entry() {
         const { fields } = decode(PASID_TABLE_ENTRY, words, at);
         return fields
@@ -291,8 +334,8 @@ export class Taps implements Wiring, Restorable {
           .map(({ field, text }) => `${field.name}=${text}`)
           .join(' ');
       },
-    });
-  };
+    };
+  }
 
   readonly #unitFault: FaultAudit = ({ reason }, { rid, pasid, page, rights }) => {
     const known = FAULT_REASONS[reason];
@@ -323,7 +366,7 @@ export class Taps implements Wiring, Restorable {
     const found = this.#requests.get(key);
     const request = found?.pasid === pasid ? found : undefined;
     const device = this.#nameOf(rid);
-    this.judge.tell('answered', { device, pasid, group, code, request });
+    this.judge.tell('answered', { device, pasid, group, code, request, isByHardware: this.#isAsking });
     if (request !== undefined) this.#requests.delete(key);
     this.tell('hardware', device, 'pri:response', { pasid, group, code });
   }

@@ -76,7 +76,7 @@ export class World {
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
     taps.connect(this.hardware, this.judge);
-    const platform = new HostPlatform(this.hardware, this.#chooser, taps.kernel);
+    const platform = new HostPlatform(this.hardware, this.#chooser, taps);
     this.#ioasids = newIoasids(taps);
     this.kernel = new Kernel({
       name: 'host',
@@ -125,6 +125,7 @@ export class World {
     const end = this.#go(chooser);
     const steps = taps.ledger.step;
     if (end === 'ended') this.#judgeEnd();
+    if (end === 'cut-off') judge.tell('cutOff', { tasks: this.#places });
     return { end, steps, findings: [...judge.findings], verdicts: this.#verdicts(end), pasids: this.#widest };
   }
 
@@ -183,13 +184,17 @@ export class World {
   }
 
   #judgeEnd(): void {
-    const { tasks, judge } = this;
-    const stuck = tasks.tasks.map(({ name, at }) => ({ name, at }));
+    const { judge } = this;
     judge.tell('ended', {
-      stuck,
+      stuck: this.#places,
       bootFrames: this.#bootFrames,
       pasidsInUse: this.#pasidsInUse - this.#pasidsAtBoot,
     });
+  }
+
+  /** Where each task is. */
+  get #places(): { readonly name: string; readonly at: string }[] {
+    return this.tasks.tasks.map(({ name, at }) => ({ name, at }));
   }
 
   /** Keeps the fullest table of PASIDs that there was. */

@@ -20,6 +20,9 @@ export class FrameLedger implements Restorable {
   readonly #tenures = new OverlayMap<number, Tenure>();
   readonly #pages = new OverlayMap<string, number>();
 
+  /** By page: when it last lost its frame. */
+  readonly #left = new OverlayMap<string, number>();
+
   owned(frame: number, owner: FrameOwner, step: number): void {
     this.#tenures.set(frame, { owner, since: step, before: cut(this.#tenures.get(frame), DEPTH) });
     if (owner.kind === 'page') this.#pages.set(pageKey(owner.mm, owner.page), frame);
@@ -31,6 +34,7 @@ export class FrameLedger implements Restorable {
     const owner = last?.owner;
     if (owner?.kind === 'page' && this.frameAt(owner.mm, owner.page) === frame) {
       this.#pages.delete(pageKey(owner.mm, owner.page));
+      this.#left.set(pageKey(owner.mm, owner.page), step);
     }
   }
 
@@ -44,6 +48,11 @@ export class FrameLedger implements Restorable {
     return this.#pages.get(pageKey(mm, page));
   }
 
+  /** Whether a page of an address space has a frame, or had one at some time since `step`. */
+  hadFrame(mm: string, page: number, step: number): boolean {
+    return this.frameAt(mm, page) !== undefined || (this.#left.get(pageKey(mm, page)) ?? -1) >= step;
+  }
+
   /** The frames that somebody owns now. */
   *all(): Generator<[number, FrameOwner]> {
     for (const [frame, { owner }] of this.#tenures.entries()) if (owner !== undefined) yield [frame, owner];
@@ -52,11 +61,13 @@ export class FrameLedger implements Restorable {
   mark(): void {
     this.#tenures.mark();
     this.#pages.mark();
+    this.#left.mark();
   }
 
   restore(): void {
     this.#tenures.restore();
     this.#pages.restore();
+    this.#left.restore();
   }
 }
 

@@ -5,6 +5,14 @@
 import type { Restorable } from '../../base/index.js';
 import { OverlayMap } from './overlay.js';
 
+/** A run of bytes that a descriptor names. */
+export interface Named {
+  readonly address: number;
+  readonly bytes: number;
+  /** The device may write there, or else read. */
+  readonly isWritten: boolean;
+}
+
 /** A descriptor that was submitted. */
 export interface Job {
   /** As the scenario calls it. */
@@ -17,6 +25,8 @@ export interface Job {
   readonly queue: string;
   /** The step of the instruction. */
   readonly step: number;
+  /** Its operands, and its completion record. */
+  readonly names: readonly Named[];
 }
 
 /** A job that a queue has accepted. */
@@ -25,12 +35,22 @@ export interface AcceptedJob extends Job {
   /** The PASID that its requests carry: its own, or the queue's. */
   readonly pasid: number;
   readonly accepted: number;
+  /** How many jobs its queue may hold, and the engines that take from it. */
+  readonly room: { readonly queue: number; readonly engines: number };
 }
 
 export class JobLedger implements Restorable {
+  /** By name: those that no queue has taken. */
+  readonly #sent = new OverlayMap<string, Job>();
   readonly #jobs = new OverlayMap<string, AcceptedJob>();
 
+  /** Its instruction begins. */
+  submitted(job: Job): void {
+    this.#sent.set(job.name, job);
+  }
+
   accepted(job: AcceptedJob): void {
+    this.#sent.delete(job.name);
     this.#jobs.set(`${job.device} ${job.tag}`, job);
   }
 
@@ -51,11 +71,18 @@ export class JobLedger implements Restorable {
     for (const [, job] of this.#jobs.entries()) yield job;
   }
 
+  /** Those that no queue has taken: tried in vain, on their way, or lost. */
+  *notTaken(): Generator<Job> {
+    for (const [, job] of this.#sent.entries()) yield job;
+  }
+
   mark(): void {
+    this.#sent.mark();
     this.#jobs.mark();
   }
 
   restore(): void {
+    this.#sent.restore();
     this.#jobs.restore();
   }
 }

@@ -85,10 +85,10 @@ export const VTD_REGISTER = {
   VER: at('VER', 0x000, VER_REG, { readOnly: 'all', reset: 0x40n }),
   CAP: readOnly('CAP', 0x008, CAP_REG),
   ECAP: readOnly('ECAP', 0x010, ECAP_REG),
-  GCMD: at('GCMD', 0x018, GCMD_REG, { writeOnly: true }),
+  GCMD: at('GCMD', 0x018, GCMD_REG, { writeOnly: 'all' }),
   GSTS: readOnly('GSTS', 0x01c, GSTS_REG),
   RTADDR: at('RTADDR', 0x020, RTADDR_REG),
-  CCMD: at('CCMD', 0x028, CCMD_REG, { readOnly: [CCMD_REG.CAIG] }),
+  CCMD: at('CCMD', 0x028, CCMD_REG, { readOnly: [CCMD_REG.CAIG], writeOnly: [CCMD_REG.SID, CCMD_REG.FM] }),
   FSTS: at('FSTS', 0x034, FSTS_REG, {
     readOnly: [FSTS_REG.PPF, FSTS_REG.FRI],
     writeOneToClear: [FSTS_REG.PFO, FSTS_REG.AFO, FSTS_REG.APF, FSTS_REG.IQE, FSTS_REG.ICE, FSTS_REG.ITE],
@@ -170,7 +170,7 @@ export const ECCAP: readonly Register[] = [0, 1, 2, 3].map((i) =>
 
 /** IVA and IOTLB, whose place is ECAP.IRO. */
 export const iotlbRegisters = (iro: number): { readonly IVA: Register; readonly IOTLB: Register } => ({
-  IVA: at('IVA', iro * 16, IVA_REG),
+  IVA: at('IVA', iro * 16, IVA_REG, { writeOnly: 'all' }),
   IOTLB: at('IOTLB', iro * 16 + 8, IOTLB_REG, { readOnly: [IOTLB_REG.IAIG] }),
 });
 
