@@ -122,7 +122,7 @@ function statusRegisters() {
       layout: L.DSA_INTCAUSE_REG,
       writeOneToClear: [SWERR, CMD, OCCUPANCY, PERFMON, HALT, EVL, REVOKED],
     }),
-    CMD: register('CMD', { offset: 0xa0, layout: L.DSA_CMD_REG, writeOnly: true }),
+    CMD: register('CMD', { offset: 0xa0, layout: L.DSA_CMD_REG, writeOnly: 'all' }),
     CMDSTS: register('CMDSTS', { offset: 0xa8, layout: L.DSA_CMDSTS_REG, readOnly: 'all' }),
     SWERROR: register('SWERROR', {
       offset: 0xc0,
