@@ -244,7 +244,7 @@ export const FAULTS: readonly Fault[] = [
   }),
   vtd('a nested table is taken for the guest frame that it has', 'paging-walk.ts', {
     find: 'const { level, frame, firstRights } = walk;',
-    replace: 'const { level, guestPage: frame, firstRights } = walk;',
+    replace: 'const { level, guest: { page: frame }, firstRights } = walk;',
     tests: ['unit.literal'],
   }),
   vtd('PASIDs with and without accessed bits share the ways to second-stage tables', 'paging-walk.ts', {

@@ -57,8 +57,6 @@ const HIGH = 0xfffff;
 const TWO_32 = 2 ** 32;
 /** Sizes of runs: 2^0 to 2^52 pages. */
 const SIZES = 53;
-/** Pages of a run, by its size: to raise to a power takes as long as all else of a look-up. */
-const RUNS = Array.from({ length: SIZES }, (_, size) => 2 ** size);
 
 export class PageCache implements Restorable {
   readonly #slots: Slots;
@@ -116,7 +114,7 @@ export class PageCache implements Restorable {
   }
 
   pagesOf(slot: number): number {
-    return RUNS[(this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20] ?? 1;
+    return 2 ** ((this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20);
   }
 
   rightsOf(slot: number): number {
@@ -160,7 +158,7 @@ export class PageCache implements Restorable {
   removePages(space: number, tag: number, page: number, pages: number): void {
     for (let i = this.#sizeCount - 1; i >= 0; i--) {
       const size = this.#sizes[i] ?? 0;
-      const step = RUNS[size] ?? 1;
+      const step = 2 ** size;
       if (pages / step > this.#slots.used) {
         this.removeOverlapping({ space, tag }, page, pages);
         return;

@@ -56,7 +56,7 @@ export class PagingWalk {
     this.#skippedTo = 0;
     if (first !== undefined && space.firstLevels !== 0) {
       first.within(space.domain, walk.pasid);
-      first.seek(request.page);
+      first.seek(request);
       for (let level = 2; level <= space.firstLevels; level++) {
         const at = first.find(level);
         if (at === NONE) continue;
@@ -88,7 +88,7 @@ export class PagingWalk {
     const second = this.#second;
     if (second === undefined || walk.stage !== 'second-stage') return;
     const { secondLevels } = walk.tables.space;
-    second.seek(walk.guestPage);
+    second.seek(walk.guest);
     for (let level = 2; level <= secondLevels; level++) {
       const at = second.find(level);
       if (at === NONE) continue;

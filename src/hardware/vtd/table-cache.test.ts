@@ -24,7 +24,7 @@ const isSame = (a: Way, b: Way): boolean =>
 
 function find(cache: TableCache, { domain, tag, level, page }: Way): number {
   cache.within(domain, tag);
-  cache.seek(page);
+  cache.seek({ page });
   return cache.find(level);
 }
 

@@ -80,8 +80,8 @@ export class TableCache implements Restorable {
     this.#words = this.#state.words;
   }
 
-  /** Names the page that the next calls are about: apart from them, as in the page cache. */
-  seek(page: number): void {
+  /** Names the page that the next calls are about. In a record: as a number it would be allocated. */
+  seek({ page }: { readonly page: number }): void {
     this.#lo = page | 0;
     this.#hi = (page / TWO_32) | 0;
   }

@@ -103,7 +103,7 @@ export class Walk {
   /** Nested: where the first stage goes on once the second has translated the frame of its table; 0 for the result. */
   #firstLevel = 0;
   /** What the second stage translates: the request's page, or a guest-physical one. */
-  #guestPage = 0;
+  readonly guest = { page: 0 };
   #needed = 0;
   #isPrivileged = false;
   /** The intersection of the first stage's rights; without a first stage, all that the entry before it allows. */
@@ -182,11 +182,6 @@ export class Walk {
     this.tables.takeSpace(space);
     const fault = this.#afterPasidEntry();
     if (fault !== 0) this.#fail(fault);
-  }
-
-  /** What the second stage translates now: the request's page, or a guest-physical one. */
-  get guestPage(): number {
-    return this.#guestPage;
   }
 
   /** What the first stage's entries so far grant. */
@@ -350,7 +345,7 @@ export class Walk {
 
   #beginSecond(page: number): number {
     const { space, isScalable } = this.tables;
-    this.#guestPage = page;
+    this.guest.page = page;
     if (page >= pagesPerEntry(space.secondLevels + 1) || page >= this.#format.guestPageLimit) {
       if (!isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
       return space.translation === 'nested'
@@ -362,7 +357,7 @@ export class Walk {
   }
 
   #readSecond(frame: number): number {
-    return this.#goTo('second-stage', frame, indexAt(this.#guestPage, this.level) * ENTRY_WORDS * 4);
+    return this.#goTo('second-stage', frame, indexAt(this.guest.page, this.level) * ENTRY_WORDS * 4);
   }
 
   #second(words: Int32Array, at: number): number {
@@ -380,7 +375,7 @@ export class Walk {
       return this.#readSecond(this.#entry.frame);
     }
     const pages = pagesPerEntry(this.level);
-    const frame = this.#entry.frame + offsetIn(this.#guestPage, this.level);
+    const frame = this.#entry.frame + offsetIn(this.guest.page, this.level);
     if (this.#firstLevel !== 0) return this.#readFirst(frame);
     return this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
   }
