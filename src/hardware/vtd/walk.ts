@@ -72,6 +72,11 @@ export const INTERRUPT_FRAMES: FrameRange = { first: 0xfee00, last: 0xfeeff };
 export const isInterruptFrame = (frame: number): boolean =>
   frame >= INTERRUPT_FRAMES.first && frame <= INTERRUPT_FRAMES.last;
 
+/** More pages than any leaf spans. Small integers all the way: a walk that stores other numbers allocates. */
+const ANY_SIZE = 1 << 30;
+/** Pages that a leaf spans, by its level. */
+const LEAF_PAGES = [1, 1, 1 << 9, 1 << 18];
+
 export class Walk {
   readonly tables: DeviceTables;
   readonly #format: UnitFormat;
@@ -108,7 +113,7 @@ export class Walk {
   #isPrivileged = false;
   /** The intersection of the first stage's rights; without a first stage, all that the entry before it allows. */
   #firstRights = ALL_RIGHTS;
-  #firstPages = Number.POSITIVE_INFINITY;
+  #firstPages = ANY_SIZE;
 
   /**
    * @param memory that the tables lie in
@@ -134,7 +139,7 @@ export class Walk {
     this.#needed = request.pasid === NO_PASID ? request.rights & ~RIGHT.EXECUTE : request.rights;
     this.#isPrivileged = (request.rights & RIGHT.USER) === 0;
     this.#firstRights = ALL_RIGHTS;
-    this.#firstPages = Number.POSITIVE_INFINITY;
+    this.#firstPages = ANY_SIZE;
     this.#goTo('root', this.#rootFrame, (request.rid >>> 8) * ROOT_ENTRY_BYTES);
     if (request.pasid !== NO_PASID && !this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
     if (request.pasid === NO_PASID && isInterruptFrame(request.page)) this.#fail(this.#interruptFault());
@@ -323,7 +328,7 @@ export class Walk {
     if (denied !== 0) return denied;
     if (kind === ENTRY.MALFORMED) return FAULT.FIRST_STAGE_RESERVED;
     if (kind === ENTRY.TABLE) return this.#beginFirst(this.#entry.frame, this.level - 1);
-    this.#firstPages = pagesPerEntry(this.level);
+    this.#firstPages = LEAF_PAGES[this.level] ?? 1;
     const frame = this.#entry.frame + offsetIn(this.#request.page, this.level);
     if (this.tables.space.translation !== 'nested')
       return this.#finish(frame, this.#firstPages, this.#firstRights);
@@ -374,7 +379,7 @@ export class Walk {
       this.level--;
       return this.#readSecond(this.#entry.frame);
     }
-    const pages = pagesPerEntry(this.level);
+    const pages = LEAF_PAGES[this.level] ?? 1;
     const frame = this.#entry.frame + offsetIn(this.guest.page, this.level);
     if (this.#firstLevel !== 0) return this.#readFirst(frame);
     return this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
