@@ -191,9 +191,10 @@ describe('after the log ended', () => {
       ],
     ],
     [
-      'what the log says was unmapped may not just be there',
+      'what the log says was unmapped may not just be there, with nothing gone for it',
       work,
       [
+        [5, 70],
         [6, 71],
         [7, 72],
       ],

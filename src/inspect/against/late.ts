@@ -5,10 +5,9 @@
  * - as many pages were unmapped as were mapped, and few of them,
  * - what was unmapped was all of what one event mapped,
  * - what was mapped lies where the domain's own past has left an address free (Linux hands out freed addresses
- *   again first, then new ones from the top down), and is not just what the log says was unmapped there.
+ *   again first, then new ones from the top down).
  */
 import type { Assignment, Fault } from './assignment.js';
-import type { MapEvent } from './log.js';
 import type { Problem, Segment } from './problem.js';
 
 /** Pages of a domain that are taken for late changes at most, mapped and unmapped ones each. */
@@ -69,20 +68,17 @@ class Past {
   likely(entries: readonly Fault[]): Fault[] {
     let lowest = this.#lowest;
     const downwards = [...entries].sort((a, b) => b.segment.page - a.segment.page);
-    return downwards.filter(({ segment, candidate }) => {
+    return downwards.filter(({ segment }) => {
       const isNext = segment.page + segment.pages === lowest;
       if (isNext) lowest = segment.page;
-      return isNext || this.#isFreed(segment, candidate);
+      return isNext || this.#isFreed(segment);
     });
   }
 
-  /** Whether the domain has unmapped a segment last, and something else than what is there now. */
-  #isFreed(segment: Segment, candidate: number | undefined): boolean {
+  /** Whether the domain has unmapped a segment last. A driver may map the same buffer there again. */
+  #isFreed(segment: Segment): boolean {
     const { events } = this.#problem;
     const mine = segment.events.filter((i) => events[i]?.kind !== 'flush' && this.#isOwner(i));
-    const isUnmapped = events[mine[mine.length - 1] ?? -1]?.kind === 'unmap';
-    const last = mine.map((i) => events[i]).findLast((event): event is MapEvent => event?.kind === 'map');
-    const now = segment.ends.get(candidate ?? -1);
-    return isUnmapped && last !== undefined && last.frame - last.page !== now;
+    return events[mine[mine.length - 1] ?? -1]?.kind === 'unmap';
   }
 }
