@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { FIRST_VECTOR, type KernelContext, newInterrupt, tell } from './context.js';
+export { FIRST_VECTOR, type KernelContext, newInterrupt, type Spawner, tell } from './context.js';
 export * from './cpus.js';
 export * from './frames.js';
 export * from './ids.js';
@@ -24,3 +24,4 @@ export { type Leaf, type LeafRights, PageTable, USER_PAGES } from './mm/page-tab
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
+export { Mdev, type MdevConfig } from './vdcm/mdev.js';

@@ -12,6 +12,7 @@ import {
   FRAME_BYTES,
   type FrameRange,
   type IommuDownstream,
+  LocalApic,
   Memory,
   RootComplex,
   type Upstream,
@@ -20,7 +21,6 @@ import {
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../spec/index.js';
 import type { DeviceSpec, MachineSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
-import { Interrupts } from './interrupts.js';
 
 /** Below it are the BIOS's areas. */
 const FIRST_FRAME = 0x100;
@@ -53,7 +53,7 @@ export class Hardware implements Restorable {
   readonly unit: VtdUnit;
   readonly accelerators: readonly Accelerator[];
   readonly cpus: readonly Cpu[];
-  readonly interrupts = new Interrupts();
+  readonly interrupts = new LocalApic();
   /** What may step in between two stores of software. */
   readonly engines = new Engines();
   /** That, and interrupts: what the scheduler lets go on. */
