@@ -105,6 +105,7 @@ describe('the kernel refuses SVA, and the scenario goes on,', () => {
     ['without a first stage', 'first-stage: none, second-stage: [48-bit]', '', /dmar0 has no first stages/],
     ['without PASIDs', 'pasid-bits: 0', '', /dmar0 has no PASIDs/],
     ['in legacy mode', 'mode: legacy', '', /dmar0 has no PASIDs/],
+    ['in legacy mode without a queue', 'mode: legacy, queued-invalidation: false', '', /has no PASIDs/],
     ['in legacy mode of 39 bits', 'mode: legacy, second-stage: [39-bit]', '', /dmar0 has no PASIDs/],
     [
       'in legacy mode that does not snoop',
