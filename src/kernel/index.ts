@@ -20,7 +20,7 @@ export { Sva, type SvaBinding } from './iommu/sva.js';
 export * from './kernel.js';
 export { AddressSpace, type FaultAccess, type MmuNotifier } from './mm/address-space.js';
 export type { Area, PortalFrames } from './mm/area.js';
-export { type Leaf, type LeafRights, PageTable, USER_PAGES } from './mm/page-table.js';
+export { type Leaf, type LeafRights, PageTable } from './mm/page-table.js';
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
