@@ -24,3 +24,5 @@ export { type Leaf, type LeafRights, PageTable } from './mm/page-table.js';
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
+export type { FaultListener, VfioDevice } from './vfio/device.js';
+export type { Vfio, VfioContainer } from './vfio/signatures.js';
