@@ -3,7 +3,7 @@
  *
  * @module
  */
-export type { KvmVm, VcpuPort, VfioContainer, VmHost } from './host.js';
+export type { VmHost } from './host.js';
 export * from './iommu/index.js';
 export { GuestRam, guestRanges, type MemorySlot } from './memory.js';
 export type { VmDevice, VmMachine, VmOptions } from './options.js';

@@ -5,10 +5,9 @@
 import { assert, isRefusal, type Refusal, type Restorable, refuse, type Task } from '../base/index.js';
 import type { Cpu } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
-import type { CpuPort, IommuUnit, Process } from '../kernel/index.js';
+import type { CpuPort, IommuUnit, KvmVm, Process, VcpuPort, VfioContainer } from '../kernel/index.js';
 import { GuestBus } from './bus.js';
 import { VirtualFunction } from './device.js';
-import type { KvmVm, VcpuPort, VfioContainer } from './host.js';
 import { GuestInterrupts } from './interrupts.js';
 import { GuestRam, guestRanges, type MemorySlot } from './memory.js';
 import type { VmOptions } from './options.js';
