@@ -20,6 +20,7 @@ import { IDXD_ID, IdxdDevice } from './idxd/device.js';
 import { Iommu } from './iommu/core.js';
 import type { RidDomain } from './iommu/domain.js';
 import { Sva } from './iommu/sva.js';
+import { Kvm } from './kvm/kvm.js';
 import { enumeratePci } from './pci.js';
 import type { Platform } from './platform.js';
 import { Processes } from './process.js';
@@ -46,6 +47,7 @@ export class Kernel {
   readonly processes: Processes;
   readonly iommu: Iommu;
   readonly sva: Sva;
+  readonly kvm: Kvm;
   /** Where the PASIDs of its own processes come from: the host set. */
   readonly pasids: IoasidSet;
   readonly #ridDomain: RidDomain;
@@ -66,6 +68,7 @@ export class Kernel {
     assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);
     this.pasids = set;
     this.sva = new Sva(this.context, this.iommu, set);
+    this.kvm = new Kvm(this.context, ioasids);
     this.#ridDomain = options.ridDomain ?? 'blocked';
     this.#idxds = new KeptList(log);
   }
