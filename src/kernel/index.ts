@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { FIRST_VECTOR, type KernelContext, newInterrupt, tell } from './context.js';
+export { FIRST_VECTOR, type KernelContext, newInterrupt, type Spawner, tell } from './context.js';
 export * from './cpus.js';
 export * from './frames.js';
 export * from './ids.js';
@@ -27,5 +27,6 @@ export { type Leaf, type LeafRights, PageTable } from './mm/page-table.js';
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
+export { Mdev, type MdevConfig } from './vdcm/mdev.js';
 export type { FaultListener, VfioDevice } from './vfio/device.js';
 export type { Vfio, VfioContainer } from './vfio/signatures.js';
