@@ -2,9 +2,11 @@
  * What the parts of a scenario say of each other: that a step names processes, queues, regions and jobs that are
  * there, in its own actor's order. What actors do to each other in time, a run finds out.
  */
+import { hex } from '../../base/index.js';
 import { RULES } from '../../rules/index.js';
 import { DSA_ERROR_NAMES, FAULT_REASONS } from '../../spec/index.js';
 import { checkVms } from './check-vms.js';
+import { contradictions } from './iommu.js';
 import { childName } from './members.js';
 import type { DeviceSpec, QueueSpec, Scenario, Step, Submission, VmSpec } from './schema.js';
 import { sizeBytes } from './size.js';
@@ -33,6 +35,7 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
   if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
     report(['machine', 'memory'], `is ${machine.memory}, and has to be from 4 MiB to 32 GiB`);
   }
+  for (const [part, why] of contradictions(machine.iommu)) report(['machine', 'iommu', part], why);
   const owners = new Map<string, string>();
   for (const [name, device] of Object.entries(machine.devices)) {
     const at = ['machine', 'devices', name];
@@ -92,6 +95,7 @@ function checkQueue({ mode, threshold, size }: QueueSpec, at: readonly PropertyK
 class StepCheck {
   readonly #devices: Readonly<Record<string, DeviceSpec>>;
   readonly #vms: Readonly<Record<string, VmSpec>>;
+  readonly #lastAddress: number;
   readonly #actors = new Map<string, Actor>();
   readonly #allJobs = new Set<string>();
   readonly #children: ReadonlySet<string>;
@@ -100,6 +104,7 @@ class StepCheck {
   constructor(scenario: Scenario, report: Report) {
     this.#devices = scenario.machine.devices;
     this.#vms = scenario.vms;
+    this.#lastAddress = LAST_ADDRESS[scenario.machine['virtual-addresses']];
     this.#report = report;
     const forks = scenario.steps.filter((step) => 'fork' in step);
     this.#children = new Set(forks.map(({ by, fork }) => childName(by, fork.as)));
@@ -114,7 +119,10 @@ class StepCheck {
     const actor = this.#actorOf(step, at);
     if (actor === undefined) return;
     if (actor.hasEnded) this.#report([...at, 'by'], `${step.by} has ended`);
-    if ('map' in step) this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+    if ('map' in step) {
+      this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+      this.#place(step.map.at ?? 0, [...at, 'map', 'at']);
+    }
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
     if ('open' in step) this.#queue(step, step.open, [...at, 'open']);
@@ -183,6 +191,11 @@ class StepCheck {
   #newRegion({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
     if (regions.has(name)) this.#report(at, `there is a region ${name} already; a new one has a new name`);
     regions.add(name);
+  }
+
+  #place(address: number, at: readonly PropertyKey[]): void {
+    if (address > this.#lastAddress)
+      this.#report(at, `is beyond ${hex(this.#lastAddress)}, the last page of a process`);
   }
 
   #region({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
@@ -268,6 +281,9 @@ class StepCheck {
 
 /** What the host does. */
 const HOST_ACTIONS = ['kill', 'register-kvm'] as const;
+
+/** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
+const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;
 
 /** A process has room for so many completion records. */
 const MOST_JOBS = 1024;
