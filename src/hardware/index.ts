@@ -9,6 +9,7 @@ export * from './cache/slots.js';
 export * from './cpu/index.js';
 export * from './dsa/index.js';
 export * from './engine.js';
+export * from './local-apic.js';
 export * from './memory.js';
 export * from './paging/first-stage.js';
 export * from './paging/second-stage.js';
