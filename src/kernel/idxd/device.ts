@@ -226,7 +226,7 @@ export class IdxdDevice {
   }
 
   /**
-   * Maps the portal of an open queue into the process; the page.
+   * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
    *
    * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
    * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENOMEM`.
@@ -234,6 +234,7 @@ export class IdxdDevice {
   *mapPortal(
     process: Process,
     fd: number,
+    at?: number,
   ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
     const file = process.file(fd);
     if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
@@ -242,7 +243,7 @@ export class IdxdDevice {
     if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    return yield* process.mm.mmap(1, { write: true, portal });
+    return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
   }
 
   /** The last descriptor of an open queue is closed. @internal */
