@@ -8,6 +8,7 @@ import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
 import { Attachment, IommuDevice } from './device.js';
+import { DIRECT, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
 import type { AttachErrno, IommuDriver } from './driver.js';
 import { PageRequests } from './page-requests.js';
@@ -86,7 +87,7 @@ export class Iommu {
     if (driver === undefined) return refuse('ENODEV', `no IOMMU covers ${pci.name}`);
     const holder = ioasidHolderAlloc(this.#ioasids, `iommu ${pci.name}`);
     if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
-    const device = new IommuDevice(this.#context, { pci, driver, holder });
+    const device = new IommuDevice(this.#context, { pci, driver, holder, rid });
     const refusal = yield* this.#start(device, rid);
     if (refusal !== undefined) {
       ioasidHolderFree(holder);
@@ -235,7 +236,7 @@ export class Iommu {
     if (domain === undefined) return undefined;
     const attachment = yield* this.attach(device, NO_PASID, domain);
     if (!isRefusal(attachment)) {
-      if (domain instanceof PagingDomain) device.dma.value = domain;
+      device.dma.value = domain instanceof PagingDomain ? new TranslatedDma(this.#context, domain) : DIRECT;
       return undefined;
     }
     // What hardware did not let go of stays.

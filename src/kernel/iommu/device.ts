@@ -8,9 +8,9 @@ import type { KernelContext } from '../context.js';
 import type { Pasid } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
-import type { Domain } from './domain.js';
+import type { DmaSpace } from './dma.js';
+import type { Domain, RidDomain } from './domain.js';
 import type { Endpoint, IommuDriver } from './driver.js';
-import type { PagingDomain } from './paging-domain.js';
 
 export class IommuDevice implements Endpoint {
   readonly pci: PciDevice;
@@ -27,23 +27,27 @@ export class IommuDevice implements Endpoint {
   readonly attachments: KeptMap<Pasid, Attachment>;
   /** Held over each attach and detach. */
   readonly lock: Mutex;
-  /** The domain of its own that the kernel made for it, if that is what its requests without a PASID meet first. */
-  readonly dma: KeptValue<PagingDomain | undefined>;
+  /** How the kernel does DMA by it, without a PASID; undefined if such requests are blocked. */
+  readonly dma: KeptValue<DmaSpace | undefined>;
 
-  constructor(context: KernelContext, of: { pci: PciDevice; driver: IommuDriver; holder: IoasidHolder }) {
-    const { pci, driver, holder } = of;
+  /** @param of `rid`: what it begins with, which may have no place for ATS */
+  constructor(
+    context: KernelContext,
+    of: { pci: PciDevice; driver: IommuDriver; holder: IoasidHolder; rid: RidDomain },
+  ) {
+    const { pci, driver, holder, rid } = of;
     this.pci = pci;
     this.rid = pci.rid;
     this.name = pci.name;
     this.driver = driver;
     this.holder = holder;
-    this.ats = driver.hasDeviceTlbs && pci.hasAts;
+    this.ats = driver.hasDeviceTlbs && pci.hasAts && (rid !== 'identity' || driver.translatesIdentity);
     this.pri = this.ats && driver.hasPageRequests && pci.hasPri;
     this.pasidBits = Math.min(pci.pasidBits, driver.pasidBits);
     this.invalidationDepth = this.ats ? pci.invalidationDepth : 0;
     this.attachments = new KeptMap(context.log);
     this.lock = new Mutex(context.log, `group ${pci.name}`);
-    this.dma = new KeptValue<PagingDomain | undefined>(context.log, undefined);
+    this.dma = new KeptValue<DmaSpace | undefined>(context.log, undefined);
   }
 }
 
