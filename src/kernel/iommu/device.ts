@@ -29,6 +29,8 @@ export class IommuDevice implements Endpoint {
   readonly lock: Mutex;
   /** How the kernel does DMA by it, without a PASID; undefined if such requests are blocked. */
   readonly dma: KeptValue<DmaSpace | undefined>;
+  /** Nothing is attached to one that is leaving; one that is gone is in no table. */
+  readonly presence: KeptValue<'there' | 'leaving' | 'gone'>;
 
   /** @param of `rid`: what it begins with, which may have no place for ATS */
   constructor(
@@ -48,6 +50,7 @@ export class IommuDevice implements Endpoint {
     this.attachments = new KeptMap(context.log);
     this.lock = new Mutex(context.log, `group ${pci.name}`);
     this.dma = new KeptValue<DmaSpace | undefined>(context.log, undefined);
+    this.presence = new KeptValue<'there' | 'leaving' | 'gone'>(context.log, 'there');
   }
 }
 
@@ -64,7 +67,9 @@ export class Attachment {
   /** No fault of it is served any more: what is outstanding, and what comes, is answered Invalid Request. */
   readonly dying: KeptValue<boolean>;
   readonly entry: KeptValue<EntryState>;
-  /** Woken when `entry` is no longer `changing`. */
+  /** Somebody detaches it. */
+  readonly detaching: KeptValue<boolean>;
+  /** Woken when `entry` is no longer `changing`, or nobody detaches it any more. */
   readonly changed: WaitQueue;
   /** What has taken its place, if it was replaced. */
   readonly replacedBy: KeptValue<Attachment | undefined>;
@@ -83,6 +88,7 @@ export class Attachment {
     this.domain = of.domain;
     this.users = new KeptValue(log, 1);
     this.dying = new KeptValue(log, false);
+    this.detaching = new KeptValue(log, false);
     this.entry = new KeptValue<EntryState>(log, 'none');
     this.changed = new WaitQueue(`change of PASID ${of.pasid} on ${device.name}`);
     this.replacedBy = new KeptValue<Attachment | undefined>(log, undefined);

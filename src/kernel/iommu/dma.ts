@@ -37,6 +37,9 @@ export interface DmaSpace {
    * On failure: `EIO` if hardware did not confirm: neither the frames nor the addresses may be used again.
    */
   unmap(page: number): Task<Refusal<'EIO'> | undefined>;
+
+  /** The device is gone. On failure: `EBUSY` if its table is still used. */
+  free(): Refusal<'EBUSY'> | undefined;
 }
 
 /** Where addresses are the frames' own, there is nothing to be done. */
@@ -49,6 +52,7 @@ export const DIRECT: DmaSpace = {
     yield 'dma: unmap';
     return undefined;
   },
+  free: () => undefined,
 };
 
 /** Addresses in a domain that nobody else maps in. */
@@ -86,5 +90,9 @@ export class TranslatedDma implements DmaSpace {
     const { errno } = done;
     assert(errno === 'EIO', `DMA of ${this.#domain.name}: ${done.why}`);
     return refuse(errno, done.why);
+  }
+
+  free(): Refusal<'EBUSY'> | undefined {
+    return this.#domain.free();
   }
 }
