@@ -3,8 +3,8 @@
  * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. Left out: kernel queues, the event log, completion interrupts,
- * halt and reset.
+ * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
+ * out: the event log, completion interrupts, halt and reset.
  */
 import { isRefusal, KeptList, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
@@ -23,6 +23,7 @@ import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
 import { type ErrorListener, startErrorReports } from './errors.js';
+import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
 
@@ -226,7 +227,7 @@ export class IdxdDevice {
   }
 
   /**
-   * Maps the portal of an open queue into the process; the page.
+   * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
    *
    * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
    * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENOMEM`.
@@ -234,6 +235,7 @@ export class IdxdDevice {
   *mapPortal(
     process: Process,
     fd: number,
+    at?: number,
   ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
     const file = process.file(fd);
     if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
@@ -242,7 +244,29 @@ export class IdxdDevice {
     if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    return yield* process.mm.mmap(1, { write: true, portal });
+    return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+  }
+
+  /**
+   * Opens a dedicated work queue for the kernel's own DMA.
+   *
+   * On failure: `ENXIO` if there is no such dedicated queue; `EBUSY` if it is open; `ENODEV` if requests without a PASID
+   * are blocked, or the CPUs cannot submit; `ENOSPC`, `ENOMEM`, `EIO`. Nothing has changed.
+   */
+  *openKernel(
+    index: number,
+  ): Task<KernelQueue | Refusal<'ENXIO' | 'EBUSY' | 'ENODEV' | 'ENOSPC' | 'ENOMEM' | 'EIO'>> {
+    const wq = this.#wqs.items[index];
+    if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
+    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
+    const dma = this.#iommu.dma.value;
+    if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
+    if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
+    wq.clients.value++;
+    const portal = this.pci.bar(2) + wq.portalOffset;
+    const queue = yield* KernelQueue.open(this.#context, { wq, dma, portal });
+    if (isRefusal(queue)) wq.clients.value--;
+    return queue;
   }
 
   /** The last descriptor of an open queue is closed. @internal */
