@@ -70,6 +70,8 @@ export interface BenchOptions {
   readonly snoops?: false;
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
+  /** Stands between the kernel and the machine. */
+  readonly between?: (platform: Platform, units: readonly VtdUnit[]) => Platform;
 }
 
 export class Bench {
@@ -124,7 +126,8 @@ export class Bench {
     this.#kept.push(ioasids);
     const { tasks } = this;
     const { ledger, framesMayFail = false } = options;
-    const platform = this.#platform(chooser);
+    const direct = this.#platform(chooser);
+    const platform = options.between?.(direct, this.units) ?? direct;
     this.kernel = new Kernel({
       name: 'host',
       platform,
