@@ -68,6 +68,8 @@ export interface Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  /** Levels of the CPUs' page tables: 5 with LA57; 4, if left out. */
+  readonly pageTableLevels?: 4 | 5;
   readonly chooser: Chooser;
   /** Takes what happens. Undefined while nobody listens: events need not be made then. */
   readonly emit: ((event: Omit<Event, 'step' | 'actor' | 'layer'>) => void) | undefined;

@@ -10,6 +10,7 @@ import { FIRST_RID, Lab, type LabOptions, must, NO_PASID, SECOND_RID, wordOf } f
 
 const PASID = Pasid.of(70);
 const LEGACY: LabOptions = { ecap: { SMTS: 0 } };
+const REGISTERS: LabOptions = { ecap: { SMTS: 0, QI: 0 } };
 const CACHING: LabOptions = { cap: { CM: 1 } };
 const at = (pasid: number, ...pages: number[]): Target[] => pages.map((page) => ({ pasid, page }));
 const passed = (accesses: readonly Access[]): boolean[] => accesses.map((each) => each.passed);
@@ -132,19 +133,24 @@ describe.each([
 });
 
 describe('the identity domain and none', () => {
-  it.each([{}, LEGACY, { ats: true }, { snoops: false }, CACHING, { ...LEGACY, ...CACHING }] as LabOptions[])(
-    'let all of memory through, and nothing: %o',
-    (options) => {
-      const lab = new Lab(options);
-      const { dma, device } = lab.plug();
-      const { tag, frames } = lab.frames(3);
-      expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
-      const attachment = must(lab.run(lab.iommu.attach(device, NO_PASID, IDENTITY)));
-      expect(met(lab.access(dma, at(0, ...frames)), tag, frames)).toBe(true);
-      must(lab.run(lab.iommu.detach(attachment)));
-      expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
-    },
-  );
+  it.each([
+    {},
+    LEGACY,
+    { ats: true },
+    { snoops: false },
+    CACHING,
+    { ...LEGACY, ...CACHING },
+    REGISTERS,
+  ] as LabOptions[])('let all of memory through, and nothing: %o', (options) => {
+    const lab = new Lab(options);
+    const { dma, device } = lab.plug();
+    const { tag, frames } = lab.frames(3);
+    expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
+    const attachment = must(lab.run(lab.iommu.attach(device, NO_PASID, IDENTITY)));
+    expect(met(lab.access(dma, at(0, ...frames)), tag, frames)).toBe(true);
+    must(lab.run(lab.iommu.detach(attachment)));
+    expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
+  });
 
   it.each(['blocked', 'identity', 'dma'] as const)('are what a device begins with: %s', (rid) => {
     const lab = new Lab({ rid });
@@ -213,6 +219,9 @@ const UNITS: [string, LabOptions][] = [
   ['legacy mode', { ecap: { SMTS: 0 } }],
   ['legacy mode and device TLBs', { ats: true, ecap: { SMTS: 0 } }],
   ['legacy mode and caching mode', { cap: { CM: 1 }, ecap: { SMTS: 0 } }],
+  ['registers in place of a queue', REGISTERS],
+  ['registers, and no page-selective invalidation', { ...REGISTERS, cap: { PSI: 0 } }],
+  ['registers, caching mode and no snooping', { ...REGISTERS, ...CACHING, snoops: false }],
 ];
 
 describe.each(UNITS)('an unmap: %s', (_what, options) => {

@@ -131,8 +131,8 @@ describe('a unit with', () => {
     expect(lab.iommu.allocNested(second, { name: 'n', root: 2 ** 36 })).toMatchObject({ errno: 'EINVAL' });
   });
 
-  it('no queue, or no width in legacy mode, is not used at all', () => {
-    expect(() => new Lab({ ecap: { QI: 0 } })).toThrow(/dmar0 has no queued invalidation/);
+  it('no queue in scalable mode, or no width in legacy mode, is not used at all', () => {
+    expect(() => new Lab({ ecap: { QI: 0 } })).toThrow(/dmar0 has no queue \(ECAP.QI\) for scalable mode/);
     expect(() => new Lab({ ...LEGACY, cap: { SAGAW: 0 } })).toThrow(/dmar0 has no second-stage width/);
   });
 

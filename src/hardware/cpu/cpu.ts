@@ -16,6 +16,8 @@ export interface CpuOptions {
   readonly index: number;
   readonly memory: Memory;
   readonly bus: Bus;
+  /** Levels of its page tables: 5 with CR4.LA57; 4, if left out. */
+  readonly levels?: 4 | 5;
 }
 
 /** An XSAVE area, of which one component matters here. */
@@ -53,13 +55,13 @@ export class Cpu implements Restorable {
   readonly #now = { root: 0, cpl: 0, pasid: 0 };
   readonly #marked = { ...this.#now };
 
-  constructor({ index, memory, bus }: CpuOptions) {
+  constructor({ index, memory, bus, levels = 4 }: CpuOptions) {
     this.index = index;
     this.name = `cpu${index}`;
     this.bus = bus;
     this.#memory = memory;
     this.posted = new PostedWrites(`${this.name} posted write`, bus);
-    this.#mmu = new Mmu(memory);
+    this.#mmu = new Mmu(memory, { levels });
   }
 
   /** CR3: the frame of the highest page table. */

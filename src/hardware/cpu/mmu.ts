@@ -1,5 +1,5 @@
 /**
- * A CPU's way through its page tables: 4-level paging with the first-stage format, accessed and dirty bits, and
+ * A CPU's way through its page tables: paging of 4 levels, or of 5 (LA57), with the first-stage format, accessed and dirty bits, and
  * page faults with their error codes (Intel SDM volume 3, chapter 5). Every access walks: no translation is
  * cached, so there is nothing that `INVLPG` would have to drop. Left out: SMEP, SMAP, protection keys, and the
  * upper half of the address space, where the kernel's own mappings would be.
@@ -26,10 +26,8 @@ export const PF = { PRESENT: 1, WRITE: 2, USER: 4, RESERVED: 8, FETCH: 16 } as c
 /** The one #GP that this model raises: it has no error code to tell. */
 export const GP_FAULT: CpuFault = { vector: GENERAL_PROTECTION, errorCode: 0, address: 0 };
 
-const LEVELS = 4;
+const MOST_LEVELS = 5;
 const { A, D } = FIRST_STAGE_ENTRY;
-/** One past the lower half of the address space. */
-const LOWER_HALF_PAGES = pagesPerEntry(LEVELS + 1) / 2;
 const PAGE = 4096;
 
 /** The bits of an error code that a failed step has. */
@@ -38,17 +36,23 @@ const NOT_MAPPED = 0;
 export class Mmu {
   readonly #memory: Memory;
   readonly #format: FirstStage;
+  readonly #levels: number;
+  /** One past the lower half of the address space. */
+  readonly #userPages: number;
   readonly #step = pagingStep();
   /** By level: the index of the entry that the walk went through, in the memory's words; and its table's frame. */
-  readonly #frames = new Float64Array(LEVELS + 1);
+  readonly #frames = new Float64Array(MOST_LEVELS + 1);
   /** The frame that the last successful walk led to. */
   frame = 0;
   /** Why the last walk failed; undefined if it did not. */
   fault: CpuFault | undefined;
 
-  /** @param addressWidth MAXPHYADDR */
-  constructor(memory: Memory, addressWidth = 46) {
+  /** @param options `levels` of its tables; `addressWidth`: MAXPHYADDR */
+  constructor(memory: Memory, options: { readonly levels?: 4 | 5; readonly addressWidth?: number } = {}) {
+    const { levels = 4, addressWidth = 46 } = options;
     this.#memory = memory;
+    this.#levels = levels;
+    this.#userPages = pagesPerEntry(levels + 1) / 2;
     this.#format = new FirstStage({ addressWidth, gigabytePages: true });
   }
 
@@ -63,13 +67,13 @@ export class Mmu {
   translate(root: number, address: number, rights: number): boolean {
     const page = Math.floor(address / PAGE);
     this.fault = undefined;
-    if (page >= LOWER_HALF_PAGES) {
+    if (page >= this.#userPages) {
       this.fault = GP_FAULT;
       return false;
     }
     let table = root;
     let granted = ALL_RIGHTS;
-    for (let level = LEVELS; level > 0; level--) {
+    for (let level = this.#levels; level > 0; level--) {
       const frame = this.#memory.at(table);
       if (frame === ABSENT) return this.#fail(address, rights, NOT_MAPPED);
       this.#frames[level] = table;
@@ -91,7 +95,7 @@ export class Mmu {
 
   /** Sets the accessed bits of a walk that ended at a leaf of `level`, and its dirty bit, where they are not. */
   #setAccessed(page: number, level: number, isWrite: boolean): void {
-    for (let each = LEVELS; each >= level; each--) {
+    for (let each = this.#levels; each >= level; each--) {
       const table = this.#frames[each] ?? 0;
       const offset = indexAt(page, each) * ENTRY_WORDS;
       const at = this.#memory.at(table) + offset;

@@ -244,7 +244,7 @@ export class IdxdDevice {
 
   /** Why queues like these cannot be here; undefined if they can. */
   #unsupported(wqs: readonly WqConfig[]): string | undefined {
-    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu);
+    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu, this.#context);
     if (why !== undefined && wqs.some(({ mode }) => mode === 'shared')) {
       return `no shared queues on ${this.name}, which need SVA: ${why}`;
     }

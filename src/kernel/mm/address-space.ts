@@ -21,7 +21,7 @@ import { type KernelContext, tell } from '../context.js';
 import { PAGE_BYTES, type Pasid, pageName, paOf } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import { type Area, within, without } from './area.js';
-import { type Leaf, type LeafRights, PageTable, USER_PAGES } from './page-table.js';
+import { type Leaf, type LeafRights, PageTable } from './page-table.js';
 
 /** Whoever walks the page table beside the CPU. */
 export interface MmuNotifier {
@@ -169,7 +169,7 @@ export class AddressSpace {
     try {
       const first = options.at ?? this.#gap(count);
       const last = first + count - 1;
-      if (!Number.isInteger(first) || first < 1 || count < 1 || last >= USER_PAGES) {
+      if (!Number.isInteger(first) || first < 1 || count < 1 || last >= this.table.userPages) {
         return refuse('EINVAL', `no ${count} pages from ${pageName(first)} in ${this.name}`);
       }
       const taken = this.#overlapping(first, last)[0];
@@ -197,7 +197,7 @@ export class AddressSpace {
    * On failure: `EINVAL` for a range that is none.
    */
   *munmap(first: number, count: number): Task<Refusal<'EINVAL'> | undefined> {
-    if (!isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
+    if (!this.#isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
     const last = first + count - 1;
     yield* this.#lock.lock();
     try {
@@ -233,7 +233,7 @@ export class AddressSpace {
     rights: LeafRights,
   ): Task<Refusal<'EINVAL' | 'ENOENT'> | undefined> {
     const { first, count } = range;
-    if (!isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
+    if (!this.#isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
     const last = first + count - 1;
     yield* this.#lock.lock();
     try {
@@ -411,6 +411,11 @@ export class AddressSpace {
     return this.areas.filter((area) => area.first <= last && area.last >= first);
   }
 
+  #isRange(first: number, count: number): boolean {
+    const isWhole = Number.isInteger(first) && Number.isInteger(count);
+    return isWhole && first >= 0 && count >= 1 && first + count <= this.table.userPages;
+  }
+
   #gap(count: number): number {
     let first = MMAP_BASE;
     for (const area of this.areas)
@@ -420,10 +425,3 @@ export class AddressSpace {
 }
 
 const pagesOf = (area: Area): number => area.last - area.first + 1;
-
-const isRange = (first: number, count: number): boolean =>
-  Number.isInteger(first) &&
-  Number.isInteger(count) &&
-  first >= 0 &&
-  count >= 1 &&
-  first + count <= USER_PAGES;

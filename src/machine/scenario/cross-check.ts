@@ -2,8 +2,10 @@
  * What the parts of a scenario say of each other: that a step names processes, queues, regions and jobs that are
  * there, in its own actor's order. What actors do to each other in time, a run finds out.
  */
+import { hex } from '../../base/index.js';
 import { RULES } from '../../rules/index.js';
 import { DSA_ERROR_NAMES, FAULT_REASONS } from '../../spec/index.js';
+import { contradictions } from './iommu.js';
 import type { DeviceSpec, QueueSpec, Scenario, Step, Submission } from './schema.js';
 import { sizeBytes } from './size.js';
 
@@ -30,6 +32,7 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
   if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
     report(['machine', 'memory'], `is ${machine.memory}, and has to be from 4 MiB to 32 GiB`);
   }
+  for (const [part, why] of contradictions(machine.iommu)) report(['machine', 'iommu', part], why);
   const owners = new Map<string, string>();
   for (const [name, device] of Object.entries(machine.devices)) {
     const at = ['machine', 'devices', name];
@@ -88,6 +91,7 @@ function checkQueue({ mode, threshold, size }: QueueSpec, at: readonly PropertyK
 
 class StepCheck {
   readonly #devices: Readonly<Record<string, DeviceSpec>>;
+  readonly #lastAddress: number;
   readonly #actors = new Map<string, Actor>();
   readonly #allJobs = new Set<string>();
   readonly #children: ReadonlySet<string>;
@@ -95,6 +99,7 @@ class StepCheck {
 
   constructor({ machine, processes, steps }: Scenario, report: Report) {
     this.#devices = machine.devices;
+    this.#lastAddress = LAST_ADDRESS[machine['virtual-addresses']];
     this.#report = report;
     this.#children = new Set(steps.flatMap((step) => ('fork' in step ? [step.fork.as] : [])));
     for (const name of Object.keys(processes)) this.#actors.set(name, newActor());
@@ -104,7 +109,10 @@ class StepCheck {
     const actor = this.#actorOf(step, at);
     if (actor === undefined) return;
     if (actor.hasEnded) this.#report([...at, 'by'], `${step.by} has ended`);
-    if ('map' in step) this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+    if ('map' in step) {
+      this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+      this.#place(step.map.at ?? 0, [...at, 'map', 'at']);
+    }
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
     if ('open' in step) this.#queue(step.open, [...at, 'open']);
@@ -142,6 +150,11 @@ class StepCheck {
   #newRegion({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
     if (regions.has(name)) this.#report(at, `there is a region ${name} already; a new one has a new name`);
     regions.add(name);
+  }
+
+  #place(address: number, at: readonly PropertyKey[]): void {
+    if (address > this.#lastAddress)
+      this.#report(at, `is beyond ${hex(this.#lastAddress)}, the last page of a process`);
   }
 
   #region({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
@@ -212,6 +225,9 @@ class StepCheck {
     this.#actors.set(name, { ...newActor(), regions: new Set(parent.regions) });
   }
 }
+
+/** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
+const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;
 
 /** A process has room for so many completion records. */
 const MOST_JOBS = 1024;

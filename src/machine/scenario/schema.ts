@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { ERRNOS, type Errno } from '../../base/index.js';
 import { RULE_IDS } from '../../rules/index.js';
+import { vtd } from './iommu.js';
 
 const name = z
   .string()
@@ -23,25 +24,6 @@ const models = z.strictObject({
   shows: prose.describe('what it models'),
   'leaves-out': prose.describe('what it does not model'),
   claims: prose.describe('what a pass means'),
-});
-
-const caches = z
-  .strictObject({
-    context: z.int().min(2).max(65536).default(4),
-    pasid: z.int().min(2).max(65536).default(4),
-    iotlb: z.int().min(2).max(1048576).default(8),
-  })
-  .describe('entries of each cache; few, so that eviction is common');
-
-const vtd = z.strictObject({
-  kind: z.literal('vtd').describe('Intel VT-d, scalable mode'),
-  'host-address-width': z.int().min(36).max(52).default(46),
-  'page-requests': z.boolean().default(true),
-  caches: caches.prefault({}),
-  'stale-entries': z
-    .enum(['may-stay', 'always-stay'])
-    .default('may-stay')
-    .describe('whether what was not invalidated is sometimes gone by itself'),
 });
 
 const queue = z.strictObject({
@@ -67,6 +49,10 @@ const dsa = z.strictObject({
 const machine = z.strictObject({
   memory: size.default('64 MiB'),
   cpus: z.int().min(1).max(64).default(2),
+  'virtual-addresses': z
+    .enum(['48-bit', '57-bit'])
+    .default('48-bit')
+    .describe("the CPUs': page tables have four levels or five"),
   iommu: vtd.prefault({ kind: 'vtd' }),
   devices: z.record(name, dsa).default({}),
 });
@@ -82,7 +68,13 @@ const content = z.union([z.string().min(1), z.int().min(0).max(255)]).describe('
 const map = z.strictObject({
   name,
   pages: z.int().min(1).max(4096).default(1),
-  at: z.int().min(0x1000).max(0x7fff_ffff_f000).multipleOf(4096).optional().describe('its virtual address'),
+  at: z
+    .int()
+    .min(0x1000)
+    .max(2 ** 53 - 4096)
+    .multipleOf(4096)
+    .optional()
+    .describe('its virtual address'),
   holds: content.optional().describe('written by the process; a region that holds nothing has no pages yet'),
 });
 

@@ -23,6 +23,7 @@ export class HostPlatform implements Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  readonly pageTableLevels: 4 | 5;
   readonly chooser: Chooser;
   readonly emit: (event: KernelEvent) => void;
   readonly #hardware: Hardware;
@@ -46,6 +47,7 @@ export class HostPlatform implements Platform {
         hostAddressWidth: hardware.unit.format.hostAddressWidth,
       },
     ];
+    this.pageTableLevels = hardware.cpuLevels;
     this.cpus = hardware.cpus.map(cpuPort);
   }
 
@@ -68,7 +70,7 @@ export class HostPlatform implements Platform {
 }
 
 function memoryPort(
-  { memory }: Hardware,
+  { memory, writtenBack }: Hardware,
   stepIn: (what: string) => void,
   stored: (address: number) => void,
 ): PhysicalMemory {
@@ -86,6 +88,7 @@ function memoryPort(
     ranges: memory.ranges,
     load32: (address) => memory.words[wordAt(address)] ?? 0,
     store32(address, value) {
+      writtenBack?.storing(address, 4);
       const at = writableAt(address);
       memory.words[at] = value;
       stepIn('between stores');
@@ -96,6 +99,7 @@ function memoryPort(
       out[1] = memory.words[at + 1] ?? 0;
     },
     store64(address, lo, hi) {
+      writtenBack?.storing(address, 8);
       const at = writableAt(address);
       memory.words[at] = lo;
       memory.words[at + 1] = hi;
@@ -106,11 +110,14 @@ function memoryPort(
       if (!memory.read(address, into)) throw new Bug(`the kernel reads at ${hex(address)}`);
     },
     write(address, from) {
+      writtenBack?.storing(address, from.length);
       if (!memory.write(address, from)) throw new Bug(`the kernel writes at ${hex(address)}`);
       stepIn('between stores');
     },
-    // Walks are snooped: there is nothing between a store and memory.
-    flush: () => stepIn('between stores'),
+    flush(address, bytes) {
+      writtenBack?.flush(address, bytes);
+      stepIn('between stores');
+    },
   };
 }
 

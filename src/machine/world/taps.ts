@@ -312,7 +312,8 @@ export class Taps implements Wiring, Restorable {
   };
 
   readonly #entryTaken: EntryAudit = ({ rid, pasid }, words, at) => {
-    if (pasid === 0) return;
+    // Caching mode takes in that an entry is not present, too.
+    if (pasid === 0 || P.get(words, at) === 0) return;
     const device = this.#nameOf(rid);
     this.judge.tell('fetched', this.#entryFact({ device, pasid }, words, at));
   };

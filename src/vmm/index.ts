@@ -1,0 +1,6 @@
+/**
+ * One VM: its virtual IOMMU.
+ *
+ * @module
+ */
+export * from './iommu/index.js';
