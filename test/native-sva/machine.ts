@@ -24,7 +24,7 @@ import {
   VtdUnit,
 } from '../../src/hardware/index.js';
 import { ioasidCreate } from '../../src/ioasid/index.js';
-import { type FrameLedger, Kernel, type Platform, type RidDomain } from '../../src/kernel/index.js';
+import type { FrameLedger, Kernel, Platform, RidDomain } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
 
 /** Where firmware has put things. */
@@ -71,6 +71,8 @@ export interface BenchOptions {
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
   readonly ridDomain?: RidDomain;
+  /** Stands between the kernel and the machine. */
+  readonly between?: (platform: Platform, units: readonly VtdUnit[]) => Platform;
 }
 
 export class Bench {
@@ -125,7 +127,8 @@ export class Bench {
     this.#kept.push(ioasids);
     const { tasks } = this;
     const { ledger, framesMayFail = false, ridDomain = 'blocked' } = options;
-    const platform = this.#platform(chooser);
+    const direct = this.#platform(chooser);
+    const platform = options.between?.(direct, this.units) ?? direct;
     this.kernel = new Kernel({
       name: 'host',
       platform,
