@@ -24,7 +24,7 @@ import {
   VtdUnit,
 } from '../../src/hardware/index.js';
 import { ioasidCreate } from '../../src/ioasid/index.js';
-import type { FrameLedger, Kernel, Platform, RidDomain } from '../../src/kernel/index.js';
+import { type FrameLedger, Kernel, type Platform, type RidDomain } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
 
 /** Where firmware has put things. */
