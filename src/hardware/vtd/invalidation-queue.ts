@@ -40,8 +40,8 @@ import { ABSENT, FRAME_BYTES, FRAME_WORDS, type Memory } from '../memory.js';
 import type { DeviceTlbInvalidation, IommuDownstream, PageGroupResponse } from '../pci/ports.js';
 import type { FaultRecording } from './fault-recording.js';
 import type { UnitFormat } from './format.js';
+import { NO_PASID } from './request.js';
 import type { Translator } from './translator.js';
-import { NO_PASID } from './walk.js';
 
 const { GSTS, FSTS, IQA, IQH, IQT } = VTD_REGISTER;
 const contextCache = CONTEXT_CACHE_INVALIDATION;

@@ -27,8 +27,8 @@ import {
 } from '../pci/ports.js';
 import type { EventMessage } from './event-message.js';
 import type { Fault } from './fault-recording.js';
+import { NO_PASID, type Request } from './request.js';
 import type { Translator } from './translator.js';
-import { NO_PASID, type Request } from './walk.js';
 
 const { PQA, PQH, PQT, PRS } = VTD_REGISTER;
 const descriptor = PAGE_REQUEST_DESCRIPTOR;

@@ -41,10 +41,10 @@ import { type UnitFormat, unitFormat } from './format.js';
 import { InvalidationQueue } from './invalidation-queue.js';
 import { offeredCap, offeredEcap } from './offered.js';
 import { PageRequestQueue } from './page-requests.js';
+import type { Request } from './request.js';
 import { Translator } from './translator.js';
 import type { CacheSizes } from './unit-caches.js';
 import { type VirtualCommandPort, VirtualCommands } from './virtual-commands.js';
-import type { Request } from './walk.js';
 
 const R = VTD_REGISTER;
 
