@@ -10,6 +10,7 @@ export * from './cpu/index.js';
 export * from './dsa/index.js';
 export * from './engine.js';
 export * from './memory.js';
+export * from './paging/ept.js';
 export * from './paging/first-stage.js';
 export * from './paging/second-stage.js';
 export * from './paging/step.js';

@@ -20,6 +20,7 @@ import {
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../spec/index.js';
 import type { DeviceSpec, MachineSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
+import { CpuPool } from './cpu-pool.js';
 import { Interrupts } from './interrupts.js';
 
 /** Below it are the BIOS's areas. */
@@ -53,6 +54,8 @@ export class Hardware implements Restorable {
   readonly unit: VtdUnit;
   readonly accelerators: readonly Accelerator[];
   readonly cpus: readonly Cpu[];
+  /** More of them, for virtual machines. */
+  readonly vcpus: CpuPool;
   readonly interrupts = new Interrupts();
   /** What may step in between two stores of software. */
   readonly engines = new Engines();
@@ -86,12 +89,14 @@ export class Hardware implements Restorable {
     this.cpus = Array.from({ length: spec.cpus }, (_, index) => {
       return new Cpu({ index, memory: this.memory, bus: this.bus });
     });
+    this.vcpus = new CpuPool({ index: spec.cpus, memory: this.memory, bus: this.bus });
     this.#aliases = aliasesOf(this.accelerators);
     this.#addEngines();
     this.#parts = [
       ...[this.memory, this.root, this.unit, interrupts],
       ...this.accelerators.map(({ device }) => device),
       ...this.cpus,
+      this.vcpus,
     ];
   }
 
@@ -148,6 +153,8 @@ export class Hardware implements Restorable {
       this.engines.add(engine);
       this.scheduled.add(engine);
     }
+    this.engines.addGroup(this.vcpus.engines);
+    this.scheduled.addGroup(this.vcpus.engines);
     this.scheduled.add(this.interrupts);
   }
 }

@@ -39,8 +39,8 @@ export class Program {
     const { hardware, kernel } = cast.stage;
     this.#cast = cast;
     this.#process = process;
-    const { memory, cpus } = hardware;
-    this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
+    const { memory } = hardware;
+    this.#user = new UserMode({ memory, processes: kernel.processes }, process.mainThread);
     this.#regions = new Map(inherited?.regions);
     this.#opened = new Map(inherited?.opened);
     this.#recordsPage = recordsPage;

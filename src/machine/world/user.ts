@@ -1,9 +1,10 @@
 /**
  * What a program of a scenario does in user mode, an instruction at a time: loads and stores of up to a page (as a
  * string instruction moves them), MOVDIR64B and ENQCMD. Each goes through the CPU that the kernel has put the thread
- * on, with its page tables and its IA32_PASID; faults go to the kernel.
+ * on, with its page tables and its IA32_PASID; faults go to the kernel. A guest's program runs so too: its CPU is in
+ * guest mode, and exits to the host's KVM on the way.
  */
-import { assert, type Task } from '../../base/index.js';
+import type { Task } from '../../base/index.js';
 import {
   type Cpu,
   type CpuFault,
@@ -15,12 +16,12 @@ import {
   RIGHT,
 } from '../../hardware/index.js';
 import { type CpuPort, type Processes, type Thread, Trap } from '../../kernel/index.js';
+import { cpuOf } from './cpu-port.js';
 
 const PAGE = 4096;
 
 export interface UserMachine {
   readonly memory: Memory;
-  readonly cpus: readonly Cpu[];
   readonly processes: Processes;
 }
 
@@ -69,17 +70,14 @@ export class UserMode {
   }
 
   *#enqcmd(port: CpuPort, submission: { destination: number; source: number }): Task<0 | 1 | Trap> {
-    const cpu = this.#cpuOf(port);
+    const cpu = cpuOf(port);
     cpu.cpl = 3;
-    const instruction = enqcmd(cpu, submission);
-    // All that depends on the privilege is read, and checked, before the first pause.
-    let next = instruction.next();
-    cpu.cpl = 0;
-    while (next.done !== true) {
-      yield next.value;
-      next = instruction.next();
+    try {
+      const result = yield* enqcmd(cpu, submission);
+      return result.fault === undefined ? result.zf : trapOf(result.fault);
+    } finally {
+      cpu.cpl = 0;
     }
-    return next.value.fault === undefined ? next.value.zf : trapOf(next.value.fault);
   }
 
   #access(address: number, right: number, then: (physical: number) => void): Task {
@@ -94,7 +92,7 @@ export class UserMode {
   /** One instruction, at CPL 3. */
   #user<T>(instruction: (cpu: Cpu) => T | Trap): Task<T> {
     return this.#machine.processes.user(this.#thread, (port) => {
-      const cpu = this.#cpuOf(port);
+      const cpu = cpuOf(port);
       cpu.cpl = 3;
       try {
         return instruction(cpu);
@@ -102,12 +100,6 @@ export class UserMode {
         cpu.cpl = 0;
       }
     });
-  }
-
-  #cpuOf({ index }: CpuPort): Cpu {
-    const cpu = this.#machine.cpus[index];
-    assert(cpu !== undefined, `no CPU ${index}`);
-    return cpu;
   }
 }
 
