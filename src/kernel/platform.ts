@@ -29,6 +29,8 @@ export interface Mmio {
   write32(address: number, value: number): void;
   read64(address: number, out: Int32Array): void;
   write64(address: number, lo: number, hi: number): void;
+  /** Writes 64 bytes at once (MOVDIR64B), 16 words; undefined where the CPUs cannot. */
+  write512?(address: number, words: Int32Array): void;
 }
 
 /** PCI configuration space; 1, 2 or 4 bytes, naturally aligned. All ones where there is no function. */
@@ -112,6 +114,8 @@ export interface Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  /** Levels of the CPUs' page tables: 5 with LA57; 4, if left out. */
+  readonly pageTableLevels?: 4 | 5;
   /** Undefined in a guest: there is no nested virtualization. */
   readonly vmx?: Vmx | undefined;
   readonly chooser: Chooser;

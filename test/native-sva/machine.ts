@@ -24,7 +24,7 @@ import {
   VtdUnit,
 } from '../../src/hardware/index.js';
 import { ioasidCreate } from '../../src/ioasid/index.js';
-import { type FrameLedger, Kernel, type Platform } from '../../src/kernel/index.js';
+import { type FrameLedger, Kernel, type Platform, type RidDomain } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
 
 /** Where firmware has put things. */
@@ -70,6 +70,7 @@ export interface BenchOptions {
   readonly snoops?: false;
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
+  readonly ridDomain?: RidDomain;
 }
 
 export class Bench {
@@ -123,7 +124,7 @@ export class Bench {
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
     this.#kept.push(ioasids);
     const { tasks } = this;
-    const { ledger, framesMayFail = false } = options;
+    const { ledger, framesMayFail = false, ridDomain = 'blocked' } = options;
     const platform = this.#platform(chooser);
     this.kernel = new Kernel({
       name: 'host',
@@ -131,6 +132,7 @@ export class Bench {
       tasks,
       ioasids,
       framesMayFail,
+      ridDomain,
       ledger: this.#ledger(ledger),
     });
     const booted = this.run(this.kernel.boot());
@@ -321,6 +323,10 @@ export class Bench {
         },
         write64(address, lo, hi) {
           bus.write64(address, lo, hi);
+          after();
+        },
+        write512(address, words) {
+          bus.write512(address, words);
           after();
         },
       },

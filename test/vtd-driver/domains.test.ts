@@ -10,6 +10,7 @@ import { FIRST_RID, Lab, type LabOptions, must, NO_PASID, SECOND_RID, wordOf } f
 
 const PASID = Pasid.of(70);
 const LEGACY: LabOptions = { ecap: { SMTS: 0 } };
+const REGISTERS: LabOptions = { ecap: { SMTS: 0, QI: 0 } };
 const CACHING: LabOptions = { cap: { CM: 1 } };
 const at = (pasid: number, ...pages: number[]): Target[] => pages.map((page) => ({ pasid, page }));
 const passed = (accesses: readonly Access[]): boolean[] => accesses.map((each) => each.passed);
@@ -132,30 +133,39 @@ describe.each([
 });
 
 describe('the identity domain and none', () => {
-  it.each([{}, LEGACY, { ats: true }, { snoops: false }, CACHING, { ...LEGACY, ...CACHING }] as LabOptions[])(
-    'let all of memory through, and nothing: %o',
-    (options) => {
-      const lab = new Lab(options);
-      const { dma, device } = lab.plug();
-      const { tag, frames } = lab.frames(3);
-      expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
-      const attachment = must(lab.run(lab.iommu.attach(device, NO_PASID, IDENTITY)));
-      expect(met(lab.access(dma, at(0, ...frames)), tag, frames)).toBe(true);
-      must(lab.run(lab.iommu.detach(attachment)));
-      expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
-    },
-  );
+  it.each([
+    {},
+    LEGACY,
+    { ats: true },
+    { snoops: false },
+    CACHING,
+    { ...LEGACY, ...CACHING },
+    REGISTERS,
+  ] as LabOptions[])('let all of memory through, and nothing: %o', (options) => {
+    const lab = new Lab(options);
+    const { dma, device } = lab.plug();
+    const { tag, frames } = lab.frames(3);
+    expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
+    const attachment = must(lab.run(lab.iommu.attach(device, NO_PASID, IDENTITY)));
+    expect(met(lab.access(dma, at(0, ...frames)), tag, frames)).toBe(true);
+    must(lab.run(lab.iommu.detach(attachment)));
+    expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([false]);
+  });
 
   it.each(['blocked', 'identity', 'dma'] as const)('are what a device begins with: %s', (rid) => {
     const lab = new Lab({ rid });
     const { dma, device } = lab.plug();
     const { tag, frames } = lab.frames(2);
     expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([rid === 'identity']);
-    expect(device.dma.value === undefined).toBe(rid !== 'dma');
-    if (device.dma.value === undefined) return;
-    const mapping = { page: 7, frame: frames[0] ?? 0, count: 1, read: true, write: true };
-    must(lab.run(device.dma.value.map(mapping)));
-    expect(met(lab.access(dma, at(0, 7)), tag, [7])).toBe(true);
+    const space = device.dma.value;
+    expect(space === undefined).toBe(rid === 'blocked');
+    if (space === undefined) return;
+    const buffer = { frame: frames[0] ?? 0, count: 1, read: true, write: true };
+    const page = must(lab.run(space.map(buffer)));
+    expect(met(lab.access(dma, at(0, page)), tag, [page])).toBe(true);
+    expect(page).toBe(rid === 'identity' ? buffer.frame : 0xfffff);
+    must(lab.run(space.unmap(page)));
+    expect(passed(lab.access(dma, at(0, page), 1))).toEqual([rid === 'identity']);
   });
 
   it('leave nothing of a device that its unit cannot serve', () => {
@@ -213,6 +223,9 @@ const UNITS: [string, LabOptions][] = [
   ['legacy mode', { ecap: { SMTS: 0 } }],
   ['legacy mode and device TLBs', { ats: true, ecap: { SMTS: 0 } }],
   ['legacy mode and caching mode', { cap: { CM: 1 }, ecap: { SMTS: 0 } }],
+  ['registers in place of a queue', REGISTERS],
+  ['registers, and no page-selective invalidation', { ...REGISTERS, cap: { PSI: 0 } }],
+  ['registers, caching mode and no snooping', { ...REGISTERS, ...CACHING, snoops: false }],
 ];
 
 describe.each(UNITS)('an unmap: %s', (_what, options) => {

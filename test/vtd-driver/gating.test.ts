@@ -75,6 +75,7 @@ const ROWS: [string, LabOptions, Want, number, object, Errno | undefined][] = [
   ['legacy mode', LEGACY, 'second-stage', PASID, {}, 'EOPNOTSUPP'],
   ['legacy mode', LEGACY, 'second-stage', 0, {}, undefined],
   ['legacy mode', LEGACY, 'identity', 0, {}, undefined],
+  ['legacy mode and ATS', { ...LEGACY, ats: true }, 'identity', 0, {}, 'EOPNOTSUPP'],
 ];
 
 describe('a unit with', () => {
@@ -131,8 +132,8 @@ describe('a unit with', () => {
     expect(lab.iommu.allocNested(second, { name: 'n', root: 2 ** 36 })).toMatchObject({ errno: 'EINVAL' });
   });
 
-  it('no queue, or no width in legacy mode, is not used at all', () => {
-    expect(() => new Lab({ ecap: { QI: 0 } })).toThrow(/dmar0 has no queued invalidation/);
+  it('no queue in scalable mode, or no width in legacy mode, is not used at all', () => {
+    expect(() => new Lab({ ecap: { QI: 0 } })).toThrow(/dmar0 has no queue \(ECAP.QI\) for scalable mode/);
     expect(() => new Lab({ ...LEGACY, cap: { SAGAW: 0 } })).toThrow(/dmar0 has no second-stage width/);
   });
 

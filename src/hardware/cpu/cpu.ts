@@ -21,6 +21,8 @@ export interface CpuOptions {
   readonly index: number;
   readonly memory: Memory;
   readonly bus: Bus;
+  /** Levels of its page tables: 5 with CR4.LA57; 4, if left out. */
+  readonly levels?: 4 | 5;
   /** Told when posted writes begin to be on their way, and when none is any more. */
   readonly onPosted?: (writes: PostedWrites) => void;
 }
@@ -74,14 +76,14 @@ export class Cpu implements Restorable {
   readonly #now: CpuState = { root: 0, cpl: 0, pasid: 0, instructions: 0, vmcs: undefined };
   readonly #marked: CpuState = { ...this.#now };
 
-  constructor({ index, memory, bus, onPosted }: CpuOptions) {
+  constructor({ index, memory, bus, levels = 4, onPosted }: CpuOptions) {
     this.index = index;
     this.name = `cpu${index}`;
     this.bus = bus;
     this.#memory = memory;
     this.posted = new PostedWrites(`${this.name} posted write`, bus, onPosted);
     this.boundary = new WaitQueue(`end of an instruction of ${this.name}`);
-    this.#mmu = new Mmu(memory);
+    this.#mmu = new Mmu(memory, { levels });
   }
 
   /** CR3: the frame of the highest page table. */

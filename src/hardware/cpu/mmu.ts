@@ -1,6 +1,6 @@
 /**
- * A CPU's way through its page tables: 4-level paging with the first-stage format, accessed and dirty bits, and
- * page faults with their error codes (Intel SDM volume 3, chapter 5). Every access walks: no translation is
+ * A CPU's way through its page tables: paging of 4 levels, or of 5 (LA57), with the first-stage format, accessed and
+ * dirty bits, and page faults with their error codes (Intel SDM volume 3, chapter 5). Every access walks: no translation is
  * cached, so there is nothing that `INVLPG` would have to drop. In guest mode the tables lie at guest-physical
  * addresses, as does what they lead to: each goes through the EPT, whose failure is an exit and no fault; a table
  * is read, and written only where a bit of it is set (29.3.3.2). Left out: SMEP, SMAP, protection keys, and the
@@ -29,10 +29,8 @@ export const PF = { PRESENT: 1, WRITE: 2, USER: 4, RESERVED: 8, FETCH: 16 } as c
 /** The one #GP that this model raises: it has no error code to tell. */
 export const GP_FAULT: CpuFault = { vector: GENERAL_PROTECTION, errorCode: 0, address: 0 };
 
-const LEVELS = 4;
+const MOST_LEVELS = 5;
 const { A, D } = FIRST_STAGE_ENTRY;
-/** One past the lower half of the address space. */
-const LOWER_HALF_PAGES = pagesPerEntry(LEVELS + 1) / 2;
 const PAGE = 4096;
 
 /** The bits of an error code that a failed step has. */
@@ -41,11 +39,14 @@ const NOT_MAPPED = 0;
 export class Mmu {
   readonly #memory: Memory;
   readonly #format: FirstStage;
+  readonly #levels: number;
+  /** One past the lower half of the address space. */
+  readonly #userPages: number;
   readonly #step = pagingStep();
   /** By level: the table that the walk went through, as the entry before it says. */
-  readonly #tables = new Float64Array(LEVELS + 1);
+  readonly #tables = new Float64Array(MOST_LEVELS + 1);
   /** The frames that they lie in: the same, outside of guest mode. */
-  readonly #hosts = new Float64Array(LEVELS + 1);
+  readonly #hosts = new Float64Array(MOST_LEVELS + 1);
   readonly guest: GuestPhysical;
   /** The frame of the EPT's table of the highest level; -1 outside of guest mode. */
   eptRoot = -1;
@@ -54,9 +55,12 @@ export class Mmu {
   /** Why the last walk failed; undefined if it did not, or if it ended in an exit: {@link GuestPhysical.exit}. */
   fault: CpuFault | undefined;
 
-  /** @param addressWidth MAXPHYADDR */
-  constructor(memory: Memory, addressWidth = 46) {
+  /** @param options `levels` of its tables; `addressWidth`: MAXPHYADDR */
+  constructor(memory: Memory, options: { readonly levels?: 4 | 5; readonly addressWidth?: number } = {}) {
+    const { levels = 4, addressWidth = 46 } = options;
     this.#memory = memory;
+    this.#levels = levels;
+    this.#userPages = pagesPerEntry(levels + 1) / 2;
     this.#format = new FirstStage({ addressWidth, gigabytePages: true });
     this.guest = new GuestPhysical(memory, addressWidth);
   }
@@ -73,13 +77,13 @@ export class Mmu {
   translate(root: number, address: number, rights: number): boolean {
     const page = Math.floor(address / PAGE);
     this.fault = undefined;
-    if (page >= LOWER_HALF_PAGES) {
+    if (page >= this.#userPages) {
       this.fault = GP_FAULT;
       return false;
     }
     let table = root;
     let granted = ALL_RIGHTS;
-    for (let level = LEVELS; level > 0; level--) {
+    for (let level = this.#levels; level > 0; level--) {
       const host = this.#hostOf(table, RIGHT.READ);
       if (host < 0) return false;
       const frame = this.#memory.at(host);
@@ -108,7 +112,7 @@ export class Mmu {
    * a table may not be written.
    */
   #setAccessed(page: number, level: number, isWrite: boolean): boolean {
-    for (let each = LEVELS; each >= level; each--) {
+    for (let each = this.#levels; each >= level; each--) {
       const offset = indexAt(page, each) * ENTRY_WORDS;
       const at = this.#memory.at(this.#hosts[each] ?? 0) + offset;
       const setsDirty = isWrite && each === level && D.get(this.#memory.words, at) === 0;

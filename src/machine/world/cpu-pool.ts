@@ -15,12 +15,19 @@ interface Seat {
 
 export class CpuPool implements Restorable {
   readonly engines = new QuietEngines();
-  readonly #options: Omit<CpuOptions, 'onPosted'>;
+  readonly #options: Pick<CpuOptions, 'memory' | 'bus'>;
+  readonly #every: Cpu[];
   readonly #seats: Seat[] = [];
 
-  /** @param options of its CPUs; `index` is that of the first */
-  constructor(options: Omit<CpuOptions, 'onPosted'>) {
+  /** @param others the machine's other CPUs, whose indices come before */
+  constructor(options: Pick<CpuOptions, 'memory' | 'bus'>, others: readonly Cpu[]) {
     this.#options = options;
+    this.#every = [...others];
+  }
+
+  /** All CPUs of the machine, by their index. It grows with the pool. */
+  get every(): readonly Cpu[] {
+    return this.#every;
   }
 
   /** A CPU on which nothing runs. */
@@ -61,14 +68,15 @@ export class CpuPool implements Restorable {
   }
 
   #more(): Seat {
-    const { memory, bus } = this.#options;
     const cpu = new Cpu({
-      ...{ index: this.#options.index + this.#seats.length, memory, bus },
+      ...this.#options,
+      index: this.#every.length,
       onPosted: (writes: Engine) => this.engines.changed(writes),
     });
     // One that comes after a mark goes back to what it is now.
     cpu.mark();
     this.engines.add(cpu.posted);
+    this.#every.push(cpu);
     const seat: Seat = { cpu, owner: undefined, marked: undefined };
     this.#seats.push(seat);
     return seat;

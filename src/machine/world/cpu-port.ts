@@ -1,7 +1,7 @@
 /**
  * CPUs of the hardware, as kernels are given them: the host's for its own threads, one in guest mode for a guest's.
  */
-import { assert, type WaitQueue } from '../../base/index.js';
+import type { WaitQueue } from '../../base/index.js';
 import { type Cpu, type CpuExit, type CpuExitAction, FRAME_BYTES, Vmcs } from '../../hardware/index.js';
 import type { CpuPort, ExitAction, VcpuPort, VmExit, Vmx } from '../../kernel/index.js';
 import {
@@ -18,41 +18,14 @@ const EPT_LEVELS = 4;
 const TWO_32 = 2 ** 32;
 
 /** A CPU, for the kernel whose threads it runs. */
-export class HardwareCpuPort implements CpuPort {
-  readonly index: number;
-  readonly cpu: Cpu;
-
-  constructor(cpu: Cpu) {
-    this.index = cpu.index;
-    this.cpu = cpu;
-  }
-
-  setPageTable(frame: number): void {
-    this.cpu.setPageTable(frame);
-  }
-
-  flushTlb(): void {
-    this.cpu.flushTlb();
-  }
-
-  fence(): void {
-    this.cpu.fence();
-  }
-
-  readPasidMsr(): number {
-    return this.cpu.readPasidMsr();
-  }
-
-  writePasidMsr(value: number): void {
-    this.cpu.writePasidMsr(value);
-  }
-}
-
-/** The CPU behind a port: a host's, or one in guest mode. */
-export function cpuOf(port: CpuPort): Cpu {
-  assert(port instanceof HardwareCpuPort, `the CPU ${port.index} is none of the hardware's`);
-  return port.cpu;
-}
+export const cpuPort = (cpu: Cpu): CpuPort => ({
+  index: cpu.index,
+  setPageTable: (frame) => cpu.setPageTable(frame),
+  flushTlb: () => cpu.flushTlb(),
+  fence: () => cpu.fence(),
+  readPasidMsr: () => cpu.readPasidMsr(),
+  writePasidMsr: (value) => cpu.writePasidMsr(value),
+});
 
 /** The CPUs of a pool, as the host's kernel takes them for virtual machines. */
 export const vmxOf = (pool: CpuPool): Vmx => ({
@@ -61,7 +34,7 @@ export const vmxOf = (pool: CpuPool): Vmx => ({
 });
 
 class HardwareVcpu implements VcpuPort {
-  readonly cpu: HardwareCpuPort;
+  readonly cpu: CpuPort;
   readonly #cpu: Cpu;
   readonly #pool: CpuPool;
   readonly #vmcs = new Vmcs();
@@ -69,7 +42,7 @@ class HardwareVcpu implements VcpuPort {
   constructor(pool: CpuPool, name: string) {
     this.#pool = pool;
     this.#cpu = pool.take(name);
-    this.cpu = new HardwareCpuPort(this.#cpu);
+    this.cpu = cpuPort(this.#cpu);
     this.#cpu.vmcs = this.#vmcs;
   }
 

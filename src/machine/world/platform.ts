@@ -13,7 +13,7 @@ import type {
   Platform,
   Vmx,
 } from '../../kernel/index.js';
-import { HardwareCpuPort, vmxOf } from './cpu-port.js';
+import { cpuPort, vmxOf } from './cpu-port.js';
 import type { Hardware } from './hardware.js';
 
 /** What a kernel tells; who and when, the machine knows. */
@@ -33,6 +33,7 @@ export class HostPlatform implements Platform {
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
   readonly vmx: Vmx;
+  readonly pageTableLevels: 4 | 5;
   readonly chooser: Chooser;
   readonly emit: (event: KernelEvent) => void;
   readonly #hardware: Hardware;
@@ -56,8 +57,9 @@ export class HostPlatform implements Platform {
         hostAddressWidth: hardware.unit.format.hostAddressWidth,
       },
     ];
-    this.cpus = hardware.cpus.map((cpu) => new HardwareCpuPort(cpu));
+    this.cpus = hardware.cpus.map(cpuPort);
     this.vmx = vmxOf(hardware.vcpus);
+    this.pageTableLevels = hardware.cpuLevels;
   }
 
   onInterrupt(vector: number, handler: () => void): void {
@@ -79,7 +81,7 @@ export class HostPlatform implements Platform {
 }
 
 function memoryPort(
-  { memory }: Hardware,
+  { memory, writtenBack }: Hardware,
   stepIn: (what: string) => void,
   stored: (address: number) => void,
 ): PhysicalMemory {
@@ -97,6 +99,7 @@ function memoryPort(
     ranges: memory.ranges,
     load32: (address) => memory.words[wordAt(address)] ?? 0,
     store32(address, value) {
+      writtenBack?.storing(address, 4);
       const at = writableAt(address);
       memory.words[at] = value;
       stepIn('between stores');
@@ -107,6 +110,7 @@ function memoryPort(
       out[1] = memory.words[at + 1] ?? 0;
     },
     store64(address, lo, hi) {
+      writtenBack?.storing(address, 8);
       const at = writableAt(address);
       memory.words[at] = lo;
       memory.words[at + 1] = hi;
@@ -117,11 +121,14 @@ function memoryPort(
       if (!memory.read(address, into)) throw new Bug(`the kernel reads at ${hex(address)}`);
     },
     write(address, from) {
+      writtenBack?.storing(address, from.length);
       if (!memory.write(address, from)) throw new Bug(`the kernel writes at ${hex(address)}`);
       stepIn('between stores');
     },
-    // Walks are snooped: there is nothing between a store and memory.
-    flush: () => stepIn('between stores'),
+    flush(address, bytes) {
+      writtenBack?.flush(address, bytes);
+      stepIn('between stores');
+    },
   };
 }
 
@@ -141,6 +148,10 @@ function mmioPort({ bus }: Hardware, stepIn: (what: string) => void): Mmio {
     },
     write64(address, lo, hi) {
       bus.write64(address, lo, hi);
+      stepIn('between stores');
+    },
+    write512(address, words) {
+      bus.write512(address, words);
       stepIn('between stores');
     },
   };

@@ -4,7 +4,7 @@
  * on, with its page tables and its IA32_PASID; faults go to the kernel. A guest's program runs so too: its CPU is in
  * guest mode, and exits to the host's KVM on the way.
  */
-import type { Task } from '../../base/index.js';
+import { assert, type Task } from '../../base/index.js';
 import {
   type Cpu,
   type CpuFault,
@@ -16,12 +16,12 @@ import {
   RIGHT,
 } from '../../hardware/index.js';
 import { type CpuPort, type Processes, type Thread, Trap } from '../../kernel/index.js';
-import { cpuOf } from './cpu-port.js';
 
 const PAGE = 4096;
 
 export interface UserMachine {
   readonly memory: Memory;
+  readonly cpus: readonly Cpu[];
   readonly processes: Processes;
 }
 
@@ -70,7 +70,7 @@ export class UserMode {
   }
 
   *#enqcmd(port: CpuPort, submission: { destination: number; source: number }): Task<0 | 1 | Trap> {
-    const cpu = cpuOf(port);
+    const cpu = this.#cpuOf(port);
     cpu.cpl = 3;
     try {
       const result = yield* enqcmd(cpu, submission);
@@ -92,7 +92,7 @@ export class UserMode {
   /** One instruction, at CPL 3. */
   #user<T>(instruction: (cpu: Cpu) => T | Trap): Task<T> {
     return this.#machine.processes.user(this.#thread, (port) => {
-      const cpu = cpuOf(port);
+      const cpu = this.#cpuOf(port);
       cpu.cpl = 3;
       try {
         return instruction(cpu);
@@ -100,6 +100,12 @@ export class UserMode {
         cpu.cpl = 0;
       }
     });
+  }
+
+  #cpuOf({ index }: CpuPort): Cpu {
+    const cpu = this.#machine.cpus[index];
+    assert(cpu !== undefined, `no CPU ${index}`);
+    return cpu;
   }
 }
 

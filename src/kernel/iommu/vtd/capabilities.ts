@@ -8,6 +8,8 @@ export interface Capabilities {
   /** Bits of a PASID; 0 without PASIDs. */
   readonly pasidBits: number;
   readonly queuedInvalidation: boolean;
+  /** Where its invalidation registers are: ECAP.IRO. */
+  readonly invalidationRegisters: number;
   readonly scalableMode: boolean;
   readonly firstStage: boolean;
   readonly secondStage: boolean;
@@ -53,6 +55,7 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
   return {
     pasidBits: hasPasid ? e.PSS.get(ecap, 0) + 1 : 0,
     queuedInvalidation: e.QI.get(ecap, 0) === 1,
+    invalidationRegisters: e.IRO.get(ecap, 0),
     scalableMode,
     firstStage: scalableMode && e.FSTS.get(ecap, 0) === 1,
     secondStage,
@@ -65,7 +68,8 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
     supervisorRequests: e.SRS.get(ecap, 0) === 1,
     extendedAccessed: e.EAFS.get(ecap, 0) === 1,
     passThrough: e.PT.get(ecap, 0) === 1,
-    deviceTlbs: e.DT.get(ecap, 0) === 1,
+    // No register invalidates them.
+    deviceTlbs: e.QI.get(ecap, 0) === 1 && e.DT.get(ecap, 0) === 1,
     pageRequests: scalableMode && e.PRS.get(ecap, 0) === 1,
     pageRequestDrain: e.PDS.get(ecap, 0) === 1,
     snoopsTables: e.C.get(ecap, 0) === 1,
@@ -81,7 +85,7 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
 
 /** What the driver cannot do without; undefined if it is all there. */
 export function lacking(of: Capabilities): string | undefined {
-  if (!of.queuedInvalidation) return 'no queued invalidation (ECAP.QI)';
+  if (of.scalableMode && !of.queuedInvalidation) return 'no queue (ECAP.QI) for scalable mode';
   if (!of.scalableMode && of.secondStageLevels.length === 0) return 'no second-stage width (CAP.SAGAW)';
   return undefined;
 }

@@ -19,6 +19,7 @@ import type {
   PageRange,
   PageRequest,
   PageResponse,
+  Refresh,
   Replacement,
   TableLimits,
   Unsuited,
@@ -28,9 +29,11 @@ import { type Capabilities, lacking, readCapabilities } from './capabilities.js'
 import { contextEntry, judgeDomain, pasidEntry } from './entries.js';
 import { startFaultReports } from './faults.js';
 import * as inv from './invalidations.js';
+import type { Invalidator } from './invalidator.js';
 import { LegacyTables } from './legacy-tables.js';
 import { PageRequestQueue } from './page-request-queue.js';
 import { InvalidationQueue } from './queue.js';
+import { RegisterInvalidations } from './register-invalidations.js';
 import { UnitRegisters } from './registers.js';
 import { VtdReplacement } from './replacement.js';
 import { UnitTables } from './tables.js';
@@ -70,6 +73,11 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbs;
   }
 
+  /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
+  get translatesIdentity(): boolean {
+    return this.#caps.scalableMode;
+  }
+
   get hasPageRequests(): boolean {
     return this.#caps.pageRequests;
   }
@@ -107,6 +115,18 @@ export class VtdUnit implements IommuDriver {
 
   *enable(): Task {
     yield* this.#registers.enableTranslation();
+  }
+
+  *refresh(scope: Refresh): Task<Refusal<'EIO'> | undefined> {
+    const { scalableMode } = this.#caps;
+    if (scope === 'translation') {
+      yield* this.#registers.disableTranslation();
+      yield* this.#registers.enableTranslation();
+    } else if (scope === 'root table') {
+      yield* this.#registers.latchRootTable();
+    }
+    const flushes = [inv.flushContexts(), ...(scalableMode ? [inv.flushPasids()] : []), inv.flushIotlb()];
+    return yield* this.#ready.queue.sync(flushes);
   }
 
   *addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined> {
@@ -279,24 +299,32 @@ export class VtdUnit implements IommuDriver {
     const { scalableMode } = this.#caps;
     const tables = (scalableMode ? UnitTables : LegacyTables).create(context, this.#caps, name);
     if (isRefusal(tables)) return tables;
-    const descriptors = context.frames.alloc({ kind: 'kernel', use: `invalidation queue of ${name}` });
-    if (isRefusal(descriptors)) return descriptors;
-    const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
-    if (isRefusal(status)) return status;
-    const queue = new InvalidationQueue(context, this.#registers, {
-      ...{ name, frames: { descriptors, status }, isWide: scalableMode },
-    });
+    const queue = this.#makeInvalidator();
+    if (isRefusal(queue)) return queue;
     if (!this.#caps.pageRequests) return { tables, queue, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
     const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
     return { tables, queue, requests: new PageRequestQueue(context, this.#registers, of) };
   }
+
+  #makeInvalidator(): Invalidator | Refusal<'ENOMEM'> {
+    const context = this.#context;
+    const { name } = this;
+    const { queuedInvalidation, scalableMode: isWide, invalidationRegisters: iro } = this.#caps;
+    if (!queuedInvalidation) return new RegisterInvalidations(context, this.#registers, { name, iro });
+    const descriptors = context.frames.alloc({ kind: 'kernel', use: `invalidation queue of ${name}` });
+    if (isRefusal(descriptors)) return descriptors;
+    const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
+    if (isRefusal(status)) return status;
+    const frames = { descriptors, status };
+    return new InvalidationQueue(context, this.#registers, { name, frames, isWide });
+  }
 }
 
 /** What a unit has once it is booted. */
 interface Parts {
   readonly tables: UnitTables | LegacyTables;
-  readonly queue: InvalidationQueue;
+  readonly queue: Invalidator;
   readonly requests: PageRequestQueue | undefined;
 }
