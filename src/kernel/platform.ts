@@ -29,6 +29,8 @@ export interface Mmio {
   write32(address: number, value: number): void;
   read64(address: number, out: Int32Array): void;
   write64(address: number, lo: number, hi: number): void;
+  /** Writes 64 bytes at once (MOVDIR64B), 16 words; undefined where the CPUs cannot. */
+  write512?(address: number, words: Int32Array): void;
 }
 
 /** PCI configuration space; 1, 2 or 4 bytes, naturally aligned. All ones where there is no function. */

@@ -3,8 +3,8 @@
  * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. Left out: kernel queues, the event log, completion interrupts,
- * halt and reset.
+ * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
+ * out: the event log, completion interrupts, halt and reset.
  */
 import { isRefusal, KeptList, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
@@ -23,6 +23,7 @@ import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
 import { type ErrorListener, startErrorReports } from './errors.js';
+import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
 
@@ -244,6 +245,28 @@ export class IdxdDevice {
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
     return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+  }
+
+  /**
+   * Opens a dedicated work queue for the kernel's own DMA.
+   *
+   * On failure: `ENXIO` if there is no such dedicated queue; `EBUSY` if it is open; `ENODEV` if requests without a PASID
+   * are blocked, or the CPUs cannot submit; `ENOSPC`, `ENOMEM`, `EIO`. Nothing has changed.
+   */
+  *openKernel(
+    index: number,
+  ): Task<KernelQueue | Refusal<'ENXIO' | 'EBUSY' | 'ENODEV' | 'ENOSPC' | 'ENOMEM' | 'EIO'>> {
+    const wq = this.#wqs.items[index];
+    if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
+    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
+    const dma = this.#iommu.dma.value;
+    if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
+    if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
+    wq.clients.value++;
+    const portal = this.pci.bar(2) + wq.portalOffset;
+    const queue = yield* KernelQueue.open(this.#context, { wq, dma, portal });
+    if (isRefusal(queue)) wq.clients.value--;
+    return queue;
   }
 
   /** The last descriptor of an open queue is closed. @internal */

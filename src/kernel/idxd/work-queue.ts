@@ -1,6 +1,6 @@
 /**
  * One work queue of an accelerator, as its driver keeps it: how it is configured, who has it open, and the few
- * commands about it. A user's queue is never enabled without PASIDs: it would work with physical addresses (bug
+ * commands about it. A user's queue is never enabled without PASIDs: it would work with the kernel's addresses (bug
  * G2).
  */
 import { KeptValue, type Refusal, type Task } from '../../base/index.js';

@@ -99,6 +99,8 @@ export interface IommuDriver {
   /** Bits of its PASIDs; 0 if it has none. */
   readonly pasidBits: number;
   readonly hasDeviceTlbs: boolean;
+  /** Whether a device that caches translations can have the identity domain: it asks for translations then, too. */
+  readonly translatesIdentity: boolean;
   readonly hasPageRequests: boolean;
   readonly firstStage: TableLimits;
   readonly secondStage: TableLimits;

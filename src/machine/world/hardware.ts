@@ -78,7 +78,7 @@ export class Hardware implements Restorable {
       memory: this.memory,
       interrupt: (address, data) => interrupts.message(address, data),
     });
-    this.bus = new Bus(this.memory, this.root);
+    this.bus = new Bus(this.memory, this.root, this.writtenBack);
     this.unit = this.#makeUnit(spec, wiring.downstream(this.root.downstream), chooser);
     this.root.addIommu(this.unit);
     this.bus.map(this.unit, UNIT_REGISTERS);

@@ -73,6 +73,11 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbs;
   }
 
+  /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
+  get translatesIdentity(): boolean {
+    return this.#caps.scalableMode;
+  }
+
   get hasPageRequests(): boolean {
     return this.#caps.pageRequests;
   }
