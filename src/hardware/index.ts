@@ -11,6 +11,7 @@ export * from './dsa/index.js';
 export * from './engine.js';
 export * from './local-apic.js';
 export * from './memory.js';
+export * from './paging/ept.js';
 export * from './paging/first-stage.js';
 export * from './paging/second-stage.js';
 export * from './paging/step.js';
