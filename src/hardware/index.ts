@@ -26,6 +26,7 @@ export type { FaultAudit } from './vtd/fault-recording.js';
 export * from './vtd/format.js';
 export * from './vtd/front.js';
 export * from './vtd/offered.js';
+export type { PageRequestGate } from './vtd/page-requests.js';
 export * from './vtd/translator.js';
 export * from './vtd/unit.js';
 export * from './vtd/unit-caches.js';

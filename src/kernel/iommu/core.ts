@@ -3,7 +3,12 @@
  * it records of an attachment it records before hardware can act on it, and forgets after hardware has let go.
  */
 import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IoasidCore, ioasidHolderAlloc, ioasidHolderFree } from '../../ioasid/index.js';
+import {
+  type IoasidCore,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidRegisterAllocator,
+} from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
@@ -62,6 +67,9 @@ export class Iommu {
         ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
       });
       if (refusal !== undefined) return refusal;
+      const unregistered =
+        driver.pasidAllocator && ioasidRegisterAllocator(this.#ioasids, driver.pasidAllocator);
+      if (unregistered !== undefined) return refuse('ENOMEM', unregistered.why);
       this.#drivers.push(driver);
     }
     return undefined;
