@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { FIRST_VECTOR, type KernelContext, newInterrupt, tell } from './context.js';
+export { FIRST_VECTOR, type KernelContext, newInterrupt, type Spawner, tell } from './context.js';
 export * from './cpus.js';
 export * from './frames.js';
 export * from './ids.js';
@@ -20,9 +20,15 @@ export type { IoMapping } from './iommu/io-page-table.js';
 export { isSecondStage, PagingDomain } from './iommu/paging-domain.js';
 export { Sva, type SvaBinding } from './iommu/sva.js';
 export * from './kernel.js';
+export { Kvm, type KvmOptions } from './kvm/kvm.js';
+export type { KvmSlot } from './kvm/memory.js';
+export { KvmVm, type UnknownPasidHandler } from './kvm/vm.js';
 export { AddressSpace, type FaultAccess, type MmuNotifier } from './mm/address-space.js';
 export type { Area, PortalFrames } from './mm/area.js';
 export { type Leaf, type LeafRights, PageTable } from './mm/page-table.js';
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
+export { Mdev, type MdevConfig } from './vdcm/mdev.js';
+export type { FaultListener, VfioDevice } from './vfio/device.js';
+export type { Vfio, VfioContainer } from './vfio/signatures.js';

@@ -91,6 +91,9 @@ export interface Replacement {
   revert(): Task<Refusal<'EIO'> | undefined>;
 }
 
+/** What a kernel does to have a unit forget all that it has cached: no more than that, or more. */
+export type Refresh = 'caches' | 'root table' | 'translation';
+
 export interface IommuDriver {
   readonly name: string;
   /** Bits of its PASIDs; 0 if it has none. */
@@ -111,6 +114,12 @@ export interface IommuDriver {
 
   /** All devices are there: the unit begins to translate. */
   enable(): Task;
+
+  /**
+   * Has the unit forget all that it has cached of tables: by invalidations of everything, after the root table is
+   * latched anew, or translation was off for a moment. On failure: `EIO`, caches may hold what they held.
+   */
+  refresh(scope: Refresh): Task<Refusal<'EIO'> | undefined>;
 
   /** Makes tables for a device, which is blocked then. On failure: nothing is left. */
   addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined>;
