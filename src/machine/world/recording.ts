@@ -28,6 +28,7 @@ export class RecordedPlatform implements Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  readonly pageTableLevels: 4 | 5;
   readonly chooser: Chooser;
   readonly emit: Platform['emit'];
   readonly #inner: Platform;
@@ -39,6 +40,7 @@ export class RecordedPlatform implements Platform {
     this.pci = inner.pci;
     this.iommus = inner.iommus;
     this.cpus = inner.cpus;
+    this.pageTableLevels = inner.pageTableLevels ?? 4;
     this.chooser = inner.chooser;
     this.emit = inner.emit;
   }

@@ -72,6 +72,10 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbs;
   }
 
+  get throttlesDeviceTlbs(): boolean {
+    return this.#caps.deviceTlbThrottle;
+  }
+
   get hasPageRequests(): boolean {
     return this.#caps.pageRequests;
   }
