@@ -58,7 +58,7 @@ export class DriverRun {
     for (const page of RUN_PAGES) this.host.tag(page - RUN.page + RUN.frame);
     this.#plug(USER, 'blocked');
     this.#plug(OWN, 'dma');
-    const isFirstStage = this.#device(OWN).dma.value?.type === 'first-stage';
+    const isFirstStage = this.#device(OWN).attachments.get(NO_PASID)?.domain.type === 'first-stage';
     this.#pages = isFirstStage ? NEAR : [...NEAR, ...FAR];
     for (let i = 0; i < DOMAINS; i++) this.#spaces.push(this.#newSpace());
   }

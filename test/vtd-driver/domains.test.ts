@@ -157,11 +157,15 @@ describe('the identity domain and none', () => {
     const { dma, device } = lab.plug();
     const { tag, frames } = lab.frames(2);
     expect(passed(lab.access(dma, at(0, ...frames), 1))).toEqual([rid === 'identity']);
-    expect(device.dma.value === undefined).toBe(rid !== 'dma');
-    if (device.dma.value === undefined) return;
-    const mapping = { page: 7, frame: frames[0] ?? 0, count: 1, read: true, write: true };
-    must(lab.run(device.dma.value.map(mapping)));
-    expect(met(lab.access(dma, at(0, 7)), tag, [7])).toBe(true);
+    const space = device.dma.value;
+    expect(space === undefined).toBe(rid === 'blocked');
+    if (space === undefined) return;
+    const buffer = { frame: frames[0] ?? 0, count: 1, read: true, write: true };
+    const page = must(lab.run(space.map(buffer)));
+    expect(met(lab.access(dma, at(0, page)), tag, [page])).toBe(true);
+    expect(page).toBe(rid === 'identity' ? buffer.frame : 0xfffff);
+    must(lab.run(space.unmap(page)));
+    expect(passed(lab.access(dma, at(0, page), 1))).toEqual([rid === 'identity']);
   });
 
   it('leave nothing of a device that its unit cannot serve', () => {

@@ -75,6 +75,7 @@ const ROWS: [string, LabOptions, Want, number, object, Errno | undefined][] = [
   ['legacy mode', LEGACY, 'second-stage', PASID, {}, 'EOPNOTSUPP'],
   ['legacy mode', LEGACY, 'second-stage', 0, {}, undefined],
   ['legacy mode', LEGACY, 'identity', 0, {}, undefined],
+  ['legacy mode and ATS', { ...LEGACY, ats: true }, 'identity', 0, {}, 'EOPNOTSUPP'],
 ];
 
 describe('a unit with', () => {

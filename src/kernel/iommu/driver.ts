@@ -93,6 +93,9 @@ export interface Replacement {
   revert(): Task<Refusal<'EIO'> | undefined>;
 }
 
+/** What a kernel does to have a unit forget all that it has cached: no more than that, or more. */
+export type Refresh = 'caches' | 'root table' | 'translation';
+
 export interface IommuDriver {
   readonly name: string;
   /** Bits of its PASIDs; 0 if it has none. */
@@ -100,6 +103,8 @@ export interface IommuDriver {
   readonly hasDeviceTlbs: boolean;
   /** It wants to know the physical function of a device whose TLB is invalidated. */
   readonly throttlesDeviceTlbs: boolean;
+  /** Whether a device that caches translations can have the identity domain: it asks for translations then, too. */
+  readonly translatesIdentity: boolean;
   readonly hasPageRequests: boolean;
   readonly firstStage: TableLimits;
   readonly secondStage: TableLimits;
@@ -109,6 +114,12 @@ export interface IommuDriver {
 
   /** All devices are there: the unit begins to translate. */
   enable(): Task;
+
+  /**
+   * Has the unit forget all that it has cached of tables: by invalidations of everything, after the root table is
+   * latched anew, or translation was off for a moment. On failure: `EIO`, caches may hold what they held.
+   */
+  refresh(scope: Refresh): Task<Refusal<'EIO'> | undefined>;
 
   /** Makes tables for a device, which is blocked then. On failure: nothing is left. */
   addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined>;

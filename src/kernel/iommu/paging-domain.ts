@@ -11,7 +11,7 @@ import { FIRST_STAGE_FORMAT, type IoLeaf, SECOND_STAGE_FORMAT } from './io-entri
 import { type IoMapping, IoPageTable } from './io-page-table.js';
 
 /** Writes there are interrupts: no translation leads there (VT-d 4.1, 3.14). */
-const INTERRUPT_PAGES: PageRange = { first: 0xfee00, last: 0xfeeff };
+export const INTERRUPT_PAGES: PageRange = { first: 0xfee00, last: 0xfeeff };
 
 const FORMATS = { 'first-stage': FIRST_STAGE_FORMAT, 'second-stage': SECOND_STAGE_FORMAT } as const;
 

@@ -77,7 +77,12 @@ function reserve(attachments: readonly Attachment[], domain: Domain): Step[] | R
 
 function reserveOne(attachment: Attachment, to: Domain): Replacement | Refusal<AttachErrno> {
   const { device, pasid, domain, dying, entry } = attachment;
-  if (dying.value || entry.value !== 'present' || device.attachments.get(pasid) !== attachment) {
+  if (
+    device.presence.value !== 'there' ||
+    dying.value ||
+    entry.value !== 'present' ||
+    device.attachments.get(pasid) !== attachment
+  ) {
     return refuse('EBUSY', `PASID ${pasid} of ${device.name} is on its way out`);
   }
   if (domain.handleFault !== undefined || to.handleFault !== undefined) {

@@ -12,6 +12,7 @@ import {
   FRAME_BYTES,
   type FrameRange,
   type IommuDownstream,
+  LocalApic,
   Memory,
   RootComplex,
   type Upstream,
@@ -21,7 +22,6 @@ import {
 import { traitsOf } from '../scenario/iommu.js';
 import type { DeviceSpec, MachineSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
-import { Interrupts } from './interrupts.js';
 import { capabilitiesOf } from './unit-capabilities.js';
 
 /** Below it are the BIOS's areas. */
@@ -59,7 +59,7 @@ export class Hardware implements Restorable {
   readonly unit: VtdUnit;
   readonly accelerators: readonly Accelerator[];
   readonly cpus: readonly Cpu[];
-  readonly interrupts = new Interrupts();
+  readonly interrupts = new LocalApic();
   /** What may step in between two stores of software. */
   readonly engines = new Engines();
   /** That, and interrupts: what the scheduler lets go on. */
@@ -78,7 +78,7 @@ export class Hardware implements Restorable {
       memory: this.memory,
       interrupt: (address, data) => interrupts.message(address, data),
     });
-    this.bus = new Bus(this.memory, this.root);
+    this.bus = new Bus(this.memory, this.root, this.writtenBack);
     this.unit = this.#makeUnit(spec, wiring.downstream(this.root.downstream), chooser);
     this.root.addIommu(this.unit);
     this.bus.map(this.unit, UNIT_REGISTERS);

@@ -139,6 +139,10 @@ function mmioPort({ bus }: Hardware, stepIn: (what: string) => void): Mmio {
       bus.write64(address, lo, hi);
       stepIn('between stores');
     },
+    write512(address, words) {
+      bus.write512(address, words);
+      stepIn('between stores');
+    },
   };
 }
 

@@ -22,6 +22,7 @@ import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
 import { Hardware } from './hardware.js';
+import { HostMachine, type VirtualMachine } from './machines.js';
 import { type PasidRow, pasidTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
@@ -59,6 +60,9 @@ export class World {
   readonly #scheduler: Scheduler;
   readonly #ioasids: IoasidCore;
   readonly #bench: HostBench;
+  readonly host: HostMachine;
+  /** By name. */
+  readonly vms = new Map<string, VirtualMachine>();
   readonly #parts: readonly Restorable[];
   #bootFrames: ReadonlySet<number> = new Set();
   #pasidsAtBoot = 0;
@@ -75,7 +79,7 @@ export class World {
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
     this.hardware = new Hardware(scenario.machine, taps, this.#chooser);
-    const bench = new HostBench(this.hardware, taps);
+    const bench = new HostBench(this.hardware, taps, this.vms);
     this.#bench = bench;
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
@@ -90,6 +94,7 @@ export class World {
       ledger: taps.frames,
       framesMayFail: scenario.choices['allocation-failures'],
     });
+    this.host = new HostMachine(this.kernel, this.hardware, this.unusable);
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
     this.#boot();
     this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, taps, this.judge];
@@ -120,9 +125,9 @@ export class World {
     const cast = new Cast(this);
     taps.hooks = {
       jobDone: (job) => cast.jobDone(job),
-      kernelEvent: (event) => {
+      kernelEvent: (event, machine) => {
         if (event.kind === 'process:signal' || event.kind === 'mm:map') this.#lookAtPasids();
-        cast.kernelEvent(event);
+        cast.kernelEvent(event, this.vms.get(machine) ?? this.host);
       },
     };
     cast.begin();

@@ -77,7 +77,10 @@ export function judgeDomain(
   }
   switch (domain.type) {
     case 'identity':
-      return caps.passThrough ? undefined : lacks(unit, 'pass-through (ECAP.PT)');
+      if (!caps.passThrough) return lacks(unit, 'pass-through (ECAP.PT)');
+      return caps.scalableMode || !device.ats
+        ? undefined
+        : lacks(unit, `pass-through in legacy mode for ${device.name}, whose ATS is on`);
     case 'first-stage':
       return caps.firstStage ? judgeFirst(caps, unit, domain) : lacks(unit, 'first stages (ECAP.FSTS)');
     case 'second-stage':

@@ -19,6 +19,7 @@ import type {
   PageRange,
   PageRequest,
   PageResponse,
+  Refresh,
   Replacement,
   TableLimits,
   Unsuited,
@@ -76,6 +77,11 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbThrottle;
   }
 
+  /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
+  get translatesIdentity(): boolean {
+    return this.#caps.scalableMode;
+  }
+
   get hasPageRequests(): boolean {
     return this.#caps.pageRequests;
   }
@@ -113,6 +119,18 @@ export class VtdUnit implements IommuDriver {
 
   *enable(): Task {
     yield* this.#registers.enableTranslation();
+  }
+
+  *refresh(scope: Refresh): Task<Refusal<'EIO'> | undefined> {
+    const { scalableMode } = this.#caps;
+    if (scope === 'translation') {
+      yield* this.#registers.disableTranslation();
+      yield* this.#registers.enableTranslation();
+    } else if (scope === 'root table') {
+      yield* this.#registers.latchRootTable();
+    }
+    const flushes = [inv.flushContexts(), ...(scalableMode ? [inv.flushPasids()] : []), inv.flushIotlb()];
+    return yield* this.#ready.queue.sync(flushes);
   }
 
   *addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined> {
