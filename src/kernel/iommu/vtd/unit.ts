@@ -77,9 +77,21 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbs;
   }
 
+  get throttlesDeviceTlbs(): boolean {
+    return this.#caps.deviceTlbThrottle;
+  }
+
   /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
   get translatesIdentity(): boolean {
     return this.#caps.scalableMode;
+  }
+
+  get canSnoop(): boolean {
+    return this.#caps.snoopControl;
+  }
+
+  get dirtyStages(): IommuDriver['dirtyStages'] {
+    return this.#caps.dirtyStages;
   }
 
   get hasPageRequests(): boolean {
@@ -240,6 +252,20 @@ export class VtdUnit implements IommuDriver {
     );
   }
 
+  *update(domain: Domain): Task<Refusal<'EIO'> | undefined> {
+    const { tables, queue } = this.#ready;
+    const flushes: Int32Array[] = [];
+    for (const { domain: tagged, use } of this.#tags.usesOn(domain)) {
+      const { device, pasid } = use;
+      const did = this.#tags.didOf(tagged);
+      if (!tables.update(device, pasid, this.#entryOf(tagged, did, device))) continue;
+      flushes.push(...this.#entryFlushes(device, pasid, did), ...this.#tags.ofUse(tagged, use));
+    }
+    if (flushes.length === 0) return undefined;
+    yield 'vtd: entries have changed';
+    return yield* queue.sync(flushes);
+  }
+
   *flush(domain: Domain, ranges: readonly PageRange[]): Task<Refusal<'EIO'> | undefined> {
     const flushes = this.#tags.ofRanges(domain, ranges);
     return flushes.length === 0 ? undefined : yield* this.#ready.queue.sync(flushes);
@@ -280,7 +306,7 @@ export class VtdUnit implements IommuDriver {
   }
 
   /** What flushes the entry of a (device, PASID) that names a domain id. */
-  #entryFlushes(device: Endpoint, pasid: Pasid, did: number): Int32Array[] {
+  #entryFlushes(device: Endpoint, pasid: number, did: number): Int32Array[] {
     return [this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did)];
   }
 
