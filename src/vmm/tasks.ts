@@ -19,7 +19,6 @@ export class GuestTasks implements Spawner, Restorable {
   readonly #tasks: TaskSet;
   readonly #runners: readonly Runner[];
   readonly #live = new Set<TaskHandle>();
-  /** The vCPUs that were in an instruction when the step began that runs now. */
   #state: 'running' | 'stopping' | 'stopped' = 'running';
   #marked: 'running' | 'stopping' | 'stopped' = 'running';
   /** Nobody wakes it: who sleeps here is dropped. */
@@ -32,9 +31,9 @@ export class GuestTasks implements Spawner, Restorable {
     this.#halted = new WaitQueue(`${name} is stopped`);
   }
 
-  /** How many have not ended. */
-  get size(): number {
-    return this.#live.size;
+  /** Whether the guest goes on: false from the moment that it is stopped. */
+  get isRunning(): boolean {
+    return this.#state === 'running';
   }
 
   spawn(name: string, body: Task<unknown>): TaskHandle {
