@@ -44,7 +44,7 @@ import type { DeviceTlbInvalidation, PageGroupResponse } from '../pci/ports.js';
 import type { UnitEnd } from './end.js';
 import type { FaultRecording } from './fault-recording.js';
 import type { UnitFormat } from './format.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const { GSTS, FSTS, IQA, IQH, IQT } = VTD_REGISTER;
 const contextCache = CONTEXT_CACHE_INVALIDATION;

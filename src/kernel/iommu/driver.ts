@@ -7,6 +7,7 @@
  * domain ids, `ENOMEM` for tables, `EIO` where hardware did not confirm.
  */
 import type { Refusal, Task } from '../../base/index.js';
+import type { IoasidAllocatorOps } from '../../ioasid/index.js';
 import type { Pasid } from '../ids.js';
 import type { Domain } from './domain.js';
 
@@ -108,6 +109,8 @@ export interface IommuDriver {
   readonly canSnoop: boolean;
   /** The stages in which it can mark what DMA has written to so that the kernel sees it. */
   readonly dirtyStages: readonly ('first-stage' | 'second-stage')[];
+  /** Gives out the machine's PASIDs, if that is not for the kernel to do. */
+  readonly pasidAllocator: IoasidAllocatorOps | undefined;
 
   /** Makes the unit ready; it translates nothing yet. On failure: `ENODEV` says what it lacks; `ENOMEM`. */
   boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;

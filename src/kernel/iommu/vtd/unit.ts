@@ -6,6 +6,7 @@
  * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
 import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../../base/index.js';
+import type { IoasidAllocatorOps } from '../../../ioasid/index.js';
 import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import type { Pasid } from '../../ids.js';
@@ -37,6 +38,7 @@ import { RegisterInvalidations } from './register-invalidations.js';
 import { UnitRegisters } from './registers.js';
 import { VtdReplacement } from './replacement.js';
 import { UnitTables } from './tables.js';
+import { virtualCommandAllocator } from './virtual-commands.js';
 
 /** Bits of an address of the lower half, with four levels: the upper one starts with ones. */
 const FIRST_STAGE_WIDTH = 47;
@@ -50,6 +52,7 @@ const CODES = {
 
 export class VtdUnit implements IommuDriver {
   readonly name: string;
+  readonly pasidAllocator: IoasidAllocatorOps | undefined;
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #caps: Capabilities;
@@ -61,6 +64,7 @@ export class VtdUnit implements IommuDriver {
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
+    this.pasidAllocator = virtualCommandAllocator(context, this.#registers, name);
     this.#tags = new CacheTags(context, this.#caps, name);
     this.#parts = new KeptValue<Parts | undefined>(context.log, undefined);
   }
