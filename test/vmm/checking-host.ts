@@ -63,6 +63,8 @@ export class CheckingHost implements HostSide {
   *bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
     const key = keyOf(rid, binding.guestPasid);
     if (this.bound.has(key)) this.wrong.push(`${key} is bound twice`);
+    if (!this.mine.has(binding.hostPasid))
+      this.wrong.push(`${key} is bound to ${binding.hostPasid}, not its own`);
     yield* this.#takeTime('bind');
     if (this.chooser.choose(4, 'bind is refused') === 1) return refuse('EINVAL', 'no such translation');
     if (!this.mine.has(binding.hostPasid)) return refuse('ENOENT', `${binding.hostPasid} was freed`);
@@ -86,6 +88,8 @@ export class CheckingHost implements HostSide {
   }
 
   *invalidate(rid: number, invalidation: HostInvalidation): Task<Refusal | undefined> {
+    const key = keyOf(rid, invalidation.guestPasid);
+    if (!this.bound.has(key)) this.wrong.push(`${key} is invalidated, and not bound`);
     yield* this.#takeTime('invalidate');
     if (this.chooser.choose(8, 'invalidation is not confirmed') === 1) return refuse('EIO', 'a device hangs');
     this.done.push({ what: 'invalidate', rid, invalidation });

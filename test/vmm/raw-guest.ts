@@ -67,12 +67,15 @@ export class RawGuest {
       this.put(FRAME.CONTEXT, rid * 8, entry);
     }
     this.put(FRAME.DIRECTORY, 0, [FRAME.TABLE * 4096 + 1, 0]);
+    this.command(0);
     this.latch(FRAME.ROOT);
+    this.#tail = 0;
+    this.iommu.write64(0x88, 0, 0);
     this.iommu.write64(0x90, FRAME.QUEUE * 4096 + 0x800, 0);
     this.iommu.write64(0xd0, FRAME.REQUESTS * 4096, 0);
     this.command(1 << 26);
     this.command((1 << 31) | (1 << 26));
-    this.runAll();
+    this.iommu.write32(0x34, -1);
     return this;
   }
 
@@ -124,6 +127,11 @@ export class RawGuest {
     this.put(FRAME.QUEUE, this.#tail * 8, slot);
     this.#tail = (this.#tail + 1) % QUEUE_SLOTS;
     this.iommu.write64(0x88, this.#tail * 32, 0);
+  }
+
+  /** Lets the VMM's task do some steps. */
+  runSome(steps: number): void {
+    for (let i = 0; i < steps; i++) this.tasks.step(firstChooser);
   }
 
   /** Runs the VMM's tasks until there is none. */
