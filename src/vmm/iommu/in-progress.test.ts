@@ -72,16 +72,17 @@ test('a PASID freed while another is invalidated: its own invalidation is not se
 
 test('a command given again while it is in progress is done when the last one is', () => {
   const guest = held();
-  guest.setEntry(1, { root: 0x20 });
+  const pasid = guest.alloc();
+  guest.setEntry(pasid, { root: 0x20 });
   guest.iommu.write32(0x2c, ICC | (1 << 29));
   guest.runSome(5);
-  guest.setEntry(1, { root: 0x30 });
+  guest.setEntry(pasid, { root: 0x30 });
   guest.iommu.write32(0x2c, ICC | (1 << 29));
   guest.host.isHeld = false;
   const seen: number[] = [];
   while (guest.tasks.runnable > 0) {
     guest.runSome(1);
-    if (guest.iommu.read32(0x2c) >= 0) seen.push(guest.iommu.bindingOf(RID, 1)?.root ?? 0);
+    if (guest.iommu.read32(0x2c) >= 0) seen.push(guest.iommu.bindingOf(RID, pasid)?.root ?? 0);
   }
   expect([new Set(seen), guest.host.wrong]).toEqual([new Set([0x30]), []]);
 });
