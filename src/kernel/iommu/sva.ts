@@ -158,6 +158,7 @@ export class Sva {
       }
       ioasidPut(this.#set, pasid, device.holder);
       tell(this.#context, 'sva:unbind', { device: device.name, process: mm.name, pasid });
+      if (device.presence.value === 'gone') ioasidHolderFree(device.holder);
       mm.unpin();
       return undefined;
     } finally {

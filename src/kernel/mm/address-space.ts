@@ -18,6 +18,7 @@ import {
   type Task,
 } from '../../base/index.js';
 import { type KernelContext, tell } from '../context.js';
+import type { FrameOwner } from '../frames.js';
 import { PAGE_BYTES, type Pasid, pageName, paOf } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import { type Area, within, without } from './area.js';
@@ -156,14 +157,15 @@ export class AddressSpace {
    * Promises `count` pages of memory, zeroed when they come.
    *
    * @param options `at`, the first page, if it matters; `write` and `execute` rights; `portal` for frames of a
-   *   device, which are mapped at once
+   *   device, which are mapped at once; `scattered` frames for a virtual machine's memory
    * @returns the first page
    *
    * On failure: `EINVAL` for a range that is none; `EEXIST` if something is there; `ENOMEM`.
    */
   *mmap(
     count: number,
-    options: Partial<LeafRights> & { readonly at?: number; readonly portal?: Area['portal'] } = {},
+    options: Partial<LeafRights> &
+      Partial<Pick<Area, 'portal' | 'scattered'>> & { readonly at?: number } = {},
   ): Task<number | Refusal<'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
     yield* this.#lock.lock();
     try {
@@ -176,7 +178,8 @@ export class AddressSpace {
       if (taken !== undefined)
         return refuse('EEXIST', `${this.name} has something at ${pageName(taken.first)}`);
       const rights = { write: options.write ?? true, execute: options.execute ?? false };
-      const area: Area = { first, last, rights, portal: options.portal };
+      const { portal, scattered = false } = options;
+      const area: Area = { first, last, rights, scattered, portal };
       const refusal = area.portal && this.#mapPortal(area, area.portal.frame);
       if (refusal !== undefined) {
         this.#clearPages(first, last);
@@ -373,10 +376,12 @@ export class AddressSpace {
       return refuse('EFAULT', `${this.name} may not ${write ? 'write' : 'execute'} ${pageName(page)}`);
     }
     if (this.table.leaf(page) !== undefined) return undefined;
-    const frame = this.#context.frames.alloc({ kind: 'page', mm: this.name, page });
+    const { frames } = this.#context;
+    const owner: FrameOwner = { kind: 'page', mm: this.name, page };
+    const frame = area.scattered ? frames.allocScattered(owner) : frames.alloc(owner);
     if (isRefusal(frame)) return frame;
     const refusal = this.table.map(page, frame, area.rights);
-    if (refusal !== undefined) this.#context.frames.free(frame);
+    if (refusal !== undefined) frames.free(frame);
     return refusal;
   }
 

@@ -12,6 +12,7 @@ import {
   FRAME_BYTES,
   type FrameRange,
   type IommuDownstream,
+  LocalApic,
   Memory,
   RootComplex,
   type Upstream,
@@ -21,7 +22,7 @@ import {
 import { traitsOf } from '../scenario/iommu.js';
 import type { DeviceSpec, MachineSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
-import { Interrupts } from './interrupts.js';
+import { CpuPool } from './cpu-pool.js';
 import { capabilitiesOf } from './unit-capabilities.js';
 
 /** Below it are the BIOS's areas. */
@@ -59,7 +60,9 @@ export class Hardware implements Restorable {
   readonly unit: VtdUnit;
   readonly accelerators: readonly Accelerator[];
   readonly cpus: readonly Cpu[];
-  readonly interrupts = new Interrupts();
+  /** More of them, for virtual machines. */
+  readonly vcpus: CpuPool;
+  readonly interrupts = new LocalApic();
   /** What may step in between two stores of software. */
   readonly engines = new Engines();
   /** That, and interrupts: what the scheduler lets go on. */
@@ -78,7 +81,7 @@ export class Hardware implements Restorable {
       memory: this.memory,
       interrupt: (address, data) => interrupts.message(address, data),
     });
-    this.bus = new Bus(this.memory, this.root);
+    this.bus = new Bus(this.memory, this.root, this.writtenBack);
     this.unit = this.#makeUnit(spec, wiring.downstream(this.root.downstream), chooser);
     this.root.addIommu(this.unit);
     this.bus.map(this.unit, UNIT_REGISTERS);
@@ -94,6 +97,7 @@ export class Hardware implements Restorable {
     this.cpus = Array.from({ length: spec.cpus }, (_, index) => {
       return new Cpu({ index, memory: this.memory, bus: this.bus, levels });
     });
+    this.vcpus = new CpuPool({ memory: this.memory, bus: this.bus }, this.cpus);
     this.#aliases = aliasesOf(this.accelerators);
     this.#addEngines();
     this.#parts = [
@@ -101,6 +105,7 @@ export class Hardware implements Restorable {
       ...(this.writtenBack === undefined ? [] : [this.writtenBack]),
       ...this.accelerators.map(({ device }) => device),
       ...this.cpus,
+      this.vcpus,
     ];
   }
 
@@ -159,6 +164,8 @@ export class Hardware implements Restorable {
       this.engines.add(engine);
       this.scheduled.add(engine);
     }
+    this.engines.addGroup(this.vcpus.engines);
+    this.scheduled.addGroup(this.vcpus.engines);
     this.scheduled.add(this.interrupts);
   }
 }

@@ -3,8 +3,17 @@
  * point where hardware may step in: the run's choices say whether it does, and which part.
  */
 import { Bug, type Chooser, type Event, hex, type Restorable } from '../../base/index.js';
-import { ABSENT, type Cpu, FRAME_BYTES } from '../../hardware/index.js';
-import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../../kernel/index.js';
+import { ABSENT, FRAME_BYTES } from '../../hardware/index.js';
+import type {
+  CpuPort,
+  IommuUnit,
+  Mmio,
+  PciConfig,
+  PhysicalMemory,
+  Platform,
+  Vmx,
+} from '../../kernel/index.js';
+import { cpuPort, vmxOf } from './cpu-port.js';
 import type { Hardware } from './hardware.js';
 
 /** What a kernel tells; who and when, the machine knows. */
@@ -23,6 +32,7 @@ export class HostPlatform implements Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  readonly vmx: Vmx;
   readonly pageTableLevels: 4 | 5;
   readonly chooser: Chooser;
   readonly emit: (event: KernelEvent) => void;
@@ -47,8 +57,9 @@ export class HostPlatform implements Platform {
         hostAddressWidth: hardware.unit.format.hostAddressWidth,
       },
     ];
-    this.pageTableLevels = hardware.cpuLevels;
     this.cpus = hardware.cpus.map(cpuPort);
+    this.vmx = vmxOf(hardware.vcpus);
+    this.pageTableLevels = hardware.cpuLevels;
   }
 
   onInterrupt(vector: number, handler: () => void): void {
@@ -139,16 +150,9 @@ function mmioPort({ bus }: Hardware, stepIn: (what: string) => void): Mmio {
       bus.write64(address, lo, hi);
       stepIn('between stores');
     },
-  };
-}
-
-function cpuPort(cpu: Cpu): CpuPort {
-  return {
-    index: cpu.index,
-    setPageTable: (frame) => cpu.setPageTable(frame),
-    flushTlb: () => cpu.flushTlb(),
-    fence: () => cpu.fence(),
-    readPasidMsr: () => cpu.readPasidMsr(),
-    writePasidMsr: (value) => cpu.writePasidMsr(value),
+    write512(address, words) {
+      bus.write512(address, words);
+      stepIn('between stores');
+    },
   };
 }
