@@ -8,7 +8,6 @@ import {
   type Endpoint,
   type FirstStage,
   type IommuClient,
-  type KernelContext,
   type Mmio,
   type PageRequest,
   Pasid,
@@ -36,7 +35,7 @@ export const CROSSED: GuestPasidPolicy = {
 
 export class Guest {
   readonly platform: FakePlatform;
-  readonly context: KernelContext;
+  readonly context: ReturnType<typeof fakeContext>;
   readonly host = new CheckingHost({ first: 90, last: 400 });
   readonly iommu: VirtualIommu;
   readonly driver: VtdUnit;
@@ -129,7 +128,15 @@ export class Guest {
 }
 
 export const endpoint = (rid: number): Endpoint => ({
-  ...{ rid, name: `device ${rid}`, pasidBits: 20, ats: false, pri: true, invalidationDepth: 0 },
+  ...{
+    rid,
+    name: `device ${rid}`,
+    pasidBits: 20,
+    ats: false,
+    pri: true,
+    invalidationDepth: 0,
+    throttledBy: 0,
+  },
 });
 
 /** A process's page table whose root is in this frame. */

@@ -67,7 +67,7 @@ export class HostWork {
     const bound = this.#bound(pasid).filter((each) => domain === undefined || each.domain === domain);
     return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
       ...{ cache, guestPasid, leafOnly: run?.leafOnly ?? false },
-      ...(run && { pages: { page: run.page, pages: run.pages } }),
+      ...pagesOf(run),
     }));
   }
 
@@ -77,7 +77,7 @@ export class HostWork {
     if (pasid === NO_PASID && !isGlobal) return false;
     const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
     return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
-      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, pages: { page, pages } },
+      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, ...pagesOf({ page, pages }) },
     }));
   }
 
@@ -163,6 +163,12 @@ export class HostWork {
     emit?.({ kind, fields: { unit: name, rid, guestPasid, hostPasid, ...why } });
   }
 }
+
+/** Pages of the whole address space: all are named by none. */
+const ALL_PAGES = 2 ** 52;
+
+const pagesOf = (run: NonNullable<HostInvalidation['pages']> | undefined): Pick<HostInvalidation, 'pages'> =>
+  run === undefined || run.pages >= ALL_PAGES ? {} : { pages: { page: run.page, pages: run.pages } };
 
 /** Whether the host's hardware did not confirm. */
 const isFailure = (refusal: Refusal | undefined): boolean => refusal?.errno === 'EIO';

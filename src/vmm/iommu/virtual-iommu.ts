@@ -78,7 +78,11 @@ export class VirtualIommu implements VirtualUnit {
     const { name, memory, host, emit } = options;
     const log = this.#log;
     const offered = offeredToGuests(options);
-    const format = unitFormat({ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) });
+    const { hostAddressWidth } = options;
+    const format = unitFormat({
+      ...{ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) },
+      ...(hostAddressWidth === undefined ? {} : { hostAddressWidth }),
+    });
     this.name = name;
     this.#options = options;
     this.#host = host;
