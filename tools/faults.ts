@@ -174,16 +174,16 @@ export const FAULTS: readonly Fault[] = [
     replace: '> MAX_REFERENCES) {',
   }),
   judged('the last entry alone says what a first stage allows', 'vtd/walk.ts', {
-    find: 'this.#firstRights &= this.#entry.rights;',
-    replace: 'this.#firstRights = this.#entry.rights;',
+    find: 'this.firstRights &= entry.rights;',
+    replace: 'this.firstRights = entry.rights;',
   }),
   judged('what is cached of a second stage has the rights of its leaf alone', 'vtd/walk.ts', {
-    find: 'this.level === space.secondLevels ? granted : this.rights & granted',
-    replace: 'granted',
+    find: '      rights &= entry.rights;',
+    replace: '      rights = entry.rights;',
   }),
   judged('users get through to pages of the supervisor', 'vtd/walk.ts', {
-    find: 'if (!this.#isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;',
-    replace: '',
+    find: 'return (this.#needed & (WRITE | EXECUTE)) | USER;',
+    replace: 'return this.#needed & (WRITE | EXECUTE);',
   }),
   judged('translations lead to the interrupt range', 'vtd/walk.ts', {
     find: 'if (isInterruptFrame(target)) return this.#interruptFault();',
@@ -230,8 +230,8 @@ export const FAULTS: readonly Fault[] = [
     replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
   }),
   judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
-    find: ' || offsetIn(frame, level) !== 0',
-    replace: '',
+    find: '2: leaf(SECOND_STAGE_LEAF_2M)',
+    replace: '2: leaf(SECOND_STAGE_ENTRY)',
   }),
   judged('a fault record has the page after', 'vtd/fault-recording.ts', {
     find: 'file.set(register, record.FI, page);',
@@ -244,7 +244,7 @@ export const FAULTS: readonly Fault[] = [
   }),
   vtd('a nested table is taken for the guest frame that it has', 'paging-walk.ts', {
     find: 'const { level, frame, firstRights } = walk;',
-    replace: 'const { level, guest: { page: frame }, firstRights } = walk;',
+    replace: 'const { level, guestLow: frame, firstRights } = walk;',
     tests: ['unit.literal'],
   }),
   vtd('PASIDs with and without accessed bits share the ways to second-stage tables', 'paging-walk.ts', {
@@ -283,13 +283,14 @@ export const FAULTS: readonly Fault[] = [
     tests: ['translator'],
   }),
   vtd('pages that are not there are remembered without caching mode', 'translator.ts', {
-    find: 'if (!this.#format.cachingMode) return this.#paging.run(walk, request);',
+    find: "if (!this.#format.cachingMode || translation !== 'second-stage') return this.#paging.run(walk, request);",
     replace: '',
     tests: ['caching-mode'],
   }),
   vtd('an entry that changed is marked as it was', 'accessed-dirty.ts', {
-    find: 'if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);\n    walk.step();\n    this.isTable',
-    replace: 'walk.step();\n    if (this.#beforeMark !== undefined) this.#beforeMark();\n    this.isTable',
+    find: 'if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);\n    walk.stepFirst();\n    this.isTable',
+    replace:
+      'walk.stepFirst();\n    if (this.#beforeMark !== undefined) this.#beforeMark();\n    this.isTable',
     tests: ['marks'],
   }),
   vtd('what is not written back is seen', 'table-reader.ts', {

@@ -6,11 +6,19 @@
  */
 import type { Restorable } from '../base/index.js';
 import { ConfigSpace, type MmioRegion } from '../hardware/index.js';
-import type { Mdev } from '../kernel/index.js';
-import { BASE_ADDRESS_REG, DSA_BAR0_BYTES, DSA_TABLE, DSA_WQ_PORTAL_BYTES } from '../spec/index.js';
+import type { Mdev, VfioDevice } from '../kernel/index.js';
+import {
+  BASE_ADDRESS_REG,
+  DSA_BAR0_BYTES,
+  DSA_TABLE,
+  DSA_WQ_PORTAL_BYTES,
+  TYPE_0_HEADER,
+} from '../spec/index.js';
 import type { GuestFunction } from './bus.js';
 import { MsixTable } from './msix.js';
 
+const COMMAND = 4;
+const MEMORY = 1 << (TYPE_0_HEADER.MEMORY.low % 32);
 const BAR_AT = 0x10;
 const PAGE = 4096;
 /** Invalidations that it takes at once, and page requests that it may have outstanding. */
@@ -33,6 +41,8 @@ export interface VirtualFunctionOptions {
   readonly shown: Shown;
   /** Sends an interrupt message. */
   readonly message: (address: number, data: number) => void;
+  /** Called when its BARs may have been moved, switched on or off. */
+  readonly moved: () => void;
 }
 
 export class VirtualFunction implements GuestFunction, Restorable {
@@ -40,10 +50,12 @@ export class VirtualFunction implements GuestFunction, Restorable {
   readonly rid: number;
   readonly mdev: Mdev;
   readonly bars: readonly MmioRegion[];
+  /** What VFIO is given. */
+  readonly vfio: VfioDevice;
   readonly #config: ConfigSpace;
   readonly #msix: MsixTable;
 
-  constructor({ name, rid, mdev, shown, message }: VirtualFunctionOptions) {
+  constructor({ name, rid, mdev, shown, message, moved }: VirtualFunctionOptions) {
     const { config } = mdev;
     this.name = name;
     this.rid = rid;
@@ -57,6 +69,7 @@ export class VirtualFunction implements GuestFunction, Restorable {
       ...(shown.deviceTlbs && shown.pageRequests ? { pri: { capacity: DEPTH } } : {}),
       changed: (part) => {
         if (part === 'msix') this.#msix.unmasked();
+        else if (part === 'header') moved();
       },
     });
     this.#msix = new MsixTable({
@@ -65,6 +78,9 @@ export class VirtualFunction implements GuestFunction, Restorable {
       isMasked: () => this.#config.isMsixMasked,
       message,
     });
+    const { iommu, usesParentPasids } = mdev;
+    const { deviceTlbs: showsAts } = shown;
+    this.vfio = { name, iommu, usesParentPasids, showsAts, drain: (pasid) => mdev.drain(pasid) };
     this.bars = [registersRegion(`${name} BAR0`, mdev, this.#msix), portalRegion(`${name} BAR2`)];
   }
 
@@ -76,7 +92,7 @@ export class VirtualFunction implements GuestFunction, Restorable {
     this.#config.write(offset, bytes, value);
   }
 
-  /** Puts BARs where firmware wants them, each at a multiple of its size from `from` on; the address after them. */
+  /** As firmware does: BARs, each at a multiple of its size from `from` on, which answer. The address after them. */
   placeBars(from: number): number {
     let at = from;
     for (const [i, { bytes }] of this.bars.entries()) {
@@ -85,11 +101,13 @@ export class VirtualFunction implements GuestFunction, Restorable {
       this.#config.write(BAR_AT + i * 8 + 4, 4, Math.floor(at / 2 ** 32));
       at += bytes;
     }
+    this.#config.write(COMMAND, 2, MEMORY);
     return at;
   }
 
-  /** The guest frame that the portal's page has, by what BAR2 says now. */
-  get portalGfn(): number {
+  /** The guest frame that the portal's page has now; undefined while its BARs do not answer. */
+  get portalGfn(): number | undefined {
+    if (!this.#config.isMemoryEnabled) return undefined;
     const low = Int32Array.of(this.#config.read(BAR_AT + 8, 4));
     const high = this.#config.read(BAR_AT + 12, 4);
     const base = high * 2 ** 32 + BASE_ADDRESS_REG.BASE.get(low, 0) * 16;

@@ -3,6 +3,7 @@ import type { Chooser, TaskSet } from '../base/index.js';
 import type { Cpu, Memory } from '../hardware/index.js';
 import type { FrameLedger, Mdev, Platform } from '../kernel/index.js';
 import type { VmHost } from './host.js';
+import type { GuestPasidPolicy } from './iommu/guest-pasids.js';
 
 /** A virtual function of a VM. */
 export interface VmDevice {
@@ -17,6 +18,21 @@ export interface VmMachine {
   readonly memory: Memory;
   /** All CPUs, by their index. */
   readonly cpus: readonly Cpu[];
+}
+
+/** The virtual IOMMU. */
+export interface VmIommu {
+  /** Whether entries that become present are told too. */
+  readonly cachingMode: boolean;
+  /** Bits of a guest PASID; 20, if not given. */
+  readonly pasidBits?: number;
+  /** Whether virtual functions have ATS and PRI; true, if not given. A driver that shares memory asks for both. */
+  readonly deviceTlbs?: boolean;
+  readonly pageRequests?: boolean;
+  /** The virtual command registers are those of before revision 3.3. */
+  readonly oldVirtualCommands?: boolean;
+  /** The guest PASIDs that it gives out, and the host PASIDs that it asks for. */
+  readonly pasids: GuestPasidPolicy;
 }
 
 export interface VmOptions {
@@ -34,6 +50,9 @@ export interface VmOptions {
   /** vCPUs. */
   readonly cpus: number;
   readonly devices: readonly VmDevice[];
+  readonly iommu: VmIommu;
+  /** How many of the host's PASIDs the VM may have at a time; the host's default, if it is not given. */
+  readonly quota?: number;
   /** How many PASIDs the guest's own core has room for; 2^20, if it is not given. */
   readonly pasids?: number;
   /** Takes what the guest's kernel tells. */

@@ -71,6 +71,8 @@ export interface BenchOptions {
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
   readonly ridDomain?: RidDomain;
+  /** Stands between the kernel and the machine. */
+  readonly between?: (platform: Platform, units: readonly VtdUnit[]) => Platform;
 }
 
 export class Bench {
@@ -125,7 +127,8 @@ export class Bench {
     this.#kept.push(ioasids);
     const { tasks } = this;
     const { ledger, framesMayFail = false, ridDomain = 'blocked' } = options;
-    const platform = this.#platform(chooser);
+    const direct = this.#platform(chooser);
+    const platform = options.between?.(direct, this.units) ?? direct;
     this.kernel = new Kernel({
       name: 'host',
       platform,

@@ -11,7 +11,7 @@ import { assert, type Restorable, Words } from '../../base/index.js';
 import { BASE_ADDRESS_REG, TYPE_0_HEADER } from '../../spec/index.js';
 import { ABSENT, FRAME_BYTES, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import { INTERRUPT_FRAMES, NO_PASID } from '../vtd/walk.js';
+import { INTERRUPT_FRAMES, NO_PASID } from '../vtd/request.js';
 import { Mover } from './bytes.js';
 import {
   COMPLETION,

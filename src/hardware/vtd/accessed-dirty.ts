@@ -9,7 +9,8 @@
 import { FAULT, FIRST_STAGE_ENTRY, SECOND_STAGE_ENTRY } from '../../spec/index.js';
 import { ABSENT, type FrameReader, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import type { Request, Walk } from './walk.js';
+import type { Request } from './request.js';
+import type { Walk } from './walk.js';
 
 const { P, PS: PS_1, A: A_1, D: D_1, G, EA } = FIRST_STAGE_ENTRY;
 const { PS: PS_2, A: A_2, D: D_2 } = SECOND_STAGE_ENTRY;
@@ -60,7 +61,7 @@ export class AccessedDirty {
     const tableRights = isNested ? walk.rights : RIGHT.WRITE;
     const isWrite = (request.rights & RIGHT.WRITE) !== 0;
     if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
-    walk.step();
+    walk.stepFirst();
     this.isTableWritable = (tableRights & RIGHT.WRITE) !== 0;
     if (walk.fault === 0) {
       const at = walk.at;
@@ -83,16 +84,12 @@ export class AccessedDirty {
     return walk.fault;
   }
 
-  /** One step of a walk in the second stage, likewise. */
+  /** One step of a walk in the second stage whose marks are kept, likewise. */
   secondStep(walk: Walk, request: Request): number {
-    if (!walk.tables.space.secondAccessedDirty) {
-      walk.step();
-      return walk.fault;
-    }
     const { frame, word, level } = walk;
     const isWrite = (request.rights & RIGHT.WRITE) !== 0;
     if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
-    walk.step();
+    walk.stepSecond();
     if (walk.fault !== 0) return walk.fault;
     const { words } = this.#reader;
     const isLeaf = level === 1 || PS_2.get(words, walk.at) === 1;

@@ -16,7 +16,7 @@ import {
 } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 import type { EventMessage } from './event-message.js';
-import { NO_PASID, type Request } from './walk.js';
+import { NO_PASID, type Request } from './request.js';
 
 const { FSTS, IQER } = VTD_REGISTER;
 const { PFO, PPF, IQE, ICE, ITE, FRI } = FSTS_REG;

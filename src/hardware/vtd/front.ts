@@ -25,8 +25,8 @@ import { type Fault, FaultRecording } from './fault-recording.js';
 import type { UnitFormat } from './format.js';
 import { InvalidationQueue } from './invalidation-queue.js';
 import { type PageRequestGate, PageRequestQueue } from './page-requests.js';
+import type { Request } from './request.js';
 import { type VirtualCommandPort, VirtualCommands } from './virtual-commands.js';
-import type { Request } from './walk.js';
 
 const R = VTD_REGISTER;
 

@@ -22,7 +22,7 @@ import { RIGHT } from '../paging/step.js';
 import { PAGE_RESPONSE, type PageGroupResponse, type PageRequest } from '../pci/ports.js';
 import type { EventMessage } from './event-message.js';
 import type { Fault } from './fault-recording.js';
-import { NO_PASID, type Request } from './walk.js';
+import { NO_PASID, type Request } from './request.js';
 
 const { PQA, PQH, PQT, PRS } = VTD_REGISTER;
 const descriptor = PAGE_REQUEST_DESCRIPTOR;

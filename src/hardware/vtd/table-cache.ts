@@ -40,6 +40,15 @@ export interface TableMatch {
   readonly pages?: number;
 }
 
+/** The tables that a walk has reached, by their level: their frames, and what the entries that led there grant. */
+export interface TableWays {
+  readonly frames: Float64Array;
+  readonly rights: Int32Array;
+}
+
+/** {@link TableWays} to be filled. In arrays: a large frame number in a call or in a field would be allocated. */
+export const tableWays = (): TableWays => ({ frames: new Float64Array(6), rights: new Int32Array(6) });
+
 /** An entry, as tests see it. */
 export interface TableEntry {
   readonly domain: number;
@@ -80,16 +89,30 @@ export class TableCache implements Restorable {
     this.#words = this.#state.words;
   }
 
-  /** Names the page that the next calls are about. In a record: as a number it would be allocated. */
-  seek({ page }: { readonly page: number }): void {
-    this.#lo = page | 0;
-    this.#hi = (page / TWO_32) | 0;
+  /** Names the page that the next calls are about, in halves. */
+  seek(low: number, high: number): void {
+    this.#lo = low;
+    this.#hi = high;
   }
 
   /** Names the domain, and the PASID or what else keeps its entries apart. */
   within(domain: number, tag: number): void {
     this.#domain = domain;
     this.#tag = tag;
+  }
+
+  /** Where the entry for the page sought is that leads furthest down, of those up to level `top`; or {@link NONE}. */
+  lowest(top: number): number {
+    for (let level = 2; level <= top; level++) {
+      const at = this.find(level);
+      if (at !== NONE) return at;
+    }
+    return NONE;
+  }
+
+  /** The level of the table that an entry leads to. */
+  tableLevelOf(at: number): number {
+    return ((this.#words[at + KEY] ?? 0) & LEVEL_MASK) - 1;
   }
 
   /** Where the entry of `level` for the page sought is, or {@link NONE}. */
@@ -122,9 +145,10 @@ export class TableCache implements Restorable {
     return ((this.#words[at + FRAME_HI] ?? 0) >>> 20) & 0xf;
   }
 
-  /** Makes the entry of `level` for the page sought, which is not there. Its frame follows: {@link TableCache.fill}. */
-  add(level: number, rights: number, isNested: boolean): number {
+  /** Makes the entry of `level` for the page sought, which is not there: the way to the table one level further down. */
+  add(level: number, { frames, rights }: TableWays, isNested: boolean): void {
     const words = this.#words;
+    const frame = frames[level - 1] ?? 0;
     const key = (this.#domain << LEVEL_BITS) | level;
     const set = this.#setOf(key, level);
     const end = set + this.#setWords;
@@ -136,15 +160,8 @@ export class TableCache implements Restorable {
     words[at + TAG] = this.#tag;
     words[at + PREFIX_LO] = this.#prefixLo;
     words[at + PREFIX_HI] = this.#prefixHi;
-    words[at + FRAME_HI] = (rights << 20) | (isNested ? NESTED : 0);
-    return at;
-  }
-
-  /** Gives a new entry its frame. */
-  fill(at: number, frame: number): void {
-    const words = this.#words;
     words[at + FRAME_LO] = frame | 0;
-    words[at + FRAME_HI] = (words[at + FRAME_HI] ?? 0) | (frame / TWO_32);
+    words[at + FRAME_HI] = (frame / TWO_32) | ((rights[level - 1] ?? 0) << 20) | (isNested ? NESTED : 0);
   }
 
   /** Removes what agrees with all that is named; everything if nothing is. */

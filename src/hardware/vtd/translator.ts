@@ -9,7 +9,7 @@
  * Without caching mode, nothing faulty is cached. With it, faulty context and PASID entries are (under domain 0,
  * which software may not use then), and pages whose paging entry is not present or has a reserved bit set.
  */
-import { type Chooser, type Restorable, Words } from '../../base/index.js';
+import { type Chooser, numberOf, type Restorable, Words } from '../../base/index.js';
 import { FAULT, PASID_TABLE_ENTRY, SECOND_STAGE_ENTRY } from '../../spec/index.js';
 import { pageEntry } from '../cache/page-cache.js';
 import { NONE } from '../cache/slots.js';
@@ -31,9 +31,10 @@ import {
 } from './entry-summary.js';
 import type { UnitFormat } from './format.js';
 import { PagingWalk } from './paging-walk.js';
+import { isInterruptFrame, NO_PASID, type Request } from './request.js';
 import { TableReader } from './table-reader.js';
 import { type CacheSizes, FOUND, TAG, UnitCaches } from './unit-caches.js';
-import { isInterruptFrame, NO_PASID, type Request, Walk } from './walk.js';
+import { Walk } from './walk.js';
 
 /** What a translator is made of. */
 export interface TranslatorOptions {
@@ -400,7 +401,7 @@ export class Translator implements Restorable {
     this.#isWalkCurrent = true;
     const { words } = this.#state;
     const mode = words[MODE] ?? 0;
-    const root = (words[ROOT_FRAME_HI] ?? 0) * TWO_32 + ((words[ROOT_FRAME_LO] ?? 0) >>> 0);
+    const root = numberOf(words[ROOT_FRAME_LO] ?? 0, words[ROOT_FRAME_HI] ?? 0);
     const isKnown = mode === TABLE_MODE.LEGACY || (mode === TABLE_MODE.SCALABLE && this.#format.scalable);
     if (!isKnown) {
       this.#walk = undefined;

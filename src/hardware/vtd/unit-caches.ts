@@ -14,8 +14,8 @@ import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
 import { type AddressSpace, type Context, emptyAddressSpace, emptyContext } from './device-tables.js';
 import { EntryCache } from './entry-cache.js';
 import { allows, CONTEXT, KIND, NO_TRANSLATION, SPACE } from './entry-summary.js';
+import { isInterruptFrame, NO_PASID } from './request.js';
 import { TableCache } from './table-cache.js';
-import { isInterruptFrame, NO_PASID } from './walk.js';
 
 /** How much is cached, and how well. */
 export interface CacheSizes {

@@ -2,8 +2,22 @@
  * The IOMMU core: the machine's units and the devices behind them, and what is attached to (device, PASID). What
  * it records of an attachment it records before hardware can act on it, and forgets after hardware has let go.
  */
-import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IoasidCore, ioasidHolderAlloc, ioasidHolderFree } from '../../ioasid/index.js';
+import {
+  assert,
+  type Errno,
+  isRefusal,
+  KeptList,
+  KeptMap,
+  type Refusal,
+  refuse,
+  type Task,
+} from '../../base/index.js';
+import {
+  type IoasidCore,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidRegisterAllocator,
+} from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
@@ -62,6 +76,9 @@ export class Iommu {
         ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
       });
       if (refusal !== undefined) return refusal;
+      const unregistered =
+        driver.pasidAllocator && ioasidRegisterAllocator(this.#ioasids, driver.pasidAllocator);
+      if (unregistered !== undefined) return refuse('ENOMEM', unregistered.why);
       this.#drivers.push(driver);
     }
     return undefined;
@@ -152,6 +169,42 @@ export class Iommu {
       return refuse('EINVAL', `the root of ${name} is not in ${parent.name}`);
     const { levels = 4, supervisor = false, writeProtect = false, extendedAccessed = false } = options;
     return { type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed };
+  }
+
+  /**
+   * From now on DMA through a domain snoops the CPUs' caches, whatever a request says (Linux's
+   * `enforce_cache_coherency`); it stays so.
+   *
+   * On failure: `EOPNOTSUPP` if a unit that it is attached behind cannot; `EBUSY` if pages of a second stage are mapped:
+   * nothing has changed. `EIO` if hardware did not confirm.
+   */
+  *enforceCoherency(domain: PagingDomain): Task<Refusal<'EOPNOTSUPP' | 'EBUSY' | 'EIO'> | undefined> {
+    return yield* this.#change(
+      domain,
+      ({ canSnoop }) => canSnoop,
+      () => domain.snoop(),
+    );
+  }
+
+  /**
+   * Has hardware mark what DMA writes to, or no longer (Linux's `set_dirty_tracking`). What was marked before is
+   * forgotten.
+   *
+   * On failure: `EOPNOTSUPP` if a unit that the domain is attached behind cannot: nothing has changed. `EIO` if hardware
+   * did not confirm.
+   */
+  *trackDirty(domain: PagingDomain, is: boolean): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
+    const can = ({ dirtyStages }: IommuDriver): boolean => !is || dirtyStages.includes(domain.type);
+    const refusal = yield* this.#change(domain, can, () => {
+      domain.trackDirty(is);
+      return undefined;
+    });
+    if (refusal !== undefined || !is) return refusal;
+    const last = 2 ** (domain.width - 12) - 1;
+    const before = yield* domain.readAndClearDirty({ first: 0, last });
+    if (!isRefusal(before)) return undefined;
+    assert(before.errno === 'EIO', before.why);
+    return refuse('EIO', before.why);
   }
 
   /**
@@ -296,6 +349,31 @@ export class Iommu {
     return refusal;
   }
 
+  /** Changes a domain while nobody attaches or replaces anything, and then the entries that it has. */
+  *#change<E extends Errno = never>(
+    domain: PagingDomain,
+    can: (driver: IommuDriver) => boolean,
+    change: () => Refusal<E> | undefined,
+  ): Task<Refusal<'EOPNOTSUPP' | 'EIO' | E> | undefined> {
+    const devices = this.devices.toSorted((a, b) => a.rid - b.rid);
+    for (const device of devices) yield* device.lock.lock();
+    try {
+      const unable = devices.find((device) => !can(device.driver) && hasOn(device, domain));
+      if (unable !== undefined) {
+        return refuse('EOPNOTSUPP', `${unable.driver.name} cannot, and ${unable.name} has ${domain.name}`);
+      }
+      const refusal = change();
+      if (isRefusal(refusal)) return refusal;
+      for (const driver of this.#drivers.items) {
+        const unconfirmed = yield* driver.update(domain);
+        if (unconfirmed !== undefined) return unconfirmed;
+      }
+      return undefined;
+    } finally {
+      for (const device of devices) device.lock.unlock();
+    }
+  }
+
   #driverOf(rid: number): IommuDriver | undefined {
     const { iommus } = this.#context.platform;
     const named = iommus.findIndex((unit) => unit.rids?.includes(rid) === true);
@@ -306,6 +384,12 @@ export class Iommu {
 
 /** What a device's requests have that have no PASID. */
 const NO_PASID = Pasid.of(0);
+
+/** Whether a domain, or what is built on it, is attached to a device. */
+const hasOn = (device: IommuDevice, on: PagingDomain): boolean =>
+  device.attachments
+    .values()
+    .some(({ domain }) => domain === on || (domain.type === 'nested' && domain.parent === on));
 
 function freeOwn(domain: PagingDomain | Identity | undefined): void {
   if (domain instanceof PagingDomain) domain.free();

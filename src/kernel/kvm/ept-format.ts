@@ -23,7 +23,7 @@ export const eptFormat = (isRam: (frame: number) => boolean): IoEntryFormat => (
     X.set(entry, 0, 1);
     ADDR.set(entry, 0, frame);
   },
-  toLeaf({ frame, write }, level, entry) {
+  toLeaf({ frame, write }, { level }, entry) {
     const ram = isRam(frame);
     entry.fill(0);
     R.set(entry, 0, 1);
@@ -33,4 +33,11 @@ export const eptFormat = (isRam: (frame: number) => boolean): IoEntryFormat => (
     PS.set(entry, 0, level > 1 ? 1 : 0);
     ADDR.set(entry, 0, frame);
   },
+  toPart(frame, level, entry) {
+    PS.set(entry, 0, level > 1 ? 1 : 0);
+    ADDR.set(entry, 0, frame);
+  },
+  // Its bits are not enabled (EPTP.AD).
+  isDirty: () => false,
+  clearDirty() {},
 });

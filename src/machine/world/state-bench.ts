@@ -19,11 +19,14 @@ const NO_MAPPING: Mapping = { core: undefined, cpu: undefined };
 interface Entry {
   readonly isPresent: boolean;
   readonly isEmpty: boolean;
-  /** The frame of the root of its first stage. */
+  /** The frame of the root of its first stage; a guest's frame, where there is a second. */
   readonly root: number;
+  /** The frame of the root of its second stage. */
+  readonly second: number | undefined;
 }
 
-const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0 };
+const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0, second: undefined };
+const NESTED = 3;
 
 export class HostBench implements StateBench {
   readonly #hardware: Hardware;
@@ -96,7 +99,7 @@ export class HostBench implements StateBench {
     const pasid = ledger.pasids.of(mm);
     if (pasid === undefined) return;
     for (const { name, rid } of this.#hardware.accelerators) {
-      const root = this.rootOf(rid, pasid);
+      const root = this.entryOf(rid, pasid)?.root;
       const other = root === undefined ? undefined : ledger.framesOf(mm).tenure(root)?.owner;
       if (other?.kind === 'kernel' && other.use === owner.use) {
         yield `${name}'s PASID table entry of PASID ${pasid}, which is present`;
@@ -104,10 +107,10 @@ export class HostBench implements StateBench {
     }
   }
 
-  /** The frame of the first stage's root that requests of (RID, PASID) are walked from; undefined for none. */
-  rootOf(rid: number, pasid: number): number | undefined {
-    const { isPresent, root } = this.#entry(rid, pasid);
-    return isPresent ? root : undefined;
+  /** Where requests of (RID, PASID) are walked from; undefined for nowhere. */
+  entryOf(rid: number, pasid: number): Pick<Entry, 'root' | 'second'> | undefined {
+    const entry = this.#entry(rid, pasid);
+    return entry.isPresent ? entry : undefined;
   }
 
   mapping(vm: string, guest: number): Mapping {
@@ -182,8 +185,9 @@ export class HostBench implements StateBench {
     if (at === ABSENT) return NO_ENTRY;
     const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
     const isEmpty = words.every((word) => word === 0);
-    const { P, FSPTPTR } = PASID_TABLE_ENTRY;
-    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0) };
+    const { P, FSPTPTR, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
+    const second = PGTT.get(words, 0) === NESTED ? SSPTPTR.get(words, 0) : undefined;
+    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0), second };
   }
 }
 

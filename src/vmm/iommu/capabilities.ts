@@ -7,7 +7,7 @@
  * command gives out: they are blocked. Accesses to tables are snooped, as the VMM's are.
  */
 import { u64 } from '../../base/index.js';
-import { CAP_REG, ECAP_REG, encode, type Layout } from '../../spec/index.js';
+import { CAP_REG, ECAP_REG, encode, type Layout, type LayoutInfo } from '../../spec/index.js';
 
 /** What may differ between virtual units. */
 export interface VirtualCapabilities {
@@ -64,4 +64,37 @@ export function virtualCapabilities(of: VirtualCapabilities): {
 function quad<N extends string>(of: Layout<N>, values: Partial<Record<N, number>>): bigint {
   const words = encode(of, values);
   return u64(words[0] ?? 0, words[1] ?? 0);
+}
+
+/** The fields of CAP and ECAP that a virtual unit may have set: the others it has not, whatever it was asked for. */
+const CAP_FIELDS = [
+  'ND',
+  'CM',
+  'MGAW',
+  'FRO',
+  'PSI',
+  'NFR',
+  'MAMV',
+  'DWD',
+  'DRD',
+  'FS1GP',
+  'FS5LP',
+  'ESRTPS',
+];
+const ECAP_FIELDS = [
+  ...['C', 'QI', 'DT', 'IRO', 'PRS', 'SRS', 'EAFS', 'PSS', 'PASID', 'SMTS', 'VCS', 'FSTS', 'SMPWCS'],
+];
+
+/** Of CAP and ECAP, what a virtual unit offers. */
+export function offeredToGuests(of: { readonly cap: bigint; readonly ecap: bigint }): {
+  readonly cap: bigint;
+  readonly ecap: bigint;
+} {
+  return { cap: of.cap & bitsOf(CAP_REG, CAP_FIELDS), ecap: of.ecap & bitsOf(ECAP_REG, ECAP_FIELDS) };
+}
+
+function bitsOf(layout: LayoutInfo, names: readonly string[]): bigint {
+  return layout.fields
+    .filter(({ name }) => names.includes(name))
+    .reduce((bits, { low, width }) => bits | (((1n << BigInt(width)) - 1n) << BigInt(low)), 0n);
 }

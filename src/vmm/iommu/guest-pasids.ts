@@ -89,6 +89,16 @@ export class GuestPasids {
     return { guestPasid, hostPasid };
   }
 
+  /** Takes all back without telling the host: the pairs that it has still to be told of. */
+  retire(): readonly PasidPair[] {
+    const guestPasids = this.#hostOf.keys();
+    return guestPasids.map((guestPasid) => {
+      const hostPasid = this.#hostOf.get(guestPasid) ?? 0;
+      this.#hostOf.delete(guestPasid);
+      return { guestPasid, hostPasid };
+    });
+  }
+
   #give(guestPasid: number, hostPasid: number): PasidPair {
     this.#hostOf.set(guestPasid, hostPasid);
     return { guestPasid, hostPasid };

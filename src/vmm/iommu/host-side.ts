@@ -28,8 +28,8 @@ export interface GuestBinding extends PasidPair {
 
 /** What the caches of the host's hardware may no longer hold: of one guest PASID, through one device. */
 export interface HostInvalidation {
-  /** The unit's IOTLB and paging structures, or the device's own TLB. */
-  readonly cache: 'iotlb' | 'device-tlb';
+  /** The unit's IOTLB and paging structures, the device's own TLB, or both: a guest that sees no ATS flushes one. */
+  readonly cache: 'iotlb' | 'device-tlb' | 'both';
   readonly guestPasid: number;
   /** The pages, a power of two of them, aligned; all, if left out. */
   readonly pages?: { readonly page: number; readonly pages: number };

@@ -4,7 +4,7 @@
 import type { Event, Restorable, TaskSet } from '../../base/index.js';
 import type { FrameMemory, MmioRegion, PageRequest } from '../../hardware/index.js';
 import type { GuestPasidPolicy } from './guest-pasids.js';
-import type { HostSide } from './host-side.js';
+import type { GuestBinding, HostSide } from './host-side.js';
 
 /** What a virtual unit is, and what it is connected to. */
 export interface VirtualIommuOptions {
@@ -55,6 +55,8 @@ export interface VirtualUnit extends MmioRegion, Restorable {
   reset(): void;
   /** The host PASID behind a guest PASID that was given out; undefined if it was not. */
   hostPasidOf(guestPasid: number): number | undefined;
+  /** What is bound through a device; undefined if nothing is. */
+  bindingOf(rid: number, guestPasid: number): GuestBinding | undefined;
   /** Whether its task has work. */
   readonly isBusy: boolean;
 }

@@ -6,6 +6,7 @@
  * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
 import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../../base/index.js';
+import type { IoasidAllocatorOps } from '../../../ioasid/index.js';
 import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import type { Pasid } from '../../ids.js';
@@ -37,6 +38,7 @@ import { RegisterInvalidations } from './register-invalidations.js';
 import { UnitRegisters } from './registers.js';
 import { VtdReplacement } from './replacement.js';
 import { UnitTables } from './tables.js';
+import { virtualCommandAllocator } from './virtual-commands.js';
 
 /** Bits of an address of the lower half, with four levels: the upper one starts with ones. */
 const FIRST_STAGE_WIDTH = 47;
@@ -50,6 +52,7 @@ const CODES = {
 
 export class VtdUnit implements IommuDriver {
   readonly name: string;
+  readonly pasidAllocator: IoasidAllocatorOps | undefined;
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #caps: Capabilities;
@@ -61,6 +64,7 @@ export class VtdUnit implements IommuDriver {
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
+    this.pasidAllocator = virtualCommandAllocator(context, this.#registers, name);
     this.#tags = new CacheTags(context, this.#caps, name);
     this.#parts = new KeptValue<Parts | undefined>(context.log, undefined);
   }
@@ -73,9 +77,21 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbs;
   }
 
+  get throttlesDeviceTlbs(): boolean {
+    return this.#caps.deviceTlbThrottle;
+  }
+
   /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
   get translatesIdentity(): boolean {
     return this.#caps.scalableMode;
+  }
+
+  get canSnoop(): boolean {
+    return this.#caps.snoopControl;
+  }
+
+  get dirtyStages(): IommuDriver['dirtyStages'] {
+    return this.#caps.dirtyStages;
   }
 
   get hasPageRequests(): boolean {
@@ -236,6 +252,20 @@ export class VtdUnit implements IommuDriver {
     );
   }
 
+  *update(domain: Domain): Task<Refusal<'EIO'> | undefined> {
+    const { tables, queue } = this.#ready;
+    const flushes: Int32Array[] = [];
+    for (const { domain: tagged, use } of this.#tags.usesOn(domain)) {
+      const { device, pasid } = use;
+      const did = this.#tags.didOf(tagged);
+      if (!tables.update(device, pasid, this.#entryOf(tagged, did, device))) continue;
+      flushes.push(...this.#entryFlushes(device, pasid, did), ...this.#tags.ofUse(tagged, use));
+    }
+    if (flushes.length === 0) return undefined;
+    yield 'vtd: entries have changed';
+    return yield* queue.sync(flushes);
+  }
+
   *flush(domain: Domain, ranges: readonly PageRange[]): Task<Refusal<'EIO'> | undefined> {
     const flushes = this.#tags.ofRanges(domain, ranges);
     return flushes.length === 0 ? undefined : yield* this.#ready.queue.sync(flushes);
@@ -276,7 +306,7 @@ export class VtdUnit implements IommuDriver {
   }
 
   /** What flushes the entry of a (device, PASID) that names a domain id. */
-  #entryFlushes(device: Endpoint, pasid: Pasid, did: number): Int32Array[] {
+  #entryFlushes(device: Endpoint, pasid: number, did: number): Int32Array[] {
     return [this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did)];
   }
 
