@@ -139,6 +139,8 @@ export class Vm implements MmuNotifier, Restorable {
     const { processes } = this.options.host;
     yield* processes.kill(process);
     yield* processes.wait(process);
+    // Somebody in the kernel may have been the last who used its memory, and still tears it down.
+    while (!this.isGone) yield this.#changed;
   }
 
   /** @see MmuNotifier: KVM and VFIO listen by themselves. */

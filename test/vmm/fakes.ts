@@ -1,4 +1,4 @@
-import { isRefusal, type Refusal, type Task, WaitQueue } from '../../src/base/index.js';
+import { isRefusal, type Refusal, type Task } from '../../src/base/index.js';
 import {
   type IoasidCore,
   type IoasidSet,
@@ -7,29 +7,8 @@ import {
   ioasidSetAlloc,
   ioasidSetFree,
 } from '../../src/ioasid/index.js';
-import type { Process, VcpuPort, Vfio, VfioContainer, Vmx } from '../../src/kernel/index.js';
-import type { Hardware } from '../../src/machine/world/hardware.js';
+import type { Process, Vfio, VfioContainer } from '../../src/kernel/index.js';
 import { VFIO_PASID_REQUEST } from '../../src/spec/index.js';
-
-export function fakeVmx({ cpus }: Hardware): Vmx {
-  return {
-    hasPasidTranslation: true,
-    createVcpu(name): VcpuPort {
-      const cpu = cpus[0];
-      if (cpu === undefined) throw new Error('no CPU');
-      return {
-        cpu,
-        setEpt: () => {},
-        setPasidTranslation: () => {},
-        flushEpt: () => {},
-        isInInstruction: false,
-        boundary: new WaitQueue(name),
-        onExit: () => {},
-        release: () => {},
-      };
-    },
-  };
-}
 
 class FakeContainer implements VfioContainer {
   readonly set: IoasidSet;

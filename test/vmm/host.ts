@@ -17,7 +17,7 @@ import { parseScenario, Scheduler } from '../../src/machine/index.js';
 import { Hardware } from '../../src/machine/world/hardware.js';
 import { HostPlatform, type KernelEvent } from '../../src/machine/world/platform.js';
 import { Vm, type VmHost, type VmOptions } from '../../src/vmm/index.js';
-import { FakeVfio, fakeVmx } from './fakes.js';
+import { FakeVfio } from './fakes.js';
 
 const MACHINE = `
 version: 1
@@ -64,7 +64,6 @@ export class TestHost {
       kernel: (event) => void this.events.push(event),
       stored: () => {},
     });
-    Object.assign(platform, { vmx: fakeVmx(this.hardware) });
     this.ioasids = value(ioasidCreate());
     const ledger: FrameLedger = {
       owned: (frame, owner) => void this.owners.set(frame, owner),
@@ -90,7 +89,7 @@ export class TestHost {
     return new Vm({
       name,
       host: this.kernel as VmHost,
-      machine: this.hardware,
+      machine: { memory: this.hardware.memory, cpus: this.hardware.vcpus.every },
       tasks: this.tasks,
       chooser: this.chooser,
       stepIn: (what) => this.hardware.engines.maybeStep(this.chooser, what),
