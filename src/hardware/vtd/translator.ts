@@ -17,14 +17,14 @@ import type { FrameReader, Memory } from '../memory.js';
 import { ALL_RIGHTS, RIGHT } from '../paging/step.js';
 import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
 import { AccessedDirty, type BeforeMark } from './accessed-dirty.js';
-import { DeviceTables } from './device-tables.js';
+import { type AddressSpace, type Context, DeviceTables } from './device-tables.js';
 import type { EntryTags } from './entry-cache.js';
 import {
   ACCESS_FAULTS,
   CONTEXT,
   CONTEXT_FAULTS,
   entryFault,
-  KIND_OF,
+  KIND,
   NO_TRANSLATION,
   PASID_FAULTS,
   summaryOf,
@@ -62,6 +62,8 @@ const MODE = 3;
 const STATE_WORDS = 4;
 
 const TWO_32 = 2 ** 32;
+/** Constants of this module: the engine folds them, and would load what is imported at each use. */
+const { FIRST, SECOND, NESTED } = KIND;
 const { FPD } = PASID_TABLE_ENTRY;
 const { R, W } = SECOND_STAGE_ENTRY;
 
@@ -213,10 +215,23 @@ export class Translator implements Restorable {
 
   /** Walks to a request's address space; 0, or why there is none. */
   #locate(request: Request, contextSlot: number, pasidSlot: number): number {
+    const context = contextSlot === NONE ? undefined : this.caches.contexts.apart(contextSlot);
+    const space = pasidSlot === NONE ? undefined : this.caches.pasids.apart(pasidSlot);
+    if (context !== undefined && space !== undefined && this.isScalable)
+      return this.#locateKept(request, context, space);
     const fault = this.#takeContext(request, contextSlot);
     const walk = this.#walk;
     if (fault !== 0 || walk === undefined || walk.stage !== 'pasid-directory') return fault;
     return this.#takePasid(walk, request, pasidSlot);
+  }
+
+  /** The same, where both entries are cached as they were taken apart. */
+  #locateKept(request: Request, context: Context, space: AddressSpace): number {
+    const walk = this.#currentWalk();
+    if (walk === undefined) return this.#takeContext(request);
+    this.silenced = walk.beginWithin(request, context, space) && walk.tables.silenced;
+    // What the walk has found against the request is told as it goes on.
+    return 0;
   }
 
   /** Walks the paging structures; 0, or why the request fails. */
@@ -380,7 +395,7 @@ export class Translator implements Restorable {
     entry.pages = walk.pages;
     // A write through an entry without dirty bit has to come back, and mark it.
     entry.rights = this.#marks.isDirty ? walk.rights : walk.rights & ~RIGHT.WRITE;
-    entry.kind = KIND_OF[translation];
+    entry.kind = isFirst ? (translation === 'nested' ? NESTED : FIRST) : SECOND;
     this.caches.keep(entry);
   }
 
@@ -392,7 +407,7 @@ export class Translator implements Restorable {
     entry.frame = fault;
     entry.pages = 1;
     entry.rights = 0;
-    entry.kind = KIND_OF['second-stage'] | NO_TRANSLATION;
+    entry.kind = SECOND | NO_TRANSLATION;
     this.caches.keep(entry);
   }
 
