@@ -229,9 +229,10 @@ export const FAULTS: readonly Fault[] = [
     find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
     replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
   }),
-  judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
-    find: '2: leaf(SECOND_STAGE_LEAF_2M)',
-    replace: '2: leaf(SECOND_STAGE_ENTRY)',
+  judged('large pages need not be aligned', 'paging/second-stage.ts', {
+    find: '2: leaf(SECOND_STAGE_LEAF_2M) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_LEAF_1G) }',
+    replace:
+      '2: leaf(SECOND_STAGE_ENTRY) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_ENTRY) }',
   }),
   judged('a fault record has the page after', 'vtd/fault-recording.ts', {
     find: 'file.set(register, record.FI, page);',
