@@ -190,20 +190,20 @@ export const FAULTS: readonly Fault[] = [
     replace: '',
   }),
   judged('the PASID cache is not invalidated by PASID', 'vtd/invalidation-queue.ts', {
-    find: 'pasids.remove({ domain, pasid: pasidCache.PASID.get(slot, 0) });',
-    replace: '',
+    find: 'end.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) })',
+    replace: 'true',
   }),
   judged('a page-selective invalidation is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'caches.invalidatePages(domain, { page, pages, leafOnly: iotlb.IH.get(slot, 0) === 1 });',
-    replace: 'caches.invalidatePages(domain, { page, pages: 1, leafOnly: false });',
+    find: 'end.invalidatePages(domain, { page, pages, leafOnly })',
+    replace: 'end.invalidatePages(domain, { page, pages: 1, leafOnly: false })',
   }),
   judged('a page-selective invalidation of a PASID is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'caches.invalidatePasidPages(domain, pasid, { page, pages, leafOnly });',
-    replace: 'caches.invalidatePasidPages(domain, pasid, { page, pages: 1, leafOnly });',
+    find: 'end.invalidatePasidPages({ domain, pasid }, { page, pages, leafOnly })',
+    replace: 'end.invalidatePasidPages({ domain, pasid }, { page, pages: 1, leafOnly })',
   }),
   judged('a domain-selective invalidation of the IOTLB does nothing', 'vtd/invalidation-queue.ts', {
-    find: 'caches.invalidateDomain(domain);',
-    replace: '',
+    find: 'end.invalidateDomain(domain)',
+    replace: 'true',
   }),
   judged('a device-selective invalidation is of the function before', 'vtd/invalidation-queue.ts', {
     find: 'rid: contextCache.SID.get(slot, 0),',
@@ -269,8 +269,8 @@ export const FAULTS: readonly Fault[] = [
     tests: ['translator'],
   }),
   vtd('the PASID cache is not flushed by the domain', 'invalidation-queue.ts', {
-    find: 'pasids.remove({ domain });',
-    replace: '',
+    find: 'end.invalidatePasids({ domain })',
+    replace: 'true',
     tests: ['invalidation-queue'],
   }),
   vtd('translations of all domains are one', 'translator.ts', {

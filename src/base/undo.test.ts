@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Bug } from './bug.js';
-import { KeptList, KeptMap, KeptValue, UndoLog } from './undo.js';
+import { KeptList, KeptMap, KeptSlots, KeptTable, KeptValue, UndoLog } from './undo.js';
 
 describe('UndoLog', () => {
   it('puts back values, maps in their order, and lists', () => {
@@ -29,6 +29,45 @@ describe('UndoLog', () => {
         [1, 2, 3],
       ]);
     }
+  });
+
+  it('puts back slots and tables, entry by entry; twice to the same mark', () => {
+    const log = new UndoLog();
+    const [slots, table] = [new KeptSlots<object>(log), new KeptTable<string, number | undefined>(log)];
+    const [a, b] = [{}, {}];
+    slots.set(3, a);
+    table.set('a', undefined);
+    log.mark();
+    for (let round = 0; round < 2; round++) {
+      slots.set(3, b);
+      slots.set(3, undefined);
+      slots.set(5, b);
+      expect(slots.list()).toEqual([b]);
+      table.delete('a');
+      table.set('a', 2);
+      table.set('b', 3);
+      expect([table.size, table.delete('c'), table.get('b')]).toEqual([2, false, 3]);
+      log.restore();
+      expect([slots.at(3), slots.at(5), slots.list()]).toEqual([a, undefined, [a]]);
+      expect([table.has('a'), table.get('a'), table.has('b'), table.size]).toEqual([
+        true,
+        undefined,
+        false,
+        1,
+      ]);
+    }
+  });
+
+  it('saves of a container that came after the mark nothing until the next one', () => {
+    const log = new UndoLog();
+    log.mark();
+    const table = new KeptTable<number, string>(log);
+    table.set(1, 'one');
+    log.mark();
+    table.set(1, 'two');
+    table.set(2, 'two');
+    log.restore();
+    expect([table.get(1), table.has(2)]).toEqual(['one', false]);
   });
 
   it('goes back to the last mark, not to an earlier one', () => {

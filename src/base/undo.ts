@@ -165,3 +165,110 @@ export class KeptList<T> extends Kept {
     };
   }
 }
+
+/** What is saved of a container entry by entry, each once a mark. */
+class SavedKeys<K> {
+  readonly #log: UndoLog;
+  readonly #saved = new Set<K>();
+  /** When the container was made, or saved an entry last. */
+  #epoch: number;
+  #isNew = true;
+
+  constructor(log: UndoLog) {
+    this.#log = log;
+    this.#epoch = log.epoch;
+  }
+
+  /** Whether the entry of `key` has to be saved before it changes; it counts as saved then. */
+  needs(key: K): boolean {
+    if (this.#epoch !== this.#log.epoch) {
+      this.#epoch = this.#log.epoch;
+      this.#isNew = false;
+      this.#saved.clear();
+    }
+    if (this.#isNew || this.#saved.has(key)) return false;
+    this.#saved.add(key);
+    return true;
+  }
+}
+
+/** Objects by small number; however many, for each is saved by itself. */
+export class KeptSlots<T extends object> {
+  readonly #log: UndoLog;
+  readonly #values: (T | undefined)[] = [];
+  readonly #saved: SavedKeys<number>;
+
+  constructor(log: UndoLog) {
+    this.#log = log;
+    this.#saved = new SavedKeys(log);
+  }
+
+  at(index: number): T | undefined {
+    return this.#values[index];
+  }
+
+  set(index: number, value: T | undefined): void {
+    if (this.#saved.needs(index)) {
+      const before = this.#values[index];
+      this.#log.push(() => {
+        this.#values[index] = before;
+      });
+    }
+    // Filled up in order, so that the array stays a dense one.
+    while (this.#values.length < index) this.#values.push(undefined);
+    this.#values[index] = value;
+  }
+
+  /** The objects there are, in the order of their numbers. */
+  list(): T[] {
+    return this.#values.filter((value) => value !== undefined);
+  }
+}
+
+/**
+ * Values by key; however many, for each is saved by itself. There is no walk over it: the order of a map that was put
+ * back is not what it was.
+ */
+export class KeptTable<K, V> {
+  readonly #log: UndoLog;
+  readonly #map = new Map<K, V>();
+  readonly #saved: SavedKeys<K>;
+
+  constructor(log: UndoLog) {
+    this.#log = log;
+    this.#saved = new SavedKeys(log);
+  }
+
+  get size(): number {
+    return this.#map.size;
+  }
+
+  get(key: K): V | undefined {
+    return this.#map.get(key);
+  }
+
+  has(key: K): boolean {
+    return this.#map.has(key);
+  }
+
+  set(key: K, value: V): void {
+    this.#save(key);
+    this.#map.set(key, value);
+  }
+
+  delete(key: K): boolean {
+    if (!this.#map.has(key)) return false;
+    this.#save(key);
+    return this.#map.delete(key);
+  }
+
+  #save(key: K): void {
+    if (!this.#saved.needs(key)) return;
+    const isThere = this.#map.has(key);
+    const before = this.#map.get(key);
+    this.#log.push(() => {
+      if (isThere) this.#map.set(key, before as V);
+      else this.#map.delete(key);
+    });
+  }
+}

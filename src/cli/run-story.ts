@@ -20,6 +20,20 @@ const TELL: Readonly<Record<string, Tell>> = {
   get: (f) => `PASID ${of(f, 'id')} is held by ${of(f, 'holder')}`,
   put: (f) => `PASID ${of(f, 'id')} is let go of by ${of(f, 'holder')}`,
 
+  'guest:alloc': (f) => `PASID ${of(f, 'id')} of the guest is allocated`,
+  'guest:free': (f) => `PASID ${of(f, 'id')} of the guest is freed`,
+  'guest:reclaim': (f) => `PASID ${of(f, 'id')} of the guest is free again`,
+  'guest:get': (f) => `PASID ${of(f, 'id')} of the guest is held by ${of(f, 'holder')}`,
+  'guest:put': (f) => `PASID ${of(f, 'id')} of the guest is let go of by ${of(f, 'holder')}`,
+
+  'kvm:bind': (f) => `KVM translates ${of(f, 'vm')}'s PASID ${of(f, 'spid')} to ${of(f, 'pasid')}`,
+  'kvm:unbind': (f) =>
+    `KVM translates ${of(f, 'vm')}'s PASID ${of(f, 'spid')} no more (it was ${of(f, 'pasid')})`,
+  'kvm:exit': (f) =>
+    `${of(f, 'vm')} exits: ${of(f, 'reason')} with PASID ${of(f, 'pasid')}, which nothing translates: ${of(f, 'action')}`,
+  'kvm:destroyed': (f) => `KVM has nothing of ${of(f, 'vm')} any more`,
+  'vdcm:create': (f) => `${of(f, 'mdev')} is a part of ${of(f, 'wq')}`,
+
   'process:new': (f) => `process ${of(f, 'process')} is there, pid ${of(f, 'pid')}`,
   'process:fork': (f) => `pid ${of(f, 'parent')} has forked pid ${of(f, 'pid')}`,
   'process:pasid': (f) => `#GP on the first ENQCMD: IA32_PASID is loaded with PASID ${of(f, 'pasid')}`,

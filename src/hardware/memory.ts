@@ -31,6 +31,11 @@ export interface FrameReader {
   at(frame: number): number;
 }
 
+/** What may also be written: as {@link Memory.writable} says. */
+export interface FrameMemory extends FrameReader {
+  writable(frame: number): number;
+}
+
 /** What {@link FrameReader.at} answers for a frame that is not there. */
 export const ABSENT = -1;
 
@@ -46,7 +51,7 @@ const FIRST_FRAMES = NODE_ENTRIES * NODE_ENTRIES;
 
 const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
-export class Memory implements FrameReader, Restorable {
+export class Memory implements FrameMemory, Restorable {
   readonly #ranges: readonly FrameRange[];
   /** Frame 0 of the arena is the one that all unwritten frames share: it stays zero. */
   readonly #arena = new Words(4 * FRAME_WORDS, FRAME_WORDS);

@@ -8,6 +8,10 @@ import { type Brand, hex, numberBrand } from '../base/index.js';
 export type Pasid = Brand<number, 'Pasid'>;
 export const Pasid = numberBrand<Pasid>('PASID', 0, 0xfffff);
 
+/** A PASID of a guest of this machine, as that guest's kernel names it: its SPID. Another namespace for each VM. */
+export type GuestPasid = Brand<number, 'GuestPasid'>;
+export const GuestPasid = numberBrand<GuestPasid>('guest PASID', 0, 0xfffff);
+
 /** A physical address of this machine. */
 export type Pa = Brand<number, 'Pa'>;
 export const Pa = numberBrand<Pa>('physical address', 0, 2 ** 52 - 1);

@@ -4,7 +4,8 @@
  */
 import { hex } from '../base/index.js';
 import type { FrameOwner } from '../kernel/index.js';
-import type { End } from './facts.js';
+import type { End, VmGone } from './facts.js';
+import type { FrameLedger } from './ledger/frames.js';
 import type { Rule, View } from './rule.js';
 import { listText, ownerText } from './text.js';
 
@@ -12,8 +13,11 @@ import { listText, ownerText } from './text.js';
 const STAYS = 'PASID table of ';
 
 function gone(process: string, view: View): string | undefined {
-  const left = framesOf(view, (_, owner) => owner.kind === 'page' && owner.mm === process);
-  return left.length === 0 ? undefined : `${process} is gone, and memory of it is not: ${listText(left)}`;
+  if (view.ledger.framesOf(process).pagesOf(process) === 0) return undefined;
+  const left = framesOf(view.ledger.framesOf(process), (_, owner) => {
+    return owner.kind === 'page' && owner.mm === process;
+  });
+  return `${process} is gone, and memory of it is not: ${listText(left)}`;
 }
 
 function ended({ stuck, bootFrames, pasidsInUse }: End, view: View): string | undefined {
@@ -22,7 +26,7 @@ function ended({ stuck, bootFrames, pasidsInUse }: End, view: View): string | un
   if (pasidsInUse > 0) {
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
   }
-  const left = framesOf(view, (frame, owner) => {
+  const left = framesOf(view.ledger.frames, (frame, owner) => {
     return !bootFrames.has(frame) && !(owner.kind === 'kernel' && owner.use.startsWith(STAYS));
   });
   return left.length === 0
@@ -30,12 +34,22 @@ function ended({ stuck, bootFrames, pasidsInUse }: End, view: View): string | un
     : `all processes are gone, and page frames of them are in use: ${listText(left)}`;
 }
 
-function framesOf({ ledger }: View, filter: (frame: number, owner: FrameOwner) => boolean): string[] {
+/** When a virtual machine is gone, the host has what it had before: memory, PASIDs, quota. */
+function vmGone({ vm, left }: VmGone, { ledger }: View): string | undefined {
+  const pages = ledger.frames.pagesOf(vm);
+  const memory = pages === 0 ? [] : [`${pages} page frames of its memory`];
+  const all = [...memory, ...left];
+  return all.length === 0
+    ? undefined
+    : `${vm} is gone, and the host has not everything back: ${listText(all)}`;
+}
+
+function framesOf(frames: FrameLedger, filter: (frame: number, owner: FrameOwner) => boolean): string[] {
   const found: string[] = [];
-  for (const [frame, owner] of ledger.frames.all()) {
+  for (const [frame, owner] of frames.all()) {
     if (filter(frame, owner)) found.push(`frame ${hex(frame)}, ${ownerText(owner)}`);
   }
   return found;
 }
 
-export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, ended };
+export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, vmGone, ended };

@@ -8,5 +8,6 @@ export * from './dsa/index.js';
 export * from './layout.js';
 export * from './pci/index.js';
 export * from './registers.js';
+export * from './uapi/index.js';
 export * from './vtd/index.js';
 export * from './x86/index.js';

@@ -218,6 +218,34 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     message:
       /^step \d+: carol did submit late \(noop\) to dsa1\/shared; the scenario says that it is killed for that$/,
   },
+  {
+    name: 'an entry that is taken away is not written back',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    this.store(at, words, 0);\n    this.writeBack(at, this.#entry.bytes);\n',
+    replace: '    this.store(at, words, 0);\n',
+    isWrittenBack: true,
+    rule: 'CLEAN',
+    message:
+      /^step \d+: frame 0x\w+, bob's page 0x\w+, is given back, and a way to it is still there: dsa\d's device TLB, page 0x\w+/,
+  },
+  {
+    name: 'a leaf of a process is not written back',
+    file: 'kernel/mm/page-table.ts',
+    find: '    if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);\n',
+    replace: '',
+    isWrittenBack: true,
+    rule: 'PROGRESS',
+    message: /^step \d+: nobody can go on: .*waits for job /,
+  },
+  {
+    name: 'an entry that is there is not written back',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    this.store(at, words, 0);\n    this.writeBack(at, words.length * 4);\n',
+    replace: '    this.store(at, words, 0);\n',
+    isWrittenBack: true,
+    rule: 'FAULTS',
+    message: /^step \d+: dmar0 reported S\w+\.2 of dsa\d for PASID \d, .* entry not present; /,
+  },
 ];
 
 beforeAll(copySound, TIMEOUT);

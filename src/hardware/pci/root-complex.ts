@@ -249,7 +249,7 @@ function isInterruptRequest({ page, pasid, isTranslated }: MemoryRequest): boole
 }
 
 /** The regions of a function with memory decoding on: its BARs in the order of their registers. */
-function mappedBars(of: PciFunction): readonly MappedRegion[] {
+export function mappedBars(of: Pick<PciFunction, 'readConfig' | 'bars'>): readonly MappedRegion[] {
   const command = Int32Array.of(0, of.readConfig(4, 4));
   if (TYPE_0_HEADER.MEMORY.get(command, 0) === 0) return [];
   return of.bars.map((region, i) => {

@@ -102,6 +102,11 @@ export class FaultRecording implements Restorable {
     if (this.#isQuiet()) this.#event.served();
   }
 
+  /** As after power-on: the first register is the next. */
+  reset(): void {
+    this.#next.set(0, 0);
+  }
+
   mark(): void {
     this.#next.mark();
   }

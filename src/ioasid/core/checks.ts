@@ -2,9 +2,8 @@
  * What every call looks at first: whether the lock is free, whether what it was handed still names something, and
  * whether the id is the caller's. One place, so that one errno wins over another the same way everywhere.
  */
-import { type Refusal, refuse } from '../../base/index.js';
+import { type KeptSlots, type Refusal, refuse } from '../../base/index.js';
 import { isOf, STATE, stateOf } from '../tables/id-columns.js';
-import type { Refs } from '../tables/restorable.js';
 import { type IoasidCore, type IoasidHolder, type IoasidSet, LOCK } from './core.js';
 import { Ioasid } from './ids.js';
 
@@ -14,7 +13,10 @@ export function deadlock(core: IoasidCore, what: string): Refusal<'EDEADLK'> {
 }
 
 /** Whether `handle` still names what it was made for. */
-export function isLive<T extends object>(handles: Refs<T>, handle: T & { readonly record: number }): boolean {
+export function isLive<T extends object>(
+  handles: KeptSlots<T>,
+  handle: T & { readonly record: number },
+): boolean {
   return handles.at(handle.record) === handle;
 }
 

@@ -3,16 +3,25 @@
  * and its guests have one each; and what callers hold of it. The two name each other, so they stand in one file.
  * The functions on them are in the folders named after what they do.
  *
- * All of it goes back to a marked state: numbers stand in `Words`, the few objects in `Refs`. Everything is under
+ * All of it goes back to a marked state: numbers stand in `Words`, the few objects in what keeps an
+ * `UndoLog`. Everything is under
  * one lock, as in the series; here nothing runs beside a call, and the lock is what a handler or an allocator
  * finds taken when it calls back: `EDEADLK`, where Linux would hang.
  */
-import { assert, type Chooser, type FieldValue, type Restorable, Words } from '../../base/index.js';
+import {
+  assert,
+  type Chooser,
+  type FieldValue,
+  KeptTable,
+  KeptValue,
+  type Restorable,
+  UndoLog,
+  Words,
+} from '../../base/index.js';
 import { FreeBitmap, type FreeIds } from '../tables/bitmap.js';
 import { FreeQueue } from '../tables/free-queue.js';
 import { boundOf, IdColumns, setOf, spidOf } from '../tables/id-columns.js';
 import { HandlePool, Pool } from '../tables/pool.js';
-import { Cell, RefMap } from '../tables/restorable.js';
 import { SpidTable } from '../tables/spid-table.js';
 import type { AllocatorGroup } from './allocator-ops.js';
 import { Ioasid, MAX_CAPACITY, type Spid } from './ids.js';
@@ -178,13 +187,14 @@ export class IoasidCore implements Restorable {
   /** @internal */ readonly controllers = new HandlePool<IoasidController>(3);
   /** @internal */ readonly users = new HandlePool<IoasidUser>(2);
   /** @internal */ readonly subscribers = new HandlePool<IoasidSubscription>(2);
+  readonly #log = new UndoLog();
   /** @internal */ readonly tokens = {
-    none: new RefMap<IoasidToken, IoasidSet>(),
-    mm: new RefMap<IoasidToken, IoasidSet>(),
+    none: new KeptTable<IoasidToken, IoasidSet>(this.#log),
+    mm: new KeptTable<IoasidToken, IoasidSet>(this.#log),
   };
-  /** @internal */ readonly allocators = new Cell<readonly AllocatorGroup[]>([]);
+  /** @internal */ readonly allocators = new KeptValue<readonly AllocatorGroup[]>(this.#log, []);
   /** The first callbacks that threw, oldest first. @internal */
-  readonly failures = new Cell<readonly IoasidFailure[]>([]);
+  readonly failures = new KeptValue<readonly IoasidFailure[]>(this.#log, []);
 
   /** Who holds the lock: one of {@link LOCK}. @internal */ lock: number = LOCK.none;
   /** The id that is being announced, or 0: the core's own reference to it. @internal */ announcing = 0;
@@ -224,7 +234,7 @@ export class IoasidCore implements Restorable {
     this.#parts = [
       ...[this.counters, this.ids, this.freeIds, this.spids, this.references, this.work],
       ...[this.sets, this.holders, this.controllers, this.users, this.subscribers],
-      ...[this.tokens.none, this.tokens.mm, this.allocators, this.failures],
+      this.#log,
     ];
   }
 

@@ -62,7 +62,7 @@ export function endSet(core: IoasidCore, record: number): void {
   chargeUser(core, setWord(core, record, SET.user), { quota: -quota, sets: -1 });
   leaveController(core, record);
   releaseChain(core, set);
-  if (set.token !== undefined) core.tokens[set.type].set(set.token, undefined);
+  if (set.token !== undefined) core.tokens[set.type].delete(set.token);
   core.sets.give(record);
   if (core.traced) core.emitOther('set:gone', { set: record });
 }

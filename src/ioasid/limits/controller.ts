@@ -10,7 +10,7 @@ import { type Refusal, refuse } from '../../base/index.js';
 import { deadlock, goneSet, isLive } from '../core/checks.js';
 import { IoasidController, type IoasidCore, type IoasidSet, LOCK } from '../core/core.js';
 import { SET, setWord, setWordAt } from '../records/set-record.js';
-import { add } from '../tables/restorable.js';
+import { add } from '../tables/add.js';
 
 /** A `max` that is no limit: `max`, as the file in a cgroup says. */
 export const NO_LIMIT = 0x7fff_ffff;

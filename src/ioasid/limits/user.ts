@@ -6,7 +6,7 @@
 import { type Refusal, refuse } from '../../base/index.js';
 import { deadlock, isLive } from '../core/checks.js';
 import { type IoasidCore, IoasidUser, LOCK } from '../core/core.js';
-import { add } from '../tables/restorable.js';
+import { add } from '../tables/add.js';
 
 /** Words of a user's record. */
 export const USER = { max: 0, current: 1, sets: 2 } as const;

@@ -1,6 +1,6 @@
 /** What the core keeps of one holder: how much it has, and the queue of its work that may run now. */
 import type { IoasidCore } from '../core/core.js';
-import { add } from '../tables/restorable.js';
+import { add } from '../tables/add.js';
 
 /** Words of a holder's record: how much it has, and its items that may run now, first and last. */
 export const HOLDER = { references: 0, work: 1, firstReady: 2, lastReady: 3 } as const;

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { HandlePool, Pool } from './pool.js';
-import { Cell, RefMap, Refs } from './restorable.js';
 
 describe('a pool of records', () => {
   it('numbers from 1, gives zeros, and hands out again what came back', () => {
@@ -28,33 +27,5 @@ describe('a pool of records', () => {
     expect(pool.handles.list()).toEqual([one]);
     expect(pool.handles.at(one.record)).toBe(one);
     expect(pool.take()).toBe(2);
-  });
-});
-
-describe('references that go back', () => {
-  it('by number, by key, and one by one; twice to the same mark', () => {
-    const [refs, map, cell] = [new Refs<object>(), new RefMap<string, object>(), new Cell(1)];
-    const [a, b] = [{}, {}];
-    for (const part of [refs, map, cell]) expect(() => part.restore()).toThrow('without a mark');
-    refs.set(3, a);
-    map.set('a', a);
-    for (const part of [refs, map, cell]) part.mark();
-    for (let round = 0; round < 2; round++) {
-      refs.set(3, b);
-      refs.set(3, undefined);
-      refs.set(5, b);
-      map.set('a', undefined);
-      map.set('b', b);
-      cell.value = 2;
-      for (const part of [refs, map, cell]) part.restore();
-      expect([refs.at(3), refs.at(5), map.get('a'), map.get('b'), cell.value]).toEqual([
-        a,
-        undefined,
-        a,
-        undefined,
-        1,
-      ]);
-      expect(refs.list()).toEqual([a]);
-    }
   });
 });

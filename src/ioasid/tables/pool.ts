@@ -3,8 +3,7 @@
  * in one array, so that a million of them are one object to the garbage collector; the list of those that were
  * given back runs through the records themselves.
  */
-import { type Restorable, Words } from '../../base/index.js';
-import { Refs } from './restorable.js';
+import { KeptSlots, type Restorable, UndoLog, Words } from '../../base/index.js';
 
 /** Record 0 is the pool's own: the first of the free records, and how many were ever made. */
 const FREE = 0;
@@ -80,7 +79,8 @@ export class Pool implements Restorable {
 
 /** A pool whose records each have one object, by which callers know them. */
 export class HandlePool<T extends object> extends Pool {
-  readonly handles = new Refs<T>();
+  readonly #log = new UndoLog();
+  readonly handles = new KeptSlots<T>(this.#log);
 
   /** Takes a record for the object that `make` makes of its number. */
   takeFor(make: (record: number) => T): T {
@@ -97,11 +97,11 @@ export class HandlePool<T extends object> extends Pool {
 
   override mark(): void {
     super.mark();
-    this.handles.mark();
+    this.#log.mark();
   }
 
   override restore(): void {
     super.restore();
-    this.handles.restore();
+    this.#log.restore();
   }
 }

@@ -2,16 +2,32 @@
  * The IOMMU core: the machine's units and the devices behind them, and what is attached to (device, PASID). What
  * it records of an attachment it records before hardware can act on it, and forgets after hardware has let go.
  */
-import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IoasidCore, ioasidHolderAlloc, ioasidHolderFree } from '../../ioasid/index.js';
+import {
+  assert,
+  type Errno,
+  isRefusal,
+  KeptList,
+  KeptMap,
+  type Refusal,
+  refuse,
+  type Task,
+} from '../../base/index.js';
+import {
+  type IoasidCore,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidRegisterAllocator,
+} from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
 import { Attachment, IommuDevice } from './device.js';
+import { DIRECT, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
 import type { AttachErrno, IommuDriver } from './driver.js';
 import { PageRequests } from './page-requests.js';
 import { isSecondStage, PagingDomain } from './paging-domain.js';
+import { clearDevice } from './remove.js';
 import { countUse, replaceLocked } from './replace.js';
 import { VtdUnit } from './vtd/unit.js';
 
@@ -60,6 +76,9 @@ export class Iommu {
         ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
       });
       if (refusal !== undefined) return refusal;
+      const unregistered =
+        driver.pasidAllocator && ioasidRegisterAllocator(this.#ioasids, driver.pasidAllocator);
+      if (unregistered !== undefined) return refuse('ENOMEM', unregistered.why);
       this.#drivers.push(driver);
     }
     return undefined;
@@ -84,9 +103,10 @@ export class Iommu {
   *add(pci: PciDevice, rid: RidDomain): Task<IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'>> {
     const driver = this.#driverOf(pci.rid);
     if (driver === undefined) return refuse('ENODEV', `no IOMMU covers ${pci.name}`);
+    if (this.#devices.has(pci.rid)) return refuse('ENODEV', `${pci.name} is there already`);
     const holder = ioasidHolderAlloc(this.#ioasids, `iommu ${pci.name}`);
     if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
-    const device = new IommuDevice(this.#context, { pci, driver, holder });
+    const device = new IommuDevice(this.#context, { pci, driver, holder, rid });
     const refusal = yield* this.#start(device, rid);
     if (refusal !== undefined) {
       ioasidHolderFree(holder);
@@ -100,6 +120,23 @@ export class Iommu {
     const { name, pasidBits, ats, pri } = device;
     tell(this.#context, 'iommu:add', { device: name, unit: driver.name, pasidBits, ats, pri });
     return device;
+  }
+
+  /**
+   * Takes a device out that its own driver has quiesced: when it returns, no table has it, no cache has anything that
+   * it reached, and its place may be another's. Whatever is attached to it is detached.
+   *
+   * On failure: `EIO` if hardware did not confirm: what it may still use stays as it is, nobody attaches to the device
+   * any more, and it can be tried again.
+   */
+  *remove(device: IommuDevice): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* clearDevice(device, (attachment) => this.detach(attachment));
+    if (refusal !== undefined) return refusal;
+    this.#devices.delete(device.rid);
+    // Bindings that are left have their references; the last of them forgets the holder.
+    ioasidHolderFree(device.holder);
+    tell(this.#context, 'iommu:remove', { device: device.name, unit: device.driver.name });
+    return undefined;
   }
 
   /**
@@ -132,6 +169,42 @@ export class Iommu {
       return refuse('EINVAL', `the root of ${name} is not in ${parent.name}`);
     const { levels = 4, supervisor = false, writeProtect = false, extendedAccessed = false } = options;
     return { type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed };
+  }
+
+  /**
+   * From now on DMA through a domain snoops the CPUs' caches, whatever a request says (Linux's
+   * `enforce_cache_coherency`); it stays so.
+   *
+   * On failure: `EOPNOTSUPP` if a unit that it is attached behind cannot; `EBUSY` if pages of a second stage are mapped:
+   * nothing has changed. `EIO` if hardware did not confirm.
+   */
+  *enforceCoherency(domain: PagingDomain): Task<Refusal<'EOPNOTSUPP' | 'EBUSY' | 'EIO'> | undefined> {
+    return yield* this.#change(
+      domain,
+      ({ canSnoop }) => canSnoop,
+      () => domain.snoop(),
+    );
+  }
+
+  /**
+   * Has hardware mark what DMA writes to, or no longer (Linux's `set_dirty_tracking`). What was marked before is
+   * forgotten.
+   *
+   * On failure: `EOPNOTSUPP` if a unit that the domain is attached behind cannot: nothing has changed. `EIO` if hardware
+   * did not confirm.
+   */
+  *trackDirty(domain: PagingDomain, is: boolean): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
+    const can = ({ dirtyStages }: IommuDriver): boolean => !is || dirtyStages.includes(domain.type);
+    const refusal = yield* this.#change(domain, can, () => {
+      domain.trackDirty(is);
+      return undefined;
+    });
+    if (refusal !== undefined || !is) return refusal;
+    const last = 2 ** (domain.width - 12) - 1;
+    const before = yield* domain.readAndClearDirty({ first: 0, last });
+    if (!isRefusal(before)) return undefined;
+    assert(before.errno === 'EIO', before.why);
+    return refuse('EIO', before.why);
   }
 
   /**
@@ -182,13 +255,28 @@ export class Iommu {
 
   /**
    * Detaches: nothing new is served (stop), what is outstanding is answered (drain), entry and caches are cleared
-   * (clear). The device has been quiesced by its own driver. If it was replaced, what has taken its place goes.
+   * (clear). The device has been quiesced by its own driver. If it was replaced, what has taken its place goes; if it
+   * was detached before, nothing.
    *
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
    */
   *detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
+    const { dying, detaching, changed } = attachment;
+    dying.value = true;
+    while (detaching.value) yield changed;
+    detaching.value = true;
+    try {
+      return yield* this.#detach(attachment);
+    } finally {
+      detaching.value = false;
+      changed.wakeAll();
+    }
+  }
+
+  *#detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
     const { device, pasid, domain } = attachment;
-    attachment.dying.value = true;
+    const wasReplaced = attachment.replacedBy.value !== undefined;
+    if (!wasReplaced && device.attachments.get(pasid) !== attachment) return undefined;
     yield* this.pageRequests.drain(attachment);
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
     while (attachment.entry.value === 'changing') yield attachment.changed;
@@ -206,6 +294,7 @@ export class Iommu {
   }
 
   *#attachLocked(device: IommuDevice, pasid: Pasid, domain: Domain): Task<Attachment | Refusal<AttachErrno>> {
+    if (device.presence.value !== 'there') return refuse('EBUSY', `${device.name} is on its way out`);
     if (device.attachments.has(pasid)) return refuse('EBUSY', `PASID ${pasid} of ${device.name} is in use`);
     const attachment = new Attachment(this.#context, device, { pasid, domain });
     // A page request may come as soon as the entry is present.
@@ -235,7 +324,7 @@ export class Iommu {
     if (domain === undefined) return undefined;
     const attachment = yield* this.attach(device, NO_PASID, domain);
     if (!isRefusal(attachment)) {
-      if (domain instanceof PagingDomain) device.dma.value = domain;
+      device.dma.value = domain instanceof PagingDomain ? new TranslatedDma(this.#context, domain) : DIRECT;
       return undefined;
     }
     // What hardware did not let go of stays.
@@ -260,6 +349,31 @@ export class Iommu {
     return refusal;
   }
 
+  /** Changes a domain while nobody attaches or replaces anything, and then the entries that it has. */
+  *#change<E extends Errno = never>(
+    domain: PagingDomain,
+    can: (driver: IommuDriver) => boolean,
+    change: () => Refusal<E> | undefined,
+  ): Task<Refusal<'EOPNOTSUPP' | 'EIO' | E> | undefined> {
+    const devices = this.devices.toSorted((a, b) => a.rid - b.rid);
+    for (const device of devices) yield* device.lock.lock();
+    try {
+      const unable = devices.find((device) => !can(device.driver) && hasOn(device, domain));
+      if (unable !== undefined) {
+        return refuse('EOPNOTSUPP', `${unable.driver.name} cannot, and ${unable.name} has ${domain.name}`);
+      }
+      const refusal = change();
+      if (isRefusal(refusal)) return refusal;
+      for (const driver of this.#drivers.items) {
+        const unconfirmed = yield* driver.update(domain);
+        if (unconfirmed !== undefined) return unconfirmed;
+      }
+      return undefined;
+    } finally {
+      for (const device of devices) device.lock.unlock();
+    }
+  }
+
   #driverOf(rid: number): IommuDriver | undefined {
     const { iommus } = this.#context.platform;
     const named = iommus.findIndex((unit) => unit.rids?.includes(rid) === true);
@@ -270,6 +384,12 @@ export class Iommu {
 
 /** What a device's requests have that have no PASID. */
 const NO_PASID = Pasid.of(0);
+
+/** Whether a domain, or what is built on it, is attached to a device. */
+const hasOn = (device: IommuDevice, on: PagingDomain): boolean =>
+  device.attachments
+    .values()
+    .some(({ domain }) => domain === on || (domain.type === 'nested' && domain.parent === on));
 
 function freeOwn(domain: PagingDomain | Identity | undefined): void {
   if (domain instanceof PagingDomain) domain.free();

@@ -16,13 +16,14 @@ import {
   TaskSet,
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
-import { Kernel } from '../../kernel/index.js';
+import { Kernel, type Platform } from '../../kernel/index.js';
 import { type Finding, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
 import { Hardware } from './hardware.js';
-import { type PasidRow, pasidTable } from './pasid-table.js';
+import { HostMachine, type VirtualMachine } from './machines.js';
+import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
 import { HostBench } from './state-bench.js';
@@ -40,7 +41,12 @@ export interface RunResult {
   readonly verdicts: ReadonlyMap<RuleId, Verdict>;
   /** PASIDs as they stood when the most of them were in use. */
   readonly pasids: readonly PasidRow[];
+  /** How many PASIDs were in use at once, at most. */
+  readonly mostPasids: number;
 }
+
+/** Events after which the table of PASIDs may be fuller than ever. */
+const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
 
 /** The seed of the boot: the same machine whatever the run. */
 const BOOT_SEED = 1;
@@ -59,19 +65,26 @@ export class World {
   readonly #scheduler: Scheduler;
   readonly #ioasids: IoasidCore;
   readonly #bench: HostBench;
+  readonly host: HostMachine;
+  /** By name. */
+  readonly vms = new Map<string, VirtualMachine>();
   readonly #parts: readonly Restorable[];
   #bootFrames: ReadonlySet<number> = new Set();
   #pasidsAtBoot = 0;
-  #widest: readonly PasidRow[] = [];
+  readonly #widest = new WidestTable();
   #isStopped = false;
 
-  /** Builds and boots it. A `Bug` if it does not boot. */
-  constructor(scenario: Scenario) {
+  /**
+   * Builds and boots it. A `Bug` if it does not boot.
+   *
+   * @param between gives what stands between the kernel and the hardware: who records what the kernel does
+   */
+  constructor(scenario: Scenario, between: (platform: Platform) => Platform = (platform) => platform) {
     this.scenario = scenario;
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
     this.hardware = new Hardware(scenario.machine, taps, this.#chooser);
-    const bench = new HostBench(this.hardware, taps);
+    const bench = new HostBench(this.hardware, taps, this.vms);
     this.#bench = bench;
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
@@ -80,12 +93,13 @@ export class World {
     this.#ioasids = newIoasids(taps);
     this.kernel = new Kernel({
       name: 'host',
-      platform,
+      platform: between(platform),
       tasks,
       ioasids: this.#ioasids,
       ledger: taps.frames,
       framesMayFail: scenario.choices['allocation-failures'],
     });
+    this.host = new HostMachine(this.kernel, this.hardware, this.unusable);
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
     this.#boot();
     this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, taps, this.judge];
@@ -97,7 +111,7 @@ export class World {
     for (const part of this.#parts) part.restore();
     this.taps.hooks = undefined;
     this.#isStopped = false;
-    this.#widest = [];
+    this.#widest.clear();
   }
 
   /**
@@ -116,9 +130,9 @@ export class World {
     const cast = new Cast(this);
     taps.hooks = {
       jobDone: (job) => cast.jobDone(job),
-      kernelEvent: (event) => {
-        if (event.kind === 'process:signal' || event.kind === 'mm:map') this.#lookAtPasids();
-        cast.kernelEvent(event);
+      kernelEvent: (event, machine) => {
+        if (LOOK_AT.has(event.kind)) this.#lookAtPasids();
+        cast.kernelEvent(event, this.vms.get(machine) ?? this.host);
       },
     };
     cast.begin();
@@ -126,7 +140,14 @@ export class World {
     const steps = taps.ledger.step;
     if (end === 'ended') this.#judgeEnd();
     if (end === 'cut-off') judge.tell('cutOff', { tasks: this.#places });
-    return { end, steps, findings: [...judge.findings], verdicts: this.#verdicts(end), pasids: this.#widest };
+    return {
+      end,
+      steps,
+      findings: [...judge.findings],
+      verdicts: this.#verdicts(end),
+      pasids: this.#widest.rows,
+      mostPasids: this.#widest.most,
+    };
   }
 
   #go(chooser: Chooser): RunResult['end'] {
@@ -197,12 +218,10 @@ export class World {
     return this.tasks.tasks.map(({ name, at }) => ({ name, at }));
   }
 
-  /** Keeps the fullest table of PASIDs that there was. */
   #lookAtPasids(): void {
-    const { listener } = this.taps;
-    if (listener === undefined) return;
-    const rows = pasidTable(this.#ioasids, this.taps, { hardware: this.hardware, bench: this.#bench });
-    if (sizeOf(rows) > sizeOf(this.#widest)) this.#widest = rows;
+    const { hardware, taps } = this;
+    const look = { hardware, bench: this.#bench, isTold: taps.listener !== undefined };
+    this.#widest.look(this.#ioasids, taps, look);
   }
 
   #verdicts(end: RunResult['end']): ReadonlyMap<RuleId, Verdict> {
@@ -215,10 +234,6 @@ export class World {
     return verdicts;
   }
 }
-
-/** How much a table tells: PASIDs, then devices that they lead from, then queues. */
-const sizeOf = (rows: readonly PasidRow[]): number =>
-  rows.reduce((sum, { translation, queues }) => sum + 10_000 + 100 * translation.length + queues.length, 0);
 
 function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
   const core = ioasidCreate({ step: () => ledger.step, trace: ioasid });

@@ -78,6 +78,14 @@ export class CacheTags {
     return flushes;
   }
 
+  /** The uses of a domain, and of what is built on it. */
+  usesOn(domain: Domain): { readonly domain: Domain; readonly use: Use }[] {
+    return this.#tags.keys().flatMap((tagged) => {
+      const isOn = tagged === domain || (tagged.type === 'nested' && tagged.parent === domain);
+      return isOn ? this.#tagOf(tagged).uses.map((use) => ({ domain: tagged, use })) : [];
+    });
+  }
+
   /** What flushes pages of a domain from all caches, and of those that are built on it. */
   ofRanges(domain: Domain, ranges: readonly PageRange[]): Int32Array[] {
     const flushes: Int32Array[] = [];

@@ -63,6 +63,14 @@ export class UnitRegisters {
     yield* this.#command(TRANSLATION_ON);
   }
 
+  *disableTranslation(): Task {
+    const words = this.read32(VTD_REGISTER.GSTS);
+    words[0] = (words[0] ?? 0) & LEVEL_BITS;
+    GCMD_REG.TE.set(words, 0, 0);
+    this.write32At(VTD_REGISTER.GCMD.offset, words[0] ?? 0);
+    while (GSTS_REG.TES.get(this.read32(VTD_REGISTER.GSTS), 0) === 1) yield 'vtd: wait for TES';
+  }
+
   /** Writes the unit's internal write buffer out. */
   *flushWriteBuffer(): Task {
     this.#setCommand(GCMD_REG.WBF);
