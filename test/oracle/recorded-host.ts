@@ -9,12 +9,8 @@
 import { type Chooser, Random } from '../../src/base/index.js';
 import {
   COMPLETION,
-  ConfigSpace,
-  type Engine,
   type MemoryRequest,
-  type MmioRegion,
   NO_PASID,
-  type PciFunction,
   RIGHT,
   type RootComplex,
   type VtdUnit,
@@ -31,6 +27,7 @@ import { CAP_REG, ECAP_REG, type Layout, wordsOf } from '../../src/spec/index.js
 import { Bench } from '../native-sva/machine.js';
 import { type LiteralRequest, literalTranslation } from '../vtd/literal-translation.js';
 import { must } from '../vtd-driver/lab.js';
+import { DmaDevice } from './dma-device.js';
 import type { Tables } from './legal.js';
 import { DEVICES, UNIT_BASE } from './machine.js';
 import { type Expected, theirOutcomes } from './quirks.js';
@@ -51,71 +48,18 @@ export interface Dma {
   /** FSTS, and the fault record, after it. */
   readonly status: bigint;
   readonly record: readonly [bigint, bigint];
-  /** What QEMU may answer by the tables as they were then, if it was blocked and that was recorded. */
   readonly request: LiteralRequest;
+  /** If it was blocked, what QEMU may answer by the tables as they were then. */
   readonly expected: readonly Expected[];
 }
 
 /** What happened, or what was about to be done. */
 export type Recorded = Access | Dma | { readonly did: 'note'; readonly text: string };
 
-/** The fault record of a unit of QEMU's, and its status. */
-const RTADDR = 0x20;
-const FSTS = 0x34;
-const IQT = 0x88;
-const FRCD = 0x220;
+/** Registers of the unit; the fault record is where QEMU has it. */
+const [RTADDR, FSTS, IQT, FRCD] = [0x20, 0x34, 0x88, 0x220];
 /** A context entry may be cached, or not. */
 const CIRCUMSTANCES = { hasTransientMappings: false, isContextCached: true };
-
-/** A function that makes single DMAs, as the device of QEMU's in its place does. */
-class DmaDevice implements PciFunction, Engine {
-  readonly name: string;
-  readonly rid: number;
-  readonly bars: readonly MmioRegion[] = [];
-  readonly isReader: boolean;
-  #pages: number[] = [];
-  #count = 0;
-  readonly #send: (page: number, count: number) => void;
-  readonly #isHeld: (page: number) => boolean;
-  readonly #config = new ConfigSpace({ vendor: 0x8086, device: 1, classCode: 0x088000 });
-
-  /** @param isHeld whether it has to wait with a DMA to a page */
-  constructor(index: number, send: (page: number, count: number) => void, isHeld: (page: number) => boolean) {
-    const { rid = 0, kind } = DEVICES[index] ?? {};
-    this.name = `device ${index}`;
-    this.rid = rid;
-    this.isReader = kind === 'edu';
-    this.#send = send;
-    this.#isHeld = isHeld;
-  }
-
-  /** Makes a DMA to each of these pages, one after the other, when it comes to it. */
-  go(pages: readonly number[]): void {
-    this.#pages.push(...pages);
-  }
-
-  get isReady(): boolean {
-    const [next] = this.#pages;
-    return next !== undefined && !this.#isHeld(next);
-  }
-
-  step(): void {
-    const page = this.#pages.shift();
-    if (page !== undefined) this.#send(page, this.#count++);
-  }
-
-  readConfig(offset: number, bytes: number): number {
-    return this.#config.read(offset, bytes);
-  }
-
-  writeConfig(offset: number, bytes: number, value: number): void {
-    this.#config.write(offset, bytes, value);
-  }
-
-  invalidateDeviceTlb(): void {}
-
-  pageGroupResponse(): void {}
-}
 
 export class RecordedHost {
   readonly recording: Recorded[] = [];
@@ -214,10 +158,9 @@ export class RecordedHost {
   }
 
   /**
-   * Whether a device has to wait: while a fault of its own is on record (QEMU does not count another one, which the
-   * specification allows); and while entries that its request would be translated by have changed, and are not yet
-   * invalidated: the old ones may be used, or the new ones, and who takes which is open; and where QEMU does by one of its
-   * quirks what is to be blocked: from there on nothing would be the same.
+   * Whether a device has to wait, because two answers are right, and all that follows would hang on which it is: while
+   * a fault of its own is on record, which QEMU does not count again; while entries on the way of its request have
+   * changed and are not invalidated; and while QEMU, by its quirk, still uses an entry that is not present.
    */
   #isHeld(index: number, page: number): boolean {
     const upper = this.register(FRCD + 8, 8);
@@ -233,7 +176,6 @@ export class RecordedHost {
     };
     literalTranslation({ ...tables, read }, request);
     if (isOpen) return true;
-    // As QEMU may take them, by its quirks.
     const expected = theirOutcomes(tables, request, CIRCUMSTANCES);
     const isPresentCached = ({ quirks }: Expected): boolean => quirks.includes('pasid-present-cached');
     const usual = expected.filter((each) => !isPresentCached(each)).map(({ outcome }) => outcome.record);

@@ -42,6 +42,17 @@ export const REGISTERS: readonly Register[] = [
   ...RECORD,
 ];
 
+/** Those of page requests. */
+export const PAGE_REQUEST_REGISTERS: readonly Register[] = [
+  ...['PQH', 'PQT', 'PQA'].map((name, i) => register(name, 0xc0 + 8 * i, 8)),
+  register('PRS', 0xdc, 4),
+  ...['PECTL', 'PEDATA', 'PEADDR', 'PEUADDR'].map((name, i) => register(name, 0xe0 + 4 * i, 4)),
+];
+
+const NAMED = [
+  ...[register('CAP', 0x8, 8), register('ECAP', 0x10, 8)],
+  ...[...REGISTERS, ...PAGE_REQUEST_REGISTERS],
+];
 const FRAME_BYTES = 4096;
 
 /** What the machine that was recorded is at the end. */
@@ -159,7 +170,7 @@ export class Replay {
 /** A register, by its address. */
 function nameOf(address: number): string {
   const offset = address - Number(UNIT_BASE);
-  return REGISTERS.find((each) => each.offset === offset)?.name ?? `register 0x${offset.toString(16)}`;
+  return NAMED.find((each) => each.offset === offset)?.name ?? `register 0x${offset.toString(16)}`;
 }
 
 const suffix = (bytes: 4 | 8): string => (bytes === 4 ? 'l' : 'q');

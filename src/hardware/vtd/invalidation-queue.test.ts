@@ -115,6 +115,18 @@ describe('descriptors that are refused', () => {
     ['a granularity', encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G: 2 }), IQEI.RESERVED_BITS, {}],
     ['a mask', encode(PASID_IOTLB_INVALIDATION, { TYPE: 6, G: 3, AM: 19 }), IQEI.RESERVED_BITS, {}],
     ['device TLB', encode(DEVICE_TLB_INVALIDATION, { TYPE: 3 }), IQEI.DESCRIPTOR_TYPE, { ecap: noDeviceTlb }],
+    [
+      'a physical function',
+      encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: RID, PFSID_LOW: RID & 0xf }),
+      IQEI.RESERVED_BITS,
+      {},
+    ],
+    [
+      'a physical function, with a PASID',
+      encode(PASID_DEVICE_TLB_INVALIDATION, { TYPE: 8, SID: RID, PFSID_HIGH: 1 }),
+      IQEI.RESERVED_BITS,
+      {},
+    ],
     ['a response', encode(PAGE_GROUP_RESPONSE, { TYPE: 9 }), IQEI.DESCRIPTOR_TYPE, { ecap: noRequests }],
     ['a drain', encode(INVALIDATION_WAIT, { TYPE: 5, PD: 1 }), IQEI.RESERVED_BITS, { ecap: noDrain }],
   ])('%s', (_, descriptor, error, options) => {
@@ -125,6 +137,13 @@ describe('descriptors that are refused', () => {
       error,
       0,
     ]);
+  });
+
+  test('but not a physical function where invalidations are throttled', () => {
+    const bench = new UnitBench({ cap: CAP, ecap: ECAP | (1n << 41n) }).enable();
+    bench.submit(encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: RID, PFSID_LOW: RID & 0xf }));
+    expect(bench.unit.read32(FSTS)).toBe(0);
+    expect(bench.unit.read32(IQH)).not.toBe(0);
   });
 
   test('stop the queue until software has mended and cleared it', () => {

@@ -379,6 +379,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #deviceTlb(): number {
     const slot = this.#slot;
+    if (this.#hasStrayFunction(deviceTlb)) return IQEI.RESERVED_BITS;
     this.#setRange(deviceTlb.ADDR.get(slot, 0), deviceTlb.S.get(slot, 0) === 1);
     // Without a PASID, an invalidation holds for the requests without one.
     this.#invalidation.pasid = NO_PASID;
@@ -388,10 +389,17 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #pasidDeviceTlb(): number {
     const slot = this.#slot;
+    if (this.#hasStrayFunction(pasidDeviceTlb)) return IQEI.RESERVED_BITS;
     this.#setRange(pasidDeviceTlb.ADDR.get(slot, 0), pasidDeviceTlb.S.get(slot, 0) === 1);
     this.#invalidation.pasid = pasidDeviceTlb.PASID.get(slot, 0);
     this.#invalidation.isGlobal = pasidDeviceTlb.G.get(slot, 0) === 1;
     return this.#sendInvalidation(pasidDeviceTlb.SID.get(slot, 0));
+  }
+
+  /** Whether a physical function is named that the unit does not ask for: its field is reserved then. */
+  #hasStrayFunction({ PFSID_LOW, PFSID_HIGH }: typeof deviceTlb | typeof pasidDeviceTlb): boolean {
+    if (this.#options.format.deviceTlbThrottle) return false;
+    return PFSID_LOW.get(this.#slot, 0) !== 0 || PFSID_HIGH.get(this.#slot, 0) !== 0;
   }
 
   /** The range of an ATS invalidation: with S, the lowest zero bit n of the page number gives 2^(n + 1) pages. */

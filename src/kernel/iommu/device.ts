@@ -23,6 +23,7 @@ export class IommuDevice implements Endpoint {
   readonly ats: boolean;
   readonly pri: boolean;
   readonly invalidationDepth: number;
+  readonly throttledBy: number;
   /** By PASID; at 0, what requests without one meet. */
   readonly attachments: KeptMap<Pasid, Attachment>;
   /** Held over each attach and detach. */
@@ -46,6 +47,8 @@ export class IommuDevice implements Endpoint {
     this.ats = driver.hasDeviceTlbs && pci.hasAts && (rid !== 'identity' || driver.translatesIdentity);
     this.pri = this.ats && driver.hasPageRequests && pci.hasPri;
     this.pasidBits = Math.min(pci.pasidBits, driver.pasidBits);
+    // Virtual functions are left out: each is its own physical one.
+    this.throttledBy = driver.throttlesDeviceTlbs ? pci.rid : 0;
     this.invalidationDepth = this.ats ? pci.invalidationDepth : 0;
     this.attachments = new KeptMap(context.log);
     this.lock = new Mutex(context.log, `group ${pci.name}`);

@@ -23,6 +23,8 @@ export interface Endpoint {
   readonly pri: boolean;
   /** How many invalidations it takes at once, as its ATS capability codes it: 0 is 32. */
   readonly invalidationDepth: number;
+  /** The RID of its physical function, where the IOMMU wants it with each invalidation; 0 otherwise. */
+  readonly throttledBy: number;
 }
 
 /** A page request, as hardware queued it. */
@@ -100,6 +102,8 @@ export interface IommuDriver {
   /** Bits of its PASIDs; 0 if it has none. */
   readonly pasidBits: number;
   readonly hasDeviceTlbs: boolean;
+  /** It wants to know the physical function of a device whose TLB is invalidated. */
+  readonly throttlesDeviceTlbs: boolean;
   /** Whether a device that caches translations can have the identity domain: it asks for translations then, too. */
   readonly translatesIdentity: boolean;
   readonly hasPageRequests: boolean;

@@ -22,12 +22,14 @@ export type Access =
 export type AccessSink = (access: Access) => void;
 
 /** A Platform whose accesses are told to a sink, and go on to `inner` as they are. */
-export class RecordedPlatform implements Platform {
+export class RecordedPlatform implements Required<Platform> {
   readonly memory: PhysicalMemory;
   readonly mmio: Mmio;
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  readonly pageTableLevels: 4 | 5;
+  readonly vmx: Platform['vmx'];
   readonly chooser: Chooser;
   readonly emit: Platform['emit'];
   readonly #inner: Platform;
@@ -39,6 +41,8 @@ export class RecordedPlatform implements Platform {
     this.pci = inner.pci;
     this.iommus = inner.iommus;
     this.cpus = inner.cpus;
+    this.pageTableLevels = inner.pageTableLevels ?? 4;
+    this.vmx = inner.vmx;
     this.chooser = inner.chooser;
     this.emit = inner.emit;
   }

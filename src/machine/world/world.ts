@@ -16,7 +16,7 @@ import {
   TaskSet,
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
-import { Kernel } from '../../kernel/index.js';
+import { Kernel, type Platform } from '../../kernel/index.js';
 import { type Finding, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
@@ -74,8 +74,12 @@ export class World {
   readonly #widest = new WidestTable();
   #isStopped = false;
 
-  /** Builds and boots it. A `Bug` if it does not boot. */
-  constructor(scenario: Scenario) {
+  /**
+   * Builds and boots it. A `Bug` if it does not boot.
+   *
+   * @param between gives what stands between the kernel and the hardware: who records what the kernel does
+   */
+  constructor(scenario: Scenario, between: (platform: Platform) => Platform = (platform) => platform) {
     this.scenario = scenario;
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
@@ -89,7 +93,7 @@ export class World {
     this.#ioasids = newIoasids(taps);
     this.kernel = new Kernel({
       name: 'host',
-      platform,
+      platform: between(platform),
       tasks,
       ioasids: this.#ioasids,
       ledger: taps.frames,

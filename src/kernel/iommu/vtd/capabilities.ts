@@ -32,6 +32,8 @@ export interface Capabilities {
    */
   readonly dirtyStages: readonly ('first-stage' | 'second-stage')[];
   readonly deviceTlbs: boolean;
+  /** Device-TLB invalidations have to name the physical function; its field is reserved otherwise. */
+  readonly deviceTlbThrottle: boolean;
   readonly pageRequests: boolean;
   readonly pageRequestDrain: boolean;
   /** Accesses to root, context and PASID tables are snooped. */
@@ -77,6 +79,7 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
     extendedAccessed: e.EAFS.get(ecap, 0) === 1,
     passThrough: e.PT.get(ecap, 0) === 1,
     // No register invalidates them.
+    deviceTlbThrottle: e.DIT.get(ecap, 0) === 1,
     deviceTlbs: e.QI.get(ecap, 0) === 1 && e.DT.get(ecap, 0) === 1,
     pageRequests: scalableMode && e.PRS.get(ecap, 0) === 1,
     pageRequestDrain: e.PDS.get(ecap, 0) === 1,

@@ -77,6 +77,10 @@ export class VtdUnit implements IommuDriver {
     return this.#caps.deviceTlbs;
   }
 
+  get throttlesDeviceTlbs(): boolean {
+    return this.#caps.deviceTlbThrottle;
+  }
+
   /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
   get translatesIdentity(): boolean {
     return this.#caps.scalableMode;
