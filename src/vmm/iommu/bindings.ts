@@ -4,10 +4,11 @@
  */
 import { KeptMap, type UndoLog } from '../../base/index.js';
 import type { AddressSpace } from '../../hardware/index.js';
+import type { GivenPasid } from './guest-pasids.js';
 import type { GuestBinding, PasidPair } from './host-side.js';
 
 /** A binding through a device. */
-export interface Bound extends GuestBinding {
+export interface Bound extends GuestBinding, GivenPasid {
   readonly rid: number;
   /** The guest's own domain number (DID): what its invalidations name. */
   readonly domain: number;
@@ -48,17 +49,28 @@ export class Bindings {
     this.#bound.set(keyOf(bound.rid, bound.guestPasid), bound);
   }
 
-  remove({ rid, guestPasid }: Bound): void {
-    this.#bound.delete(keyOf(rid, guestPasid));
+  /** Takes it out, unless another has taken its place. */
+  remove(bound: Bound): void {
+    if (this.get(bound.rid, bound.guestPasid) === bound) {
+      this.#bound.delete(keyOf(bound.rid, bound.guestPasid));
+    }
+  }
+
+  /** Takes out all that a pair is bound to: it was given back to the host, which tears that down by itself. */
+  released({ guestPasid, hostPasid }: PasidPair): void {
+    for (const each of this.all) {
+      if (each.guestPasid === guestPasid && each.hostPasid === hostPasid) this.remove(each);
+    }
   }
 }
 
 /** What a guest's entry asks to be bound. */
-export function bindingOf(rid: number, pair: PasidPair, space: AddressSpace): Bound {
+export function bindingOf(rid: number, pair: GivenPasid, space: AddressSpace): Bound {
   return {
     rid,
     guestPasid: pair.guestPasid,
     hostPasid: pair.hostPasid,
+    life: pair.life,
     domain: space.domain,
     root: space.firstRoot,
     levels: space.firstLevels,
@@ -71,7 +83,7 @@ export function bindingOf(rid: number, pair: PasidPair, space: AddressSpace): Bo
 /** Whether both are one and the same translation, for guest and host. */
 export function isSame(a: Bound, b: Bound): boolean {
   return (
-    a.hostPasid === b.hostPasid &&
+    a.life === b.life &&
     a.domain === b.domain &&
     a.root === b.root &&
     a.levels === b.levels &&

@@ -13,7 +13,7 @@
  *
  * Left out: requests without a PASID (blocked; see capabilities.ts), interrupt remapping.
  */
-import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog } from '../../base/index.js';
+import { isRefusal, KeptList, KeptValue, type Task, UndoLog } from '../../base/index.js';
 import {
   PAGE_RESPONSE,
   type PageGroupResponse,
@@ -66,9 +66,9 @@ export class VirtualIommu implements VirtualUnit {
   readonly #isRunning: KeptValue<boolean>;
   readonly #registers: RegisterEnd;
   readonly #descriptor: QueueEnd;
-  /** Whether all bindings are to be compared; else those of these guest PASIDs, and whether they were used. */
+  /** Whether all bindings are to be compared; and the guest PASIDs that were used while nothing was bound to them. */
   readonly #comparesAll: KeptValue<boolean>;
-  readonly #compares: KeptMap<number, boolean>;
+  readonly #used: KeptList<number>;
   /** What the unit answers page requests by itself. */
   readonly #answers: KeptList<PageGroupResponse>;
   /** Pairs of before a reset: given back once nothing is bound to them. */
@@ -78,7 +78,11 @@ export class VirtualIommu implements VirtualUnit {
     const { name, memory, host, emit } = options;
     const log = this.#log;
     const offered = offeredToGuests(options);
-    const format = unitFormat({ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) });
+    const { hostAddressWidth } = options;
+    const format = unitFormat({
+      ...{ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) },
+      ...(hostAddressWidth === undefined ? {} : { hostAddressWidth }),
+    });
     this.name = name;
     this.#options = options;
     this.#host = host;
@@ -89,7 +93,7 @@ export class VirtualIommu implements VirtualUnit {
     this.#life = new KeptValue(log, 0);
     this.#isRunning = new KeptValue(log, false);
     this.#comparesAll = new KeptValue(log, false);
-    this.#compares = new KeptMap(log);
+    this.#used = new KeptList(log);
     this.#answers = new KeptList(log);
     this.#retired = new KeptList(log);
     const isScalable = (): boolean => this.#root.value?.mode === TTM.SCALABLE;
@@ -128,7 +132,7 @@ export class VirtualIommu implements VirtualUnit {
   }
 
   hostPasidOf(guestPasid: number): number | undefined {
-    return this.#pasids.hostOf(guestPasid);
+    return this.#pasids.get(guestPasid)?.hostPasid;
   }
 
   bindingOf(rid: number, guestPasid: number): GuestBinding | undefined {
@@ -157,11 +161,11 @@ export class VirtualIommu implements VirtualUnit {
   }
 
   unknownPasid(guestPasid: number): void {
-    if (this.#pasids.hostOf(guestPasid) === undefined) {
+    if (this.#pasids.get(guestPasid) === undefined) {
       this.#faults.recordUse(guestPasid);
       return;
     }
-    this.#compares.set(guestPasid, true);
+    if (!this.#used.items.includes(guestPasid)) this.#used.push(guestPasid);
     this.#kick();
   }
 
@@ -224,8 +228,7 @@ export class VirtualIommu implements VirtualUnit {
     if (code !== VIRTUAL_COMMAND.FREE_PASID) return { status: UNDEFINED_COMMAND, result: 0 };
     const pair = this.#pasids.free(operand);
     if (isRefusal(pair)) return { status: status.INVALID_PASID, result: 0 };
-    // The host tears down what is bound to it; this follows.
-    if (this.#work.isBound(operand)) this.#compares.set(operand, false);
+    this.#bindings.released(pair);
     return { status: status.SUCCESS, result: 0 };
   }
 
@@ -246,7 +249,7 @@ export class VirtualIommu implements VirtualUnit {
       this.#front.queue.isReady ||
       !this.#registers.isEmpty ||
       this.#comparesAll.value ||
-      this.#compares.size > 0 ||
+      this.#used.length > 0 ||
       this.#answers.length > 0 ||
       this.#retired.length > 0
     );
@@ -267,7 +270,7 @@ export class VirtualIommu implements VirtualUnit {
   *#next(): Task {
     const command = this.#registers.take();
     if (command !== undefined) yield* this.#doCommand(command);
-    else if (this.#comparesAll.value || this.#compares.size > 0) yield* this.#compare();
+    else if (this.#comparesAll.value || this.#used.length > 0) yield* this.#compare();
     else if (this.#answers.length > 0) yield* this.#answer();
     else if (this.#retired.length > 0) this.#giveBack();
     else yield* this.#doDescriptor();
@@ -279,11 +282,10 @@ export class VirtualIommu implements VirtualUnit {
       yield* this.#work.compare({});
       return;
     }
-    const [pasid = 0] = this.#compares.keys();
-    const wasUsed = this.#compares.get(pasid) === true;
-    this.#compares.delete(pasid);
+    const pasid = this.#used.shift();
+    if (pasid === undefined) return;
     yield* this.#work.compare({ pasid });
-    if (wasUsed && !this.#work.isBound(pasid)) this.#faults.recordUse(pasid);
+    if (!this.#work.isBound(pasid)) this.#faults.recordUse(pasid);
   }
 
   *#answer(): Task {
@@ -293,7 +295,9 @@ export class VirtualIommu implements VirtualUnit {
 
   #giveBack(): void {
     const pair = this.#retired.shift();
-    if (pair !== undefined) this.#host.freePasid(pair.hostPasid);
+    if (pair === undefined) return;
+    this.#host.freePasid(pair.hostPasid);
+    this.#bindings.released(pair);
   }
 
   /** What a register's command asks for, and its end. */
