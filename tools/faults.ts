@@ -214,8 +214,8 @@ export const FAULTS: readonly Fault[] = [
     replace: '+ 1',
   }),
   judged('writes leave no dirty bit', 'vtd/accessed-dirty.ts', {
-    find: 'if ((what & 1) !== 0) D_1.set(words, at, 1);',
-    replace: '',
+    find: '(isLeaf && isWrite ? ACCESSED_DIRTY : ACCESSED)',
+    replace: 'ACCESSED',
   }),
   judged('FPD of a PASID table entry silences nothing', 'vtd/device-tables.ts', {
     find: 'this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;',
@@ -229,17 +229,18 @@ export const FAULTS: readonly Fault[] = [
     find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
     replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
   }),
-  judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
-    find: '2: leaf(SECOND_STAGE_LEAF_2M)',
-    replace: '2: leaf(SECOND_STAGE_ENTRY)',
+  judged('large pages need not be aligned', 'paging/second-stage.ts', {
+    find: '2: leaf(SECOND_STAGE_LEAF_2M) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_LEAF_1G) }',
+    replace:
+      '2: leaf(SECOND_STAGE_ENTRY) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_ENTRY) }',
   }),
   judged('a fault record has the page after', 'vtd/fault-recording.ts', {
     find: 'file.set(register, record.FI, page);',
     replace: 'file.set(register, record.FI, page + 1);',
   }),
-  vtd('a walk that begins further down has all rights so far', 'paging-walk.ts', {
-    find: 'first.frameOf(at), first.rightsOf(at)',
-    replace: 'first.frameOf(at), 15',
+  vtd('a walk that begins further down has all rights so far', 'table-cache.ts', {
+    find: 'this.rights = this.rightsOf(at);',
+    replace: 'this.rights = 15;',
     tests: ['paging-structures', 'unit.literal'],
   }),
   vtd('a nested table is taken for the guest frame that it has', 'paging-walk.ts', {

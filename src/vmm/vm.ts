@@ -122,6 +122,16 @@ export class Vm implements MmuNotifier, Restorable {
     return refusal ?? refuse('ESRCH', `${name} was killed`);
   }
 
+  /**
+   * PASID translation and portals, of a VM that was to have them later than its boot.
+   *
+   * On failure: `ESRCH` if it does not run; what KVM refuses with.
+   */
+  *translatePasids(): Task<Refusal | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    return yield* this.#running.translatePasids();
+  }
+
   /** Kills it, at any time; returns when nothing of it is left. */
   *destroy(): Task {
     const process = this.#process.value;
@@ -129,6 +139,8 @@ export class Vm implements MmuNotifier, Restorable {
     const { processes } = this.options.host;
     yield* processes.kill(process);
     yield* processes.wait(process);
+    // Somebody in the kernel may have been the last who used its memory, and still tears it down.
+    while (!this.isGone) yield this.#changed;
   }
 
   /** @see MmuNotifier: KVM and VFIO listen by themselves. */

@@ -60,8 +60,8 @@ export function fillConfiguration(
     }
   }
   for (const grpcfg of table.GRPCFG) {
-    file.set(grpcfg, DSA_GRPCFG.ENGINES, 1);
-    file.set(grpcfg, DSA_GRPCFG.WQS0, 1);
+    file.setBig(grpcfg, DSA_GRPCFG.ENGINES, 1n);
+    file.setBig(grpcfg, DSA_GRPCFG.WQS0, 1n);
   }
 }
 

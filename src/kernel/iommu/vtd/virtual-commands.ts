@@ -67,7 +67,7 @@ export function virtualCommandAllocator(
       if (words === undefined) return refuse('EIO', `${name} does not answer virtual commands`);
       const status = response.SC.get(words, 0);
       if (status === noPasid) return INVALID_IOASID;
-      return status === 0 ? response.RSLT.get(words, 0) : failed(ALLOC, status);
+      return status === 0 ? Number(response.RSLT.getBig(words, 0)) : failed(ALLOC, status);
     },
     free(id) {
       const words = submit(FREE, id);
