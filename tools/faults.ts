@@ -214,8 +214,8 @@ export const FAULTS: readonly Fault[] = [
     replace: '+ 1',
   }),
   judged('writes leave no dirty bit', 'vtd/accessed-dirty.ts', {
-    find: 'if ((what & 1) !== 0) D_1.set(words, at, 1);',
-    replace: '',
+    find: '(isLeaf && isWrite ? ACCESSED_DIRTY : ACCESSED)',
+    replace: 'ACCESSED',
   }),
   judged('FPD of a PASID table entry silences nothing', 'vtd/device-tables.ts', {
     find: 'this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;',
@@ -229,17 +229,18 @@ export const FAULTS: readonly Fault[] = [
     find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
     replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
   }),
-  judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
-    find: '2: leaf(SECOND_STAGE_LEAF_2M)',
-    replace: '2: leaf(SECOND_STAGE_ENTRY)',
+  judged('large pages need not be aligned', 'paging/second-stage.ts', {
+    find: '2: leaf(SECOND_STAGE_LEAF_2M) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_LEAF_1G) }',
+    replace:
+      '2: leaf(SECOND_STAGE_ENTRY) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_ENTRY) }',
   }),
   judged('a fault record has the page after', 'vtd/fault-recording.ts', {
     find: 'file.set(register, record.FI, page);',
     replace: 'file.set(register, record.FI, page + 1);',
   }),
-  vtd('a walk that begins further down has all rights so far', 'paging-walk.ts', {
-    find: 'first.frameOf(at), first.rightsOf(at)',
-    replace: 'first.frameOf(at), 15',
+  vtd('a walk that begins further down has all rights so far', 'table-cache.ts', {
+    find: 'this.rights = this.rightsOf(at);',
+    replace: 'this.rights = 15;',
     tests: ['paging-structures', 'unit.literal'],
   }),
   vtd('a nested table is taken for the guest frame that it has', 'paging-walk.ts', {
@@ -400,5 +401,41 @@ export const FAULTS: readonly Fault[] = [
   iommu('tables are freed before they are flushed', 'paging-domain.ts', {
     find: "    yield 'iommu: unmapped';\n",
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
+  }),
+  iommu('a command by register is not waited for', 'vtd/register-invalidations.ts', {
+    find: 'if (IOTLB_REG.IVT.get(now, 0) === 0) return',
+    replace: 'if (IOTLB_REG.IVT.get(now, 0) >= 0) return',
+  }),
+  iommu('addresses for DMA are not aligned', 'iova.ts', {
+    find: 'Math.floor((top - count + 1) / align) * align',
+    replace: 'top - count + 1',
+  }),
+  iommu('a device that goes is detached from one PASID alone', 'remove.ts', {
+    find: 'for (const pasid of pasids) {',
+    replace: 'for (const pasid of pasids.slice(0, 1)) {',
+  }),
+  iommu('a device that goes leaves its PASIDs in the cache', 'vtd/unit.ts', {
+    find: 'const flushes = [inv.flushContext(device.rid, NO_DID), inv.flushPasids()];',
+    replace: 'const flushes: Int32Array[] = [];',
+  }),
+  iommu('an attachment is detached twice at once', 'core.ts', {
+    find: '    while (detaching.value) yield changed;\n',
+    replace: '',
+  }),
+  iommu('the parts of a split page have not its marks', 'io-page-table.ts', {
+    find: '      this.#entry.set(leaf);\n',
+    replace: '      this.#entry.set(leaf);\n      format.clearDirty(this.#entry);\n',
+  }),
+  iommu('dirty pages are told without a flush', 'paging-domain.ts', {
+    find: '    return (yield* this.#flush(dirty)) ?? dirty;\n',
+    replace: '    return dirty;\n',
+  }),
+  iommu('entries that change are not flushed', 'vtd/unit.ts', {
+    find: "    yield 'vtd: entries have changed';\n",
+    replace: "    yield 'vtd: entries have changed';\n    flushes.length = 0;\n",
+  }),
+  iommu('what is built on a domain is not told of its change', 'vtd/cache-tags.ts', {
+    find: "const isOn = tagged === domain || (tagged.type === 'nested' && tagged.parent === domain);",
+    replace: 'const isOn = tagged === domain;',
   }),
 ];

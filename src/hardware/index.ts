@@ -22,6 +22,7 @@ export * from './pci/ports.js';
 export * from './pci/root-complex.js';
 export * from './vtd/device-tables.js';
 export * from './vtd/end.js';
+export type { EntryAudit } from './vtd/entry-walk.js';
 export type { FaultAudit } from './vtd/fault-recording.js';
 export * from './vtd/format.js';
 export * from './vtd/front.js';

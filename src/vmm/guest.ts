@@ -29,7 +29,7 @@ export class Guest {
   readonly #isStopped: KeptValue<boolean>;
 
   constructor(options: VmOptions, monitor: Monitor) {
-    const { name, chooser, stepIn, stored, emit, ledger, pasids } = options;
+    const { name, chooser, stepIn, stored, emit, ledger } = options;
     this.name = name;
     this.#monitor = monitor;
     this.#isStopped = new KeptValue(options.host.context.log, false);
@@ -38,7 +38,7 @@ export class Guest {
     const platform = new GuestPlatform({
       ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, chooser, stepIn, stored, emit },
     });
-    const ioasids = newIoasids(name, pasids);
+    const ioasids = newIoasids(options);
     this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
     this.kept = [...platform.kept, ioasids];
   }
@@ -75,8 +75,11 @@ export class Guest {
   }
 }
 
-function newIoasids(name: string, capacity: number | undefined): IoasidCore {
-  const core = ioasidCreate({ actor: name, ...(capacity === undefined ? {} : { capacity }) });
+function newIoasids({ name, pasids: capacity, ioasidTrace: trace }: VmOptions): IoasidCore {
+  const core = ioasidCreate({
+    ...{ actor: name, ...(trace === undefined ? {} : { trace }) },
+    ...(capacity === undefined ? {} : { capacity }),
+  });
   assert(!isRefusal(core), `no IOASID core for ${name}: ${String(core)}`);
   return core;
 }

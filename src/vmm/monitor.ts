@@ -120,9 +120,11 @@ export class Monitor {
    * On failure: what KVM, VFIO or the memory refuse with; `ESRCH` if it is not wanted any more.
    */
   *build(isWanted: () => boolean): Task<Refusal | undefined> {
+    const isLate = this.#options.lateTranslation === true;
     const steps = [
-      ...[this.#translate, this.#addCpus, this.#addMemory, this.#addDevices],
-      ...[this.#mapDma, this.#mapPortals],
+      ...(isLate ? [] : [this.#translate]),
+      ...[this.#addCpus, this.#addMemory, this.#addDevices, this.#mapDma],
+      ...(isLate ? [] : [this.#mapPortals]),
     ];
     for (const step of steps) {
       const refusal = yield* step.call(this);
@@ -130,6 +132,16 @@ export class Monitor {
       if (!isWanted()) return refuse('ESRCH', `${this.#options.name} was killed`);
     }
     return undefined;
+  }
+
+  /**
+   * What the build left out, if it was to: PASIDs are translated, then portals are mapped. Once more is an error of
+   * the caller's.
+   *
+   * On failure: what KVM refuses with; no portal is mapped that is not translated for.
+   */
+  *translatePasids(): Task<Refusal | undefined> {
+    return (yield* this.#translate()) ?? (yield* this.#mapPortals());
   }
 
   /** Nothing in the guest begins any more. */

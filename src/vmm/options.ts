@@ -1,5 +1,5 @@
 /** What a virtual machine is made of, and what it is connected to. */
-import type { Chooser, TaskSet } from '../base/index.js';
+import type { Chooser, EventSink, TaskSet } from '../base/index.js';
 import type { Cpu, Memory } from '../hardware/index.js';
 import type { FrameLedger, Mdev, Platform } from '../kernel/index.js';
 import type { VmHost } from './host.js';
@@ -55,6 +55,13 @@ export interface VmOptions {
   readonly quota?: number;
   /** How many PASIDs the guest's own core has room for; 2^20, if it is not given. */
   readonly pasids?: number;
+  /**
+   * PASID translation, and the portals that need it, come when `Vm.translatePasids` is called, and not at the
+   * boot.
+   */
+  readonly lateTranslation?: boolean;
+  /** Takes what the guest's IOASID core tells. */
+  readonly ioasidTrace?: EventSink;
   /** Takes what the guest's kernel tells. */
   readonly emit?: Platform['emit'];
   /** Told of each store of 8 bytes of the guest's kernel: the host's address. */

@@ -122,6 +122,16 @@ export class Vm implements MmuNotifier, Restorable {
     return refusal ?? refuse('ESRCH', `${name} was killed`);
   }
 
+  /**
+   * PASID translation and portals, of a VM that was to have them later than its boot.
+   *
+   * On failure: `ESRCH` if it does not run; what KVM refuses with.
+   */
+  *translatePasids(): Task<Refusal | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    return yield* this.#running.translatePasids();
+  }
+
   /** Kills it, at any time; returns when nothing of it is left. */
   *destroy(): Task {
     const process = this.#process.value;

@@ -288,3 +288,35 @@ test('status goes to the doubleword that the wait names', () => {
   );
   expect(bench.get(STATUS / 4096, 1)).toBe(0xdeadbeef00000000n);
 });
+
+test.each([
+  ['a tail beyond the queue', 0x800, 0x1000, 1],
+  ['a tail between two wide slots', 0x800, 0x10, 6],
+])('%s is an error as long as it is there', (_what, size, tail, information) => {
+  const { unit } = new UnitBench().enable();
+  unit.write64(0x90, 0x8000 + size, 0);
+  for (let i = 0; i < 3; i++) {
+    unit.write64(0x88, tail, 0);
+    unit.write32(0x34, 0x10);
+    expect(unit.engines[0]?.isReady).toBe(true);
+    unit.engines[0]?.step();
+    expect([unit.read32(0x34) & 0x10, unit.read32(0xb0), unit.engines[0]?.isReady]).toEqual([
+      0x10,
+      information,
+      false,
+    ]);
+  }
+});
+
+test('a head between two slots, after the width has changed, is an error: it would never meet the tail', () => {
+  const bench = new UnitBench().enable();
+  const { unit } = bench;
+  unit.write64(0x90, 0x8000, 0);
+  bench.putWords(8, 0, encode(INVALIDATION_WAIT, { TYPE: 5 }));
+  unit.write64(0x88, 0x10, 0);
+  unit.engines[0]?.step();
+  unit.write64(0x90, 0x8800, 0);
+  unit.write64(0x88, 0x40, 0);
+  unit.engines[0]?.step();
+  expect([unit.read32(0x80), unit.read32(0x34) & 0x10, unit.read32(0xb0)]).toEqual([0x10, 0x10, 6]);
+});

@@ -8,7 +8,6 @@
  * keeps accessed bits, and whether X counts). A way is kept once a table was reached by it, whatever becomes of
  * the walk further down. The way to a nested table that cannot be marked is not.
  */
-import { NONE } from '../cache/slots.js';
 import type { AccessedDirty } from './accessed-dirty.js';
 import type { Request } from './request.js';
 import { type TableCache, tableWays } from './table-cache.js';
@@ -34,14 +33,15 @@ export class PagingWalk {
     const { secondAccessedDirty } = walk.tables.space;
     this.#marks.begin();
     this.#begin(walk);
-    while (walk.stage !== 'done' && walk.stage !== 'fault') {
+    for (;;) {
+      const { stage } = walk;
       let fault = 0;
-      if (walk.stage === 'first-stage') fault = this.#firstStep(walk, request);
+      if (stage === 'first-stage') fault = this.#firstStep(walk, request);
+      else if (stage !== 'second-stage') return walk.fault;
       else if (secondAccessedDirty) fault = this.#markSecond(walk, request);
       else this.#readSecond(walk);
       if (fault !== 0) return fault;
     }
-    return walk.stage === 'done' ? 0 : walk.fault;
   }
 
   #begin(walk: Walk): void {
@@ -49,13 +49,12 @@ export class PagingWalk {
     this.#second?.within(space.domain, (space.secondAccessedDirty ? 1 : 0) | (space.executeRequests ? 2 : 0));
     this.#skippedTo = 0;
     const first = this.#first;
-    if (first === undefined || space.firstLevels === 0 || walk.stage === 'fault') return;
+    if (first === undefined || space.firstLevels === 0) return;
     first.within(space.domain, walk.pasid);
     first.seek(walk.pageLow, walk.pageHigh);
-    const at = first.lowest(space.firstLevels);
-    if (at === NONE) return;
-    this.#skippedTo = first.tableLevelOf(at);
-    walk.skipToFirst(this.#skippedTo, first.frameOf(at), first.rightsOf(at));
+    if (!first.findLowest(space.firstLevels)) return;
+    this.#skippedTo = first.level;
+    walk.skipToFirst(first);
   }
 
   #firstStep(walk: Walk, request: Request): number {
@@ -78,8 +77,13 @@ export class PagingWalk {
       walk.runSecond();
       return;
     }
-    this.#skipInSecond(walk, second);
-    if (walk.stage !== 'second-stage') return;
+    if (this.#skipInSecond(walk, second)) {
+      if (walk.fault !== 0) return;
+      if (second.level === 1) {
+        walk.stepSecond();
+        return;
+      }
+    }
     const from = walk.level;
     const to = walk.runSecond();
     for (let level = from; level > to; level--) second.add(level, walk.ways, false);
@@ -101,9 +105,11 @@ export class PagingWalk {
     return fault;
   }
 
-  #skipInSecond(walk: Walk, second: TableCache): void {
+  /** Whether a part of the way through the second stage is kept, and the walk goes on behind it. */
+  #skipInSecond(walk: Walk, second: TableCache): boolean {
     second.seek(walk.guestLow, walk.guestHigh);
-    const at = second.lowest(walk.tables.space.secondLevels);
-    if (at !== NONE) walk.skipToSecond(second.tableLevelOf(at), second.frameOf(at), second.rightsOf(at));
+    const isKept = second.findLowest(walk.tables.space.secondLevels);
+    if (isKept) walk.skipToSecond(second);
+    return isKept;
   }
 }

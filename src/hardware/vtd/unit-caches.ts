@@ -141,7 +141,9 @@ export class UnitCaches implements Restorable {
   /** Keeps a translation, or the reason why there is none. */
   keep(entry: PageEntry): void {
     if (entry.tag === TAG.GLOBAL) this.#state.set(HAS_GLOBAL, 1);
-    if ((entry.kind & SPACE.KIND) === KIND.NESTED) this.#state.set(HAS_NESTED, 1);
+    if (this.#state.words[HAS_NESTED] !== 1 && (entry.kind & SPACE.KIND) === KIND.NESTED) {
+      this.#state.set(HAS_NESTED, 1);
+    }
     this.iotlb.add(entry);
   }
 

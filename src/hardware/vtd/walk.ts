@@ -51,11 +51,18 @@ const NOT_THERE = ABSENT;
 const { TABLE, ABSENT: NOTHING, MALFORMED } = ENTRY;
 const { READ, WRITE, EXECUTE, USER } = RIGHT;
 const WORDS = ENTRY_WORDS;
-const TWO_32 = 2 ** 32;
+const INVERSE_32 = 1 / 2 ** 32;
 const ALL = ALL_RIGHTS;
 const NONE = NO_PASID;
 const PASIDS = PASIDS_PER_TABLE;
 const DIRECTORY_ENTRIES = FRAME_WORDS / (DIRECTORY_ENTRY_BYTES / 4);
+
+/** A paging table the way to which somebody kept: its level, its frame, and what the entries that led there grant. */
+export interface KeptTable {
+  readonly level: number;
+  readonly frame: number;
+  readonly rights: number;
+}
 
 export class Walk {
   readonly tables: DeviceTables;
@@ -125,16 +132,39 @@ export class Walk {
    * out before; what else is asked of that range without a PASID fails.
    */
   begin(request: Request): void {
+    this.#goTo('root', this.#rootFrame, (request.rid >>> 8) * ROOT_ENTRY_BYTES);
+    this.#take(request);
+  }
+
+  /**
+   * Begins the walk of a request whose context entry and PASID table entry somebody kept, in scalable mode, as they
+   * were taken apart: at its first paging entry.
+   *
+   * @returns false for a request that fails whatever the entries say
+   */
+  beginWithin(request: Request, context: Context, space: AddressSpace): boolean {
+    this.#take(request);
+    if (this.fault !== 0) return false;
+    this.tables.takeContext(context);
+    let fault = this.#choosePasid(context);
+    if (fault === 0) {
+      this.tables.takeSpace(space);
+      fault = this.#afterPasidEntry();
+    }
+    if (fault !== 0) this.#fail(fault);
+    return true;
+  }
+
+  #take(request: Request): void {
     const { page, pasid, rights } = request;
     this.#request = request;
     this.pageLow = page | 0;
-    this.pageHigh = (page / TWO_32) | 0;
+    this.pageHigh = (page * INVERSE_32) | 0;
     this.fault = 0;
     this.#needed = pasid === NONE ? rights & ~EXECUTE : rights;
     this.#isPrivileged = (rights & USER) === 0;
     this.firstRights = ALL;
     this.#firstPages = ANY_SIZE;
-    this.#goTo('root', this.#rootFrame, (request.rid >>> 8) * ROOT_ENTRY_BYTES);
     if (pasid !== NONE) {
       if (!this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
     } else if (isInterruptFrame(page)) {
@@ -232,8 +262,8 @@ export class Walk {
     if (fault !== 0) this.#fail(fault);
   }
 
-  /** Goes on at a first-stage table further down, the way to which somebody kept; `rights` are those of that way. */
-  skipToFirst(level: number, frame: number, rights: number): void {
+  /** Goes on at a first-stage table further down, the way to which somebody kept. */
+  skipToFirst({ level, frame, rights }: KeptTable): void {
     this.firstRights &= rights;
     this.#firstLevel = level;
     // Ways to tables that the second stage lets nobody mark are not kept.
@@ -244,7 +274,7 @@ export class Walk {
   }
 
   /** The same in the second stage. */
-  skipToSecond(level: number, frame: number, rights: number): void {
+  skipToSecond({ level, frame, rights }: KeptTable): void {
     this.rights = rights;
     this.level = level;
     if ((this.#secondNeeded & ~rights) !== 0) this.#fail(this.#deniedBySecond(rights));
@@ -301,6 +331,15 @@ export class Walk {
       return this.#beginTranslation();
     }
     const { context } = tables;
+    const fault = this.#choosePasid(context);
+    if (fault !== 0) return fault;
+    const index = (this.pasid / PASIDS) | 0;
+    const frame = context.directory + ((index / DIRECTORY_ENTRIES) | 0);
+    return this.#goTo('pasid-directory', frame, (index % DIRECTORY_ENTRIES) * DIRECTORY_ENTRY_BYTES);
+  }
+
+  /** Which PASID's entry translates the request, and with which privilege. */
+  #choosePasid(context: Context): number {
     let { pasid } = this.#request;
     if (pasid === NONE) {
       pasid = context.ridPasid;
@@ -311,9 +350,7 @@ export class Walk {
       if (pasid >= context.pasidLimit) return FAULT.PASID_BEYOND_DIRECTORY;
     }
     this.pasid = pasid;
-    const index = (pasid / PASIDS) | 0;
-    const frame = context.directory + ((index / DIRECTORY_ENTRIES) | 0);
-    return this.#goTo('pasid-directory', frame, (index % DIRECTORY_ENTRIES) * DIRECTORY_ENTRY_BYTES);
+    return 0;
   }
 
   #directory(words: Int32Array, at: number): number {
@@ -399,7 +436,7 @@ export class Walk {
   #beginSecond(page: number): number {
     const { secondLevels, secondRoot } = this.tables.space;
     this.guestLow = page | 0;
-    this.guestHigh = (page / TWO_32) | 0;
+    this.guestHigh = (page * INVERSE_32) | 0;
     if (page >= pagesPerEntry(secondLevels + 1) || page >= this.#format.guestPageLimit) {
       if (!this.tables.isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
       return this.#isNested ? FAULT.NESTED_ADDRESS_BEYOND_WIDTH : FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH;

@@ -2,16 +2,7 @@
  * The IOMMU core: the machine's units and the devices behind them, and what is attached to (device, PASID). What
  * it records of an attachment it records before hardware can act on it, and forgets after hardware has let go.
  */
-import {
-  assert,
-  type Errno,
-  isRefusal,
-  KeptList,
-  KeptMap,
-  type Refusal,
-  refuse,
-  type Task,
-} from '../../base/index.js';
+import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
   type IoasidCore,
   ioasidHolderAlloc,
@@ -21,6 +12,7 @@ import {
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
+import { changeDomain } from './change.js';
 import { Attachment, IommuDevice } from './device.js';
 import { DIRECT, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
@@ -179,11 +171,10 @@ export class Iommu {
    * nothing has changed. `EIO` if hardware did not confirm.
    */
   *enforceCoherency(domain: PagingDomain): Task<Refusal<'EOPNOTSUPP' | 'EBUSY' | 'EIO'> | undefined> {
-    return yield* this.#change(
-      domain,
-      ({ canSnoop }) => canSnoop,
-      () => domain.snoop(),
-    );
+    return yield* changeDomain(this, domain, {
+      can: ({ canSnoop }) => canSnoop,
+      change: () => domain.snoop(),
+    });
   }
 
   /**
@@ -194,17 +185,11 @@ export class Iommu {
    * did not confirm.
    */
   *trackDirty(domain: PagingDomain, is: boolean): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
-    const can = ({ dirtyStages }: IommuDriver): boolean => !is || dirtyStages.includes(domain.type);
-    const refusal = yield* this.#change(domain, can, () => {
-      domain.trackDirty(is);
-      return undefined;
+    const refusal = yield* changeDomain(this, domain, {
+      can: ({ dirtyStages }) => !is || dirtyStages.includes(domain.type),
+      change: () => domain.trackDirty(is),
     });
-    if (refusal !== undefined || !is) return refusal;
-    const last = 2 ** (domain.width - 12) - 1;
-    const before = yield* domain.readAndClearDirty({ first: 0, last });
-    if (!isRefusal(before)) return undefined;
-    assert(before.errno === 'EIO', before.why);
-    return refuse('EIO', before.why);
+    return refusal ?? (is ? yield* domain.forgetDirty() : undefined);
   }
 
   /**
@@ -349,31 +334,6 @@ export class Iommu {
     return refusal;
   }
 
-  /** Changes a domain while nobody attaches or replaces anything, and then the entries that it has. */
-  *#change<E extends Errno = never>(
-    domain: PagingDomain,
-    can: (driver: IommuDriver) => boolean,
-    change: () => Refusal<E> | undefined,
-  ): Task<Refusal<'EOPNOTSUPP' | 'EIO' | E> | undefined> {
-    const devices = this.devices.toSorted((a, b) => a.rid - b.rid);
-    for (const device of devices) yield* device.lock.lock();
-    try {
-      const unable = devices.find((device) => !can(device.driver) && hasOn(device, domain));
-      if (unable !== undefined) {
-        return refuse('EOPNOTSUPP', `${unable.driver.name} cannot, and ${unable.name} has ${domain.name}`);
-      }
-      const refusal = change();
-      if (isRefusal(refusal)) return refusal;
-      for (const driver of this.#drivers.items) {
-        const unconfirmed = yield* driver.update(domain);
-        if (unconfirmed !== undefined) return unconfirmed;
-      }
-      return undefined;
-    } finally {
-      for (const device of devices) device.lock.unlock();
-    }
-  }
-
   #driverOf(rid: number): IommuDriver | undefined {
     const { iommus } = this.#context.platform;
     const named = iommus.findIndex((unit) => unit.rids?.includes(rid) === true);
@@ -384,12 +344,6 @@ export class Iommu {
 
 /** What a device's requests have that have no PASID. */
 const NO_PASID = Pasid.of(0);
-
-/** Whether a domain, or what is built on it, is attached to a device. */
-const hasOn = (device: IommuDevice, on: PagingDomain): boolean =>
-  device.attachments
-    .values()
-    .some(({ domain }) => domain === on || (domain.type === 'nested' && domain.parent === on));
 
 function freeOwn(domain: PagingDomain | Identity | undefined): void {
   if (domain instanceof PagingDomain) domain.free();

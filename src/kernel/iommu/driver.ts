@@ -109,12 +109,12 @@ export interface IommuDriver {
   readonly hasPageRequests: boolean;
   readonly firstStage: TableLimits;
   readonly secondStage: TableLimits;
-  /** Gives out the machine's PASIDs, if that is not for the kernel to do. */
-  readonly pasidAllocator: IoasidAllocatorOps | undefined;
   /** Whether it can make DMA snoop the CPUs' caches. */
   readonly canSnoop: boolean;
   /** The stages in which it can mark what DMA has written to so that the kernel sees it. */
   readonly dirtyStages: readonly ('first-stage' | 'second-stage')[];
+  /** Gives out the machine's PASIDs, if that is not for the kernel to do. */
+  readonly pasidAllocator: IoasidAllocatorOps | undefined;
 
   /** Makes the unit ready; it translates nothing yet. On failure: `ENODEV` says what it lacks; `ENOMEM`. */
   boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;

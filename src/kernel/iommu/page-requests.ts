@@ -15,6 +15,8 @@ export class PageRequests {
   /** Requests of groups whose last one has not come. */
   readonly #partial: KeptMap<string, readonly PageRequest[]>;
   readonly #count: KeptValue<number>;
+  /** Whether it takes requests and answers none: what a kernel does that hangs. */
+  isSilent = false;
 
   constructor(context: KernelContext, deviceAt: (rid: number) => IommuDevice | undefined) {
     this.#context = context;
@@ -27,6 +29,7 @@ export class PageRequests {
   *receive(driver: IommuDriver, request: PageRequest): Task {
     // A stop marker ends what a device had of a PASID; nobody answers it.
     if (!request.read && !request.write && request.isLast) return;
+    if (this.isSilent) return;
     const key = keyOf(request);
     const group = [...(this.#partial.get(key) ?? []), request];
     if (!request.isLast) {

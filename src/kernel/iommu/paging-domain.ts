@@ -100,8 +100,18 @@ export class PagingDomain {
   }
 
   /** Whether hardware is to mark what DMA has written to. What is attached is told by {@link Iommu.trackDirty}. */
-  trackDirty(is: boolean): void {
+  trackDirty(is: boolean): undefined {
     this.#tracksDirty.value = is;
+  }
+
+  /**
+   * What DMA has written to so far counts as not written to.
+   *
+   * On failure: `EIO` if hardware did not confirm.
+   */
+  *forgetDirty(): Task<Refusal<'EIO'> | undefined> {
+    const dirty = this.#table.takeDirty({ first: 0, last: this.#pages - 1 });
+    return dirty.length === 0 ? undefined : yield* this.#flush(dirty);
   }
 
   /**

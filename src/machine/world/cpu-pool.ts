@@ -48,6 +48,11 @@ export class CpuPool implements Restorable {
     seat.owner = undefined;
   }
 
+  /** All of them, by their index. */
+  get all(): readonly Cpu[] {
+    return this.#seats.map(({ cpu }) => cpu);
+  }
+
   /** The CPUs that are taken, and by whom. */
   get taken(): readonly { readonly cpu: Cpu; readonly owner: string }[] {
     return this.#seats.flatMap(({ cpu, owner }) => (owner === undefined ? [] : [{ cpu, owner }]));

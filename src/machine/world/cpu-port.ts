@@ -42,7 +42,7 @@ class HardwareVcpu implements VcpuPort {
   constructor(pool: CpuPool, name: string) {
     this.#pool = pool;
     this.#cpu = pool.take(name);
-    this.cpu = cpuPort(this.#cpu);
+    this.cpu = this.#guestPort(cpuPort(this.#cpu));
     this.#cpu.vmcs = this.#vmcs;
   }
 
@@ -51,7 +51,7 @@ class HardwareVcpu implements VcpuPort {
   }
 
   get isInInstruction(): boolean {
-    return this.#cpu.isInInstruction;
+    return this.#isMine && this.#cpu.isInInstruction;
   }
 
   setEpt(root: number): void {
@@ -69,7 +69,7 @@ class HardwareVcpu implements VcpuPort {
   }
 
   flushEpt(): void {
-    this.#cpu.invept();
+    if (this.#isMine) this.#cpu.invept();
   }
 
   onExit(handler: (exit: VmExit) => ExitAction): void {
@@ -77,7 +77,27 @@ class HardwareVcpu implements VcpuPort {
   }
 
   release(): void {
-    if (this.#cpu.vmcs === this.#vmcs) this.#pool.give(this.#cpu);
+    if (this.#isMine) this.#pool.give(this.#cpu);
+  }
+
+  /** Whether it has the CPU still: once it is given back, it is somebody else's. */
+  get #isMine(): boolean {
+    return this.#cpu.vmcs === this.#vmcs;
+  }
+
+  /** For a guest's kernel, which may not have noticed its end. */
+  #guestPort(port: CpuPort): CpuPort {
+    const whileMine = (act: () => void): void => {
+      if (this.#isMine) act();
+    };
+    return {
+      index: port.index,
+      setPageTable: (frame) => whileMine(() => port.setPageTable(frame)),
+      flushTlb: () => whileMine(() => port.flushTlb()),
+      fence: () => whileMine(() => port.fence()),
+      readPasidMsr: () => (this.#isMine ? port.readPasidMsr() : 0),
+      writePasidMsr: (value) => whileMine(() => port.writePasidMsr(value)),
+    };
   }
 
   #writeAddress(field: number, frame: number): void {

@@ -114,6 +114,17 @@ export class Hardware implements Restorable {
     return this.#aliases;
   }
 
+  /** What virtual machines are made of: memory, and CPUs by their index. */
+  get vmMachine(): { readonly memory: Memory; readonly cpus: readonly Cpu[] } {
+    const { memory, cpus, vcpus } = this;
+    return {
+      memory,
+      get cpus() {
+        return [...cpus, ...vcpus.all];
+      },
+    };
+  }
+
   /** The accelerator at a RID. */
   accelerator(rid: number): Accelerator | undefined {
     return this.accelerators.find((each) => each.rid === rid);

@@ -6,10 +6,8 @@ import type { Refusal } from '../../base/index.js';
 import type { Cpu } from '../../hardware/index.js';
 import type { IdxdDevice, Kernel } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
-import type { VmMember } from '../scenario/members.js';
 import type { QueueSpec } from '../scenario/schema.js';
-import { type Hardware, ridOf } from './hardware.js';
-import type { GuestVm } from './virtual-machines.js';
+import type { Hardware } from './hardware.js';
 
 /** A queue, as a program opens it. */
 export interface MachineQueue {
@@ -24,6 +22,14 @@ export interface MachineQueue {
   readonly unusable: Refusal | undefined;
 }
 
+/** What there is to know of a machine that is a virtual one. */
+export interface VmState {
+  /** It has ended. */
+  readonly isGone: boolean;
+  /** Its virtual IOMMU has caching mode: a new entry is told of before it is used. */
+  readonly tellsNewEntries: boolean;
+}
+
 export interface Machine {
   /** `host`, `vm1`. */
   readonly name: string;
@@ -31,11 +37,11 @@ export interface Machine {
   /** By the index that the kernel knows them by. */
   readonly cpus: readonly Cpu[];
   /** Undefined for the host. */
-  readonly vm: GuestVm | undefined;
+  readonly vm: VmState | undefined;
   /** A queue by the program's name of it: `dsa0/shared`. */
   queue(name: string): MachineQueue;
-  /** The host's accelerator that is behind what the kernel calls a device: `00:05.0`. */
-  deviceOf(kernelName: string): string;
+  /** The host's accelerator that is behind a device of the scenario's. */
+  deviceOf(name: string): string;
 }
 
 export class HostMachine implements Machine {
@@ -70,50 +76,7 @@ export class HostMachine implements Machine {
     };
   }
 
-  /** The taps have named it so already. */
-  deviceOf(kernelName: string): string {
-    return kernelName;
-  }
-}
-
-/** A virtual machine of the scenario's. */
-export class VirtualMachine implements Machine {
-  readonly name: string;
-  readonly member: VmMember;
-  readonly vm: GuestVm;
-  readonly #host: HostMachine;
-
-  constructor(member: VmMember, vm: GuestVm, host: HostMachine) {
-    this.name = member.name;
-    this.member = member;
-    this.vm = vm;
-    this.#host = host;
-  }
-
-  get kernel(): Kernel {
-    return this.vm.kernel;
-  }
-
-  get cpus(): readonly Cpu[] {
-    return this.vm.cpus;
-  }
-
-  queue(name: string): MachineQueue {
-    const [device = ''] = name.split('/');
-    const spec = this.member.spec.devices[device];
-    const rid = spec && ridOf(spec.at);
-    const parent = this.#host.queue(spec?.from ?? '');
-    return {
-      idxd: this.kernel.idxds.find(({ pci }) => pci.rid === rid),
-      index: 0,
-      hardware: { ...parent.hardware, via: name },
-      spec: parent.spec,
-      unusable: parent.unusable,
-    };
-  }
-
-  deviceOf(kernelName: string): string {
-    const found = Object.values(this.member.spec.devices).find(({ at }) => at === kernelName);
-    return found?.from.split('/', 1)[0] ?? kernelName;
+  deviceOf(name: string): string {
+    return name;
   }
 }

@@ -3,10 +3,11 @@ import type { Refusal, Task } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { Scenario, Step } from '../scenario/schema.js';
 import type { Hardware } from './hardware.js';
-import type { Machine, VirtualMachine } from './machines.js';
+import type { Machine } from './machines.js';
 import type { Meetings } from './meetings.js';
 import type { Taps } from './taps.js';
 import type { Seat } from './turns.js';
+import type { VirtualMachine } from './virtual-machine.js';
 
 /** What is there before anybody acts. */
 export interface Stage {

@@ -59,6 +59,12 @@ const ENTRIES = PAGE / ENTRY_BYTES;
 const FIRST_STAGE_ONLY = 1;
 const NESTED = 3;
 
+/** What software calls devices and queues, and what the scenario calls them. */
+type Aliases = readonly (readonly [string, string])[];
+
+/** What software reports of faults, by PASID. */
+const FAULTS: ReadonlySet<string> = new Set(['iommu:fault', 'idxd:error', 'iommu:page-request-refused']);
+
 /** A page request without an answer. */
 export interface OutstandingRequest {
   readonly device: string;
@@ -142,21 +148,20 @@ export class Taps implements Wiring, Restorable {
 
   readonly kernel = (event: KernelEvent): void => {
     const fields = this.#named(event.fields);
-    this.tell('kernel', this.actor, event.kind, fields);
+    if (this.listener !== undefined) {
+      const whose = FAULTS.has(event.kind) ? this.#whose(Number(fields['pasid'])) : {};
+      this.tell('kernel', this.actor, event.kind, { ...fields, ...whose });
+    }
     this.hooks?.kernelEvent({ kind: event.kind, fields }, 'host');
   };
 
-  /** What a guest's kernel tells: its devices have the guest's names. */
-  guestKernel(vm: string): (event: KernelEvent) => void {
-    return (event) => {
-      this.tell('kernel', this.actor, event.kind, event.fields);
-      this.hooks?.kernelEvent(event, vm);
+  /** What a guest's kernel and its VMM tell. @param aliases what the guest calls devices, and what the scenario does */
+  guestKernel(vm: string, aliases: Aliases): (event: KernelEvent) => void {
+    return ({ kind, fields: told }) => {
+      const fields = this.#named(told, aliases);
+      this.tell('kernel', this.actor, kind, fields);
+      this.hooks?.kernelEvent({ kind, fields }, vm);
     };
-  }
-
-  /** What a VMM tells. */
-  vmm(vm: string): (event: KernelEvent) => void {
-    return ({ kind, fields }) => this.tell('vmm', vm, kind, this.#named(fields));
   }
 
   /** The frames of a guest. */
@@ -180,9 +185,11 @@ export class Taps implements Wiring, Restorable {
   };
 
   /** A guest's: what its kernel gives to an address space is backed by what the host has given for it just before. */
-  guestIoasid(guest: GuestLedger): EventSink {
+  guestIoasid(guest: GuestLedger, aliases: Aliases): EventSink {
     return ({ kind, fields }: Event) => {
-      if (this.listener !== undefined) this.tell('ioasid', this.actor, `guest:${kind}`, fields);
+      if (this.listener !== undefined && !kind.startsWith('announce')) {
+        this.tell('ioasid', this.actor, `guest:${kind}`, this.#named(fields, aliases));
+      }
       const id = Number(fields['id']);
       const { ledger } = this;
       if (kind === 'alloc') {
@@ -197,6 +204,17 @@ export class Taps implements Wiring, Restorable {
         guest.pasids.takenBack(id, ledger.step);
       }
     };
+  }
+
+  /** Of a fault: whose the PASID is, in which virtual machine by which number, and what it had in the device then. */
+  #whose(pasid: number): Readonly<Record<string, FieldValue>> {
+    const { ledger } = this;
+    const tenure = ledger.pasids.tenure(pasid);
+    if (tenure === undefined) return {};
+    const { mm, guest = null } = tenure;
+    const jobs = [...ledger.jobs.pending()].filter((job) => job.pasid === pasid);
+    const work = jobs.map(({ name, queue }) => `${name} in ${queue}`).join(', ');
+    return { owner: mm, vm: ledger.guestOf(mm)?.name ?? null, guest, jobs: work === '' ? null : work };
   }
 
   /** The address space that a task is of: threads are named after their process. */
@@ -272,19 +290,15 @@ export class Taps implements Wiring, Restorable {
   }
 
   /** Fields of software's events, with the scenario's names of devices and queues. */
-  #named(fields: Readonly<Record<string, FieldValue>>): Readonly<Record<string, FieldValue>> {
+  #named(
+    fields: Readonly<Record<string, FieldValue>>,
+    aliases: Aliases = this.#hardware?.aliases ?? [],
+  ): Readonly<Record<string, FieldValue>> {
     const named: Record<string, FieldValue> = {};
     for (const [key, value] of Object.entries(fields)) {
-      named[key] = typeof value === 'string' ? this.#renamed(value) : value;
+      named[key] = typeof value === 'string' ? renamed(value, aliases) : value;
     }
     return named;
-  }
-
-  #renamed(text: string): string {
-    for (const [known, name] of this.#hardware?.aliases ?? []) {
-      if (text.includes(known)) return text.replace(known, name);
-    }
-    return text;
   }
 
   #nameOf(rid: number): string {
@@ -375,7 +389,7 @@ export class Taps implements Wiring, Restorable {
     const [pasid, other] = [...pasids.all()].map(([id]) => id).filter((id) => id % ENTRIES === index);
     // Where two PASIDs have this place in their tables, it is open whose entry this is.
     if (pasid === undefined || other !== undefined) return;
-    const device = this.#renamed(owner.use.slice('PASID table of '.length));
+    const device = renamed(owner.use.slice('PASID table of '.length), this.#hardware?.aliases ?? []);
     this.judge.tell('visible', this.#entryFact({ device, pasid }, entry, 0));
   };
 
@@ -441,6 +455,13 @@ export class Taps implements Wiring, Restorable {
     if (request !== undefined) this.#requests.delete(key);
     this.tell('hardware', device, 'pri:response', { pasid, group, code });
   }
+}
+
+function renamed(text: string, aliases: Aliases): string {
+  for (const [known, name] of aliases) {
+    if (text.includes(known)) return text.replace(known, name);
+  }
+  return text;
 }
 
 const errorName = (code: number): string =>

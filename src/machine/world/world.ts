@@ -18,16 +18,19 @@ import {
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
 import { Kernel, type Platform } from '../../kernel/index.js';
 import { type Finding, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
+import { vmMembers } from '../scenario/members.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
+import { GuestVm } from './guest-vm.js';
 import { Hardware } from './hardware.js';
-import { HostMachine, type VirtualMachine } from './machines.js';
+import { HostMachine } from './machines.js';
 import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
 import { HostBench } from './state-bench.js';
 import { Taps } from './taps.js';
+import { VirtualMachine } from './virtual-machine.js';
 
 /** What came of a run. */
 export interface RunResult {
@@ -51,6 +54,9 @@ const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
 /** The seed of the boot: the same machine whatever the run. */
 const BOOT_SEED = 1;
 const BOOT_STEPS = 1_000_000;
+/** PASID 0 is nobody's. */
+const MOST_PASIDS = 0xfffff;
+const VM_BOOT_STEPS = 100_000;
 
 export class World {
   readonly scenario: Scenario;
@@ -98,11 +104,13 @@ export class World {
       ioasids: this.#ioasids,
       ledger: taps.frames,
       framesMayFail: scenario.choices['allocation-failures'],
+      ...hostQuota(scenario),
     });
     this.host = new HostMachine(this.kernel, this.hardware, this.unusable);
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
     this.#boot();
-    this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, taps, this.judge];
+    const vms = [...this.vms.values()].map(({ vm }) => vm.vm);
+    this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, ...vms, taps, this.judge];
     for (const part of this.#parts) part.mark();
   }
 
@@ -177,6 +185,7 @@ export class World {
     this.#chooser.inner = chooser;
     let hasBooted = false;
     const { unusable } = this;
+    const bootVms = this.#bootVms();
     const boot = function* (kernel: Kernel, devices: readonly DeviceSpec[], rids: readonly number[]): Task {
       const refusal = yield* kernel.boot();
       assert(refusal === undefined, `the kernel does not boot: ${String(refusal)}`);
@@ -186,6 +195,7 @@ export class World {
         const refused = yield* idxd.configure([groupOf(device)]);
         if (refused !== undefined) unusable.set(device.at, refused);
       }
+      yield* bootVms;
       hasBooted = true;
     };
     const { accelerators } = this.hardware;
@@ -193,10 +203,21 @@ export class World {
     const rids = accelerators.map(({ rid }) => rid);
     this.tasks.spawn('boot', boot(this.kernel, specs, rids));
     let steps = 0;
-    while (this.#scheduler.step(chooser)) assert(steps++ < BOOT_STEPS, 'the kernel boots for ever');
+    const most = BOOT_STEPS + VM_BOOT_STEPS * vmMembers(this.scenario).length;
+    while (this.#scheduler.step(chooser)) assert(steps++ < most, 'the kernel boots for ever');
     assert(hasBooted, 'the boot waits for ever');
     this.#bootFrames = new Set([...this.taps.ledger.frames.all()].map(([frame]) => frame));
     this.#pasidsAtBoot = this.#pasidsInUse;
+  }
+
+  /** Virtual machines boot one after the other. */
+  *#bootVms(): Task {
+    const { hardware, host, taps, tasks } = this;
+    const ground = { hardware, host, taps, tasks, chooser: this.#chooser };
+    for (const member of vmMembers(this.scenario)) {
+      const vm = yield* GuestVm.boot(ground, member);
+      this.vms.set(member.name, new VirtualMachine(member, vm, host));
+    }
   }
 
   /** How many PASIDs the core has handed out. */
@@ -239,6 +260,13 @@ function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
   const core = ioasidCreate({ step: () => ledger.step, trace: ioasid });
   assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
   return core;
+}
+
+/** The host's own processes have what its virtual machines leave. */
+function hostQuota(scenario: Scenario): { readonly quota?: number } {
+  const vms = vmMembers(scenario);
+  if (vms.length === 0) return {};
+  return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
 }
 
 /** One group: all queues, served by all engines. */

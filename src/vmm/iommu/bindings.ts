@@ -4,10 +4,11 @@
  */
 import { KeptMap, type UndoLog } from '../../base/index.js';
 import type { AddressSpace } from '../../hardware/index.js';
-import type { GuestBinding, PasidPair } from './host-side.js';
+import type { GivenPasid } from './guest-pasids.js';
+import type { GuestBinding } from './host-side.js';
 
 /** A binding through a device. */
-export interface Bound extends GuestBinding {
+export interface Bound extends GuestBinding, GivenPasid {
   readonly rid: number;
   /** The guest's own domain number (DID): what its invalidations name. */
   readonly domain: number;
@@ -54,11 +55,12 @@ export class Bindings {
 }
 
 /** What a guest's entry asks to be bound. */
-export function bindingOf(rid: number, pair: PasidPair, space: AddressSpace): Bound {
+export function bindingOf(rid: number, pair: GivenPasid, space: AddressSpace): Bound {
   return {
     rid,
     guestPasid: pair.guestPasid,
     hostPasid: pair.hostPasid,
+    life: pair.life,
     domain: space.domain,
     root: space.firstRoot,
     levels: space.firstLevels,
@@ -71,7 +73,7 @@ export function bindingOf(rid: number, pair: PasidPair, space: AddressSpace): Bo
 /** Whether both are one and the same translation, for guest and host. */
 export function isSame(a: Bound, b: Bound): boolean {
   return (
-    a.hostPasid === b.hostPasid &&
+    a.life === b.life &&
     a.domain === b.domain &&
     a.root === b.root &&
     a.levels === b.levels &&

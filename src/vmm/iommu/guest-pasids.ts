@@ -30,6 +30,12 @@ export interface GuestPasidPolicy {
   readonly hostMax: number;
 }
 
+/** A pair that was given out. */
+export interface GivenPasid extends PasidPair {
+  /** Which of the allocations it is: the same two numbers may come again. */
+  readonly life: number;
+}
+
 /** How often a seed is asked before the lowest free number is taken. */
 const DRAWS = 64;
 
@@ -38,7 +44,8 @@ export class GuestPasids {
   readonly #host: HostSide;
   /** One past the largest guest PASID. */
   readonly #limit: number;
-  readonly #hostOf: KeptMap<number, number>;
+  readonly #given: KeptMap<number, GivenPasid>;
+  readonly #lives: KeptValue<number>;
   readonly #drawn: KeptValue<number>;
 
   /** @param limit one past the largest guest PASID */
@@ -49,21 +56,22 @@ export class GuestPasids {
     this.#policy = policy;
     this.#host = host;
     this.#limit = limit;
-    this.#hostOf = new KeptMap(log);
+    this.#given = new KeptMap(log);
+    this.#lives = new KeptValue(log, 0);
     this.#drawn = new KeptValue(log, 0);
   }
 
   get size(): number {
-    return this.#hostOf.size;
+    return this.#given.size;
   }
 
   /** Those that are given out, oldest first. */
   get all(): readonly number[] {
-    return this.#hostOf.keys();
+    return this.#given.keys();
   }
 
-  hostOf(guestPasid: number): number | undefined {
-    return this.#hostOf.get(guestPasid);
+  get(guestPasid: number): GivenPasid | undefined {
+    return this.#given.get(guestPasid);
   }
 
   /** On failure: what the host says, or `ENOSPC` if the guest has no number left; nothing is allocated. */
@@ -81,31 +89,29 @@ export class GuestPasids {
 
   /** On failure: `ENOENT` if it was not given out; else what the host says, and it stays given. */
   free(guestPasid: number): PasidPair | Refusal {
-    const hostPasid = this.#hostOf.get(guestPasid);
-    if (hostPasid === undefined) return refuse('ENOENT', `guest PASID ${guestPasid} is not given out`);
-    const refusal = this.#host.freePasid(hostPasid);
+    const given = this.#given.get(guestPasid);
+    if (given === undefined) return refuse('ENOENT', `guest PASID ${guestPasid} is not given out`);
+    const refusal = this.#host.freePasid(given.hostPasid);
     if (refusal !== undefined) return refusal;
-    this.#hostOf.delete(guestPasid);
-    return { guestPasid, hostPasid };
+    this.#given.delete(guestPasid);
+    return given;
   }
 
   /** Takes all back without telling the host: the pairs that it has still to be told of. */
   retire(): readonly PasidPair[] {
-    const guestPasids = this.#hostOf.keys();
-    return guestPasids.map((guestPasid) => {
-      const hostPasid = this.#hostOf.get(guestPasid) ?? 0;
-      this.#hostOf.delete(guestPasid);
-      return { guestPasid, hostPasid };
-    });
+    const pairs = this.#given.values();
+    for (const { guestPasid } of pairs) this.#given.delete(guestPasid);
+    return pairs;
   }
 
   #give(guestPasid: number, hostPasid: number): PasidPair {
-    this.#hostOf.set(guestPasid, hostPasid);
-    return { guestPasid, hostPasid };
+    const given = { guestPasid, hostPasid, life: ++this.#lives.value };
+    this.#given.set(guestPasid, given);
+    return given;
   }
 
   #isFree(guestPasid: number): boolean {
-    return guestPasid > 0 && guestPasid < this.#limit && !this.#hostOf.has(guestPasid);
+    return guestPasid > 0 && guestPasid < this.#limit && !this.#given.has(guestPasid);
   }
 
   #pick(hostPasid: number): number {

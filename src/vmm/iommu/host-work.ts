@@ -67,7 +67,7 @@ export class HostWork {
     const bound = this.#bound(pasid).filter((each) => domain === undefined || each.domain === domain);
     return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
       ...{ cache, guestPasid, leafOnly: run?.leafOnly ?? false },
-      ...(run && { pages: { page: run.page, pages: run.pages } }),
+      ...pagesOf(run),
     }));
   }
 
@@ -77,7 +77,7 @@ export class HostWork {
     if (pasid === NO_PASID && !isGlobal) return false;
     const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
     return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
-      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, pages: { page, pages } },
+      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, ...pagesOf({ page, pages }) },
     }));
   }
 
@@ -104,7 +104,7 @@ export class HostWork {
     if (scope.pasid !== undefined) return places;
     // What is bound, and could not be any more.
     const isLeft = ({ rid, guestPasid }: Bound): boolean =>
-      isInScope(rid, scope) && (!devices.includes(rid) || pasids.hostOf(guestPasid) === undefined);
+      isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
     const left = bindings.all.filter(isLeft);
     return [...left.map(({ rid, guestPasid }) => [rid, guestPasid] as const), ...places];
   }
@@ -113,12 +113,11 @@ export class HostWork {
   #wanted(rid: number, guestPasid: number): Bound | undefined {
     const { pasids, tables } = this.#parts;
     const root = this.#parts.root();
-    const hostPasid = pasids.hostOf(guestPasid);
-    if (root === undefined || hostPasid === undefined || !this.#parts.devices().includes(rid))
-      return undefined;
+    const pair = pasids.get(guestPasid);
+    if (root === undefined || pair === undefined || !this.#parts.devices().includes(rid)) return undefined;
     const space = tables.read(root, { rid, pasid: guestPasid });
     if (space === undefined || space.translation !== 'first-stage') return undefined;
-    return bindingOf(rid, { guestPasid, hostPasid }, space);
+    return bindingOf(rid, pair, space);
   }
 
   /** Those of a guest PASID, or all. */
@@ -131,8 +130,11 @@ export class HostWork {
 
   *#bind(bound: Bound): Task {
     const refusal = yield* this.#parts.host.bind(bound.rid, bound);
-    if (!isRefusal(refusal)) this.#parts.bindings.add(bound);
     this.#tell(isRefusal(refusal) ? 'viommu:bind-refused' : 'viommu:bind', bound, refusal);
+    if (isRefusal(refusal)) return;
+    this.#parts.bindings.add(bound);
+    // The guest may have freed it meanwhile, and may have got the same numbers again.
+    if (this.#parts.pasids.get(bound.guestPasid)?.life !== bound.life) yield* this.#unbind(bound);
   }
 
   /** Whether it is unbound now. */
@@ -147,8 +149,6 @@ export class HostWork {
   *#invalidateAll(bound: readonly Bound[], what: (of: Bound) => HostInvalidation): Task<Failed> {
     let failed = false;
     for (const each of bound) {
-      // The host may have slept; what is no longer bound has nothing cached.
-      if (this.#parts.bindings.get(each.rid, each.guestPasid) !== each) continue;
       const refusal = yield* this.#parts.host.invalidate(each.rid, what(each));
       failed ||= isFailure(refusal);
     }
@@ -161,6 +161,12 @@ export class HostWork {
     emit?.({ kind, fields: { unit: name, rid, guestPasid, hostPasid, ...why } });
   }
 }
+
+/** Pages of the whole address space: all are named by none. */
+const ALL_PAGES = 2 ** 52;
+
+const pagesOf = (run: NonNullable<HostInvalidation['pages']> | undefined): Pick<HostInvalidation, 'pages'> =>
+  run === undefined || run.pages >= ALL_PAGES ? {} : { pages: { page: run.page, pages: run.pages } };
 
 /** Whether the host's hardware did not confirm. */
 const isFailure = (refusal: Refusal | undefined): boolean => refusal?.errno === 'EIO';

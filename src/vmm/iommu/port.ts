@@ -13,6 +13,8 @@ export interface VirtualIommuOptions {
   /** As `virtualCapabilities` makes them; what the virtual unit does not have is not offered. */
   readonly cap: bigint;
   readonly ecap: bigint;
+  /** Bits of the addresses in the guest's tables, as the guest is told by firmware; CAP.MGAW + 1 if left out. */
+  readonly hostAddressWidth?: number;
   /** The virtual command registers are those of before revision 3.3. */
   readonly oldVirtualCommands?: boolean;
   /** The guest's memory, by guest frames. */

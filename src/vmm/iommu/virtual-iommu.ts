@@ -78,7 +78,11 @@ export class VirtualIommu implements VirtualUnit {
     const { name, memory, host, emit } = options;
     const log = this.#log;
     const offered = offeredToGuests(options);
-    const format = unitFormat({ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) });
+    const { hostAddressWidth } = options;
+    const format = unitFormat({
+      ...{ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) },
+      ...(hostAddressWidth === undefined ? {} : { hostAddressWidth }),
+    });
     this.name = name;
     this.#options = options;
     this.#host = host;
@@ -128,11 +132,12 @@ export class VirtualIommu implements VirtualUnit {
   }
 
   hostPasidOf(guestPasid: number): number | undefined {
-    return this.#pasids.hostOf(guestPasid);
+    return this.#pasids.get(guestPasid)?.hostPasid;
   }
 
   bindingOf(rid: number, guestPasid: number): GuestBinding | undefined {
-    return this.#bindings.get(rid, guestPasid);
+    const bound = this.#bindings.get(rid, guestPasid);
+    return bound?.life === this.#pasids.get(guestPasid)?.life ? bound : undefined;
   }
 
   addDevice(rid: number): void {
@@ -157,7 +162,7 @@ export class VirtualIommu implements VirtualUnit {
   }
 
   unknownPasid(guestPasid: number): void {
-    if (this.#pasids.hostOf(guestPasid) === undefined) {
+    if (this.#pasids.get(guestPasid) === undefined) {
       this.#faults.recordUse(guestPasid);
       return;
     }
@@ -224,8 +229,8 @@ export class VirtualIommu implements VirtualUnit {
     if (code !== VIRTUAL_COMMAND.FREE_PASID) return { status: UNDEFINED_COMMAND, result: 0 };
     const pair = this.#pasids.free(operand);
     if (isRefusal(pair)) return { status: status.INVALID_PASID, result: 0 };
-    // The host tears down what is bound to it; this follows.
-    if (this.#work.isBound(operand)) this.#compares.set(operand, false);
+    // The host has begun to tear down what is bound to it: what the guest flushes from now on waits for that.
+    if (this.#work.isBound(operand) && !this.#compares.has(operand)) this.#compares.set(operand, false);
     return { status: status.SUCCESS, result: 0 };
   }
 
