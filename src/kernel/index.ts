@@ -22,6 +22,7 @@ export { Sva, type SvaBinding } from './iommu/sva.js';
 export * from './kernel.js';
 export { Kvm, type KvmOptions } from './kvm/kvm.js';
 export type { KvmSlot } from './kvm/memory.js';
+export type { PasidPair } from './kvm/pasid-table.js';
 export { KvmVm, type UnknownPasidHandler } from './kvm/vm.js';
 export { AddressSpace, type FaultAccess, type MmuNotifier } from './mm/address-space.js';
 export type { Area, PortalFrames } from './mm/area.js';

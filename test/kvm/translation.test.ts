@@ -141,6 +141,10 @@ describe('the table', () => {
       guest.enqcmd();
     }
     expect(bench.platform.portal.heads).toEqual(hosts);
+    expect(bench.vm.translated).toEqual([
+      { guest: 101, host: hosts[0] },
+      { guest: 5000, host: hosts[1] },
+    ]);
   });
 
   test('is registered before the set is there', () => {

@@ -88,7 +88,7 @@ export class GuestMemory implements MmuNotifier {
    */
   *add(slot: KvmSlot): Task<Refusal<'EINVAL' | 'EEXIST' | 'ESRCH' | 'EFAULT' | 'ENOMEM'> | undefined> {
     const { gfn, pages, page } = slot;
-    if (!isRange(gfn, pages) || !isRange(page, pages)) {
+    if (!isRange(gfn, pages) || !Number.isInteger(page) || page < 0) {
       return refuse('EINVAL', `no ${pages} pages at guest frame ${hex(gfn)}`);
     }
     for (const guest of [...this.#slots.items, ...this.#deviceRuns()]) {
@@ -103,8 +103,8 @@ export class GuestMemory implements MmuNotifier {
           (yield* this.#mm.handleFault(page + done, { write: true, execute: false })) ??
           (yield* this.#mapPage(gfn + done));
         if (refusal === undefined) continue;
-        this.#slots.remove(slot);
-        yield* this.#unmap(gfn, done);
+        // Where the slot has gone meanwhile, so have its pages, and perhaps the EPT.
+        if (this.#slots.remove(slot)) yield* this.#unmap(gfn, done);
         return refusal;
       }
       return undefined;
@@ -200,8 +200,8 @@ export class GuestMemory implements MmuNotifier {
 
   /** Maps one page of a slot, which has just been made present. */
   *#mapPage(gfn: number): Task<Refusal<'EFAULT' | 'ENOMEM'> | undefined> {
-    if (this.#table.leaf(gfn) !== undefined) return undefined;
     const slot = this.#slotOf(gfn);
+    if (slot !== undefined && this.#table.leaf(gfn) !== undefined) return undefined;
     const leaf = slot && this.#mm.table.leaf(slot.page + gfn - slot.gfn);
     if (leaf === undefined)
       return refuse('EFAULT', `${this.#mm.name} has lost the page of guest frame ${hex(gfn)}`);

@@ -12,6 +12,7 @@ import { GuestPasid } from '../ids.js';
 import type { AddressSpace } from '../mm/address-space.js';
 import type { ExitAction, VcpuPort, VmExit, Vmx } from '../platform.js';
 import { GuestMemory, type KvmSlot } from './memory.js';
+import type { PasidPair } from './pasid-table.js';
 import { PasidTranslation } from './pasids.js';
 import { Retries } from './retries.js';
 
@@ -97,13 +98,14 @@ export class KvmVm {
   /**
    * Maps a page of a device, a portal, into the guest.
    *
-   * On failure: `EPERM` while PASIDs are not translated; `EINVAL` if the frame is RAM; `EEXIST` if something is at
+   * On failure: `ENODEV` if the VM is gone; `EPERM` while PASIDs are not translated; `EINVAL` if the frame is RAM; `EEXIST` if something is at
    * that guest frame; `ENOMEM`.
    */
   *mapDevicePage(
     gfn: number,
     frame: number,
-  ): Task<Refusal<'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'> | undefined> {
+  ): Task<Refusal<'ENODEV' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'> | undefined> {
+    if (this.#isGone.value) return refuse('ENODEV', `${this.name} is gone`);
     if (this.#translation.value === undefined) {
       return refuse('EPERM', `${this.name} does not translate PASIDs: no portal may be mapped`);
     }
@@ -158,6 +160,11 @@ export class KvmVm {
     const refusal = translation.register();
     if (refusal !== undefined) this.#translationOff(translation);
     return refusal;
+  }
+
+  /** What the CPUs translate now, as it stands in memory: for those who judge. */
+  get translated(): readonly PasidPair[] {
+    return this.#translation.value?.table.pairs ?? [];
   }
 
   /** Takes everything apart, in the order in which it is safe: portals, translation, CPUs, memory. */
