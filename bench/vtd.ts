@@ -9,7 +9,8 @@
  * PASID the tables lie in the caches of the machine that runs this; with PASIDs mixed they come from further off.
  *
  * Lost, of a nested miss of 24 reads that takes 490 ns: frame numbers by multiplication, which the engine keeps in
- * floating point from then on, and an entry judged field by field (970 ns).
+ * floating point from then on, and an entry judged field by field (970 ns); a walk in two classes, one derived from the
+ * other (550 to 670 ns).
  */
 import { Bug, firstChooser } from '#src/base/index.js';
 import {

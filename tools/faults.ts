@@ -402,4 +402,40 @@ export const FAULTS: readonly Fault[] = [
     find: "    yield 'iommu: unmapped';\n",
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
   }),
+  iommu('a command by register is not waited for', 'vtd/register-invalidations.ts', {
+    find: 'if (IOTLB_REG.IVT.get(now, 0) === 0) return',
+    replace: 'if (IOTLB_REG.IVT.get(now, 0) >= 0) return',
+  }),
+  iommu('addresses for DMA are not aligned', 'iova.ts', {
+    find: 'Math.floor((top - count + 1) / align) * align',
+    replace: 'top - count + 1',
+  }),
+  iommu('a device that goes is detached from one PASID alone', 'remove.ts', {
+    find: 'for (const pasid of pasids) {',
+    replace: 'for (const pasid of pasids.slice(0, 1)) {',
+  }),
+  iommu('a device that goes leaves its PASIDs in the cache', 'vtd/unit.ts', {
+    find: 'const flushes = [inv.flushContext(device.rid, NO_DID), inv.flushPasids()];',
+    replace: 'const flushes: Int32Array[] = [];',
+  }),
+  iommu('an attachment is detached twice at once', 'core.ts', {
+    find: '    while (detaching.value) yield changed;\n',
+    replace: '',
+  }),
+  iommu('the parts of a split page have not its marks', 'io-page-table.ts', {
+    find: '      this.#entry.set(leaf);\n',
+    replace: '      this.#entry.set(leaf);\n      format.clearDirty(this.#entry);\n',
+  }),
+  iommu('dirty pages are told without a flush', 'paging-domain.ts', {
+    find: '    return (yield* this.#flush(dirty)) ?? dirty;\n',
+    replace: '    return dirty;\n',
+  }),
+  iommu('entries that change are not flushed', 'vtd/unit.ts', {
+    find: "    yield 'vtd: entries have changed';\n",
+    replace: "    yield 'vtd: entries have changed';\n    flushes.length = 0;\n",
+  }),
+  iommu('what is built on a domain is not told of its change', 'vtd/cache-tags.ts', {
+    find: "const isOn = tagged === domain || (tagged.type === 'nested' && tagged.parent === domain);",
+    replace: 'const isOn = tagged === domain;',
+  }),
 ];

@@ -33,8 +33,12 @@ export class CheckingHost implements HostSide {
   isHeld = false;
   /** How many operations are begun and not done. */
   underWay = 0;
+  /** Allocated, and not freed. */
   readonly mine = new Set<number>();
+  /** What hardware has; what is bound to a freed number leaves it some time, and the number is taken until then. */
   readonly bound = new Map<string, GuestBinding>();
+  /** What the VMM has bound, and not unbound. */
+  readonly #open = new Map<string, number>();
   chooser: Chooser;
   readonly #options: CheckingHostOptions;
 
@@ -46,7 +50,7 @@ export class CheckingHost implements HostSide {
   allocPasid(min: number, max: number): number | Refusal {
     const { first, last } = this.#options;
     for (let pasid = Math.max(min, first); pasid <= Math.min(max, last); pasid++) {
-      if (this.mine.has(pasid)) continue;
+      if (this.mine.has(pasid) || this.#isLeaving(pasid)) continue;
       this.mine.add(pasid);
       return pasid;
     }
@@ -55,19 +59,26 @@ export class CheckingHost implements HostSide {
 
   freePasid(hostPasid: number): Refusal | undefined {
     if (!this.mine.delete(hostPasid)) this.wrong.push(`host PASID ${hostPasid} is freed, and not this VM's`);
-    // The host tears down by itself what is bound to it.
-    for (const [key, binding] of this.bound) if (binding.hostPasid === hostPasid) this.bound.delete(key);
     return undefined;
+  }
+
+  /** Whether something is still bound to a freed number: that may end at any time. */
+  #isLeaving(hostPasid: number): boolean {
+    const leaving = [...this.bound].filter(([, binding]) => binding.hostPasid === hostPasid);
+    if (this.chooser.choose(2, 'teardown') === 0) return leaving.length > 0;
+    for (const [key] of leaving) this.bound.delete(key);
+    return false;
   }
 
   *bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
     const key = keyOf(rid, binding.guestPasid);
-    if (this.bound.has(key)) this.wrong.push(`${key} is bound twice`);
+    if (this.#open.has(key)) this.wrong.push(`${key} is bound twice`);
     if (!this.mine.has(binding.hostPasid))
       this.wrong.push(`${key} is bound to ${binding.hostPasid}, not its own`);
     yield* this.#takeTime('bind');
     if (this.chooser.choose(4, 'bind is refused') === 1) return refuse('EINVAL', 'no such translation');
     if (!this.mine.has(binding.hostPasid)) return refuse('ENOENT', `${binding.hostPasid} was freed`);
+    this.#open.set(key, binding.hostPasid);
     this.bound.set(key, binding);
     this.done.push({ what: 'bind', rid, binding });
     return undefined;
@@ -75,13 +86,11 @@ export class CheckingHost implements HostSide {
 
   *unbind(rid: number, pair: PasidPair): Task<Refusal | undefined> {
     const key = keyOf(rid, pair.guestPasid);
-    const binding = this.bound.get(key);
-    const wasFreed = !this.mine.has(pair.hostPasid);
-    if (!wasFreed && binding?.hostPasid !== pair.hostPasid)
-      this.wrong.push(`${key} is unbound, and not bound`);
+    if (this.#open.get(key) !== pair.hostPasid) this.wrong.push(`${key} is unbound, and not bound`);
     yield* this.#takeTime('unbind');
     if (this.chooser.choose(8, 'unbind is not confirmed') === 1) return refuse('EIO', 'the queue is stuck');
-    if (wasFreed) return refuse('ENOENT', `${pair.hostPasid} was freed`);
+    this.#open.delete(key);
+    if (this.bound.get(key)?.hostPasid !== pair.hostPasid) return refuse('ENOENT', `${key} was torn down`);
     this.bound.delete(key);
     this.done.push({ what: 'unbind', rid, pair });
     return undefined;
@@ -89,7 +98,7 @@ export class CheckingHost implements HostSide {
 
   *invalidate(rid: number, invalidation: HostInvalidation): Task<Refusal | undefined> {
     const key = keyOf(rid, invalidation.guestPasid);
-    if (!this.bound.has(key)) this.wrong.push(`${key} is invalidated, and not bound`);
+    if (!this.#open.has(key)) this.wrong.push(`${key} is invalidated, and not bound`);
     yield* this.#takeTime('invalidate');
     if (this.chooser.choose(8, 'invalidation is not confirmed') === 1) return refuse('EIO', 'a device hangs');
     this.done.push({ what: 'invalidate', rid, invalidation });
@@ -100,6 +109,12 @@ export class CheckingHost implements HostSide {
     yield* this.#takeTime('respond');
     this.done.push({ what: 'respond', rid, response });
     return undefined;
+  }
+
+  /** What is bound through a device to a PASID that has not been freed. */
+  boundAs(rid: number, guestPasid: number): GuestBinding | undefined {
+    const binding = this.bound.get(keyOf(rid, guestPasid));
+    return binding !== undefined && this.mine.has(binding.hostPasid) ? binding : undefined;
   }
 
   /** What was done since the last call. */

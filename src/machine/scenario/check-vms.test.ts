@@ -5,6 +5,7 @@ import { parseScenario } from './parse.js';
 const HEAD = `version: 1
 models: { shows: a, leaves-out: b, claims: c }
 machine:
+  iommu: { kind: vtd, second-stage: [48-bit], nested: true }
   devices:
     dsa0: { kind: dsa, at: 6a:01.0, queues: { shared: { mode: shared }, own: { mode: dedicated } } }
 processes: { alice: {} }
@@ -93,6 +94,14 @@ describe('a virtual machine', () => {
     ],
   ])('is told %s', (_, change, fault) => {
     expect(faults(text(change))).toEqual([`vms.vm1.${fault}`]);
+  });
+
+  it('is told that the host cannot nest', () => {
+    const change = ['second-stage: [48-bit], nested: true', 'pass-through: true'] as const;
+    expect(faults(text({}).replace(...change))).toEqual([
+      'vms: need a unit with nested translation: machine.iommu has nested: true',
+      'vms: need a second stage for their memory: machine.iommu has second-stage: [48-bit]',
+    ]);
   });
 
   it('is told by the name of a process of the host', () => {

@@ -16,6 +16,13 @@ export function checkVms(
   queue: (name: string) => QueueSpec | undefined,
   report: Report,
 ): void {
+  if (Object.keys(scenario.vms).length > 0) {
+    const { nested, 'second-stage': second = [] } = scenario.machine.iommu;
+    if (!nested) report(['vms'], 'need a unit with nested translation: machine.iommu has nested: true');
+    if (!second.includes('48-bit')) {
+      report(['vms'], 'need a second stage for their memory: machine.iommu has second-stage: [48-bit]');
+    }
+  }
   const names = new Set(Object.keys(scenario.processes));
   let quotas = 0;
   for (const [name, vm] of Object.entries(scenario.vms)) {

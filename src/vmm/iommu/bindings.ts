@@ -5,7 +5,7 @@
 import { KeptMap, type UndoLog } from '../../base/index.js';
 import type { AddressSpace } from '../../hardware/index.js';
 import type { GivenPasid } from './guest-pasids.js';
-import type { GuestBinding, PasidPair } from './host-side.js';
+import type { GuestBinding } from './host-side.js';
 
 /** A binding through a device. */
 export interface Bound extends GuestBinding, GivenPasid {
@@ -49,18 +49,8 @@ export class Bindings {
     this.#bound.set(keyOf(bound.rid, bound.guestPasid), bound);
   }
 
-  /** Takes it out, unless another has taken its place. */
-  remove(bound: Bound): void {
-    if (this.get(bound.rid, bound.guestPasid) === bound) {
-      this.#bound.delete(keyOf(bound.rid, bound.guestPasid));
-    }
-  }
-
-  /** Takes out all that a pair is bound to: it was given back to the host, which tears that down by itself. */
-  released({ guestPasid, hostPasid }: PasidPair): void {
-    for (const each of this.all) {
-      if (each.guestPasid === guestPasid && each.hostPasid === hostPasid) this.remove(each);
-    }
+  remove({ rid, guestPasid }: Bound): void {
+    this.#bound.delete(keyOf(rid, guestPasid));
   }
 }
 

@@ -53,7 +53,7 @@ export interface HostSide {
    * On failure: nothing is allocated.
    */
   allocPasid(min: number, max: number): number | Refusal;
-  /** Gives a host PASID back, bound or not: the host tears down by itself what is. */
+  /** Gives a host PASID back, bound or not: the host tears down by itself what is; `unbind` waits for that. */
   freePasid(hostPasid: number): Refusal | undefined;
   /** On failure: nothing is bound. */
   bind(rid: number, binding: GuestBinding): Task<Refusal | undefined>;

@@ -149,8 +149,6 @@ export class HostWork {
   *#invalidateAll(bound: readonly Bound[], what: (of: Bound) => HostInvalidation): Task<Failed> {
     let failed = false;
     for (const each of bound) {
-      // The host may have slept; what is no longer bound has nothing cached.
-      if (this.#parts.bindings.get(each.rid, each.guestPasid) !== each) continue;
       const refusal = yield* this.#parts.host.invalidate(each.rid, what(each));
       failed ||= isFailure(refusal);
     }

@@ -130,6 +130,11 @@ test('what the host is asked for makes sense, and the queue stops with an error 
     guest.runAll();
     expect(guest.host.wrong).toEqual([]);
     if (isQueueGoing(guest)) expect(guest.iommu.read32(0x80)).toBe(guest.iommu.read32(0x88));
+    for (const rid of DEVICES) {
+      for (let pasid = 0; pasid < 8; pasid++) {
+        expect(guest.iommu.bindingOf(rid, pasid)).toEqual(guest.host.boundAs(rid, pasid));
+      }
+    }
     guest.host.chooser = { choose: () => 0 };
     guest.iommu.reset();
     guest.runAll();

@@ -1,9 +1,9 @@
 /** What a guest does while its VMM is at work for it on the host. */
 import { expect, test } from 'vitest';
-import { DEVICES, RawGuest } from '../../../test/vmm/raw-guest.js';
+import { DEVICES, FRAME, RawGuest } from '../../../test/vmm/raw-guest.js';
 import {
   encode,
-  IOTLB_INVALIDATION,
+  INVALIDATION_WAIT,
   PASID_CACHE_INVALIDATION,
   PASID_DEVICE_TLB_INVALIDATION,
 } from '../../spec/index.js';
@@ -54,20 +54,30 @@ test('a PASID freed, and given again with the same numbers, while it is being bo
   expect([guest.host.bound.size, guest.host.wrong]).toEqual([2, []]);
 });
 
-test('a PASID freed while another is invalidated: its own invalidation is not sent any more', () => {
+test('a wait after a PASID was freed while it is bound: not before the host has torn it down', () => {
   const guest = held();
-  const second = guest.alloc();
-  guest.setEntry(second, { root: 0x11 });
+  free(guest, 1);
+  guest.setEntry(1, {});
   guest.submit(FLUSH);
+  guest.submit(
+    encode(INVALIDATION_WAIT, { TYPE: 5, SW: 1, STATUS_DATA: 2, STATUS_ADDR: FRAME.STATUS * 1024 }),
+  );
+  guest.runSome(50);
+  expect([guest.host.underWay, guest.word(FRAME.STATUS, 0)]).toEqual([1, 0]);
   release(guest);
-  guest.host.isHeld = true;
-  guest.host.take();
-  guest.submit(encode(IOTLB_INVALIDATION, { TYPE: 2, G: 1 }));
-  guest.runSome(5);
-  free(guest, second);
-  release(guest);
-  expect(guest.host.take()).toMatchObject([{ what: 'invalidate', invalidation: { guestPasid: 1 } }]);
-  expect(guest.host.wrong).toEqual([]);
+  expect([guest.host.bound.size, guest.word(FRAME.STATUS, 0), guest.host.wrong]).toEqual([0, 2, []]);
+});
+
+test('the same two numbers again, after the host has torn down what they were bound to: bound anew', () => {
+  const guest = held();
+  guest.host.isHeld = false;
+  guest.host.chooser = { choose: (_n, what) => (what === 'teardown' ? 1 : 0) };
+  const before = guest.iommu.hostPasidOf(1);
+  free(guest, 1);
+  expect([guest.alloc(), guest.iommu.hostPasidOf(1), guest.host.bound.size]).toEqual([1, before, 0]);
+  guest.runAll();
+  expect(guest.host.boundAs(RID, 1)).toMatchObject({ hostPasid: before, root: 0x10 });
+  expect([guest.iommu.bindingOf(RID, 1), guest.host.wrong]).toEqual([guest.host.boundAs(RID, 1), []]);
 });
 
 test('a command given again while it is in progress is done when the last one is', () => {

@@ -13,7 +13,7 @@
  *
  * Left out: requests without a PASID (blocked; see capabilities.ts), interrupt remapping.
  */
-import { isRefusal, KeptList, KeptValue, type Task, UndoLog } from '../../base/index.js';
+import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog } from '../../base/index.js';
 import {
   PAGE_RESPONSE,
   type PageGroupResponse,
@@ -66,9 +66,9 @@ export class VirtualIommu implements VirtualUnit {
   readonly #isRunning: KeptValue<boolean>;
   readonly #registers: RegisterEnd;
   readonly #descriptor: QueueEnd;
-  /** Whether all bindings are to be compared; and the guest PASIDs that were used while nothing was bound to them. */
+  /** Whether all bindings are to be compared; else those of these guest PASIDs, and whether they were used. */
   readonly #comparesAll: KeptValue<boolean>;
-  readonly #used: KeptList<number>;
+  readonly #compares: KeptMap<number, boolean>;
   /** What the unit answers page requests by itself. */
   readonly #answers: KeptList<PageGroupResponse>;
   /** Pairs of before a reset: given back once nothing is bound to them. */
@@ -93,7 +93,7 @@ export class VirtualIommu implements VirtualUnit {
     this.#life = new KeptValue(log, 0);
     this.#isRunning = new KeptValue(log, false);
     this.#comparesAll = new KeptValue(log, false);
-    this.#used = new KeptList(log);
+    this.#compares = new KeptMap(log);
     this.#answers = new KeptList(log);
     this.#retired = new KeptList(log);
     const isScalable = (): boolean => this.#root.value?.mode === TTM.SCALABLE;
@@ -136,7 +136,8 @@ export class VirtualIommu implements VirtualUnit {
   }
 
   bindingOf(rid: number, guestPasid: number): GuestBinding | undefined {
-    return this.#bindings.get(rid, guestPasid);
+    const bound = this.#bindings.get(rid, guestPasid);
+    return bound?.life === this.#pasids.get(guestPasid)?.life ? bound : undefined;
   }
 
   addDevice(rid: number): void {
@@ -165,7 +166,7 @@ export class VirtualIommu implements VirtualUnit {
       this.#faults.recordUse(guestPasid);
       return;
     }
-    if (!this.#used.items.includes(guestPasid)) this.#used.push(guestPasid);
+    this.#compares.set(guestPasid, true);
     this.#kick();
   }
 
@@ -228,7 +229,8 @@ export class VirtualIommu implements VirtualUnit {
     if (code !== VIRTUAL_COMMAND.FREE_PASID) return { status: UNDEFINED_COMMAND, result: 0 };
     const pair = this.#pasids.free(operand);
     if (isRefusal(pair)) return { status: status.INVALID_PASID, result: 0 };
-    this.#bindings.released(pair);
+    // The host has begun to tear down what is bound to it: what the guest flushes from now on waits for that.
+    if (this.#work.isBound(operand) && !this.#compares.has(operand)) this.#compares.set(operand, false);
     return { status: status.SUCCESS, result: 0 };
   }
 
@@ -249,7 +251,7 @@ export class VirtualIommu implements VirtualUnit {
       this.#front.queue.isReady ||
       !this.#registers.isEmpty ||
       this.#comparesAll.value ||
-      this.#used.length > 0 ||
+      this.#compares.size > 0 ||
       this.#answers.length > 0 ||
       this.#retired.length > 0
     );
@@ -270,7 +272,7 @@ export class VirtualIommu implements VirtualUnit {
   *#next(): Task {
     const command = this.#registers.take();
     if (command !== undefined) yield* this.#doCommand(command);
-    else if (this.#comparesAll.value || this.#used.length > 0) yield* this.#compare();
+    else if (this.#comparesAll.value || this.#compares.size > 0) yield* this.#compare();
     else if (this.#answers.length > 0) yield* this.#answer();
     else if (this.#retired.length > 0) this.#giveBack();
     else yield* this.#doDescriptor();
@@ -282,10 +284,11 @@ export class VirtualIommu implements VirtualUnit {
       yield* this.#work.compare({});
       return;
     }
-    const pasid = this.#used.shift();
-    if (pasid === undefined) return;
+    const [pasid = 0] = this.#compares.keys();
+    const wasUsed = this.#compares.get(pasid) === true;
+    this.#compares.delete(pasid);
     yield* this.#work.compare({ pasid });
-    if (!this.#work.isBound(pasid)) this.#faults.recordUse(pasid);
+    if (wasUsed && !this.#work.isBound(pasid)) this.#faults.recordUse(pasid);
   }
 
   *#answer(): Task {
@@ -295,9 +298,7 @@ export class VirtualIommu implements VirtualUnit {
 
   #giveBack(): void {
     const pair = this.#retired.shift();
-    if (pair === undefined) return;
-    this.#host.freePasid(pair.hostPasid);
-    this.#bindings.released(pair);
+    if (pair !== undefined) this.#host.freePasid(pair.hostPasid);
   }
 
   /** What a register's command asks for, and its end. */
