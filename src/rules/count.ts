@@ -11,8 +11,8 @@ import { listText, ownerText } from './text.js';
 
 /** What a frame was taken for and stays: a device keeps its PASID tables while it is there, as in Linux. */
 const STAYS = 'PASID table of ';
-/** So does a virtual machine the tables that its CPUs translate PASIDs by. */
-const STAYS_WITH_VM = 'PASID translation of ';
+/** So does a virtual machine the tables that its CPUs translate by. */
+const STAYS_WITH_VM = ['PASID translation of ', 'page table of EPT of '];
 
 function gone(process: string, view: View): string | undefined {
   if (view.ledger.framesOf(process).pagesOf(process) === 0) return undefined;
@@ -45,7 +45,8 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
 function stays(owner: FrameOwner, view: View): boolean {
   if (owner.kind !== 'kernel') return false;
   if (owner.use.startsWith(STAYS)) return true;
-  return owner.use.startsWith(STAYS_WITH_VM) && isThere(owner.use.slice(STAYS_WITH_VM.length), view);
+  const kept = STAYS_WITH_VM.find((use) => owner.use.startsWith(use));
+  return kept !== undefined && isThere(owner.use.slice(kept.length), view);
 }
 
 /** Whether a virtual machine has memory of the host's. */
