@@ -86,6 +86,8 @@ export class GuestTasks implements Spawner, Restorable {
     for (;;) {
       if (own?.isInInstruction !== true) {
         own = undefined;
+        // What comes when all has been dropped (an interrupt that was on its way) does not begin.
+        if (this.#state === 'stopped') break;
         if (this.#state !== 'running') yield this.#halted;
       }
       const before = this.#inInstructions;
