@@ -160,7 +160,8 @@ export function parseInvalidation(argument: Uint8Array): GuestInvalidation | Bad
     (field) => field.get(words, 0) === 1,
   );
   const caches = { iotlb: iotlb === true, deviceTlb: deviceTlb === true, pasidCache: pasidCache === true };
-  if (iotlb !== true && deviceTlb !== true && pasidCache !== true) return wrong('an invalidation of no cache');
+  if (iotlb !== true && deviceTlb !== true && pasidCache !== true)
+    return wrong('an invalidation of no cache');
   const argsz = f.ARGSZ.get(words, 0);
   switch (f.GRANULARITY.get(words, 0)) {
     case IOMMU_INV_GRANULARITY.DOMAIN:

@@ -4,21 +4,9 @@
  * as ioctls judge them; each does all of what it says or nothing, and goes on to its end though the process is killed
  * meanwhile.
  */
-import {
-  assert,
-  isRefusal,
-  KeptMap,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-} from '../../base/index.js';
+import { assert, isRefusal, KeptMap, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { type IoasidSet, ioasidAlloc, ioasidFind, ioasidFree } from '../../ioasid/index.js';
-import {
-  encode,
-  IOMMU_NESTING_INFO,
-  IOMMU_PASID_FORMAT_INTEL_VTD,
-} from '../../spec/index.js';
+import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { Iommu } from '../iommu/core.js';

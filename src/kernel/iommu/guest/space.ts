@@ -308,7 +308,8 @@ export class GuestSpace {
     const work = ioasidTakeWork(device.holder);
     if (work === undefined || isRefusal(work)) return;
     const binding = device.bindings.get(work.id);
-    if (binding === undefined) throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
+    if (binding === undefined)
+      throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
     if (work.phase === 'drain') {
       const refusal = yield* device.endpoint.drain(pasidOf(device, { ...binding, hostPasid: binding.id }));
       binding.isUndrained.value = refusal !== undefined;

@@ -139,13 +139,15 @@ export class CacheTags {
     const isWhole = this.#hasSecondStage(tag);
     const pasids = isWhole ? [0] : [...new Set(uses.map(({ pasid }) => pasid))];
     const devices = uses.filter(({ device }) => device.ats);
-    const isFew = blocks.length > 0 && tag.type !== 'nested' && blocks.length * (pasids.length + devices.length) <= MAX_DESCRIPTORS;
+    const isFew =
+      blocks.length > 0 &&
+      tag.type !== 'nested' &&
+      blocks.length * (pasids.length + devices.length) <= MAX_DESCRIPTORS;
     const byPages =
       isFew && this.#caps.pageSelective && blocks.every(({ order }) => order <= this.#caps.maxMask);
     const flushes: Int32Array[] = [];
     for (const pasid of pasids) {
-      if (byPages)
-        flushes.push(...blocks.map((block) => this.#pages(tag, pasid, block)));
+      if (byPages) flushes.push(...blocks.map((block) => this.#pages(tag, pasid, block)));
       else flushes.push(this.#whole(tag, pasid));
     }
     for (const { device, pasid } of devices) {
@@ -193,7 +195,6 @@ export class CacheTags {
   }
 }
 
-const keyOf = (domain: Domain): object =>
-  domain.type === 'nested' ? (domain.sharedId ?? domain) : domain;
+const keyOf = (domain: Domain): object => (domain.type === 'nested' ? (domain.sharedId ?? domain) : domain);
 
 const placeOf = ({ device, pasid }: Use): number => device.rid * PASIDS + pasid;

@@ -2,7 +2,14 @@
  * Fault interrupts (VT-d 4.1, 7.3 and 11.4.9): reads the fault records, tells of each with its device and PASID,
  * and clears it, so that the register can take the next one.
  */
-import { FAULT, FAULT_REASONS, FAULT_RECORD, FAULT_TYPE, FSTS_REG, VTD_REGISTER } from '../../../spec/index.js';
+import {
+  FAULT,
+  FAULT_REASONS,
+  FAULT_RECORD,
+  FAULT_TYPE,
+  FSTS_REG,
+  VTD_REGISTER,
+} from '../../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../../context.js';
 import { Pasid, pageName, ridName } from '../../ids.js';
 import type { DmaFaultReason, IommuClient } from '../driver.js';
