@@ -22,13 +22,18 @@ export interface Use {
   readonly pasid: number;
 }
 
+/** A use, and which of the domains that share a tag it is of. */
+interface TaggedUse extends Use {
+  readonly domain: Domain;
+}
+
 /** What the unit's caches hold of one domain, or of the nested ones that share a domain id. */
 class Tag {
   readonly did: number;
   readonly type: Domain['type'];
   readonly name: string;
   /** By device and PASID. */
-  readonly uses: KeptMap<number, Use>;
+  readonly uses: KeptMap<number, TaggedUse>;
 
   constructor({ log }: KernelContext, did: number, { type, name }: Domain) {
     this.did = did;
@@ -69,7 +74,7 @@ export class CacheTags {
   add(domain: Domain, use: Use): number | Refusal<'ENOSPC'> {
     const tag = this.#tags.get(keyOf(domain)) ?? this.#newTag(domain);
     if (tag === undefined) return refuse('ENOSPC', `${this.#unit} has no domain id left`);
-    tag.uses.set(placeOf(use), use);
+    tag.uses.set(placeOf(use), { ...use, domain });
     return tag.did;
   }
 
@@ -97,8 +102,11 @@ export class CacheTags {
 
   /** The uses of a domain, and of what is built on it. */
   usesOn(domain: Domain): { readonly domain: Domain; readonly use: Use }[] {
-    void domain;
-    return [];
+    const own = this.#tags.get(keyOf(domain));
+    const nested = this.#nested.get(domain)?.values() ?? [];
+    return [...(own === undefined ? [] : [own]), ...nested].flatMap(({ uses }) =>
+      uses.values().map((use) => ({ domain: use.domain, use })),
+    );
   }
 
   /** What flushes pages of a domain from all caches, and of those that are built on it. */
