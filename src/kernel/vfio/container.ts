@@ -12,7 +12,7 @@ import { Pasid } from '../ids.js';
 import type { Iommu } from '../iommu/core.js';
 import type { Attachment } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
-import type { GuestDevice } from '../iommu/guest/device.js';
+import type { GuestDevice } from '../iommu/guest/binding.js';
 import type { GuestSpace } from '../iommu/guest/space.js';
 import type { PagingDomain } from '../iommu/paging-domain.js';
 import type { Process } from '../process.js';

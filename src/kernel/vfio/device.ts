@@ -15,7 +15,7 @@ import {
 } from '../../spec/index.js';
 import { PAGE_BYTES } from '../ids.js';
 import type { DmaFault, DmaFaultReason } from '../iommu/driver.js';
-import type { GuestEndpoint, GuestFault } from '../iommu/guest/device.js';
+import type { GuestEndpoint, GuestFault } from '../iommu/guest/binding.js';
 
 /** A device that VFIO hands out. `drain` with PASID 0 is about what it sends without one. */
 export type VfioDevice = GuestEndpoint;

@@ -73,9 +73,9 @@ export class DmaMappings {
   /**
    * Takes all away.
    *
-   * On failure: `EIO`: the frames stay held.
+   * On failure: `EIO`: the frames stay held. `EINVAL` does not come up: no mapping of its own cuts a page.
    */
-  *unmapAll(): Task<Refusal<'EIO'> | undefined> {
+  *unmapAll(): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
     yield* this.#lock.lock();
     try {
       const refusal = yield* this.#unmapLocked(this.#mappings.values());
@@ -121,12 +121,9 @@ export class DmaMappings {
     last,
     write,
   }: DmaMapRequest): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
-    try {
-      return yield* this.#mm.holdPages({ first: page, count: last - first + 1 }, write);
-    } finally {
-      // Others may be users too, and the last one may be a process that has ended meanwhile.
-      if (this.#mm.isAlive) this.#context.tasks.spawn(`put ${this.#mm.name}`, this.#mm.put());
-    }
+    const frames = yield* this.#mm.holdPages({ first: page, count: last - first + 1 }, write);
+    yield* this.#mm.put();
+    return frames;
   }
 
   *#unmapLocked(mappings: readonly Mapping[]): Task<number | Refusal<'EINVAL' | 'ENOMEM' | 'EIO'>> {

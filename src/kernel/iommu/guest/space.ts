@@ -41,8 +41,8 @@ import type { Iommu } from '../core.js';
 import type { IommuDevice } from '../device.js';
 import type { PageRange, PageResponse } from '../driver.js';
 import type { PagingDomain } from '../paging-domain.js';
-import { GuestBinding, GuestDevice, type GuestEndpoint } from './device.js';
-import { type GuestEntry, GuestFunction, type GuestStage } from './entry.js';
+import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry } from './binding.js';
+import { GuestFunction, type GuestStage } from './function.js';
 
 export interface GuestBindRequest {
   /** The host's PASID: an id of the VM's set. */
@@ -112,7 +112,7 @@ export class GuestSpace {
     const wake = (): void => void this.#context.tasks.spawn(`${name}: unbind`, this.#work(device));
     const holder = ioasidHolderAlloc(this.set.core, name, wake);
     if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
-    const device = new GuestDevice(this.#context, endpoint, { holder, part: this.#partOf(endpoint.iommu) });
+    const device = new GuestDevice(this.#context, endpoint, holder);
     this.#devices.push(device);
     return device;
   }
@@ -147,7 +147,7 @@ export class GuestSpace {
     if (got !== undefined) return withoutDeadlock(got);
     const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
     this.#add(binding);
-    const entry = yield* device.part.enter(binding, pasidOf(device, request), stage);
+    const entry = yield* this.#partOf(device.iommu).enter(binding, pasidOf(device, request), stage);
     if (isRefusal(entry)) {
       // What hardware did not confirm it may still use.
       this.#end(binding, entry.errno === 'EIO');
@@ -157,7 +157,7 @@ export class GuestSpace {
       ? refuse('ENODEV', `${this.name} is ending`)
       : ioasidAttachSpid(this.set, hostPasid, guestPasid);
     if (refusal !== undefined) {
-      const unconfirmed = yield* device.part.leave(binding);
+      const unconfirmed = yield* this.#partOf(device.iommu).leave(binding);
       this.#end(binding, unconfirmed !== undefined);
       return withoutDeadlock(refusal);
     }
@@ -316,7 +316,7 @@ export class GuestSpace {
       ioasidFinishWork(work);
       return;
     }
-    const refusal = yield* device.part.leave(binding);
+    const refusal = yield* this.#partOf(device.iommu).leave(binding);
     ioasidFinishWork(work);
     this.#end(binding, refusal !== undefined || binding.isUndrained.value);
   }

@@ -1,29 +1,17 @@
 /**
- * Nested entries: a guest's first stage over its VM's second stage, for one PASID of one function. Virtual devices of
- * one VM that are made of one function, and are bound to one PASID, share the entry: hardware cannot tell them apart.
- * The first of them is given its page requests.
+ * What one VM has of one function: nested entries, a guest's first stage over its VM's second stage, by PASID.
  *
- * All entries that a VM has on a function share a domain id: it differs from that of any other function, so that a
- * number that means one thing on a function and another on the next does not meet in the IOTLB (flow 4).
+ * All of them share a domain id: it differs from that of any other function, so that a number that means one thing on
+ * a function and another on the next does not meet in the IOTLB (flow 4).
  */
-import {
-  isRefusal,
-  KeptList,
-  KeptMap,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-  WaitQueue,
-} from '../../../base/index.js';
+import { isRefusal, KeptMap, type Refusal, refuse, type Task } from '../../../base/index.js';
 import type { KernelContext } from '../../context.js';
-import type { GuestPasid, Pasid } from '../../ids.js';
+import type { Pasid } from '../../ids.js';
 import type { Iommu } from '../core.js';
-import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
-import type { NestedStage } from '../domain.js';
-import type { AttachErrno, DmaFault, PageRequest } from '../driver.js';
+import type { IommuDevice } from '../device.js';
+import type { AttachErrno } from '../driver.js';
 import type { PagingDomain } from '../paging-domain.js';
-import type { GuestBinding, GuestFault } from './device.js';
+import { type GuestBinding, GuestEntry } from './binding.js';
 
 /** A first stage, as a guest's PASID table entry tells it. */
 export interface GuestStage {
@@ -33,71 +21,6 @@ export interface GuestStage {
   readonly supervisor: boolean;
   readonly writeProtect: boolean;
   readonly extendedAccessed: boolean;
-}
-
-/** `stuck` if hardware did not confirm its end. */
-type State = 'making' | 'present' | 'leaving' | 'stuck' | 'gone';
-
-export class GuestEntry implements AttachmentClient {
-  readonly pasid: Pasid;
-  readonly guestPasid: GuestPasid;
-  readonly domain: NestedStage;
-  readonly users: KeptList<GuestBinding>;
-  readonly state: KeptValue<State>;
-  readonly attachment: KeptValue<Attachment | undefined>;
-  /** Who has been given a group of page requests, by its index. */
-  readonly given: KeptMap<number, GuestBinding>;
-  /** Woken on each change of the state. */
-  readonly changed: WaitQueue;
-
-  constructor(
-    { log }: KernelContext,
-    of: { readonly pasid: Pasid; readonly guestPasid: GuestPasid; readonly domain: NestedStage },
-  ) {
-    this.pasid = of.pasid;
-    this.guestPasid = of.guestPasid;
-    this.domain = of.domain;
-    this.users = new KeptList(log);
-    this.state = new KeptValue<State>(log, 'making');
-    this.attachment = new KeptValue<Attachment | undefined>(log, undefined);
-    this.given = new KeptMap(log);
-    this.changed = new WaitQueue(`entry of ${of.domain.name}`);
-  }
-
-  become(state: State): void {
-    this.state.value = state;
-    this.changed.wakeAll();
-  }
-
-  /** From now on the host answers its page requests, and nobody is told of its faults. */
-  stop(): void {
-    const attachment = this.attachment.value;
-    if (attachment === undefined || this.state.value !== 'present') return;
-    attachment.dying.value = true;
-    this.become('leaving');
-  }
-
-  pageRequests(group: readonly PageRequest[]): boolean {
-    const user = this.#listening();
-    const index = group.at(-1)?.group;
-    if (user === undefined || index === undefined) return false;
-    this.given.set(index, user);
-    const { guestPasid } = this;
-    for (const request of group) tellGuest(user, { kind: 'page request', guestPasid, request });
-    return true;
-  }
-
-  fault(fault: DmaFault): void {
-    const user = this.#listening();
-    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid: this.guestPasid, fault });
-  }
-
-  #listening(): GuestBinding | undefined {
-    if (this.state.value !== 'present') return undefined;
-    return this.users.items.find(
-      ({ state, device }) => state.value === 'bound' && device.listener.value !== undefined,
-    );
-  }
 }
 
 /** What one VM has of one function. */
@@ -190,8 +113,4 @@ export class GuestFunction {
     binding.entry.value = entry;
     return entry;
   }
-}
-
-function tellGuest({ device }: GuestBinding, fault: GuestFault): void {
-  device.listener.value?.(fault);
 }
