@@ -24,5 +24,6 @@ export { type Leaf, type LeafRights, PageTable, USER_PAGES } from './mm/page-tab
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
+export { VfioContainer } from './vfio/container.js';
 export type { FaultListener, VfioDevice } from './vfio/device.js';
-export type { Vfio, VfioContainer } from './vfio/signatures.js';
+export { Vfio, type VfioOptions } from './vfio/vfio.js';

@@ -23,6 +23,7 @@ import { Sva } from './iommu/sva.js';
 import { enumeratePci } from './pci.js';
 import type { Platform } from './platform.js';
 import { Processes } from './process.js';
+import { Vfio } from './vfio/vfio.js';
 
 export interface KernelOptions {
   /** `host`, `vm1`. */
@@ -46,6 +47,7 @@ export class Kernel {
   readonly processes: Processes;
   readonly iommu: Iommu;
   readonly sva: Sva;
+  readonly vfio: Vfio;
   /** Where the PASIDs of its own processes come from: the host set. */
   readonly pasids: IoasidSet;
   readonly #ridDomain: RidDomain;
@@ -66,6 +68,7 @@ export class Kernel {
     assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);
     this.pasids = set;
     this.sva = new Sva(this.context, this.iommu, set);
+    this.vfio = new Vfio(this.context, this.iommu, ioasids);
     this.#ridDomain = options.ridDomain ?? 'blocked';
     this.#idxds = new KeptList(log);
   }
