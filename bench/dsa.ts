@@ -1,6 +1,7 @@
 /**
  * What the accelerator's path has to reach, without an IOMMU's walks: from ENQCMD through the CPU's page tables and a
- * shared queue to the completion record in memory, with every address translated by ATS (one to one here).
+ * shared queue to the completion record in memory, with every address translated by ATS (one to one here); and the
+ * same from a guest, whose page tables are walked through an EPT, and whose PASID is translated by a table in memory.
  */
 import { firstChooser } from '#src/base/index.js';
 import {
@@ -16,6 +17,7 @@ import {
   type MemoryRequest,
   RootComplex,
   type TranslationCompletion,
+  Vmcs,
 } from '#src/hardware/index.js';
 import {
   DSA_CMD_REG,
@@ -27,9 +29,15 @@ import {
   DSA_PORTAL,
   DSA_TABLE,
   DSA_WQCFG,
+  EPT_ENTRY,
+  EPT_POINTER,
   EXTENDED_CAPABILITY,
   encode,
   FIRST_STAGE_ENTRY,
+  SECONDARY_CONTROL,
+  VMCS_FIELD,
+  VMX_PASID_DIRECTORY_ENTRY,
+  VMX_PASID_TABLE_ENTRY,
 } from '#src/spec/index.js';
 import type { Rate, Suite } from './harness.js';
 
@@ -40,6 +48,10 @@ const SOURCE = 16;
 const FROM = 32;
 const TO = 48;
 const RECORD = 64;
+/** The EPT's four tables and one more for portals; the PASID directory and its table. */
+const EPT = 80;
+const DIRECTORY = 90;
+const PASID = 42;
 const BATCH = 2000;
 
 /** Every address is what it is translated to. */
@@ -102,7 +114,29 @@ function buildTables(memory: Memory): number {
   return 1;
 }
 
-function moves(bytes: number, target: number): Rate {
+/** Guest mode with an EPT that maps all frames and the portal one to one, and a table that translates the PASID. */
+function buildGuest(memory: Memory): Vmcs {
+  const put = (table: number, index: number, words: Int32Array): void => {
+    memory.write(table * FRAME_BYTES + index * words.byteLength, new Uint8Array(words.buffer));
+  };
+  const entry = (ADDR: number, EMT = 0): Int32Array => encode(EPT_ENTRY, { R: 1, W: 1, X: 1, ADDR, EMT });
+  for (const level of [0, 1, 2]) put(EPT + level, 0, entry(EPT + level + 1));
+  put(EPT + 2, PORTALS / 2 ** 21, entry(EPT + 4));
+  for (let frame = 0; frame < FRAMES; frame++) put(EPT + 3, frame, entry(frame, 6));
+  const portal = DSA_PORTAL.LIMITED / FRAME_BYTES;
+  put(EPT + 4, portal, entry(PORTALS / FRAME_BYTES + portal));
+  put(DIRECTORY, 0, encode(VMX_PASID_DIRECTORY_ENTRY, { P: 1, ADDR: DIRECTORY + 1 }));
+  put(DIRECTORY + 1, PASID, encode(VMX_PASID_TABLE_ENTRY, { VALID: 1, PASID: 777 }));
+  const vmcs = new Vmcs();
+  const pointer = encode(EPT_POINTER, { MT: 6, LEVELS: 3, ADDR: EPT });
+  vmcs.write(VMCS_FIELD.EPT_POINTER, pointer[0] ?? 0, pointer[1] ?? 0);
+  vmcs.write(VMCS_FIELD.LOW_PASID_DIRECTORY, DIRECTORY * FRAME_BYTES, 0);
+  const { ENABLE_EPT, PASID_TRANSLATION } = SECONDARY_CONTROL;
+  vmcs.write(VMCS_FIELD.SECONDARY_CONTROLS, ENABLE_EPT | PASID_TRANSLATION, 0);
+  return vmcs;
+}
+
+function moves(bytes: number, { target, who }: { target: number; who: 'process' | 'guest' }): Rate {
   const memory = new Memory([{ first: 0, last: FRAMES - 1 }]);
   const device = startDevice(new RootComplex({ memory, interrupt: () => {} }));
   const bus = new Bus(memory, { mapped: [] });
@@ -111,7 +145,8 @@ function moves(bytes: number, target: number): Rate {
   const cpu = new Cpu({ index: 0, memory, bus });
   cpu.setPageTable(buildTables(memory));
   cpu.cpl = 3;
-  cpu.writePasidMsr(0x8000_002a | 0);
+  cpu.writePasidMsr(0x8000_0000 | PASID);
+  if (who === 'guest') cpu.vmcs = buildGuest(memory);
   const descriptor = encode(DSA_MEMMOVE, {
     ...{ FLAGS: DSA_FLAG.CRAV | DSA_FLAG.RCR, OPCODE: DSA_OPCODE.MEMMOVE, RECORD: RECORD * FRAME_BYTES },
     ...{ SRC: FROM * FRAME_BYTES, DST: TO * FRAME_BYTES, XFER_SIZE: bytes },
@@ -135,13 +170,15 @@ function moves(bytes: number, target: number): Rate {
     }
     if (completed !== BATCH) throw new Error(`${completed} of ${BATCH} were completed with success`);
   };
-  return { name: `ENQCMD to completion record, ${bytes} bytes`, batch: BATCH, run, target };
+  return { name: `ENQCMD of a ${who} to completion record, ${bytes} bytes`, batch: BATCH, run, target };
 }
 
 export const dsa: Suite = {
   name: 'dsa',
   *cases() {
-    yield moves(64, 500_000);
-    yield moves(4096, 300_000);
+    yield moves(64, { target: 500_000, who: 'process' });
+    yield moves(4096, { target: 300_000, who: 'process' });
+    yield moves(64, { target: 500_000, who: 'guest' });
+    yield moves(4096, { target: 300_000, who: 'guest' });
   },
 };

@@ -48,6 +48,14 @@ const iommu = (name: string, file: string, change: { find: string; replace: stri
   tests: ['src/kernel/iommu', 'test/vtd-driver'],
 });
 
+/** A fault of the virtual IOMMU. */
+const vmm = (name: string, file: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: `src/vmm/iommu/${file}`,
+  ...change,
+  tests: ['src/vmm/iommu', 'test/vmm/guest-driver.test.ts'],
+});
+
 export const FAULTS: readonly Fault[] = [
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
@@ -174,36 +182,36 @@ export const FAULTS: readonly Fault[] = [
     replace: '> MAX_REFERENCES) {',
   }),
   judged('the last entry alone says what a first stage allows', 'vtd/walk.ts', {
-    find: 'this.#firstRights &= this.#entry.rights;',
-    replace: 'this.#firstRights = this.#entry.rights;',
+    find: 'this.firstRights &= entry.rights;',
+    replace: 'this.firstRights = entry.rights;',
   }),
   judged('what is cached of a second stage has the rights of its leaf alone', 'vtd/walk.ts', {
-    find: 'this.level === space.secondLevels ? granted : this.rights & granted',
-    replace: 'granted',
+    find: '      rights &= entry.rights;',
+    replace: '      rights = entry.rights;',
   }),
   judged('users get through to pages of the supervisor', 'vtd/walk.ts', {
-    find: 'if (!this.#isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;',
-    replace: '',
+    find: 'return (this.#needed & (WRITE | EXECUTE)) | USER;',
+    replace: 'return this.#needed & (WRITE | EXECUTE);',
   }),
   judged('translations lead to the interrupt range', 'vtd/walk.ts', {
     find: 'if (isInterruptFrame(target)) return this.#interruptFault();',
     replace: '',
   }),
   judged('the PASID cache is not invalidated by PASID', 'vtd/invalidation-queue.ts', {
-    find: 'pasids.remove({ domain, pasid: pasidCache.PASID.get(slot, 0) });',
-    replace: '',
+    find: 'end.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) })',
+    replace: 'true',
   }),
   judged('a page-selective invalidation is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'caches.invalidatePages(domain, { page, pages, leafOnly: iotlb.IH.get(slot, 0) === 1 });',
-    replace: 'caches.invalidatePages(domain, { page, pages: 1, leafOnly: false });',
+    find: 'end.invalidatePages(domain, { page, pages, leafOnly })',
+    replace: 'end.invalidatePages(domain, { page, pages: 1, leafOnly: false })',
   }),
   judged('a page-selective invalidation of a PASID is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'caches.invalidatePasidPages(domain, pasid, { page, pages, leafOnly });',
-    replace: 'caches.invalidatePasidPages(domain, pasid, { page, pages: 1, leafOnly });',
+    find: 'end.invalidatePasidPages({ domain, pasid }, { page, pages, leafOnly })',
+    replace: 'end.invalidatePasidPages({ domain, pasid }, { page, pages: 1, leafOnly })',
   }),
   judged('a domain-selective invalidation of the IOTLB does nothing', 'vtd/invalidation-queue.ts', {
-    find: 'caches.invalidateDomain(domain);',
-    replace: '',
+    find: 'end.invalidateDomain(domain)',
+    replace: 'true',
   }),
   judged('a device-selective invalidation is of the function before', 'vtd/invalidation-queue.ts', {
     find: 'rid: contextCache.SID.get(slot, 0),',
@@ -214,8 +222,8 @@ export const FAULTS: readonly Fault[] = [
     replace: '+ 1',
   }),
   judged('writes leave no dirty bit', 'vtd/accessed-dirty.ts', {
-    find: 'if ((what & 1) !== 0) D_1.set(words, at, 1);',
-    replace: '',
+    find: '(isLeaf && isWrite ? ACCESSED_DIRTY : ACCESSED)',
+    replace: 'ACCESSED',
   }),
   judged('FPD of a PASID table entry silences nothing', 'vtd/device-tables.ts', {
     find: 'this.silenced = this.#directorySilenced || pasid.FPD.get(words, at) === 1;',
@@ -229,22 +237,23 @@ export const FAULTS: readonly Fault[] = [
     find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
     replace: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 13 - 1];',
   }),
-  judged('2 MiB pages need not be aligned', 'paging/second-stage.ts', {
-    find: ' || offsetIn(frame, level) !== 0',
-    replace: '',
+  judged('large pages need not be aligned', 'paging/second-stage.ts', {
+    find: '2: leaf(SECOND_STAGE_LEAF_2M) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_LEAF_1G) }',
+    replace:
+      '2: leaf(SECOND_STAGE_ENTRY) } : {}),\n      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_ENTRY) }',
   }),
   judged('a fault record has the page after', 'vtd/fault-recording.ts', {
     find: 'file.set(register, record.FI, page);',
     replace: 'file.set(register, record.FI, page + 1);',
   }),
-  vtd('a walk that begins further down has all rights so far', 'paging-walk.ts', {
-    find: 'first.frameOf(at), first.rightsOf(at)',
-    replace: 'first.frameOf(at), 15',
+  vtd('a walk that begins further down has all rights so far', 'table-cache.ts', {
+    find: 'this.rights = this.rightsOf(at);',
+    replace: 'this.rights = 15;',
     tests: ['paging-structures', 'unit.literal'],
   }),
   vtd('a nested table is taken for the guest frame that it has', 'paging-walk.ts', {
     find: 'const { level, frame, firstRights } = walk;',
-    replace: 'const { level, guest: { page: frame }, firstRights } = walk;',
+    replace: 'const { level, guestLow: frame, firstRights } = walk;',
     tests: ['unit.literal'],
   }),
   vtd('PASIDs with and without accessed bits share the ways to second-stage tables', 'paging-walk.ts', {
@@ -268,8 +277,8 @@ export const FAULTS: readonly Fault[] = [
     tests: ['translator'],
   }),
   vtd('the PASID cache is not flushed by the domain', 'invalidation-queue.ts', {
-    find: 'pasids.remove({ domain });',
-    replace: '',
+    find: 'end.invalidatePasids({ domain })',
+    replace: 'true',
     tests: ['invalidation-queue'],
   }),
   vtd('translations of all domains are one', 'translator.ts', {
@@ -283,13 +292,14 @@ export const FAULTS: readonly Fault[] = [
     tests: ['translator'],
   }),
   vtd('pages that are not there are remembered without caching mode', 'translator.ts', {
-    find: 'if (!this.#format.cachingMode) return this.#paging.run(walk, request);',
+    find: "if (!this.#format.cachingMode || translation !== 'second-stage') return this.#paging.run(walk, request);",
     replace: '',
     tests: ['caching-mode'],
   }),
   vtd('an entry that changed is marked as it was', 'accessed-dirty.ts', {
-    find: 'if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);\n    walk.step();\n    this.isTable',
-    replace: 'walk.step();\n    if (this.#beforeMark !== undefined) this.#beforeMark();\n    this.isTable',
+    find: 'if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);\n    walk.stepFirst();\n    this.isTable',
+    replace:
+      'walk.stepFirst();\n    if (this.#beforeMark !== undefined) this.#beforeMark();\n    this.isTable',
     tests: ['marks'],
   }),
   vtd('what is not written back is seen', 'table-reader.ts', {
@@ -399,5 +409,69 @@ export const FAULTS: readonly Fault[] = [
   iommu('tables are freed before they are flushed', 'paging-domain.ts', {
     find: "    yield 'iommu: unmapped';\n",
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
+  }),
+  vmm('a wide invalidation finds no new entry (H1)', 'host-work.ts', {
+    find: '=> [rid, guestPasid] as const), ...places];',
+    replace: '=> [rid, guestPasid] as const), ...places.filter(([rid, pasid]) => bindings.get(rid, pasid))];',
+  }),
+  vmm('PASID-cache invalidations are ignored (H3)', 'virtual-iommu.ts', {
+    find: 'return yield* this.#work.compare(pasid === undefined ? {} : { pasid });',
+    replace: 'return pasid === -1;',
+  }),
+  vmm('a descriptor is done before the host has done it', 'virtual-iommu.ts', {
+    find: 'const operation = this.#descriptor.take();',
+    replace: 'const operation = this.#descriptor.take();\n    queue.finish();',
+  }),
+  vmm('an invalidation is of all domains', 'host-work.ts', {
+    find: 'domain === undefined || each.domain === domain',
+    replace: 'domain !== -1',
+  }),
+  vmm('a reset gives nothing back', 'virtual-iommu.ts', {
+    find: 'for (const pair of this.#pasids.retire()) this.#retired.push(pair);',
+    replace: 'this.#pasids.retire();',
+  }),
+  vmm("a guest gets the host's number", 'guest-pasids.ts', {
+    find: 'this.#give(this.#pick(hostPasid), hostPasid)',
+    replace: 'this.#give(hostPasid, hostPasid)',
+  }),
+  vmm('a freed PASID stays bound until the guest flushes', 'virtual-iommu.ts', {
+    find: 'this.#compares.set(operand, false);',
+    replace: '{}',
+  }),
+  iommu('a command by register is not waited for', 'vtd/register-invalidations.ts', {
+    find: 'if (IOTLB_REG.IVT.get(now, 0) === 0) return',
+    replace: 'if (IOTLB_REG.IVT.get(now, 0) >= 0) return',
+  }),
+  iommu('addresses for DMA are not aligned', 'iova.ts', {
+    find: 'Math.floor((top - count + 1) / align) * align',
+    replace: 'top - count + 1',
+  }),
+  iommu('a device that goes is detached from one PASID alone', 'remove.ts', {
+    find: 'for (const pasid of pasids) {',
+    replace: 'for (const pasid of pasids.slice(0, 1)) {',
+  }),
+  iommu('a device that goes leaves its PASIDs in the cache', 'vtd/unit.ts', {
+    find: 'const flushes = [inv.flushContext(device.rid, NO_DID), inv.flushPasids()];',
+    replace: 'const flushes: Int32Array[] = [];',
+  }),
+  iommu('an attachment is detached twice at once', 'core.ts', {
+    find: '    while (detaching.value) yield changed;\n',
+    replace: '',
+  }),
+  iommu('the parts of a split page have not its marks', 'io-page-table.ts', {
+    find: '      this.#entry.set(leaf);\n',
+    replace: '      this.#entry.set(leaf);\n      format.clearDirty(this.#entry);\n',
+  }),
+  iommu('dirty pages are told without a flush', 'paging-domain.ts', {
+    find: '    return (yield* this.#flush(dirty)) ?? dirty;\n',
+    replace: '    return dirty;\n',
+  }),
+  iommu('entries that change are not flushed', 'vtd/unit.ts', {
+    find: "    yield 'vtd: entries have changed';\n",
+    replace: "    yield 'vtd: entries have changed';\n    flushes.length = 0;\n",
+  }),
+  iommu('what is built on a domain is not told of its change', 'vtd/cache-tags.ts', {
+    find: "const isOn = tagged === domain || (tagged.type === 'nested' && tagged.parent === domain);",
+    replace: 'const isOn = tagged === domain;',
   }),
 ];

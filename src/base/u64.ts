@@ -28,6 +28,8 @@ export const hiOfNumber = (value: number): number => (value / TWO_32) | 0;
 
 /** The value of two halves as a `number`. A `Bug` if it is 2^53 or more. */
 export function numberOf(lo: number, hi: number): number {
+  // A small integer stays one: the product is a number in floating point, whatever it amounts to.
+  if (hi === 0 && lo >= 0) return lo;
   if (hi >>> 21 !== 0) throw new Bug(`0x${hex64(u64(lo, hi))} does not fit a number exactly`);
   return (hi >>> 0) * TWO_32 + (lo >>> 0);
 }

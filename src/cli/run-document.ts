@@ -15,7 +15,15 @@ const finding = z.strictObject({
 
 const pasid = z.strictObject({
   pasid: z.int().min(1).max(0xfffff),
+  vm: z.string().optional().describe('the virtual machine that it backs a PASID of'),
   process: z.string(),
+  guest: z
+    .int()
+    .min(0)
+    .max(0xfffff)
+    .optional()
+    .describe("the number that the virtual machine's guest has for it"),
+  set: z.string().describe('the ioasid_set that it is of'),
   state: z.string().describe('as the IOASID core calls it'),
   holders: z.array(z.string()).describe('who holds a reference'),
   queues: z.array(z.string()).describe('what the process has open'),
@@ -55,6 +63,7 @@ const one = z.strictObject({
   mood: z.enum(MOODS).describe('what the seed prefers'),
   ...outcome,
   pasids: z.array(pasid).describe('as they stood when the most were in use'),
+  mostPasids: z.int().min(0).describe('how many were in use at once, at most'),
   events: z.array(event),
 });
 
@@ -92,7 +101,9 @@ export const documentEvents = (events: readonly Event[]): z.infer<typeof event>[
 
 /** The table of PASIDs as JSON has it. */
 export const documentPasids = (rows: readonly PasidRow[]): z.infer<typeof pasid>[] =>
-  rows.map((row) => ({
+  rows.map(({ vm, guest, ...row }) => ({
+    ...(vm === undefined ? {} : { vm }),
+    ...(guest === undefined ? {} : { guest }),
     ...row,
     holders: [...row.holders],
     queues: [...row.queues],

@@ -1,5 +1,5 @@
 /** What `ioasis run` prints beside the story: the head, the table of PASIDs, the verdicts. */
-import type { PasidRow, RunResult, Scenario } from '../machine/index.js';
+import type { RunResult, Scenario } from '../machine/index.js';
 import type { Finding } from '../rules/index.js';
 import type { Judgement } from './run-judge.js';
 import type { Paint } from './terminal.js';
@@ -21,6 +21,7 @@ export function headText(
     `stale entries ${machine.iommu['stale-entries']}`,
     `allocation failures ${choices['allocation-failures'] ? 'yes' : 'no'}`,
     `step limit ${choices['step-limit']}`,
+    ...Object.entries(scenario.vms).map(vmText),
   ];
   return [
     `${paint.strong(name)}, ${seeds}`,
@@ -31,6 +32,17 @@ export function headText(
     '',
     '',
   ].join('\n');
+}
+
+/** A virtual machine, as the head tells it. */
+function vmText([name, { count, memory, cpus, iommu, kvm, silent }]: [
+  string,
+  Scenario['vms'][string],
+]): string {
+  const many = count === undefined ? name : `${count} of ${name}`;
+  const caching = `caching mode ${iommu['caching-mode'] ? 'on' : 'off'}, ${iommu['pasid-bits']} bits of PASID`;
+  const more = [...(kvm === 'late' ? ['KVM late'] : []), ...(silent ? ['silent'] : [])];
+  return [`${many}: ${memory}`, `cpus ${cpus}`, caching, ...more].join(', ');
 }
 
 function indented(label: string, text: string): string[] {
@@ -46,21 +58,45 @@ function indented(label: string, text: string): string[] {
   return [...lines, line.trimEnd()];
 }
 
-/** Who held which PASID when the most were in use. */
-export function pasidText(rows: readonly PasidRow[], paint: Paint): string {
-  const [first] = rows;
-  if (first === undefined) return 'No PASID was in use.\n\n';
-  const cells = rows.map(({ pasid, process, state, holders, queues, translation, frames }) => [
-    String(pasid),
-    process,
-    state,
-    holders.join(', ') || '-',
-    queues.join(', ') || '-',
-    translation.map((each) => each.replace(': first stage at', '')).join(', ') || '-',
-    `${frames} frame${frames === 1 ? '' : 's'}`,
-  ]);
+/** Of a long table, its beginning. */
+const MOST_ROWS = 60;
+
+/**
+ * Who held which PASID when the most were in use: from the virtual machine by its process, its guest's number and the
+ * host's, the set and who holds it, to devices and queues and the kind of translation.
+ */
+export function pasidText(
+  { pasids, mostPasids }: Pick<RunResult, 'pasids' | 'mostPasids'>,
+  paint: Paint,
+): string {
+  const [first] = pasids;
+  if (first === undefined) {
+    return mostPasids === 0
+      ? 'No PASID was in use.\n\n'
+      : `${mostPasids} PASIDs were in use at once, at most.\n\n`;
+  }
+  const hasVms = pasids.some(({ vm }) => vm !== undefined);
+  const cells = pasids.slice(0, MOST_ROWS).map((row) => {
+    const { pasid, process, state, holders, queues, translation, frames } = row;
+    const whose = hasVms ? [row.vm ?? '-', process, String(row.guest ?? '-')] : [];
+    return [
+      ...whose,
+      String(pasid),
+      ...(hasVms ? [row.set] : [process]),
+      state,
+      holders.join(', ') || '-',
+      queues.join(', ') || '-',
+      translation.map((each) => each.replace(': first stage at', '')).join(', ') || '-',
+      `${frames} frame${frames === 1 ? '' : 's'}`,
+    ];
+  });
+  const head = hasVms
+    ? ['VM', 'process', 'guest PASID', 'host PASID', 'set', 'state', 'holders', 'open queues', 'translation']
+    : ['PASID', 'process', 'state', 'holders', 'open queues', 'first stage'];
   const title = `PASIDs as they stood at step ${first.step}, when the most were in use:\n`;
-  return `${title}${table(['PASID', 'process', 'state', 'holders', 'open queues', 'first stage', 'memory'], cells, paint)}\n`;
+  const more = pasids.length - cells.length;
+  const rest = more > 0 ? `  ... and ${more} more\n` : '';
+  return `${title}${table([...head, 'memory'], cells, paint)}${rest}\n`;
 }
 
 /** One line a rule. */

@@ -97,6 +97,10 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
     print(headText(name, scenario, { seeds: `seed ${seed} (${moodOf(seed)})`, paint }));
   const { result, replay } = placed(`${name} --seed ${seed}`, () => {
     const world = new World(scenario);
+    // What is too large to be told is not kept either, nor run twice.
+    if (!scenario.choices.recorded) {
+      return { result: { ...world.run(seededChooser(seed)), events: [] }, replay: 'unknown' as const };
+    }
     const listener = isStory ? (event: Event) => print(`${storyLine(event, paint)}\n`) : undefined;
     const recorded = recordedRun(world, seed, listener);
     return { result: recorded, replay: replayDifference(world, recorded) ?? ('same' as const) };
@@ -110,11 +114,12 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
       mood: moodOf(seed),
       ...documentOutcome(result, judgement),
       pasids: documentPasids(result.pasids),
+      mostPasids: result.mostPasids,
       events: documentEvents(result.events),
     };
     print(`${JSON.stringify(document, undefined, 1)}\n`);
   } else {
-    print(`${isStory ? '\n' : ''}${pasidText(result.pasids, paint)}${verdictText(judgement, paint)}`);
+    print(`${isStory ? '\n' : ''}${pasidText(result, paint)}${verdictText(judgement, paint)}`);
   }
   return judgement.isGood ? EXIT.FINE : EXIT.FINDING;
 }

@@ -1,6 +1,6 @@
 /** Engines: who is ready, who steps, and when it is asked. */
 import { expect, test } from 'vitest';
-import { type Engine, Engines } from './engine.js';
+import { type Engine, Engines, QuietEngines } from './engine.js';
 
 /** An engine with so many steps to do. */
 class Counter implements Engine {
@@ -56,4 +56,26 @@ test('between two stores none steps or one, by choice; nothing is asked where no
     expect([left(), asked]).toEqual([expected, [[3, 'store']]]);
   }
   new Engines().maybeStep({ choose: () => expect.fail('there is no choice') }, 'store');
+});
+
+test('quiet ones count when they have said so, after those that stand alone, in the order of being added', () => {
+  const { engines, left } = three();
+  const quiet = new QuietEngines();
+  const counters = ['a', 'b', 'c'].map((name) => new Counter(name, 0));
+  for (const each of counters) quiet.add(each);
+  engines.addGroup(quiet);
+  const [a, b, c] = counters;
+  if (a === undefined || b === undefined || c === undefined) throw new Error('three');
+  for (const each of [c, a]) {
+    each.left = 1;
+    quiet.changed(each);
+    quiet.changed(each);
+  }
+  expect([quiet.ready, engines.ready]).toEqual([2, 4]);
+  engines.stepReady(2);
+  expect([a.left, c.left, left()]).toEqual([0, 1, [1, 0, 2]]);
+  quiet.changed(a);
+  engines.stepReady(2);
+  quiet.changed(c);
+  expect([c.left, quiet.ready, engines.ready]).toEqual([0, 0, 2]);
 });

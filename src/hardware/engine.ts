@@ -14,18 +14,72 @@ export interface Engine {
   step(): void;
 }
 
+/** Several engines, by number among those that are ready. */
+export interface EngineGroup {
+  /** How many could go on now. */
+  readonly ready: number;
+  /** Lets the `index`-th of those that are ready do a step. */
+  stepReady(index: number): void;
+}
+
+/**
+ * Engines of which few are ready at a time, and which tell when that changes: the others cost nothing, however many
+ * they are.
+ */
+export class QuietEngines implements EngineGroup {
+  readonly #numbers = new Map<Engine, number>();
+  /** Those that are ready, in the order in which all were added. */
+  readonly #ready: Engine[] = [];
+
+  add(engine: Engine): void {
+    this.#numbers.set(engine, this.#numbers.size);
+  }
+
+  /** An engine may have become ready, or may be ready no more. */
+  changed(engine: Engine): void {
+    const at = this.#ready.indexOf(engine);
+    if (engine.isReady === at >= 0) return;
+    if (at >= 0) {
+      this.#ready.splice(at, 1);
+      return;
+    }
+    const number = this.#numberOf(engine);
+    const after = this.#ready.findIndex((other) => this.#numberOf(other) > number);
+    this.#ready.splice(after < 0 ? this.#ready.length : after, 0, engine);
+  }
+
+  get ready(): number {
+    return this.#ready.length;
+  }
+
+  stepReady(index: number): void {
+    this.#ready[index]?.step();
+  }
+
+  #numberOf(engine: Engine): number {
+    return this.#numbers.get(engine) ?? -1;
+  }
+}
+
 /** All engines of a machine. */
-export class Engines {
+export class Engines implements EngineGroup {
   readonly #engines: Engine[] = [];
+  readonly #groups: EngineGroup[] = [];
 
   add(engine: Engine): void {
     this.#engines.push(engine);
+  }
+
+  /** Adds engines that count after those that stand alone. */
+  addGroup(group: EngineGroup): void {
+    this.#groups.push(group);
   }
 
   /** How many could go on now. */
   get ready(): number {
     let count = 0;
     for (const engine of this.#engines) if (engine.isReady) count++;
+    for (const group of this.#groups) count += group.ready;
     return count;
   }
 
@@ -37,6 +91,13 @@ export class Engines {
         engine.step();
         return;
       }
+    }
+    for (const group of this.#groups) {
+      if (left < group.ready) {
+        group.stepReady(left);
+        return;
+      }
+      left -= group.ready;
     }
   }
 

@@ -31,25 +31,38 @@ export interface FrameReader {
   at(frame: number): number;
 }
 
+/** What may also be written: as {@link Memory.writable} says. */
+export interface FrameMemory extends FrameReader {
+  writable(frame: number): number;
+}
+
 /** What {@link FrameReader.at} answers for a frame that is not there. */
 export const ABSENT = -1;
 
-/** A radix table of 40 bits in three levels: 14, 13 and 13. */
+/** A radix table of 40 bits in three levels: 14, 13 and 13. The root's first node is always there, right behind it. */
 const ROOT_ENTRIES = 1 << 14;
 const NODE_ENTRIES = 1 << 13;
 const NODE_MASK = NODE_ENTRIES - 1;
+const FIRST_NODE = ROOT_ENTRIES;
+/** A slot's first word is its number by this; what is exported would be loaded at each use. */
+const SLOT_WORDS = FRAME_WORDS;
+/** Frames that it leads to: 256 GiB. */
+const FIRST_FRAMES = NODE_ENTRIES * NODE_ENTRIES;
 
 const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
-export class Memory implements FrameReader, Restorable {
+export class Memory implements FrameMemory, Restorable {
   readonly #ranges: readonly FrameRange[];
   /** Frame 0 of the arena is the one that all unwritten frames share: it stays zero. */
   readonly #arena = new Words(4 * FRAME_WORDS, FRAME_WORDS);
   readonly #radix = new Words(ROOT_ENTRIES + 2 * NODE_ENTRIES);
+  /** The words of both, replaced where they grow: a look-up follows as few references as may be. */
+  #words = this.#arena.words;
+  #nodes = this.#radix.words;
   #bytes: Uint8Array;
   #slots = 1;
-  #radixEnd = ROOT_ENTRIES;
-  #marked = { slots: 1, radixEnd: ROOT_ENTRIES };
+  #radixEnd = FIRST_NODE + NODE_ENTRIES;
+  #marked = { slots: 1, radixEnd: FIRST_NODE + NODE_ENTRIES };
   /** Slots from this one on came after the mark, and the arena keeps no copy of them. */
   #newSlots = Number.POSITIVE_INFINITY;
 
@@ -63,12 +76,13 @@ export class Memory implements FrameReader, Restorable {
       next = last + 1;
     }
     this.#ranges = ranges.map(({ first, last }) => ({ first, last }));
-    this.#bytes = new Uint8Array(this.#arena.words.buffer);
+    this.#bytes = new Uint8Array(this.#words.buffer);
+    this.#nodes[0] = FIRST_NODE;
   }
 
   /** The arena. Replaced when it grows: fetch it anew after {@link Memory.writable}. */
   get words(): Int32Array {
-    return this.#arena.words;
+    return this.#words;
   }
 
   /** The ranges that are there. */
@@ -97,7 +111,7 @@ export class Memory implements FrameReader, Restorable {
    */
   at(frame: number): number {
     const slot = this.#slotOf(frame);
-    if (slot !== 0) return slot * FRAME_WORDS;
+    if (slot !== 0) return Math.imul(slot, SLOT_WORDS);
     return this.has(frame) ? 0 : ABSENT;
   }
 
@@ -186,13 +200,11 @@ export class Memory implements FrameReader, Restorable {
 
   /** The slot of a frame, 0 if it was never written. */
   #slotOf(frame: number): number {
-    const radix = this.#radix.words;
-    // Most frames have numbers of 31 bits, and those are faster to take apart.
-    const small = frame | 0;
-    if (small === frame && small >= 0) {
-      const node = radix[small >>> 26] ?? 0;
-      const last = node === 0 ? 0 : (radix[node + ((small >>> 13) & NODE_MASK)] ?? 0);
-      return last === 0 ? 0 : (radix[last + (small & NODE_MASK)] ?? 0);
+    const radix = this.#nodes;
+    // Most frames are among the first ones, and are found without the root.
+    if (frame < FIRST_FRAMES) {
+      const last = radix[FIRST_NODE + (frame >>> 13)] ?? 0;
+      return last === 0 ? 0 : (radix[last + (frame & NODE_MASK)] ?? 0);
     }
     if (frame >= FRAME_LIMIT) return 0;
     const middle = radix[(frame / 0x400_0000) & (ROOT_ENTRIES - 1)] ?? 0;
@@ -208,7 +220,8 @@ export class Memory implements FrameReader, Restorable {
     const end = this.#slots * FRAME_WORDS;
     if (end > this.#arena.length) {
       this.#arena.grow(end * 2);
-      this.#bytes = new Uint8Array(this.#arena.words.buffer);
+      this.#words = this.#arena.words;
+      this.#bytes = new Uint8Array(this.#words.buffer);
     }
     this.#radix.set(leaf + (frame & NODE_MASK), slot);
     return slot;
@@ -220,7 +233,10 @@ export class Memory implements FrameReader, Restorable {
     if (node !== 0) return node;
     const made = this.#radixEnd;
     this.#radixEnd += NODE_ENTRIES;
-    if (this.#radixEnd > this.#radix.length) this.#radix.grow(this.#radixEnd * 2);
+    if (this.#radixEnd > this.#radix.length) {
+      this.#radix.grow(this.#radixEnd * 2);
+      this.#nodes = this.#radix.words;
+    }
     this.#radix.set(index, made);
     return made;
   }

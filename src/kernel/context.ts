@@ -1,10 +1,15 @@
 /**
  * What every part of a kernel is given: its machine, its log of what to put back, its page frames, its tasks.
  */
-import type { FieldValue, KeptValue, TaskSet, UndoLog } from '../base/index.js';
+import type { FieldValue, KeptValue, Task, TaskHandle, UndoLog } from '../base/index.js';
 import type { Cpus } from './cpus.js';
 import type { Frames } from './frames.js';
 import type { Platform } from './platform.js';
+
+/** Where tasks are started: a set of them, or a guest's part of one. */
+export interface Spawner {
+  spawn(name: string, body: Task<unknown>): TaskHandle;
+}
 
 export interface KernelContext {
   /** `host`, `vm1`: what messages call this kernel. */
@@ -13,7 +18,7 @@ export interface KernelContext {
   readonly log: UndoLog;
   readonly frames: Frames;
   /** Where the kernel's own tasks run: an interrupt's thread, a fault's worker. */
-  readonly tasks: TaskSet;
+  readonly tasks: Spawner;
   readonly cpus: Cpus;
   /** The interrupt vector that is handed out next. */
   readonly nextVector: KeptValue<number>;

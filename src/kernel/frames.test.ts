@@ -7,7 +7,7 @@ const OWNER: FrameOwner = { kind: 'kernel', use: 'test' };
 
 function framesOf(
   platform: FakePlatform,
-  options: { ledger?: FrameLedger; mayFail?: boolean } = {},
+  options: { ledger?: FrameLedger; mayFail?: boolean; seed?: number } = {},
 ): { frames: Frames } {
   const log = new UndoLog();
   platform.keep(log);
@@ -30,6 +30,26 @@ describe('page frames', () => {
     expect(frames.alloc(OWNER)).toBe(256);
     expect(told).toEqual(['owned 256', 'owned 257', 'freed 256', 'owned 256']);
     expect(frames.inUse).toBe(2);
+  });
+
+  it('scatters frames by the seed, as far as there are any, and puts the sequence back', () => {
+    const scatter = (seed: number): { frames: Frames; platform: FakePlatform; list: number[] } => {
+      const platform = new FakePlatform({ frames: 64 });
+      const { frames } = framesOf(platform, { seed });
+      platform.mark();
+      return {
+        frames,
+        platform,
+        list: Array.from({ length: 64 }, () => Number(frames.allocScattered(OWNER))),
+      };
+    };
+    const { frames, platform, list } = scatter(1);
+    expect([...list].sort((a, b) => a - b)).toEqual(Array.from({ length: 64 }, (_, i) => 256 + i));
+    expect(new Set(list.map((frame, i) => frame - i)).size).toBeGreaterThan(16);
+    expect(frames.allocScattered(OWNER)).toMatchObject({ errno: 'ENOMEM' });
+    platform.restore();
+    expect(frames.allocScattered(OWNER)).toBe(list[0]);
+    expect(scatter(2).list).not.toEqual(list);
   });
 
   it('finds aligned runs, and says when there is none', () => {

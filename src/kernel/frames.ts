@@ -1,6 +1,7 @@
 /**
  * Page frames: which of the machine's RAM are in use, by a bitmap; the lowest free one is handed out, so that what
- * was freed too early has a new owner at once. A frame comes zeroed. Who owns which frame is told to a ledger,
+ * was freed too early has a new owner at once. A virtual machine's memory is scattered instead, so that an address
+ * that somebody forgot to translate leads to a stranger's frame. A frame comes zeroed. Who owns which frame is told to a ledger,
  * which only listens: rules are judged by it, the kernel never asks it. Left out: zones, NUMA, large pages.
  */
 import {
@@ -8,6 +9,7 @@ import {
   Bug,
   isRefusal,
   KeptValue,
+  Random,
   type Refusal,
   refuse,
   type UndoLog,
@@ -33,8 +35,11 @@ export interface FramesOptions {
   readonly ledger?: FrameLedger | undefined;
   /** Whether an allocation may fail when the run's choices say so, from {@link Frames.booted} on. */
   readonly mayFail?: boolean | undefined;
+  /** Decides where scattered frames lie. */
+  readonly seed?: number | undefined;
 }
 
+const RANDOM_WORDS = 4;
 /** Of a frame's byte of holds: it has been freed, and goes with the last hold. */
 const FREED = 0x80;
 const MAX_HOLDS = 0x7f;
@@ -51,10 +56,13 @@ export class Frames {
   readonly #firstFree: KeptValue<number>;
   readonly #inUse: KeptValue<number>;
   readonly #isBooted: KeptValue<boolean>;
+  readonly #random: Random;
+  /** The generator's state. */
+  readonly #randomState = new Words(RANDOM_WORDS, RANDOM_WORDS);
   /** A byte for each frame: how many hold it, and {@link FREED}. There is none of it before the first hold. */
   readonly #holds = new Words(0, 16);
 
-  constructor({ platform, log, ledger, mayFail }: FramesOptions) {
+  constructor({ platform, log, ledger, mayFail, seed = 0 }: FramesOptions) {
     this.#platform = platform;
     this.#ledger = ledger;
     this.#mayFail = mayFail ?? false;
@@ -63,7 +71,10 @@ export class Frames {
     this.#firstFree = new KeptValue(log, 0);
     this.#inUse = new KeptValue(log, 0);
     this.#isBooted = new KeptValue(log, false);
+    this.#random = new Random(seed);
+    this.#random.save(this.#randomState.words);
     platform.keep(this.#used);
+    platform.keep(this.#randomState);
     platform.keep(this.#holds);
   }
 
@@ -99,18 +110,26 @@ export class Frames {
    * On failure: as {@link Frames.alloc}.
    */
   allocRun(count: number, owner: FrameOwner): number | Refusal<'ENOMEM'> {
-    if (this.#mayFail && this.#isBooted.value && this.#platform.chooser.choose(2, 'page frame') === 1) {
-      return refuse('ENOMEM', 'no page frame, by choice');
-    }
+    if (this.#fails()) return refuse('ENOMEM', 'no page frame, by choice');
     const first = this.#find(count);
     if (first < 0) return refuse('ENOMEM', `no ${count} page frames in a row: ${this.inUse} are in use`);
-    for (let i = 0; i < count; i++) {
-      this.#setUsed(this.#indexOf(first + i), true);
-      this.#platform.memory.write(paOf(first + i), ZEROS);
-      this.#ledger?.owned(first + i, owner);
-    }
-    this.#inUse.value += count;
+    for (let i = 0; i < count; i++) this.#take(first + i, owner);
     return first;
+  }
+
+  /**
+   * A zeroed frame from anywhere: the first that is free from a random one on.
+   *
+   * On failure: as {@link Frames.alloc}.
+   */
+  allocScattered(owner: FrameOwner): number | Refusal<'ENOMEM'> {
+    if (this.#fails()) return refuse('ENOMEM', 'no page frame, by choice');
+    if (this.inUse === this.#total) return refuse('ENOMEM', `no page frame: ${this.inUse} are in use`);
+    let index = this.#below(this.#total);
+    while (this.#isUsed(index)) index = (index + 1) % this.#total;
+    const frame = this.#frameAt(index);
+    this.#take(frame, owner);
+    return frame;
   }
 
   /**
@@ -152,6 +171,25 @@ export class Frames {
     this.#inUse.value--;
     if (index >>> 5 < this.#firstFree.value) this.#firstFree.value = index >>> 5;
     this.#ledger?.freed(frame);
+  }
+
+  #fails(): boolean {
+    return this.#mayFail && this.#isBooted.value && this.#platform.chooser.choose(2, 'page frame') === 1;
+  }
+
+  #take(frame: number, owner: FrameOwner): void {
+    this.#setUsed(this.#indexOf(frame), true);
+    this.#platform.memory.write(paOf(frame), ZEROS);
+    this.#inUse.value++;
+    this.#ledger?.owned(frame, owner);
+  }
+
+  #below(n: number): number {
+    this.#random.load(this.#randomState.words);
+    const value = this.#random.below(n);
+    this.#randomState.touch(0);
+    this.#random.save(this.#randomState.words);
+    return value;
   }
 
   /** The first of the lowest run that is free; -1 if there is none. */

@@ -3,14 +3,16 @@
  *
  * @module
  */
-export { FIRST_VECTOR, type KernelContext, newInterrupt, tell } from './context.js';
+export { FIRST_VECTOR, type KernelContext, newInterrupt, type Spawner, tell } from './context.js';
 export * from './cpus.js';
 export * from './frames.js';
 export * from './ids.js';
 export * from './idxd/device.js';
+export { type Copy, KernelQueue } from './idxd/kernel-queue.js';
 export { WorkQueue, type WqConfig } from './idxd/work-queue.js';
 export { Iommu, type NestedOptions } from './iommu/core.js';
 export { Attachment, IommuDevice } from './iommu/device.js';
+export type { DmaBuffer, DmaSpace } from './iommu/dma.js';
 export * from './iommu/domain.js';
 export * from './iommu/driver.js';
 export type { IoLeaf, IoRights } from './iommu/io-entries.js';
@@ -18,12 +20,17 @@ export type { IoMapping } from './iommu/io-page-table.js';
 export { isSecondStage, PagingDomain } from './iommu/paging-domain.js';
 export { Sva, type SvaBinding } from './iommu/sva.js';
 export * from './kernel.js';
+export { Kvm, type KvmOptions } from './kvm/kvm.js';
+export type { KvmSlot } from './kvm/memory.js';
+export type { PasidPair } from './kvm/pasid-table.js';
+export { KvmVm, type UnknownPasidHandler } from './kvm/vm.js';
 export { AddressSpace, type FaultAccess, type MmuNotifier } from './mm/address-space.js';
 export type { Area, PortalFrames } from './mm/area.js';
-export { type Leaf, type LeafRights, PageTable, USER_PAGES } from './mm/page-table.js';
+export { type Leaf, type LeafRights, PageTable } from './mm/page-table.js';
 export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
+export { Mdev, type MdevConfig } from './vdcm/mdev.js';
 export { VfioContainer } from './vfio/container.js';
 export type { FaultListener, VfioDevice } from './vfio/device.js';
 export { Vfio, type VfioOptions } from './vfio/vfio.js';

@@ -2,24 +2,16 @@
  * One kernel, on whatever machine its Platform shows it: the host's on the hardware, a guest's on what its VMM
  * models. It boots as a task: hardware takes its time.
  */
-import {
-  assert,
-  isRefusal,
-  KeptList,
-  KeptValue,
-  type Refusal,
-  type Task,
-  type TaskSet,
-  UndoLog,
-} from '../base/index.js';
+import { assert, isRefusal, KeptList, KeptValue, type Refusal, type Task, UndoLog } from '../base/index.js';
 import { type IoasidCore, type IoasidSet, ioasidSetAlloc } from '../ioasid/index.js';
-import { FIRST_VECTOR, type KernelContext, tell } from './context.js';
+import { FIRST_VECTOR, type KernelContext, type Spawner, tell } from './context.js';
 import { Cpus } from './cpus.js';
 import { type FrameLedger, Frames } from './frames.js';
 import { IDXD_ID, IdxdDevice } from './idxd/device.js';
 import { Iommu } from './iommu/core.js';
 import type { RidDomain } from './iommu/domain.js';
 import { Sva } from './iommu/sva.js';
+import { Kvm } from './kvm/kvm.js';
 import { enumeratePci } from './pci.js';
 import type { Platform } from './platform.js';
 import { Processes } from './process.js';
@@ -30,7 +22,7 @@ export interface KernelOptions {
   readonly name: string;
   readonly platform: Platform;
   /** Where the kernel's own tasks run. Its owner marks and restores it. */
-  readonly tasks: TaskSet;
+  readonly tasks: Spawner;
   /** This machine's ids. Its owner marks and restores it. */
   readonly ioasids: IoasidCore;
   /** How many PASIDs its own processes may have; all that is left, if it is not given. */
@@ -40,6 +32,8 @@ export interface KernelOptions {
   readonly ledger?: FrameLedger;
   /** Whether a page frame may be refused when the run's choices say so, from the end of the boot on. */
   readonly framesMayFail?: boolean;
+  /** Where scattered frames lie: a seed; 0, if it is not given. */
+  readonly seed?: number;
 }
 
 export class Kernel {
@@ -47,6 +41,7 @@ export class Kernel {
   readonly processes: Processes;
   readonly iommu: Iommu;
   readonly sva: Sva;
+  readonly kvm: Kvm;
   readonly vfio: Vfio;
   /** Where the PASIDs of its own processes come from: the host set. */
   readonly pasids: IoasidSet;
@@ -54,10 +49,10 @@ export class Kernel {
   readonly #idxds: KeptList<IdxdDevice>;
 
   constructor(options: KernelOptions) {
-    const { name, platform, tasks, ioasids, ledger, framesMayFail, quota } = options;
+    const { name, platform, tasks, ioasids, ledger, framesMayFail, quota, seed } = options;
     const log = new UndoLog();
     platform.keep(log);
-    const frames = new Frames({ platform, log, ledger, mayFail: framesMayFail });
+    const frames = new Frames({ platform, log, ledger, mayFail: framesMayFail, seed });
     const idle = frames.allocAlways({ kind: 'kernel', use: 'idle page table' });
     const cpus = new Cpus({ platform, log }, idle);
     const nextVector = new KeptValue(log, FIRST_VECTOR);
@@ -68,6 +63,7 @@ export class Kernel {
     assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);
     this.pasids = set;
     this.sva = new Sva(this.context, this.iommu, set);
+    this.kvm = new Kvm(this.context, ioasids);
     this.vfio = new Vfio(this.context, this.iommu, ioasids);
     this.#ridDomain = options.ridDomain ?? 'blocked';
     this.#idxds = new KeptList(log);

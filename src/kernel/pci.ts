@@ -108,6 +108,20 @@ export class PciDevice {
     this.#change(at, ATS_CAPABILITY.ENABLE, 1);
   }
 
+  disablePasid(): void {
+    this.#change(this.#extended(EXTENDED_CAPABILITY.PASID), PASID_CAPABILITY.ENABLE, 0);
+  }
+
+  /** It asks for no more pages. */
+  disablePri(): void {
+    this.#change(this.#extended(EXTENDED_CAPABILITY.PRI), PRI_CAPABILITY.ENABLE, 0);
+  }
+
+  /** It asks for no more translations, and forgets those that it has. */
+  disableAts(): void {
+    this.#change(this.#extended(EXTENDED_CAPABILITY.ATS), ATS_CAPABILITY.ENABLE, 0);
+  }
+
   /** Where its MSI-X table lies in memory, after MSI-X was enabled; undefined if it has none. */
   enableMsix(): number | undefined {
     const at = this.#capability(CAPABILITY.MSI_X);

@@ -5,7 +5,7 @@
  * Every store and every access to a register is a point where hardware may step in (it asks `choose`), also
  * between the two halves of an entry. Addresses are numbers below 2^52.
  */
-import type { Chooser, Event, Restorable } from '../base/index.js';
+import type { Chooser, Event, Restorable, WaitQueue } from '../base/index.js';
 
 /** Physical memory. An access outside of it is a bug of the kernel's, and thrown as such. */
 export interface PhysicalMemory {
@@ -29,6 +29,8 @@ export interface Mmio {
   write32(address: number, value: number): void;
   read64(address: number, out: Int32Array): void;
   write64(address: number, lo: number, hi: number): void;
+  /** Writes 64 bytes at once (MOVDIR64B), 16 words; undefined where the CPUs cannot. */
+  write512?(address: number, words: Int32Array): void;
 }
 
 /** PCI configuration space; 1, 2 or 4 bytes, naturally aligned. All ones where there is no function. */
@@ -61,6 +63,50 @@ export interface CpuPort {
   writePasidMsr(value: number): void;
 }
 
+/** Why a CPU in guest mode came back to the host. */
+export type VmExit =
+  /** ENQCMD or ENQCMDS (exits 72 and 73) with a PASID that the VM's table does not translate. */
+  | { readonly reason: 'enqcmd' | 'enqcmds'; readonly pasid: number }
+  /** An access to a guest's physical page that its EPT does not grant (48), or maps by a malformed entry (49). */
+  | {
+      readonly reason: 'ept-violation' | 'ept-misconfiguration';
+      readonly gfn: number;
+      readonly write: boolean;
+    };
+
+/**
+ * How the guest goes on after an exit: `retry` skips the instruction with ZF = 1, of ENQCMD and ENQCMDS only;
+ * `resume` executes it again, of an access only; `general-protection` is injected in its place.
+ */
+export type ExitAction = 'retry' | 'resume' | 'general-protection';
+
+/** One CPU in guest mode, as its VMCS has it; a guest's kernel is given {@link VcpuPort.cpu}. */
+export interface VcpuPort {
+  readonly cpu: CpuPort;
+  /** The EPT: the frame of the root of its four levels. */
+  setEpt(root: number): void;
+  /** PASID translation by the directories in these frames; off, without. */
+  setPasidTranslation(directories: { readonly low: number; readonly high: number } | undefined): void;
+  /** INVEPT on that CPU, which serializes: what it caches is dropped, and its posted writes have landed. */
+  flushEpt(): void;
+  /** Whether it is in the middle of an instruction of several steps (ENQCMD): past its walks, not yet at its end. */
+  readonly isInInstruction: boolean;
+  /** Woken at the end of each such instruction, and then only. */
+  readonly boundary: WaitQueue;
+  /** Has `handler` called on each exit. It may not sleep. */
+  onExit(handler: (exit: VmExit) => ExitAction): void;
+  /** Gives the CPU back, with nothing of the guest left on it. Once more is no error. */
+  release(): void;
+}
+
+/** What the CPUs have for virtual machines. */
+export interface Vmx {
+  /** Whether they can translate PASIDs in guest mode. */
+  readonly hasPasidTranslation: boolean;
+  /** Takes a CPU that runs nothing but this vCPU. */
+  createVcpu(name: string): VcpuPort;
+}
+
 /** The machine. */
 export interface Platform {
   readonly memory: PhysicalMemory;
@@ -68,6 +114,10 @@ export interface Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  /** Levels of the CPUs' page tables: 5 with LA57; 4, if left out. */
+  readonly pageTableLevels?: 4 | 5;
+  /** Undefined in a guest: there is no nested virtualization. */
+  readonly vmx?: Vmx | undefined;
   readonly chooser: Chooser;
   /** Takes what happens. Undefined while nobody listens: events need not be made then. */
   readonly emit: ((event: Omit<Event, 'step' | 'actor' | 'layer'>) => void) | undefined;

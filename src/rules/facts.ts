@@ -22,6 +22,8 @@ export interface Fetch {
   readonly pasid: number;
   /** The frame of the root of its first stage; undefined if the entry has none. */
   readonly root: number | undefined;
+  /** The frame of the root of the second stage that its first goes through; undefined if it goes through none. */
+  readonly second?: number | undefined;
   /** In a person's words. */
   readonly entry: string;
 }
@@ -84,6 +86,35 @@ export interface Unbound {
   readonly pasid: number;
 }
 
+/** A guest was given a PASID: its own number, and the host's that backs it. */
+export interface Backed {
+  readonly mm: string;
+  readonly vm: string;
+  readonly guest: number;
+  readonly pasid: number;
+}
+
+/** A guest's kernel has bound a device to an address space: from now on the guest's number leads there. */
+export interface Bound extends Unbound {
+  readonly vm: string;
+  readonly guest: number;
+}
+
+/** A virtual machine has ended. */
+export interface VmGone {
+  readonly vm: string;
+  /** What the host has not back, as a person would say it. */
+  readonly left: readonly string[];
+}
+
+/** Where a guest's PASID leads, by each of those that have to know. Undefined where it leads nowhere. */
+export interface Mapping {
+  /** The set's private ids. */
+  readonly core: number | undefined;
+  /** KVM's table, read from memory as a CPU reads it; and which CPUs would take another way. */
+  readonly cpu: number | undefined;
+}
+
 /** An open that was refused. */
 export interface FailedOpen {
   readonly mm: string;
@@ -119,6 +150,8 @@ export interface End {
   readonly stuck: readonly { readonly name: string; readonly at: string }[];
   /** The page frames that were in use when the machine had booted. */
   readonly bootFrames: ReadonlySet<number>;
+  /** The same of each virtual machine, by its own frame numbers. */
+  readonly guestBootFrames: ReadonlyMap<string, ReadonlySet<number>>;
   /** PASIDs that the kernel has handed out. */
   readonly pasidsInUse: number;
 }
@@ -138,6 +171,8 @@ export interface StateBench {
   cachesOf(pasid: number, page: number): readonly string[];
   /** The caches that hold a translation to a frame. */
   holdersOf(frame: number): readonly string[];
+  /** Where a PASID of a virtual machine's leads. */
+  mapping(vm: string, guest: number): Mapping;
   /** Page requests without an answer. */
   unanswered(): readonly string[];
 }

@@ -1,5 +1,5 @@
 /** Made-up histories: a ledger, rules, and a look into models that says what a test wants. */
-import { Judge, Ledger, RULES, type StateBench } from './index.js';
+import { Judge, Ledger, type Mapping, RULES, type StateBench } from './index.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 
 /** What a test's models hold. */
@@ -9,11 +9,15 @@ export interface FakeState {
   unanswered: string[];
   caches: string[];
   holders: string[];
+  mapping: Mapping;
 }
 
 export class History {
   readonly ledger = new Ledger();
-  readonly state: FakeState = { remains: [], isBound: true, unanswered: [], caches: [], holders: [] };
+  readonly state: FakeState = {
+    ...{ remains: [], isBound: true, unanswered: [], caches: [], holders: [] },
+    mapping: { core: undefined, cpu: undefined },
+  };
   readonly judge: Judge;
 
   constructor(earned: readonly string[] = []) {
@@ -23,6 +27,7 @@ export class History {
       isBound: () => this.state.isBound,
       holdersOf: () => this.state.holders,
       cachesOf: () => this.state.caches,
+      mapping: () => this.state.mapping,
       unanswered: () => this.state.unanswered,
     };
     this.judge = new Judge(RULES, { ledger: this.ledger, bench, earned: new Set(earned) });

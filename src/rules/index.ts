@@ -6,8 +6,9 @@
  */
 export * from './facts.js';
 export { Judge } from './judge.js';
+export { GuestLedger, type MemorySlot } from './ledger/guests.js';
 export type { AcceptedJob, Job, Named } from './ledger/jobs.js';
 export { Ledger } from './ledger/ledger.js';
-export type { OpenQueue } from './ledger/opens.js';
+export type { OpenQueue, Queue } from './ledger/opens.js';
 export { type Finding, RULE_IDS, type Rule, type RuleId, type Verdict } from './rule.js';
 export { REPLAY_CLAIM, RULES } from './rules.js';

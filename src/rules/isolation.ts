@@ -10,7 +10,7 @@ import { addressText, jobText, lastOf, PAGE_BYTES, tenureText } from './text.js'
 
 function moved(move: Move, view: View): string | undefined {
   const { job, page, frame, offset, bytes, isWrite } = move;
-  const tenure = view.ledger.frames.tenure(frame);
+  const tenure = view.ledger.tenure(frame);
   const owner = tenure?.owner;
   if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return notNamed(move);
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
@@ -47,7 +47,14 @@ function reason({ job, page, isTranslated }: Move, tenure: Tenure | undefined, {
   const way = isTranslated ? `${job.device}'s device TLB` : 'the IOMMU';
   const { owner } = tenure ?? {};
   if (owner?.kind === 'page' && owner.mm === job.mm) return `${way} led to the wrong page`;
-  return `it has never been ${job.mm}'s, for whom ${way} let it through`;
+  return `it has never been ${job.mm}'s, for whom ${way} let it through${elsewhere(job, tenure)}`;
+}
+
+/** That the bytes are on another machine than who asked for them. */
+function elsewhere({ mm }: Move['job'], tenure: Tenure | undefined): string {
+  const own = mm.includes('/') ? mm.split('/', 1)[0] : undefined;
+  if (tenure?.vm === own) return '';
+  return `: a way out of ${own ?? 'the host'} into ${tenure?.vm ?? 'the host'}`;
 }
 
 export const isolation: Rule = {

@@ -27,7 +27,7 @@ function unbound({ device, mm, pasid }: Unbound, { ledger }: View): string | und
 
 /** Who closes a queue is told so when the device has nothing of it any more. */
 function released({ mm, queue }: OpenQueue, { ledger }: View): string | undefined {
-  const isOpen = [...ledger.opens.all()].some((open) => open.mm === mm && open.queue === queue);
+  const isOpen = ledger.opens.for(mm).some((open) => open.queue === queue);
   const jobs = [...ledger.jobs.pending()].filter((job) => job.mm === mm && job.queue === queue);
   if (isOpen || jobs.length === 0) return undefined;
   return `${queue} is closed for ${mm}, and still works for it: ${listText(jobs.map(jobText))}; it has to be drained before`;

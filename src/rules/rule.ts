@@ -1,6 +1,8 @@
 /** What a rule is, and what it finds. */
 import type {
   Answer,
+  Backed,
+  Bound,
   CutOff,
   Death,
   End,
@@ -14,6 +16,7 @@ import type {
   Refused,
   StateBench,
   Unbound,
+  VmGone,
 } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Ledger } from './ledger/ledger.js';
@@ -86,6 +89,11 @@ export interface Rule {
   /** The last holder of an open queue has let go of it. */
   readonly released?: Says<OpenQueue>;
   readonly unbound?: Says<Unbound>;
+  /** In a virtual machine. Before the ledger takes it in. */
+  readonly backed?: Says<Backed>;
+  /** In a virtual machine that tells its VMM of new entries at once. */
+  readonly bound?: Says<Bound>;
+  readonly vmGone?: Says<VmGone>;
   /** A process is gone. */
   readonly gone?: Says<string>;
   /** Before the ledger takes it in. */

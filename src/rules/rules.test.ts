@@ -23,13 +23,13 @@ const fault = {
 
 const asked = (page: number, step: number) => ({ request: { page, step }, isByHardware: false });
 
-const end = { stuck: [], bootFrames: new Set([1]), pasidsInUse: 0 };
+const end = { stuck: [], bootFrames: new Set([1]), guestBootFrames: new Map(), pasidsInUse: 0 };
 
 /** Alice has PASID 3 and her queue of dsa0 open. */
 function alice(earned: readonly string[] = []): History {
   const history = new History(earned).at(100);
   history.ledger.pasids.given(3, 'alice', 100);
-  history.ledger.opens.opened('alice', 'dsa0', 'dsa0/shared');
+  history.ledger.opens.opened('alice', { device: 'dsa0', queue: 'dsa0/shared', via: 'dsa0/shared' });
   return history;
 }
 
@@ -59,7 +59,14 @@ describe('a history without a fault', () => {
     });
     judge.tell('refused', { process: 'alice', action: 'open', errno: 'EBUSY', why: '', expected: 'EBUSY' });
     ledger.opens.closed('alice', 'dsa0/shared');
-    judge.tell('released', { id: 1, mm: 'alice', device: 'dsa0', queue: 'dsa0/shared', holders: [] });
+    judge.tell('released', {
+      id: 1,
+      mm: 'alice',
+      device: 'dsa0',
+      queue: 'dsa0/shared',
+      via: 'dsa0/shared',
+      holders: [],
+    });
     judge.tell('unbound', { device: 'dsa0', mm: 'alice', pasid: 3 });
     judge.tell('takenBack', 3);
     ledger.frames.freed(0x1234, 800);

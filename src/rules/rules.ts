@@ -3,6 +3,7 @@ import { clean } from './clean.js';
 import { count } from './count.js';
 import { faults } from './faults.js';
 import { isolation } from './isolation.js';
+import { mapping } from './mapping.js';
 import { order } from './order.js';
 import { owner } from './owner.js';
 import { progress } from './progress.js';
@@ -14,6 +15,7 @@ import { unique } from './unique.js';
 export const RULES: readonly Rule[] = [
   isolation,
   unique,
+  mapping,
   owner,
   order,
   clean,

@@ -13,25 +13,29 @@ export const jobText = ({ name, process, queue, step }: Job): string =>
   `job ${name} of ${process}, submitted to ${queue} at step ${step}`;
 
 /** `bob's page 0x20000`, `the kernel's (page table of bob)`. */
-export const ownerText = (owner: FrameOwner): string =>
-  owner.kind === 'page' ? `${owner.mm}'s page ${addressText(owner.page)}` : `the kernel's (${owner.use})`;
+export const ownerText = (owner: FrameOwner, vm?: string): string =>
+  owner.kind === 'page'
+    ? `${owner.mm}'s page ${addressText(owner.page)}`
+    : `${vm === undefined ? 'the' : `${vm}'s`} kernel's (${owner.use})`;
 
 /** Whose a frame is, and since when. */
 export function tenureText(tenure: Tenure | undefined): string {
   if (tenure === undefined) return 'which nobody ever owned';
-  const { owner, since } = tenure;
+  const { owner, since, vm } = tenure;
+  const free = vm === undefined ? 'free' : `free memory of ${vm}`;
   return owner === undefined
-    ? `which is free since step ${since}`
-    : `which is ${ownerText(owner)} since step ${since}`;
+    ? `which is ${free} since step ${since}`
+    : `which is ${ownerText(owner, vm)} since step ${since}`;
 }
 
 /** Whose a PASID is, or was. */
 export function pasidText(tenure: PasidTenure | undefined): string {
   if (tenure === undefined) return 'which was never given to anybody';
-  const { mm, from, until } = tenure;
+  const { mm, from, until, guest } = tenure;
+  const number = guest === undefined ? '' : `, guest PASID ${guest},`;
   return until === undefined
-    ? `which is ${mm}'s since step ${from}`
-    : `which was ${mm}'s until step ${until}`;
+    ? `which is ${mm}'s${number} since step ${from}`
+    : `which was ${mm}'s${number} until step ${until}`;
 }
 
 /** The tenure in which a frame last was a page of this address space. */

@@ -8,15 +8,24 @@ import type { Fetch } from './facts.js';
 import type { Rule, View } from './rule.js';
 import { pasidText, tenureText } from './text.js';
 
-function fault({ pasid, root, entry }: Fetch, { ledger }: View, what: string): string | undefined {
+function fault({ pasid, root, second, entry }: Fetch, { ledger }: View, what: string): string | undefined {
   const tenure = ledger.pasids.tenure(pasid);
-  const owner = root === undefined ? undefined : ledger.frames.tenure(root)?.owner;
   const mm = tenure?.mm ?? '';
-  if (owner?.kind === 'kernel' && isTableOf(owner.use, mm)) return undefined;
+  // The first stage of a nested entry lies in the guest's memory, and its root is one of the guest's frames.
+  const frames = second === undefined ? ledger.frames : ledger.framesOf(mm);
+  const owner = root === undefined ? undefined : frames.tenure(root)?.owner;
+  const isOwn = owner?.kind === 'kernel' && isTableOf(owner.use, mm);
+  const vm = ledger.guestOf(mm)?.name;
+  if (isOwn && isSecondStage(second, vm, ledger)) return undefined;
   const of =
-    root === undefined
-      ? 'no root'
-      : `the root ${hex(root * 4096)}, ${tenureText(ledger.frames.tenure(root))}`;
+    root === undefined ? 'no root' : `the root ${hex(root * 4096)}, ${tenureText(frames.tenure(root))}`;
+  if (isOwn) {
+    const stage =
+      second === undefined
+        ? 'no second stage'
+        : `the second stage ${hex(second * 4096)}, ${tenureText(ledger.frames.tenure(second))}`;
+    return `${what} of PASID ${pasid}, ${pasidText(tenure)}, with ${stage}; the entry was ${entry}`;
+  }
   return `${what} of PASID ${pasid}, ${pasidText(tenure)}, with ${of}; the entry was ${entry}`;
 }
 
@@ -26,6 +35,17 @@ function visible(fact: Fetch, view: View): string | undefined {
 
 function fetched(fact: Fetch, view: View): string | undefined {
   return fault(fact, view, `the IOMMU took in ${fact.device}'s entry`);
+}
+
+/** A guest's addresses go through its virtual machine's second stage, the host's own through none. */
+function isSecondStage(
+  second: number | undefined,
+  vm: string | undefined,
+  { frames }: View['ledger'],
+): boolean {
+  if (vm === undefined) return second === undefined;
+  const owner = second === undefined ? undefined : frames.tenure(second)?.owner;
+  return owner?.kind === 'kernel' && isTableOf(owner.use, vm);
 }
 
 /** The kernel names a frame's use after what it is for. */

@@ -107,7 +107,11 @@ describe('accessors', () => {
           for (const field of of.fields) {
             const value = BigInt.asUintN(field.width, stream.next().value);
             expect(field.getBig(words, at)).toBe(model.get(field));
-            if (hasNumbers(field)) expect(field.get(words, at)).toBe(Number(model.get(field)));
+            if (hasNumbers(field)) {
+              expect(field.get(words, at)).toBe(Number(model.get(field)));
+              expect(field.getLow(words, at)).toBe(Number(BigInt.asIntN(32, model.get(field))));
+              expect(field.getHigh(words, at)).toBe(Number(model.get(field) >> 32n));
+            }
             model.set(field, value);
             if (hasNumbers(field) && value % 2n === 0n) field.set(words, at, Number(value));
             else field.setBig(words, at, value);

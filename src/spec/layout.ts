@@ -68,6 +68,12 @@ export interface Field {
    * number. A `Bug` for a field of more than 53 bits or more than two words: it has {@link Field.getBig} alone.
    */
   get(words: Int32Array, at: number): number;
+  /**
+   * The low 32 bits of what {@link Field.get} gives, as a signed word; {@link Field.getHigh} has the others. For hot
+   * paths: the engine computes with a number that may exceed a word in floating point.
+   */
+  getLow(words: Int32Array, at: number): number;
+  getHigh(words: Int32Array, at: number): number;
   /** Stores the field and leaves the other bits. A `Bug` for a value that does not fit. */
   set(words: Int32Array, at: number, value: number): void;
   /** The field, of any width. */
@@ -160,8 +166,16 @@ class NarrowField extends BaseField implements Field {
   }
 
   get(words: Int32Array, at: number): number {
-    // `| 0` spares the engine its check for overflow.
-    return ((words[(at + this.word) | 0] ?? 0) >>> this.shift) & this.mask;
+    // `| 0` spares the engine its check for overflow, and floating point where an index came as any number.
+    return ((words[((at | 0) + this.word) | 0] ?? 0) >>> this.shift) & this.mask;
+  }
+
+  getLow(words: Int32Array, at: number): number {
+    return this.get(words, at);
+  }
+
+  getHigh(): number {
+    return 0;
   }
 
   set(words: Int32Array, at: number, value: number): void {
@@ -191,8 +205,22 @@ class WideField extends BaseField implements Field {
   }
 
   get(words: Int32Array, at: number): number {
-    const high = ((words[at + this.next] ?? 0) & this.highMask) >>> 0;
-    return high * this.scale + ((words[at + this.word] ?? 0) >>> this.shift);
+    const low = this.getLow(words, at);
+    const high = this.getHigh(words, at);
+    // Most values are small integers, and stay so: the product is a number in floating point whatever it amounts to.
+    return high === 0 && low >= 0 ? low : high * 2 ** WORD + (low >>> 0);
+  }
+
+  getLow(words: Int32Array, at: number): number {
+    const low = (words[((at | 0) + this.word) | 0] ?? 0) >>> this.shift;
+    // Shifted in two steps: by 32 bits it would not be shifted at all.
+    return (
+      low | ((((words[((at | 0) + this.next) | 0] ?? 0) & this.highMask) << 1) << (WORD - 1 - this.shift))
+    );
+  }
+
+  getHigh(words: Int32Array, at: number): number {
+    return ((words[((at | 0) + this.next) | 0] ?? 0) & this.highMask) >>> this.shift;
   }
 
   set(words: Int32Array, at: number, value: number): void {
@@ -210,6 +238,14 @@ class WideField extends BaseField implements Field {
 class BigField extends BaseField implements Field {
   get(): number {
     throw new Bug(`${this.name} has ${this.width} bits, from ${this.low} to ${this.high}: use getBig`);
+  }
+
+  getLow(): number {
+    return this.get();
+  }
+
+  getHigh(): number {
+    return this.get();
   }
 
   set(): void {

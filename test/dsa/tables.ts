@@ -11,15 +11,18 @@ export interface PageFlags {
   readonly isMalformed?: boolean;
 }
 
+/** Bytes at physical addresses: a machine's, or a guest's. */
+export type PhysicalBytes = Pick<Memory, 'read' | 'write'>;
+
 const LEVELS = 4;
 
 export class ProcessTables {
   readonly root: number;
-  readonly #memory: Memory;
+  readonly #memory: PhysicalBytes;
   #nextFrame: number;
 
   /** @param firstFrame where the tables are put, one after the other */
-  constructor(memory: Memory, firstFrame: number) {
+  constructor(memory: PhysicalBytes, firstFrame: number) {
     this.#memory = memory;
     this.root = firstFrame;
     this.#nextFrame = firstFrame + 1;

@@ -166,7 +166,7 @@ function plainMemory(ram: Memory, flushed: { address: number; bytes: number }[])
 export function fakeContext(
   platform: FakePlatform,
   options: { ledger?: FrameLedger; mayFail?: boolean } = {},
-): KernelContext {
+): KernelContext & { readonly tasks: TaskSet } {
   const log = new UndoLog();
   const tasks = new TaskSet();
   platform.keep(log);

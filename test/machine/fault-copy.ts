@@ -8,7 +8,7 @@ import ts from 'typescript';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COPIES = join(ROOT, 'build', 'faults');
 const SOUND = join(COPIES, 'sound');
-const LAYERS = ['base', 'spec', 'ioasid', 'hardware', 'kernel', 'rules', 'machine'];
+const LAYERS = ['base', 'spec', 'ioasid', 'hardware', 'kernel', 'vmm', 'rules', 'machine'];
 
 /** A single fault. */
 export interface Fault {
@@ -19,6 +19,8 @@ export interface Fault {
   /** A text that stands there once, and what stands there instead. */
   readonly find: string;
   readonly replace: string;
+  /** The unit does not snoop. */
+  readonly isWrittenBack?: boolean;
 }
 
 /** The first run that a rule was broken in. */
@@ -30,11 +32,17 @@ export interface Caught {
 /** Runs `native-sva` by one seed after the other, until this rule is broken, or any; undefined if none is. */
 export function firstFinding(fault: Fault | undefined, seeds: number, rule = ''): Caught | undefined {
   const folder = fault === undefined ? SOUND : faulty(fault);
-  const args = [join(folder, 'run.js'), join(ROOT, 'scenarios', 'native-sva.yaml'), String(seeds), rule];
+  const args = [join(folder, 'run.js'), scenarioFile(fault), String(seeds), rule];
   const { stdout, stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${fault?.name ?? 'without a fault'}: ${stderr}`);
   return stdout === '' ? undefined : (JSON.parse(stdout) as Caught);
 }
+
+/** `native-sva`, as it ships or on a unit that sees what is written back. */
+const scenarioFile = (fault: Fault | undefined): string =>
+  fault?.isWrittenBack === true
+    ? join(SOUND, 'written-back.yaml')
+    : join(ROOT, 'scenarios', 'native-sva.yaml');
 
 /** Makes the copy without a fault; to be called first. */
 export function copySound(): void {
@@ -45,6 +53,9 @@ export function copySound(): void {
       put(join(SOUND, layer, path), readFileSync(join(ROOT, 'src', layer, path), 'utf8'));
     }
   }
+  const shipped = readFileSync(scenarioFile(undefined), 'utf8');
+  const kind = '    kind: vtd\n';
+  writeFileSync(join(SOUND, 'written-back.yaml'), shipped.replace(kind, `${kind}    snoops-tables: false\n`));
   writeFileSync(join(SOUND, 'run.js'), RUN);
 }
 

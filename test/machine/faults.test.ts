@@ -44,7 +44,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     replace: '',
     rule: 'ISOLATION',
     message:
-      /^step \d+: dsa0 wrote \d+ bytes at 0x\w+ for PASID \d \(job work\d of bob, .*: it was bob's page 0x\w+ until step \d+, and a translation of it is still in dsa0's device TLB/,
+      /^step \d+: dsa\d wrote \d+ bytes at 0x\w+ for PASID \d \(job \w+ of \w+, .*: it was \w+'s page 0x\w+ until step \d+, and a translation of it is still in dsa\d's device TLB/,
   },
   {
     name: 'an unbind does not flush the PASID cache',
@@ -95,8 +95,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'a close drains another PASID',
     file: 'kernel/idxd/device.ts',
-    find: 'this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid)',
-    replace: 'this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid + 1)',
+    find: 'this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid)',
+    replace: 'this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid + 1)',
     rule: 'FAULTS',
     message:
       /^step \d+: dmar0 reported SPT\.2 of dsa\d for PASID \d, which is \w+'s since step \d+: .*: PASID table entry not present; on dsa\d then: job \w+ of \w+, submitted to dsa\d\/shared at step \d+; the scenario earns no such fault$/,
@@ -171,7 +171,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     replace: '[...this.attachments.items].slice(0, 1)) yield* this.#iommu.mute',
     rule: 'CLEAN',
     message:
-      /^step \d+: frame 0x\w+, bob's page 0x\w+, is given back, and a way to it is still there: dsa1's /,
+      /^step \d+: frame 0x\w+, (bob's page 0x\w+|the kernel's \(page table of bob\)), is given back, and a way to it is still there: dsa1's /,
   },
   {
     name: 'an entry is stored from its first word on',
@@ -207,7 +207,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     replace: 'this.#buffers.locate(RECORD_SLOT, RECORD_ADDRESS_WORD, 64);',
     rule: 'ISOLATION',
     message:
-      /^step \d+: dsa0 wrote 32 bytes at 0x\w+40 for PASID \d \(job .*\), and the descriptor has it write .*32 bytes at 0x\w+00$/,
+      /^step \d+: dsa0 wrote 32 bytes at 0x\w+[4c]0 for PASID \d \(job .*\), and the descriptor has it write .*32 bytes at 0x\w+[08]0$/,
   },
   {
     name: 'a close leaves the portal mapped',
@@ -217,6 +217,34 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     rule: 'OWNER',
     message:
       /^step \d+: carol did submit late \(noop\) to dsa1\/shared; the scenario says that it is killed for that$/,
+  },
+  {
+    name: 'an entry that is taken away is not written back',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    this.store(at, words, 0);\n    this.writeBack(at, this.#entry.bytes);\n',
+    replace: '    this.store(at, words, 0);\n',
+    isWrittenBack: true,
+    rule: 'CLEAN',
+    message:
+      /^step \d+: frame 0x\w+, bob's page 0x\w+, is given back, and a way to it is still there: dsa\d's device TLB, page 0x\w+/,
+  },
+  {
+    name: 'a leaf of a process is not written back',
+    file: 'kernel/mm/page-table.ts',
+    find: '    if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);\n',
+    replace: '',
+    isWrittenBack: true,
+    rule: 'PROGRESS',
+    message: /^step \d+: nobody can go on: .*waits for job /,
+  },
+  {
+    name: 'an entry that is there is not written back',
+    file: 'kernel/iommu/vtd/entry-tables.ts',
+    find: '    this.store(at, words, 0);\n    this.writeBack(at, words.length * 4);\n',
+    replace: '    this.store(at, words, 0);\n',
+    isWrittenBack: true,
+    rule: 'FAULTS',
+    message: /^step \d+: dmar0 reported S\w+\.2 of dsa\d for PASID \d, .* entry not present; /,
   },
 ];
 

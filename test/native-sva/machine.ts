@@ -24,7 +24,7 @@ import {
   VtdUnit,
 } from '../../src/hardware/index.js';
 import { ioasidCreate } from '../../src/ioasid/index.js';
-import { type FrameLedger, Kernel, type Platform } from '../../src/kernel/index.js';
+import { type FrameLedger, Kernel, type Platform, type RidDomain } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
 
 /** Where firmware has put things. */
@@ -70,6 +70,9 @@ export interface BenchOptions {
   readonly snoops?: false;
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
+  readonly ridDomain?: RidDomain;
+  /** Stands between the kernel and the machine. */
+  readonly between?: (platform: Platform, units: readonly VtdUnit[]) => Platform;
 }
 
 export class Bench {
@@ -123,14 +126,16 @@ export class Bench {
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
     this.#kept.push(ioasids);
     const { tasks } = this;
-    const { ledger, framesMayFail = false } = options;
-    const platform = this.#platform(chooser);
+    const { ledger, framesMayFail = false, ridDomain = 'blocked' } = options;
+    const direct = this.#platform(chooser);
+    const platform = options.between?.(direct, this.units) ?? direct;
     this.kernel = new Kernel({
       name: 'host',
       platform,
       tasks,
       ioasids,
       framesMayFail,
+      ridDomain,
       ledger: this.#ledger(ledger),
     });
     const booted = this.run(this.kernel.boot());
@@ -321,6 +326,10 @@ export class Bench {
         },
         write64(address, lo, hi) {
           bus.write64(address, lo, hi);
+          after();
+        },
+        write512(address, words) {
+          bus.write512(address, words);
           after();
         },
       },

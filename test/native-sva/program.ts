@@ -11,7 +11,6 @@ import {
 } from '../../src/hardware/index.js';
 import { type CpuPort, type Kernel, type Thread, Trap } from '../../src/kernel/index.js';
 import { DSA_FLAG, DSA_MEMMOVE, DSA_OPCODE, DSA_RECORD, encode } from '../../src/spec/index.js';
-import type { Bench } from './machine.js';
 
 export interface Move {
   readonly src: number;
@@ -34,14 +33,20 @@ function moveDescriptor({ src, dst, bytes, record, block }: Move): Int32Array {
   });
 }
 
+/** Where a program runs: a bench, or a virtual machine. */
+export interface Machine {
+  readonly kernel: Kernel;
+  readonly cpus: readonly Cpu[];
+}
+
 export class Program {
   readonly thread: Thread;
-  readonly #bench: Bench;
+  readonly #machine: Machine;
   readonly #kernel: Kernel;
 
-  constructor(bench: Bench, thread: Thread) {
-    this.#bench = bench;
-    this.#kernel = bench.kernel;
+  constructor(machine: Machine, thread: Thread) {
+    this.#machine = machine;
+    this.#kernel = machine.kernel;
     this.thread = thread;
   }
 
@@ -77,7 +82,7 @@ export class Program {
   }
 
   #cpu(port: CpuPort): Cpu {
-    const cpu = this.#bench.cpus[port.index];
+    const cpu = this.#machine.cpus[port.index];
     if (cpu === undefined) throw new Error(`no CPU ${port.index}`);
     return cpu;
   }

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { type Errno, isRefusal } from '../../src/base/index.js';
 import type { Domain, IommuDevice } from '../../src/kernel/index.js';
 import { IDENTITY, Pasid } from '../../src/kernel/index.js';
-import { Lab, type LabOptions, must, NO_PASID, SECOND_RID, wordOf } from './lab.js';
+import { FIRST_RID, Lab, type LabOptions, must, NO_PASID, SECOND_RID, wordOf } from './lab.js';
 
 const PASID = Pasid.of(70);
 const LEGACY: LabOptions = { ecap: { SMTS: 0 } };
@@ -75,6 +75,7 @@ const ROWS: [string, LabOptions, Want, number, object, Errno | undefined][] = [
   ['legacy mode', LEGACY, 'second-stage', PASID, {}, 'EOPNOTSUPP'],
   ['legacy mode', LEGACY, 'second-stage', 0, {}, undefined],
   ['legacy mode', LEGACY, 'identity', 0, {}, undefined],
+  ['legacy mode and ATS', { ...LEGACY, ats: true }, 'identity', 0, {}, 'EOPNOTSUPP'],
 ];
 
 describe('a unit with', () => {
@@ -131,8 +132,23 @@ describe('a unit with', () => {
     expect(lab.iommu.allocNested(second, { name: 'n', root: 2 ** 36 })).toMatchObject({ errno: 'EINVAL' });
   });
 
-  it('no queue, or no width in legacy mode, is not used at all', () => {
-    expect(() => new Lab({ ecap: { QI: 0 } })).toThrow(/dmar0 has no queued invalidation/);
+  it.each([
+    [0, 0],
+    [1, FIRST_RID],
+  ])(
+    'device TLBs, throttled or not (ECAP.DIT is %i), takes the invalidations that it asks for',
+    (DIT, function_) => {
+      const lab = new Lab({ ats: true, ecap: { DIT } });
+      const { dma, device } = lab.plug();
+      expect(device.throttledBy).toBe(function_);
+      const attachment = must(lab.run(lab.iommu.attach(device, PASID, lab.domain(device, [5]).domain)));
+      must(lab.run(lab.iommu.detach(attachment)));
+      expect(dma.invalidations.length).toBeGreaterThan(0);
+    },
+  );
+
+  it('no queue in scalable mode, or no width in legacy mode, is not used at all', () => {
+    expect(() => new Lab({ ecap: { QI: 0 } })).toThrow(/dmar0 has no queue \(ECAP.QI\) for scalable mode/);
     expect(() => new Lab({ ...LEGACY, cap: { SAGAW: 0 } })).toThrow(/dmar0 has no second-stage width/);
   });
 

@@ -108,6 +108,9 @@ const CASES = [
   ...LEGACY.map(([from, to]) => ({
     ...{ from, to, pasid: NO_PASID, options: { snoops: false, ecap: { SMTS: 0 } } as LabOptions },
   })),
+  ...LEGACY.map(([from, to]) => ({
+    ...{ from, to, pasid: NO_PASID, options: { ecap: { SMTS: 0, QI: 0 } } as LabOptions },
+  })),
   { from: 'second-stage', to: 'nested', pasid: NO_PASID, options: { cap: { CM: 1 } } as LabOptions },
   { from: 'first-stage', to: 'first-stage', pasid: NO_PASID, options: { ats: true } as LabOptions },
 ] as const;

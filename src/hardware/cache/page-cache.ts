@@ -55,6 +55,7 @@ const ENTRY_WORDS = 8;
 
 const HIGH = 0xfffff;
 const TWO_32 = 2 ** 32;
+const INVERSE_32 = 1 / TWO_32;
 /** Sizes of runs: 2^0 to 2^52 pages. */
 const SIZES = 53;
 
@@ -92,7 +93,7 @@ export class PageCache implements Restorable {
    */
   seek(page: number): void {
     this.#lo = page | 0;
-    this.#hi = (page / TWO_32) | 0;
+    this.#hi = (page * INVERSE_32) | 0;
   }
 
   /** The slot of the entry that holds for the page sought, or {@link NONE}. */
@@ -114,7 +115,8 @@ export class PageCache implements Restorable {
   }
 
   pagesOf(slot: number): number {
-    return 2 ** ((this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20);
+    const size = (this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20;
+    return size < 31 ? 1 << size : 2 ** size;
   }
 
   rightsOf(slot: number): number {
@@ -127,15 +129,15 @@ export class PageCache implements Restorable {
 
   /** Takes an entry in. One of the same pages and size is replaced; where there is no room, another has to go. */
   add(entry: PageEntry): void {
-    const size = entry.pages === 1 ? 0 : Math.log2(entry.pages);
-    if (!Number.isInteger(size)) throw new Bug(`a run of ${entry.pages} pages`);
+    const size = sizeOf(entry.pages);
     this.seek(entry.page);
-    const same = this.#probe(entry.space, entry.tag, size);
-    const victim = same === NONE ? this.#slots.victim() : same;
-    if (victim !== NONE) this.remove(victim);
     const lo = this.#lo & lowMask(size);
     const hi = (this.#hi & highMask(size)) | (size << 20);
-    const slot = this.#slots.take(hash3(lo, entry.tag, entry.space ^ hi));
+    const slot = this.#place(
+      size,
+      this.#probe(entry.space, entry.tag, size),
+      hash3(lo, entry.tag, entry.space ^ hi),
+    );
     const at = slot * ENTRY_WORDS;
     this.#state.touch(at);
     const words = this.#words;
@@ -146,7 +148,6 @@ export class PageCache implements Restorable {
     words[at + FRAME_LO] = (entry.frame | 0) & lowMask(size);
     words[at + FRAME_HI] =
       ((entry.frame / TWO_32) & highMask(size)) | (entry.rights << 20) | (entry.kind << 24);
-    this.#count(size, 1);
   }
 
   remove(slot: number): void {
@@ -218,6 +219,23 @@ export class PageCache implements Restorable {
     this.#listSizes();
   }
 
+  /** The slot that an entry of a size gets: the one of the `same` pages, or a free one, or that of one that has to go. */
+  #place(size: number, same: number, hash: number): number {
+    if (same !== NONE) return same;
+    const victim = this.#slots.victim();
+    if (victim === NONE) {
+      this.#count(size, 1);
+      return this.#slots.take(hash);
+    }
+    const before = (this.#words[victim * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20;
+    if (before !== size) {
+      this.#count(before, -1);
+      this.#count(size, 1);
+    }
+    this.#slots.move(victim, hash);
+    return victim;
+  }
+
   /** The slot of the run of 2^size pages that the page sought lies in. */
   #probe(space: number, tag: number, size: number): number {
     const lo = this.#lo & lowMask(size);
@@ -264,6 +282,15 @@ export class PageCache implements Restorable {
       if ((this.#counts.words[size] ?? 0) > 0) this.#sizes[this.#sizeCount++] = size;
     }
   }
+}
+
+/** The logarithm of a run's pages. Small integers stay small integers: floating point takes its time. */
+function sizeOf(pages: number): number {
+  const small = pages | 0;
+  if (small === pages && small > 0 && (small & (small - 1)) === 0) return 31 - Math.clz32(small);
+  const size = Math.log2(pages);
+  if (!Number.isInteger(size)) throw new Bug(`a run of ${pages} pages`);
+  return size;
 }
 
 /** What the first page of a run of 2^size pages keeps of the halves of a page within. */

@@ -2,20 +2,39 @@
  * One CPU, as far as the path of a PASID needs it: which page tables user accesses go through, its privilege
  * level, IA32_PASID with its part in XSAVE's supervisor state, and the posted writes that it has on their way
  * (Intel SDM volume 1, 13.5 and 13.6; volume 4, 2.1). Instructions are methods here, or tasks in `enqcmd.ts`.
+ *
+ * With a VMCS it is in guest mode (volume 3, chapters 25 to 29): what a kernel sets is a guest's, its tables lie in a
+ * guest's memory, and its PASIDs are translated. An exit is a call of the host's code, which says how to go on.
  */
-import { Bug, hex, type Restorable } from '../../base/index.js';
+import { Bug, hex, type Restorable, WaitQueue } from '../../base/index.js';
 import { IA32_PASID, XSTATE_PASID } from '../../spec/index.js';
 import type { Bus } from '../bus.js';
 import { ABSENT, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import { type CpuFault, Mmu } from './mmu.js';
+import { type CpuFault, GP_FAULT, Mmu } from './mmu.js';
+import { translatePasid } from './pasid-translation.js';
 import { PostedWrites } from './posted-writes.js';
+import type { CpuExitAction, Vmcs } from './vmcs.js';
 
 /** What a CPU is connected to. */
 export interface CpuOptions {
   readonly index: number;
   readonly memory: Memory;
   readonly bus: Bus;
+  /** Levels of its page tables: 5 with CR4.LA57; 4, if left out. */
+  readonly levels?: 4 | 5;
+  /** Told when posted writes begin to be on their way, and when none is any more. */
+  readonly onPosted?: (writes: PostedWrites) => void;
+}
+
+/** What is put back with a CPU. */
+interface CpuState {
+  root: number;
+  cpl: number;
+  pasid: number;
+  /** How many instructions of several steps are under way. */
+  instructions: number;
+  vmcs: Vmcs | undefined;
 }
 
 /** An XSAVE area, of which one component matters here. */
@@ -37,6 +56,8 @@ const VALID = 1 << IA32_PASID.VALID.low;
 const PASID_MASK = 2 ** IA32_PASID.PASID.width - 1;
 const PAGE = 4096;
 const LINE = 64;
+/** More than an access can need: one for each table of the guest's, to read it and to write it, and for its page. */
+const RESUMES = 16;
 
 const bytesOf = (words: Int32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, LINE);
 
@@ -45,21 +66,24 @@ export class Cpu implements Restorable {
   readonly name: string;
   readonly bus: Bus;
   readonly posted: PostedWrites;
+  /** Woken at the end of each instruction of several steps, and then only. */
+  readonly boundary: WaitQueue;
   readonly #memory: Memory;
   readonly #mmu: Mmu;
   readonly #lines: Int32Array[] = [];
   readonly #word = new Int32Array(1);
   readonly #wordBytes = new Uint8Array(this.#word.buffer);
-  readonly #now = { root: 0, cpl: 0, pasid: 0 };
-  readonly #marked = { ...this.#now };
+  readonly #now: CpuState = { root: 0, cpl: 0, pasid: 0, instructions: 0, vmcs: undefined };
+  readonly #marked: CpuState = { ...this.#now };
 
-  constructor({ index, memory, bus }: CpuOptions) {
+  constructor({ index, memory, bus, levels = 4, onPosted }: CpuOptions) {
     this.index = index;
     this.name = `cpu${index}`;
     this.bus = bus;
     this.#memory = memory;
-    this.posted = new PostedWrites(`${this.name} posted write`, bus);
-    this.#mmu = new Mmu(memory);
+    this.posted = new PostedWrites(`${this.name} posted write`, bus, onPosted);
+    this.boundary = new WaitQueue(`end of an instruction of ${this.name}`);
+    this.#mmu = new Mmu(memory, { levels });
   }
 
   /** CR3: the frame of the highest page table. */
@@ -67,8 +91,54 @@ export class Cpu implements Restorable {
     this.#now.root = frame;
   }
 
-  /** Invalidates what is cached of translations: this CPU caches none. */
+  /** Invalidates what is cached of linear addresses: this CPU caches none. */
   flushTlb(): void {}
+
+  /** The VMCS by which it is in guest mode; undefined outside of it. Nothing is cached of the one before. */
+  get vmcs(): Vmcs | undefined {
+    return this.#now.vmcs;
+  }
+  set vmcs(vmcs: Vmcs | undefined) {
+    this.#now.vmcs = vmcs;
+    this.invept();
+  }
+
+  /** INVEPT, a serializing instruction: what is cached of the EPT is dropped, and posted writes have landed. */
+  invept(): void {
+    this.#mmu.guest.flush();
+    this.fence();
+  }
+
+  /** Whether it is in the middle of an instruction of several steps. */
+  get isInInstruction(): boolean {
+    return this.#now.instructions > 0;
+  }
+
+  /** Around the steps of such an instruction. */
+  beginInstruction(): void {
+    this.#now.instructions++;
+  }
+  endInstruction(): void {
+    this.#now.instructions--;
+    this.boundary.wakeAll();
+  }
+
+  /** The PASID that the device is sent for this one; -1 if there is none: an exit, in guest mode. */
+  devicePasid(pasid: number): number {
+    const { vmcs } = this.#now;
+    return vmcs?.translatesPasids === true ? translatePasid(this.#memory, vmcs, pasid) : pasid;
+  }
+
+  /** Leaves guest mode for the host's code. A `Bug` outside of it. */
+  exit(
+    reason: number,
+    of: { readonly pasid?: number; readonly gfn?: number; readonly write?: boolean },
+  ): CpuExitAction {
+    const { vmcs } = this.#now;
+    if (vmcs === undefined) throw new Bug(`${this.name} exits (${reason}) and is not in guest mode`);
+    const { pasid = 0, gfn = 0, write = false } = of;
+    return vmcs.onExit({ reason, pasid, gfn, write });
+  }
 
   /** The privilege level: 0 or 3. */
   get cpl(): number {
@@ -161,11 +231,23 @@ export class Cpu implements Restorable {
     return undefined;
   }
 
-  /** The physical address that an access goes to; -1 for a fault, which is {@link Cpu.fault}. */
+  /**
+   * The physical address that an access goes to; -1 for a fault, which is {@link Cpu.fault}. In guest mode there may be
+   * exits on the way: the access is executed again, or the guest gets #GP.
+   */
   physical(address: number, right: number): number {
-    const rights = this.#now.cpl === 0 ? right : right | RIGHT.USER;
-    if (!this.#mmu.translate(this.#now.root, address, rights)) return -1;
-    return this.#mmu.frame * PAGE + (address % PAGE);
+    const { root, cpl, vmcs } = this.#now;
+    const rights = cpl === 0 ? right : right | RIGHT.USER;
+    const mmu = this.#mmu;
+    mmu.eptRoot = vmcs?.hasEpt === true ? vmcs.eptRoot : -1;
+    for (let resumes = 0; ; resumes++) {
+      if (mmu.translate(root, address, rights)) return mmu.frame * PAGE + (address % PAGE);
+      if (mmu.fault !== undefined) return -1;
+      const { reason, gfn, write } = mmu.guest.exit;
+      if (resumes < RESUMES && this.exit(reason, { gfn, write }) === 'resume') continue;
+      mmu.fault = GP_FAULT;
+      return -1;
+    }
   }
 
   /** Why {@link Cpu.physical} failed. */
@@ -188,11 +270,15 @@ export class Cpu implements Restorable {
 
   mark(): void {
     Object.assign(this.#marked, this.#now);
+    this.#now.vmcs?.mark();
+    this.#mmu.guest.flush();
     this.posted.mark();
   }
 
   restore(): void {
     Object.assign(this.#now, this.#marked);
+    this.#now.vmcs?.restore();
+    this.#mmu.guest.flush();
     this.posted.restore();
   }
 

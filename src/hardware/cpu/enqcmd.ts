@@ -1,11 +1,11 @@
 /**
  * The instructions that submit work: ENQCMD, ENQCMDS and MOVDIR64B (Intel SDM volume 2). ENQCMD has three points
- * where others may come between, which matter to the life of a PASID: its PASID is *translated* (directly here;
- * by a VM's table under virtualization), the command *departs*, and it *arrives* at the device, whose answer the
- * CPU waits for. The source and IA32_PASID are read, and all faults raised, before the first.
+ * where others may come between, which matter to the life of a PASID: its PASID is *translated* (to itself, or in
+ * guest mode by the VM's table), the command *departs*, and it *arrives* at the device, whose answer the CPU waits
+ * for. The source and IA32_PASID are read, and all faults but that of an exit raised, before the first.
  */
 import type { Task } from '../../base/index.js';
-import { ENQCMD_HEAD } from '../../spec/index.js';
+import { ENQCMD_HEAD, EXIT_REASON } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 import type { Cpu } from './cpu.js';
 import { type CpuFault, GP_FAULT } from './mmu.js';
@@ -24,6 +24,7 @@ const { PASID } = ENQCMD_HEAD;
 const HEAD_RESERVED = ENQCMD_HEAD.reserved[0] ?? 0;
 const ACCEPTED: EnqcmdResult = { zf: 0 };
 const RETRY: EnqcmdResult = { zf: 1 };
+const INJECTED: EnqcmdResult = { fault: GP_FAULT };
 
 /** ENQCMD: submits with the PASID of IA32_PASID, as user. */
 export const enqcmd = (cpu: Cpu, submission: Submission): Task<EnqcmdResult> =>
@@ -39,14 +40,32 @@ function* submit(cpu: Cpu, submission: Submission, isSupervisor: boolean): Task<
   if (fault !== undefined) return { fault };
   const portal = cpu.physical(submission.destination, RIGHT.WRITE);
   if (portal < 0) return { fault: cpu.fault ?? GP_FAULT };
-  yield 'enqcmd translates';
-  yield 'enqcmd departs';
-  yield 'enqcmd arrives';
-  // A non-posted write does not pass this CPU's posted ones.
-  cpu.fence();
-  const isAccepted = cpu.bus.enqueue(portal, command);
-  cpu.giveLine(command);
-  return isAccepted ? ACCEPTED : RETRY;
+  cpu.beginInstruction();
+  try {
+    yield 'enqcmd translates';
+    const refused = translate(cpu, command, isSupervisor);
+    if (refused !== undefined) return refused;
+    yield 'enqcmd departs';
+    yield 'enqcmd arrives';
+    // A non-posted write does not pass this CPU's posted ones.
+    cpu.fence();
+    return cpu.bus.enqueue(portal, command) ? ACCEPTED : RETRY;
+  } finally {
+    cpu.giveLine(command);
+    cpu.endInstruction();
+  }
+}
+
+/** Puts the PASID that the device is to see into the command; how the instruction ends if there is none. */
+function translate(cpu: Cpu, command: Int32Array, isSupervisor: boolean): EnqcmdResult | undefined {
+  const pasid = PASID.get(command, 0);
+  const sent = cpu.devicePasid(pasid);
+  if (sent >= 0) {
+    PASID.set(command, 0, sent);
+    return undefined;
+  }
+  const reason = isSupervisor ? EXIT_REASON.ENQCMDS : EXIT_REASON.ENQCMD;
+  return cpu.exit(reason, { pasid }) === 'skip' ? RETRY : INJECTED;
 }
 
 /** Reads ENQCMD's command, with its first doubleword as it is sent. Returns the fault, if there is one. */

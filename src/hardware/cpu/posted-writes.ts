@@ -26,13 +26,16 @@ export class PostedWrites implements Engine, Restorable {
   readonly #bus: Bus;
   readonly #ring = new Words(CAPACITY * ENTRY_WORDS, ENTRY_WORDS);
   readonly #line = new Int32Array(LINE_WORDS);
+  readonly #changed: ((writes: PostedWrites) => void) | undefined;
   #head = 0;
   #count = 0;
   #marked = { head: 0, count: 0 };
 
-  constructor(name: string, bus: Bus) {
+  /** @param changed told when it becomes ready, and when it is no more */
+  constructor(name: string, bus: Bus, changed?: (writes: PostedWrites) => void) {
     this.name = name;
     this.#bus = bus;
+    this.#changed = changed;
   }
 
   /** How many are on their way. */
@@ -52,6 +55,7 @@ export class PostedWrites implements Engine, Restorable {
     const address = ((words[at + ADDRESS + 1] ?? 0) >>> 0) * TWO_32 + ((words[at + ADDRESS] ?? 0) >>> 0);
     this.#head = (this.#head + 1) % CAPACITY;
     this.#count--;
+    if (this.#count === 0) this.#changed?.(this);
     this.#bus.write512(address, this.#line);
   }
 
@@ -65,6 +69,7 @@ export class PostedWrites implements Engine, Restorable {
     words[at + ADDRESS] = address | 0;
     words[at + ADDRESS + 1] = (address / TWO_32) | 0;
     this.#count++;
+    if (this.#count === 1) this.#changed?.(this);
   }
 
   /** All of them land. */
@@ -81,5 +86,6 @@ export class PostedWrites implements Engine, Restorable {
     this.#ring.restore();
     this.#head = this.#marked.head;
     this.#count = this.#marked.count;
+    this.#changed?.(this);
   }
 }

@@ -14,7 +14,7 @@ import {
   type MemoryRequest,
   type TranslationCompletion,
 } from '../pci/ports.js';
-import { NO_PASID } from '../vtd/walk.js';
+import { NO_PASID } from '../vtd/request.js';
 import type { EngineHost } from './engine-host.js';
 import type { Work } from './work.js';
 

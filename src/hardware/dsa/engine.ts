@@ -20,7 +20,7 @@ import {
 import type { Engine } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
-import { NO_PASID } from '../vtd/walk.js';
+import { NO_PASID } from '../vtd/request.js';
 import { Buffers, PAGE, RECORD_SLOT } from './buffers.js';
 import type { EngineHost } from './engine-host.js';
 import { Execution } from './execution.js';

@@ -12,7 +12,7 @@ import {
   type Register,
   type RegisterFile,
 } from '../../spec/index.js';
-import { NO_PASID } from '../vtd/walk.js';
+import { NO_PASID } from '../vtd/request.js';
 
 const { SIZE, THRESHOLD, MODE, BOF, ATS_DISABLE, PRS_DISABLE, PRIORITY } = DSA_WQCFG;
 const { PASID, PASID_EN, PRIV, MAX_XFER_SHIFT, OPS0 } = DSA_WQCFG;

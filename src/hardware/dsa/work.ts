@@ -1,6 +1,6 @@
 /** What an engine is at: the descriptor that it works on, its completion record, and how far it has come. */
 import type { Restorable } from '../../base/index.js';
-import { NO_PASID } from '../vtd/walk.js';
+import { NO_PASID } from '../vtd/request.js';
 import { DESCRIPTOR_WORDS } from './work-queue.js';
 
 /** Where an engine stands. */

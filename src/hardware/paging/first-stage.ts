@@ -7,13 +7,27 @@ import {
   FIRST_STAGE_ENTRY,
   FIRST_STAGE_LEAF_1G,
   FIRST_STAGE_LEAF_2M,
-  hasReservedBits,
+  reservedWith,
 } from '../../spec/index.js';
-import { ENTRY, type EntryKind, offsetIn, type PagingStep, pagesPerEntry, RIGHT } from './step.js';
+import {
+  ENTRY,
+  ENTRY_WORDS,
+  type EntryKind,
+  offsetIn,
+  type PagingStep,
+  pagesPerEntry,
+  RIGHT,
+  reservedRows,
+  setFrame,
+  TABLE_ROW,
+} from './step.js';
 
 const { P, RW, US, PS, XD, ADDR } = FIRST_STAGE_ENTRY;
-const leaf2M = FIRST_STAGE_LEAF_2M;
-const leaf1G = FIRST_STAGE_LEAF_1G;
+const { ABSENT, TABLE, LEAF, MALFORMED } = ENTRY;
+const { READ, WRITE, EXECUTE, USER } = RIGHT;
+/** The words of an entry, and the row of entries that lead to a table: constants of this module, as above. */
+const WORDS = ENTRY_WORDS;
+const TO_TABLE = TABLE_ROW;
 
 /** What an implementation of the format leaves open. */
 export interface FirstStageOptions {
@@ -25,12 +39,16 @@ export interface FirstStageOptions {
 
 /** An implementation of the first-stage format. */
 export class FirstStage {
-  readonly #gigabytePages: boolean;
-  readonly #frameLimit: number;
+  readonly #reserved: Int32Array;
 
-  constructor(options: FirstStageOptions) {
-    this.#gigabytePages = options.gigabytePages;
-    this.#frameLimit = 2 ** (options.addressWidth - 12);
+  constructor({ addressWidth, gigabytePages }: FirstStageOptions) {
+    const common = reservedWith(FIRST_STAGE_ENTRY, addressWidth);
+    this.#reserved = reservedRows({
+      [TABLE_ROW]: common,
+      1: common,
+      2: reservedWith(FIRST_STAGE_LEAF_2M, addressWidth),
+      ...(gigabytePages ? { 3: reservedWith(FIRST_STAGE_LEAF_1G, addressWidth) } : {}),
+    });
   }
 
   /**
@@ -42,22 +60,18 @@ export class FirstStage {
    * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
-    if (P.get(words, at) === 0) return ENTRY.ABSENT;
+    if (P.get(words, at) === 0) return ABSENT;
     out.rights =
-      RIGHT.READ |
-      (RW.get(words, at) * RIGHT.WRITE) |
-      (US.get(words, at) * RIGHT.USER) |
-      ((1 - XD.get(words, at)) * RIGHT.EXECUTE);
+      READ | (RW.get(words, at) * WRITE) | (US.get(words, at) * USER) | ((1 - XD.get(words, at)) * EXECUTE);
     const isLeaf = level === 1 || PS.get(words, at) === 1;
-    const frame = ADDR.get(words, at);
-    if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
-    if (isLeaf && level > 1) {
-      if (level > 3 || (level === 3 && !this.#gigabytePages)) return ENTRY.MALFORMED;
-      if (hasReservedBits(level === 2 ? leaf2M : leaf1G, words, at)) return ENTRY.MALFORMED;
-    }
+    const row = (isLeaf ? level : TO_TABLE) * WORDS;
+    const reserved = this.#reserved;
+    const low = (words[at] ?? 0) & (reserved[row] ?? 0);
+    if ((low | ((words[at + 1] ?? 0) & (reserved[row + 1] ?? 0))) !== 0) return MALFORMED;
+    const frame = ADDR.getLow(words, at);
     // Bit 12 of a large leaf is PAT, no part of its address.
-    out.frame = isLeaf ? frame - offsetIn(frame, level) : frame;
-    return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
+    setFrame(out, isLeaf ? frame & ~offsetIn(-1, level) : frame, ADDR.getHigh(words, at));
+    return isLeaf ? LEAF : TABLE;
   }
 }
 

@@ -3,10 +3,38 @@
  * or IOVAs where there is no first stage. One pure step, from an entry to what it means. Transient mappings,
  * which revision 3.2 withdrew, are left out: their bit is reserved.
  */
-import { SECOND_STAGE_ENTRY } from '../../spec/index.js';
-import { ENTRY, type EntryKind, offsetIn, type PagingStep, RIGHT } from './step.js';
+import { assert } from '../../base/index.js';
+import {
+  maskOf,
+  reservedWith,
+  SECOND_STAGE_ENTRY,
+  SECOND_STAGE_LEAF_1G,
+  SECOND_STAGE_LEAF_2M,
+} from '../../spec/index.js';
+import {
+  ENTRY,
+  ENTRY_WORDS,
+  type EntryKind,
+  type PagingStep,
+  RIGHT,
+  reservedRows,
+  setFrame,
+  TABLE_ROW,
+} from './step.js';
 
 const { R, W, X, PS, SNP, TM, ADDR } = SECOND_STAGE_ENTRY;
+const [LARGE = 0] = maskOf(SECOND_STAGE_ENTRY, PS);
+const { ABSENT, TABLE, LEAF, MALFORMED } = ENTRY;
+const { USER } = RIGHT;
+/** The words of an entry, and the row of entries that lead to a table: constants of this module, as above. */
+const WORDS = ENTRY_WORDS;
+const TO_TABLE = TABLE_ROW;
+
+/** The bits of R and W, and of X too: they are the rights that they grant. */
+const [READ_WRITE = 0] = maskOf(SECOND_STAGE_ENTRY, R, W);
+const [READ_WRITE_EXECUTE = 0] = maskOf(SECOND_STAGE_ENTRY, R, W, X);
+assert(READ_WRITE === (RIGHT.READ | RIGHT.WRITE), 'the bits of R and W are no rights');
+assert(READ_WRITE_EXECUTE === (READ_WRITE | RIGHT.EXECUTE), 'the bit of X is no right');
 
 /** What an implementation of the format leaves open. */
 export interface SecondStageOptions {
@@ -24,18 +52,21 @@ export interface SecondStageOptions {
 
 /** An implementation of the second-stage format. */
 export class SecondStage {
-  readonly #frameLimit: number;
-  /** The levels at which a leaf may stand, as a set of bits. */
-  readonly #leafLevels: number;
-  readonly #hasSnoop: boolean;
-  /** EXECUTE where X counts. */
-  readonly #execute: number;
+  /** The bits that count as rights. */
+  readonly #granting: number;
+  readonly #reserved: Int32Array;
 
   constructor(options: SecondStageOptions) {
-    this.#frameLimit = 2 ** (options.addressWidth - 12);
-    this.#leafLevels = 0b10 | (options.largePages ? 0b100 : 0) | (options.gigabytePages ? 0b1000 : 0);
-    this.#hasSnoop = options.snoopControl;
-    this.#execute = options.execute ? RIGHT.EXECUTE : 0;
+    const { addressWidth, largePages, gigabytePages, snoopControl, execute } = options;
+    const leaf = (of: typeof SECOND_STAGE_LEAF_2M): Int32Array =>
+      snoopControl ? reservedWith(of, addressWidth, of.TM) : reservedWith(of, addressWidth, of.TM, of.SNP);
+    this.#granting = execute ? READ_WRITE_EXECUTE : READ_WRITE;
+    this.#reserved = reservedRows({
+      [TABLE_ROW]: reservedWith(SECOND_STAGE_ENTRY, addressWidth, TM, SNP),
+      1: leaf(SECOND_STAGE_ENTRY),
+      ...(largePages ? { 2: leaf(SECOND_STAGE_LEAF_2M) } : {}),
+      ...(gigabytePages ? { 3: leaf(SECOND_STAGE_LEAF_1G) } : {}),
+    });
   }
 
   /**
@@ -47,19 +78,16 @@ export class SecondStage {
    * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
-    const rights =
-      (R.get(words, at) * RIGHT.READ) | (W.get(words, at) * RIGHT.WRITE) | (X.get(words, at) * this.#execute);
-    if (rights === 0) return ENTRY.ABSENT;
-    out.rights = rights | RIGHT.USER;
-    const isLeaf = level === 1 || PS.get(words, at) === 1;
-    const frame = ADDR.get(words, at);
-    if (frame >= this.#frameLimit) return ENTRY.MALFORMED;
-    if (isLeaf && (((this.#leafLevels >> level) & 1) === 0 || offsetIn(frame, level) !== 0)) {
-      return ENTRY.MALFORMED;
-    }
-    if (SNP.get(words, at) === 1 && !(isLeaf && this.#hasSnoop)) return ENTRY.MALFORMED;
-    if (TM.get(words, at) === 1) return ENTRY.MALFORMED;
-    out.frame = frame;
-    return isLeaf ? ENTRY.LEAF : ENTRY.TABLE;
+    const low = words[at] ?? 0;
+    const rights = low & this.#granting;
+    if (rights === 0) return ABSENT;
+    out.rights = rights | USER;
+    const isLeaf = level === 1 || (low & LARGE) !== 0;
+    const row = (isLeaf ? level : TO_TABLE) * WORDS;
+    const reserved = this.#reserved;
+    const high = words[(at + 1) | 0] ?? 0;
+    if (((low & (reserved[row] ?? 0)) | (high & (reserved[row + 1] ?? 0))) !== 0) return MALFORMED;
+    setFrame(out, ADDR.getLow(words, at), ADDR.getHigh(words, at));
+    return isLeaf ? LEAF : TABLE;
   }
 }

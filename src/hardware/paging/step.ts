@@ -18,7 +18,10 @@ export const ENTRY = {
 } as const;
 export type EntryKind = (typeof ENTRY)[keyof typeof ENTRY];
 
-/** Rights, as a set of bits: those of a walk are the intersection (`&`) of those of its entries. */
+/**
+ * Rights, as a set of bits: those of a walk are the intersection (`&`) of those of its entries. The first three are
+ * numbered as the second stage's entry has its bits.
+ */
 export const RIGHT = {
   READ: 1,
   WRITE: 2,
@@ -52,8 +55,37 @@ export const pagesPerEntry = (level: number): number => PAGES[level] ?? 1;
 /** Which entry of a table of `level` a page number leads through. */
 export const indexAt = (page: number, level: number): number => (page * (INVERSE_PAGES[level] ?? 1)) & 511;
 
+/** The same, of a page number in halves: shifts of small integers, where a product is one of floating point. */
+export function indexOf(low: number, high: number, level: number): number {
+  if (level <= 3) return (low >>> ((level - 1) * 9)) & 511;
+  return (level === 4 ? (low >>> 27) | (high << 5) : high >>> 4) & 511;
+}
+
 /** The low bits of a page number that do not choose an entry, by level; leaves stand at levels 1 to 3 alone. */
 const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];
 
 /** Where in the large page of a leaf of `level`, 1 to 3, a 4 KiB page lies. */
 export const offsetIn = (page: number, level: number): number => page & (OFFSETS[level] ?? 0);
+
+const TWO_32 = 2 ** 32;
+
+/** Gives a step its frame, from the halves. A small integer by a store of its own: the engine keeps it one then. */
+export function setFrame(out: PagingStep, low: number, high: number): void {
+  if (high === 0 && low >= 0) out.frame = low;
+  else out.frame = high * TWO_32 + (low >>> 0);
+}
+
+/** Where in a {@link reservedRows} the entries that lead to a table stand; those of leaves by their level. */
+export const TABLE_ROW = 0;
+/** Levels at which a large leaf may stand in some format. */
+const LEAF_ROWS = 6;
+
+/**
+ * The reserved bits of a format, two words for each kind of entry: those that lead to a table, and leaves by their
+ * level, 1 to 5. Of a leaf that the format has not, all bits are.
+ */
+export function reservedRows(rows: Readonly<Record<number, Int32Array>>): Int32Array {
+  const mask = new Int32Array(LEAF_ROWS * ENTRY_WORDS).fill(-1);
+  for (const [row, words] of Object.entries(rows)) mask.set(words, Number(row) * ENTRY_WORDS);
+  return mask;
+}

@@ -5,7 +5,7 @@
  *
  * Records are owned by the caller and reused: whoever keeps one copies it.
  */
-import type { Request } from '../vtd/walk.js';
+import type { Request } from '../vtd/request.js';
 
 /** Completion status of a non-posted request (PCIe 2.2.9.1). */
 export const COMPLETION = { SUCCESS: 0, UNSUPPORTED_REQUEST: 1, COMPLETER_ABORT: 4 } as const;

@@ -4,7 +4,7 @@ import { FakeFunction } from '../../../test/hardware/fake-function.js';
 import { Bus } from '../bus.js';
 import { Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import { NO_PASID } from '../vtd/walk.js';
+import { NO_PASID } from '../vtd/request.js';
 import { ConfigSpace } from './config-space.js';
 import { COMPLETION, type Iommu, type MemoryRequest, type MmioRegion } from './ports.js';
 import { emptyCompletion, RootComplex } from './root-complex.js';

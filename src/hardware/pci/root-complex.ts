@@ -11,7 +11,7 @@ import { assert, type Restorable, Words } from '../../base/index.js';
 import { BASE_ADDRESS_REG, TYPE_0_HEADER } from '../../spec/index.js';
 import { ABSENT, FRAME_BYTES, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import { INTERRUPT_FRAMES, NO_PASID } from '../vtd/walk.js';
+import { INTERRUPT_FRAMES, NO_PASID } from '../vtd/request.js';
 import { Mover } from './bytes.js';
 import {
   COMPLETION,
@@ -249,7 +249,7 @@ function isInterruptRequest({ page, pasid, isTranslated }: MemoryRequest): boole
 }
 
 /** The regions of a function with memory decoding on: its BARs in the order of their registers. */
-function mappedBars(of: PciFunction): readonly MappedRegion[] {
+export function mappedBars(of: Pick<PciFunction, 'readConfig' | 'bars'>): readonly MappedRegion[] {
   const command = Int32Array.of(0, of.readConfig(4, 4));
   if (TYPE_0_HEADER.MEMORY.get(command, 0) === 0) return [];
   return of.bars.map((region, i) => {

@@ -6,12 +6,20 @@
  *
  * Marks go to memory and are seen by everybody at once, also those of a unit that does not snoop.
  */
-import { FAULT, FIRST_STAGE_ENTRY, SECOND_STAGE_ENTRY } from '../../spec/index.js';
+import { FAULT, FIRST_STAGE_ENTRY, maskOf, SECOND_STAGE_ENTRY } from '../../spec/index.js';
 import { ABSENT, type FrameReader, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import type { Request, Walk } from './walk.js';
+import type { Request } from './request.js';
+import type { Walk } from './walk.js';
 
 const { P, PS: PS_1, A: A_1, D: D_1, G, EA } = FIRST_STAGE_ENTRY;
+/** The same bits of the entry's first word, to be looked at together. */
+const [LARGE = 0] = maskOf(FIRST_STAGE_ENTRY, PS_1);
+const [ACCESSED = 0] = maskOf(FIRST_STAGE_ENTRY, A_1);
+const [DIRTY = 0] = maskOf(FIRST_STAGE_ENTRY, D_1);
+const ACCESSED_DIRTY = ACCESSED | DIRTY;
+const [EXTENDED = 0] = maskOf(FIRST_STAGE_ENTRY, EA);
+const [GLOBAL = 0] = maskOf(FIRST_STAGE_ENTRY, G);
 const { PS: PS_2, A: A_2, D: D_2 } = SECOND_STAGE_ENTRY;
 
 /** Called between the reading of an entry and its mark: others may store to memory there. */
@@ -60,39 +68,33 @@ export class AccessedDirty {
     const tableRights = isNested ? walk.rights : RIGHT.WRITE;
     const isWrite = (request.rights & RIGHT.WRITE) !== 0;
     if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
-    walk.step();
+    walk.stepFirst();
     this.isTableWritable = (tableRights & RIGHT.WRITE) !== 0;
     if (walk.fault === 0) {
-      const at = walk.at;
-      const { words } = this.#reader;
-      const isLeaf = level === 1 || PS_1.get(words, at) === 1;
-      const marksWrite = isLeaf && isWrite;
-      const marksExtended = space.extendedAccessed && EA.get(words, at) === 0;
-      const isMarked = A_1.get(words, at) === 1 && !marksExtended;
-      let isDirty = D_1.get(words, at) === 1;
-      if (isLeaf) this.isGlobal = G.get(words, at) === 1;
-      if (!isMarked || (marksWrite && !isDirty)) {
+      const entry = this.#reader.words[walk.at] ?? 0;
+      const isLeaf = level === 1 || (entry & LARGE) !== 0;
+      const needed =
+        (isLeaf && isWrite ? ACCESSED_DIRTY : ACCESSED) | (space.extendedAccessed ? EXTENDED : 0);
+      if ((entry & needed) !== needed) {
         if (!this.isTableWritable) return FAULT.NESTED_WRITE_DENIED;
         if (hasTableMarks) this.#markTableDirty();
-        this.#markFirst(frame, word, (marksWrite ? 1 : 0) | (marksExtended ? 2 : 0));
-        isDirty = isDirty || marksWrite;
+        this.#markFirst(frame, word, needed);
       }
-      if (isLeaf) this.isDirty = isDirty;
+      if (isLeaf) {
+        this.isGlobal = (entry & GLOBAL) !== 0;
+        this.isDirty = ((entry | needed) & DIRTY) !== 0;
+      }
     }
     if (hasTableMarks) this.isTableWritable &&= this.#isTableDirty();
     return walk.fault;
   }
 
-  /** One step of a walk in the second stage, likewise. */
+  /** One step of a walk in the second stage whose marks are kept, likewise. */
   secondStep(walk: Walk, request: Request): number {
-    if (!walk.tables.space.secondAccessedDirty) {
-      walk.step();
-      return walk.fault;
-    }
     const { frame, word, level } = walk;
     const isWrite = (request.rights & RIGHT.WRITE) !== 0;
     if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
-    walk.step();
+    walk.stepSecond();
     if (walk.fault !== 0) return walk.fault;
     const { words } = this.#reader;
     const isLeaf = level === 1 || PS_2.get(words, walk.at) === 1;
@@ -135,13 +137,11 @@ export class AccessedDirty {
     }
   }
 
-  /** @param what bit 0: dirty too, bit 1: extended accessed too */
-  #markFirst(frame: number, word: number, what: number): void {
+  /** @param marks of the entry's first word */
+  #markFirst(frame: number, word: number, marks: number): void {
     const at = this.#memory.writable(frame) + word;
     const { words } = this.#memory;
-    A_1.set(words, at, 1);
-    if ((what & 1) !== 0) D_1.set(words, at, 1);
-    if ((what & 2) !== 0) EA.set(words, at, 1);
+    words[at] = (words[at] ?? 0) | marks;
   }
 
   /** Nested: a mark in a first-stage table is a write to the page that the table lies in. */

@@ -5,7 +5,7 @@ import { FAULT, FIRST_STAGE_ENTRY, PGTT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 import { COMPLETION } from '../pci/ports.js';
 import { emptyCompletion } from '../pci/root-complex.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const { READ, WRITE, EXECUTE, USER } = RIGHT;
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { CAP, DATA, UnitBench } from '../../../test/vtd/unit-bench.js';
 import { encode, FAULT, IOTLB_INVALIDATION, PGTT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const { READ, WRITE, USER } = RIGHT;
 const SECOND = 3;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { CAP, DATA, ECAP, RID, UnitBench } from '../../../test/vtd/unit-bench.js';
 import { IOTLB_GRANULARITY } from '../../spec/index.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const GSTS = 0x1c;
 const [TE, SRTP, WBF, QIE, IRE, SIRTP] = [31, 30, 27, 26, 25, 24].map((bit) => 1 << bit) as [

@@ -1,7 +1,8 @@
 /**
  * The commands that software gives by register: GCMD with its status, and the invalidations of CCMD and IOTLB,
- * after VT-d 4.1, 6.5.1 and 11.4.4. Each is done by the time the write returns. Where a queue is enabled, the
- * specification leaves those invalidations open: they are done all the same.
+ * after VT-d 4.1, 6.5.1 and 11.4.4. What their end has done by the time that it returns is over when the write is;
+ * for the rest software sees them in progress until {@link Commands}' `…Done` is called. Where a queue is enabled,
+ * the specification leaves the invalidations open: they are done all the same.
  */
 import {
   CCMD_REG,
@@ -16,9 +17,9 @@ import {
   VTD_REGISTER,
   type VtdRegisterTable,
 } from '../../spec/index.js';
+import type { ContextScope, UnitEnd } from './end.js';
 import type { UnitFormat } from './format.js';
 import { functionMask, type InvalidationQueue } from './invalidation-queue.js';
-import type { Translator } from './translator.js';
 
 const R = VTD_REGISTER;
 
@@ -26,7 +27,7 @@ const R = VTD_REGISTER;
 export interface CommandOptions {
   readonly file: RegisterFile;
   readonly table: VtdRegisterTable;
-  readonly translator: Translator;
+  readonly end: UnitEnd;
   readonly format: UnitFormat;
   readonly queue: InvalidationQueue;
   /** ECAP.QI. */
@@ -37,11 +38,11 @@ export interface CommandOptions {
 
 export class Commands {
   readonly #options: CommandOptions;
-  readonly #translator: Translator;
+  readonly #end: UnitEnd;
 
   constructor(options: CommandOptions) {
     this.#options = options;
-    this.#translator = options.translator;
+    this.#end = options.end;
   }
 
   /** GCMD. */
@@ -49,59 +50,101 @@ export class Commands {
     const { file } = this.#options;
     if (file.get(R.GCMD, GCMD_REG.SRTP) === 1) this.#setRootTable();
     const translates = file.get(R.GCMD, GCMD_REG.TE);
-    this.#translator.isEnabled = translates === 1;
-    file.set(R.GSTS, GSTS_REG.TES, translates);
+    const isOn = translates === 1;
+    if (translates !== file.get(R.GSTS, GSTS_REG.TES) && this.#end.setTranslation(isOn)) {
+      this.translationDone(isOn);
+    }
     if (!this.#options.hasQueue) return;
     const isQueued = file.get(R.GCMD, GCMD_REG.QIE);
     if (isQueued !== file.get(R.GSTS, GSTS_REG.QIES)) this.#options.queue.switched();
     file.set(R.GSTS, GSTS_REG.QIES, isQueued);
   }
 
+  /** The root table has been taken. */
+  rootDone(): void {
+    this.#options.file.set(R.GSTS, GSTS_REG.RTPS, 1);
+  }
+
+  /** Translation is on, or off. */
+  translationDone(isOn: boolean): void {
+    this.#options.file.set(R.GSTS, GSTS_REG.TES, isOn ? 1 : 0);
+  }
+
   #setRootTable(): void {
-    const { file } = this.#options;
+    const { file, srtpInvalidates } = this.#options;
     file.set(R.GCMD, GCMD_REG.SRTP, 0);
-    this.#translator.latchRoot(file.get(R.RTADDR, RTADDR_REG.RTA), file.get(R.RTADDR, RTADDR_REG.TTM));
-    file.set(R.GSTS, GSTS_REG.RTPS, 1);
-    if (!this.#options.srtpInvalidates) return;
-    this.#translator.caches.invalidateAll();
+    file.set(R.GSTS, GSTS_REG.RTPS, 0);
+    const frame = file.get(R.RTADDR, RTADDR_REG.RTA);
+    const mode = file.get(R.RTADDR, RTADDR_REG.TTM);
+    if (this.#end.latchRoot({ frame, mode, invalidates: srtpInvalidates })) this.rootDone();
   }
 
   /** CCMD. */
   context(): void {
     const { file } = this.#options;
     if (file.get(R.CCMD, CCMD_REG.ICC) === 0) return;
-    const granularity = file.get(R.CCMD, CCMD_REG.CIRG);
-    if (granularity === CONTEXT_GRANULARITY.GLOBAL) this.#translator.invalidateContexts();
-    else if (granularity === CONTEXT_GRANULARITY.DOMAIN) {
-      this.#translator.invalidateContexts({ domain: this.#domain(file.get(R.CCMD, CCMD_REG.DID)) });
-    } else if (granularity === CONTEXT_GRANULARITY.DEVICE) {
-      this.#translator.invalidateContexts({
-        rid: file.get(R.CCMD, CCMD_REG.SID),
-        ridMask: functionMask(file.get(R.CCMD, CCMD_REG.FM)),
-      });
-    }
-    file.set(R.CCMD, CCMD_REG.CAIG, granularity);
+    const scope = this.#contextScope(file.get(R.CCMD, CCMD_REG.CIRG));
+    if (scope === undefined || this.#end.invalidateContexts(scope)) this.contextDone();
+  }
+
+  /** The context-cache invalidation is over; it was not done, if it failed, and CAIG says so by a zero. */
+  contextDone(hasFailed = false): void {
+    const { file } = this.#options;
+    file.set(R.CCMD, CCMD_REG.CAIG, hasFailed ? 0 : file.get(R.CCMD, CCMD_REG.CIRG));
     file.set(R.CCMD, CCMD_REG.ICC, 0);
+  }
+
+  #contextScope(granularity: number): ContextScope | undefined {
+    const { file } = this.#options;
+    switch (granularity) {
+      case CONTEXT_GRANULARITY.GLOBAL:
+        return {};
+      case CONTEXT_GRANULARITY.DOMAIN:
+        return { domain: this.#domain(file.get(R.CCMD, CCMD_REG.DID)) };
+      case CONTEXT_GRANULARITY.DEVICE:
+        return {
+          rid: file.get(R.CCMD, CCMD_REG.SID),
+          ridMask: functionMask(file.get(R.CCMD, CCMD_REG.FM)),
+        };
+      default:
+        return undefined;
+    }
   }
 
   /** IOTLB. */
   iotlb(): void {
     const { file } = this.#options;
-    const { IOTLB, IVA } = this.#options.table;
+    const { IOTLB } = this.#options.table;
     if (file.get(IOTLB, IOTLB_REG.IVT) === 0) return;
-    const granularity = file.get(IOTLB, IOTLB_REG.IIRG);
-    const domain = this.#domain(file.get(IOTLB, IOTLB_REG.DID));
-    const { caches } = this.#translator;
-    if (granularity === IOTLB_GRANULARITY.GLOBAL) caches.invalidateDomain();
-    else if (granularity === IOTLB_GRANULARITY.DOMAIN) caches.invalidateDomain(domain);
-    else if (granularity === IOTLB_GRANULARITY.PAGE) {
-      const pages = 2 ** Math.min(file.get(IVA, IVA_REG.AM), 51);
-      const page = file.get(IVA, IVA_REG.ADDR);
-      const leafOnly = file.get(IVA, IVA_REG.IH) === 1;
-      caches.invalidatePages(domain, { page: page - (page % pages), pages, leafOnly });
-    }
-    file.set(IOTLB, IOTLB_REG.IAIG, granularity);
+    if (this.#invalidateIotlb(file.get(IOTLB, IOTLB_REG.IIRG))) this.iotlbDone();
+  }
+
+  /** The IOTLB invalidation is over; it was not done, if it failed, and IAIG says so by a zero. */
+  iotlbDone(hasFailed = false): void {
+    const { file } = this.#options;
+    const { IOTLB } = this.#options.table;
+    file.set(IOTLB, IOTLB_REG.IAIG, hasFailed ? 0 : file.get(IOTLB, IOTLB_REG.IIRG));
     file.set(IOTLB, IOTLB_REG.IVT, 0);
+  }
+
+  #invalidateIotlb(granularity: number): boolean {
+    const { file } = this.#options;
+    const { IOTLB, IVA } = this.#options.table;
+    const domain = this.#domain(file.get(IOTLB, IOTLB_REG.DID));
+    switch (granularity) {
+      case IOTLB_GRANULARITY.GLOBAL:
+        return this.#end.invalidateDomain();
+      case IOTLB_GRANULARITY.DOMAIN:
+        return this.#end.invalidateDomain(domain);
+      case IOTLB_GRANULARITY.PAGE: {
+        const pages = 2 ** Math.min(file.get(IVA, IVA_REG.AM), 51);
+        const page = file.get(IVA, IVA_REG.ADDR);
+        const leafOnly = file.get(IVA, IVA_REG.IH) === 1;
+        return this.#end.invalidatePages(domain, { page: page - (page % pages), pages, leafOnly });
+      }
+      default:
+        return true;
+    }
   }
 
   /** A domain's number as the unit takes it: without the bits that it has not. */

@@ -56,7 +56,7 @@ export const ACCESS_FAULTS: ReadonlySet<number> = new Set([
 
 /** The walk's fault, if it is one of a table's entries. */
 export const entryFault = (of: ReadonlySet<number>, walk: Walk): number =>
-  of.has(walk.fault) ? walk.fault : 0;
+  walk.fault !== 0 && of.has(walk.fault) ? walk.fault : 0;
 
 /** Sums an address space up. */
 export function summaryOf(space: AddressSpace): number {

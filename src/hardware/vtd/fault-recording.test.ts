@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { DATA, ECAP, OTHER_RID, RID, UnitBench } from '../../../test/vtd/unit-bench.js';
 import { decode, encode, FAULT, FAULT_RECORD, format, PGTT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const FSTS = 0x34;
 const FRCD = 0x220;

@@ -16,7 +16,7 @@ import {
 } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 import type { EventMessage } from './event-message.js';
-import { NO_PASID, type Request } from './walk.js';
+import { NO_PASID, type Request } from './request.js';
 
 const { FSTS, IQER } = VTD_REGISTER;
 const { PFO, PPF, IQE, ICE, ITE, FRI } = FSTS_REG;
@@ -100,6 +100,11 @@ export class FaultRecording implements Restorable {
     if (pending !== undefined) this.#file.set(FSTS, FRI, pending);
     if (this.#file.get(FSTS, IQE) === 0) this.#file.set(IQER, IQER_REG.IQEI, IQEI.NOT_AVAILABLE);
     if (this.#isQuiet()) this.#event.served();
+  }
+
+  /** As after power-on: the first register is the next. */
+  reset(): void {
+    this.#next.set(0, 0);
   }
 
   mark(): void {

@@ -27,6 +27,8 @@ export interface UnitFormat {
   readonly nested: boolean;
   readonly passThrough: boolean;
   readonly deviceTlb: boolean;
+  /** Device-TLB invalidations name the physical function; its field is reserved otherwise. */
+  readonly deviceTlbThrottle: boolean;
   readonly pageRequests: boolean;
   readonly pasid: boolean;
   /** Bits of a PASID: ECAP.PSS + 1. */
@@ -90,6 +92,7 @@ export function unitFormat({ cap, ecap, hostAddressWidth }: Capabilities): UnitF
     nested: has(ECAP_REG.NEST, ecap),
     passThrough: has(ECAP_REG.PT, ecap),
     deviceTlb: has(ECAP_REG.DT, ecap),
+    deviceTlbThrottle: has(ECAP_REG.DIT, ecap),
     pageRequests: has(ECAP_REG.PRS, ecap),
     pasid: has(ECAP_REG.PASID, ecap),
     pasidWidth: ECAP_REG.PSS.get(ecap, 0) + 1,

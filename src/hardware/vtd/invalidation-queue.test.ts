@@ -115,6 +115,18 @@ describe('descriptors that are refused', () => {
     ['a granularity', encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G: 2 }), IQEI.RESERVED_BITS, {}],
     ['a mask', encode(PASID_IOTLB_INVALIDATION, { TYPE: 6, G: 3, AM: 19 }), IQEI.RESERVED_BITS, {}],
     ['device TLB', encode(DEVICE_TLB_INVALIDATION, { TYPE: 3 }), IQEI.DESCRIPTOR_TYPE, { ecap: noDeviceTlb }],
+    [
+      'a physical function',
+      encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: RID, PFSID_LOW: RID & 0xf }),
+      IQEI.RESERVED_BITS,
+      {},
+    ],
+    [
+      'a physical function, with a PASID',
+      encode(PASID_DEVICE_TLB_INVALIDATION, { TYPE: 8, SID: RID, PFSID_HIGH: 1 }),
+      IQEI.RESERVED_BITS,
+      {},
+    ],
     ['a response', encode(PAGE_GROUP_RESPONSE, { TYPE: 9 }), IQEI.DESCRIPTOR_TYPE, { ecap: noRequests }],
     ['a drain', encode(INVALIDATION_WAIT, { TYPE: 5, PD: 1 }), IQEI.RESERVED_BITS, { ecap: noDrain }],
   ])('%s', (_, descriptor, error, options) => {
@@ -125,6 +137,13 @@ describe('descriptors that are refused', () => {
       error,
       0,
     ]);
+  });
+
+  test('but not a physical function where invalidations are throttled', () => {
+    const bench = new UnitBench({ cap: CAP, ecap: ECAP | (1n << 41n) }).enable();
+    bench.submit(encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: RID, PFSID_LOW: RID & 0xf }));
+    expect(bench.unit.read32(FSTS)).toBe(0);
+    expect(bench.unit.read32(IQH)).not.toBe(0);
   });
 
   test('stop the queue until software has mended and cleared it', () => {
@@ -268,4 +287,36 @@ test('status goes to the doubleword that the wait names', () => {
     encode(INVALIDATION_WAIT, { TYPE: 5, SW: 1, STATUS_DATA: 0xdeadbeef, STATUS_ADDR: (STATUS + 12) / 4 }),
   );
   expect(bench.get(STATUS / 4096, 1)).toBe(0xdeadbeef00000000n);
+});
+
+test.each([
+  ['a tail beyond the queue', 0x800, 0x1000, 1],
+  ['a tail between two wide slots', 0x800, 0x10, 6],
+])('%s is an error as long as it is there', (_what, size, tail, information) => {
+  const { unit } = new UnitBench().enable();
+  unit.write64(0x90, 0x8000 + size, 0);
+  for (let i = 0; i < 3; i++) {
+    unit.write64(0x88, tail, 0);
+    unit.write32(0x34, 0x10);
+    expect(unit.engines[0]?.isReady).toBe(true);
+    unit.engines[0]?.step();
+    expect([unit.read32(0x34) & 0x10, unit.read32(0xb0), unit.engines[0]?.isReady]).toEqual([
+      0x10,
+      information,
+      false,
+    ]);
+  }
+});
+
+test('a head between two slots, after the width has changed, is an error: it would never meet the tail', () => {
+  const bench = new UnitBench().enable();
+  const { unit } = bench;
+  unit.write64(0x90, 0x8000, 0);
+  bench.putWords(8, 0, encode(INVALIDATION_WAIT, { TYPE: 5 }));
+  unit.write64(0x88, 0x10, 0);
+  unit.engines[0]?.step();
+  unit.write64(0x90, 0x8800, 0);
+  unit.write64(0x88, 0x40, 0);
+  unit.engines[0]?.step();
+  expect([unit.read32(0x80), unit.read32(0x34) & 0x10, unit.read32(0xb0)]).toEqual([0x10, 0x10, 6]);
 });

@@ -6,6 +6,9 @@
  * its place until software clears IQE; so does a time-out (ITE), which drops the wait descriptor that it held
  * up; one that comes later is done as usual, so software has to look at ITE before it believes its status. Drains need nothing here: requests are carried out whole, before the next descriptor. The queue's fences
  * are implied by that order, too.
+ *
+ * What the end has not done by the time that it returns holds the queue at its descriptor until
+ * {@link InvalidationQueue.finish}.
  */
 import { numberOf, type Restorable, Words } from '../../base/index.js';
 import {
@@ -36,12 +39,12 @@ import {
   VTD_REGISTER,
 } from '../../spec/index.js';
 import type { Engine } from '../engine.js';
-import { ABSENT, FRAME_BYTES, FRAME_WORDS, type Memory } from '../memory.js';
-import type { DeviceTlbInvalidation, IommuDownstream, PageGroupResponse } from '../pci/ports.js';
+import { ABSENT, FRAME_BYTES, FRAME_WORDS, type FrameMemory } from '../memory.js';
+import type { DeviceTlbInvalidation, PageGroupResponse } from '../pci/ports.js';
+import type { UnitEnd } from './end.js';
 import type { FaultRecording } from './fault-recording.js';
 import type { UnitFormat } from './format.js';
-import type { Translator } from './translator.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const { GSTS, FSTS, IQA, IQH, IQT } = VTD_REGISTER;
 const contextCache = CONTEXT_CACHE_INVALIDATION;
@@ -57,15 +60,14 @@ const groupResponse = PAGE_GROUP_RESPONSE;
 export interface InvalidationQueueOptions {
   readonly name: string;
   readonly file: RegisterFile;
-  readonly memory: Memory;
+  readonly memory: FrameMemory;
   readonly format: UnitFormat;
   /** CAP.MAMV: the largest address mask. */
   readonly largestMask: number;
   /** ECAP.PDS: page-request drain. */
   readonly drainsPageRequests: boolean;
-  readonly translator: Translator;
+  readonly end: UnitEnd;
   readonly faults: FaultRecording;
-  readonly downstream: IommuDownstream;
   /** A wait descriptor with IF is complete. */
   readonly waitDone: () => void;
 }
@@ -75,9 +77,16 @@ const ITAGS = 32;
 const OUTSTANDING = 0;
 /** By tag: the RID that it went to, plus 1. */
 const RIDS = 1;
+/** Whether the descriptor at the head is in progress. */
+const PENDING = RIDS + ITAGS;
+const STATE_WORDS = PENDING + 1;
 const SLOT_WORDS = 8;
 const ALL_PAGES = 2 ** 52;
 const NO_ERROR = -1;
+const IN_PROGRESS = -2;
+
+/** What a descriptor has come to, by whether its end has done it. */
+const progress = (isDone: boolean): number => (isDone ? NO_ERROR : IN_PROGRESS);
 
 /** The function number's bits that FM leaves out: none, bit 2, bits 2:1, bits 2:0. */
 const FUNCTION_MASK = [0, 4, 6, 7];
@@ -85,7 +94,7 @@ const FUNCTION_MASK = [0, 4, 6, 7];
 export class InvalidationQueue implements Engine, Restorable {
   readonly name: string;
   readonly #options: InvalidationQueueOptions;
-  readonly #state = new Words(RIDS + ITAGS, 4);
+  readonly #state = new Words(STATE_WORDS, 4);
   /** The descriptor at hand, in the slot's full width. */
   readonly #slot = new Int32Array(SLOT_WORDS);
   readonly #invalidation: DeviceTlbInvalidation = {
@@ -110,7 +119,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   get isReady(): boolean {
     const { file } = this.#options;
-    if (file.get(GSTS, GSTS_REG.QIES) === 0) return false;
+    if (file.get(GSTS, GSTS_REG.QIES) === 0 || this.isPending) return false;
     if (file.get(FSTS, FSTS_REG.IQE) === 1 || file.get(FSTS, FSTS_REG.ITE) === 1) return false;
     if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
     if (this.outstanding === 0 || !this.#fetch()) return true;
@@ -120,23 +129,46 @@ export class InvalidationQueue implements Engine, Restorable {
     return !isDeviceTlb || this.outstanding < ITAGS;
   }
 
+  /** Whether the end has not done the descriptor at the head yet. */
+  get isPending(): boolean {
+    return this.#state.words[PENDING] === 1;
+  }
+
   step(): void {
-    const error = this.#fetch() ? this.#process() : IQEI.FETCH_FAILED;
+    let error = this.#tailError();
+    if (error === NO_ERROR) error = this.#fetch() ? this.#process() : IQEI.FETCH_FAILED;
     if (error === NO_ERROR) this.#advance();
+    else if (error === IN_PROGRESS) this.#state.set(PENDING, 1);
+    else this.#options.faults.queueError(error);
+  }
+
+  /**
+   * The end is through with the descriptor in progress; nothing happens if that was dropped.
+   *
+   * @param error one of IQEI, if it could not be done: the queue stops there
+   */
+  finish(error?: number): void {
+    if (!this.isPending) return;
+    this.#state.set(PENDING, 0);
+    if (error === undefined) this.#advance();
     else this.#options.faults.queueError(error);
   }
 
   /** The queue was switched on or off: its head is at its start then. */
   switched(): void {
+    this.#state.set(PENDING, 0);
     this.#options.file.set(IQH, IQH_REG.QH, 0);
+  }
+
+  /** As after power-on: nothing is outstanding. */
+  reset(): void {
+    for (let i = 0; i < STATE_WORDS; i++) this.#state.set(i, 0);
   }
 
   /** Software has moved the tail. */
   tailWritten(): void {
-    const { file, faults } = this.#options;
-    const tail = file.get(IQT, IQT_REG.QT);
-    if (this.#isWide && tail % 2 !== 0) faults.queueError(IQEI.TAIL_MISALIGNED);
-    else if (tail >= this.#units) faults.queueError(IQEI.TAIL_BEYOND_QUEUE);
+    const error = this.#tailError();
+    if (error !== NO_ERROR) this.#options.faults.queueError(error);
   }
 
   /** A function has answered an invalidation. */
@@ -181,6 +213,14 @@ export class InvalidationQueue implements Engine, Restorable {
     return (FRAME_BYTES / 16) * 2 ** this.#options.file.get(IQA, IQA_REG.QS);
   }
 
+  /** What is wrong with the tail, or with a head that can't come to it. */
+  #tailError(): number {
+    const { file } = this.#options;
+    const tail = file.get(IQT, IQT_REG.QT);
+    if (this.#isWide && (tail | file.get(IQH, IQH_REG.QH)) % 2 !== 0) return IQEI.TAIL_MISALIGNED;
+    return tail >= this.#units ? IQEI.TAIL_BEYOND_QUEUE : NO_ERROR;
+  }
+
   #isWaitAtHead(): boolean {
     const { file } = this.#options;
     if (file.get(GSTS, GSTS_REG.QIES) === 0 || file.get(FSTS, FSTS_REG.IQE) === 1) return false;
@@ -214,7 +254,7 @@ export class InvalidationQueue implements Engine, Restorable {
     if (layout === undefined || !this.#isOffered(type)) return IQEI.DESCRIPTOR_TYPE;
     if (layout.bytes === SLOT_WORDS * 4) {
       if (!this.#isWide) return IQEI.DESCRIPTOR_WIDTH;
-      if (!this.#options.translator.isScalable) return IQEI.TABLE_MODE;
+      if (!this.#options.end.isScalable) return IQEI.TABLE_MODE;
     }
     const isShort = layout.bytes < SLOT_WORDS * 4;
     const hasRest = isShort && slot.subarray(layout.bytes / 4).some((word) => word !== 0);
@@ -260,20 +300,19 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #contextCache(): number {
     const slot = this.#slot;
-    const { translator } = this.#options;
+    const { end } = this.#options;
     switch (contextCache.G.get(slot, 0)) {
       case CONTEXT_GRANULARITY.GLOBAL:
-        translator.invalidateContexts();
-        return NO_ERROR;
+        return progress(end.invalidateContexts({}));
       case CONTEXT_GRANULARITY.DOMAIN:
-        translator.invalidateContexts({ domain: this.#domain(contextCache.DID) });
-        return NO_ERROR;
+        return progress(end.invalidateContexts({ domain: this.#domain(contextCache.DID) }));
       case CONTEXT_GRANULARITY.DEVICE:
-        translator.invalidateContexts({
-          rid: contextCache.SID.get(slot, 0),
-          ridMask: functionMask(contextCache.FM.get(slot, 0)),
-        });
-        return NO_ERROR;
+        return progress(
+          end.invalidateContexts({
+            rid: contextCache.SID.get(slot, 0),
+            ridMask: functionMask(contextCache.FM.get(slot, 0)),
+          }),
+        );
       default:
         return IQEI.RESERVED_BITS;
     }
@@ -281,22 +320,20 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #iotlb(): number {
     const slot = this.#slot;
-    const { caches } = this.#options.translator;
+    const { end } = this.#options;
     const domain = this.#domain(iotlb.DID);
     switch (iotlb.G.get(slot, 0)) {
       case IOTLB_GRANULARITY.GLOBAL:
-        caches.invalidateDomain();
-        return NO_ERROR;
+        return progress(end.invalidateDomain());
       case IOTLB_GRANULARITY.DOMAIN:
-        caches.invalidateDomain(domain);
-        return NO_ERROR;
+        return progress(end.invalidateDomain(domain));
       case IOTLB_GRANULARITY.PAGE: {
         const mask = iotlb.AM.get(slot, 0);
         if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
         const pages = 2 ** mask;
         const page = alignDown(iotlb.ADDR.get(slot, 0), pages);
-        caches.invalidatePages(domain, { page, pages, leafOnly: iotlb.IH.get(slot, 0) === 1 });
-        return NO_ERROR;
+        const leafOnly = iotlb.IH.get(slot, 0) === 1;
+        return progress(end.invalidatePages(domain, { page, pages, leafOnly }));
       }
       default:
         return IQEI.RESERVED_BITS;
@@ -305,21 +342,19 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #pasidIotlb(): number {
     const slot = this.#slot;
-    const { caches } = this.#options.translator;
+    const { end } = this.#options;
     const domain = this.#domain(pasidIotlb.DID);
     const pasid = pasidIotlb.PASID.get(slot, 0);
     switch (pasidIotlb.G.get(slot, 0)) {
       case PASID_IOTLB_GRANULARITY.PASID:
-        caches.invalidatePasid(domain, pasid);
-        return NO_ERROR;
+        return progress(end.invalidatePasid(domain, pasid));
       case PASID_IOTLB_GRANULARITY.PAGE: {
         const mask = pasidIotlb.AM.get(slot, 0);
         if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
         const pages = 2 ** mask;
         const page = alignDown(pasidIotlb.ADDR.get(slot, 0), pages);
         const leafOnly = pasidIotlb.IH.get(slot, 0) === 1;
-        caches.invalidatePasidPages(domain, pasid, { page, pages, leafOnly });
-        return NO_ERROR;
+        return progress(end.invalidatePasidPages({ domain, pasid }, { page, pages, leafOnly }));
       }
       default:
         return IQEI.RESERVED_BITS;
@@ -328,18 +363,15 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #pasidCache(): number {
     const slot = this.#slot;
-    const { pasids } = this.#options.translator.caches;
+    const { end } = this.#options;
     const domain = this.#domain(pasidCache.DID);
     switch (pasidCache.G.get(slot, 0)) {
       case PASID_CACHE_GRANULARITY.DOMAIN:
-        pasids.remove({ domain });
-        return NO_ERROR;
+        return progress(end.invalidatePasids({ domain }));
       case PASID_CACHE_GRANULARITY.PASID:
-        pasids.remove({ domain, pasid: pasidCache.PASID.get(slot, 0) });
-        return NO_ERROR;
+        return progress(end.invalidatePasids({ domain, pasid: pasidCache.PASID.get(slot, 0) }));
       case PASID_CACHE_GRANULARITY.GLOBAL:
-        pasids.remove();
-        return NO_ERROR;
+        return progress(end.invalidatePasids({}));
       default:
         return IQEI.RESERVED_BITS;
     }
@@ -347,6 +379,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #deviceTlb(): number {
     const slot = this.#slot;
+    if (this.#hasStrayFunction(deviceTlb)) return IQEI.RESERVED_BITS;
     this.#setRange(deviceTlb.ADDR.get(slot, 0), deviceTlb.S.get(slot, 0) === 1);
     // Without a PASID, an invalidation holds for the requests without one.
     this.#invalidation.pasid = NO_PASID;
@@ -356,10 +389,17 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #pasidDeviceTlb(): number {
     const slot = this.#slot;
+    if (this.#hasStrayFunction(pasidDeviceTlb)) return IQEI.RESERVED_BITS;
     this.#setRange(pasidDeviceTlb.ADDR.get(slot, 0), pasidDeviceTlb.S.get(slot, 0) === 1);
     this.#invalidation.pasid = pasidDeviceTlb.PASID.get(slot, 0);
     this.#invalidation.isGlobal = pasidDeviceTlb.G.get(slot, 0) === 1;
     return this.#sendInvalidation(pasidDeviceTlb.SID.get(slot, 0));
+  }
+
+  /** Whether a physical function is named that the unit does not ask for: its field is reserved then. */
+  #hasStrayFunction({ PFSID_LOW, PFSID_HIGH }: typeof deviceTlb | typeof pasidDeviceTlb): boolean {
+    if (this.#options.format.deviceTlbThrottle) return false;
+    return PFSID_LOW.get(this.#slot, 0) !== 0 || PFSID_HIGH.get(this.#slot, 0) !== 0;
   }
 
   /** The range of an ATS invalidation: with S, the lowest zero bit n of the page number gives 2^(n + 1) pages. */
@@ -377,8 +417,7 @@ export class InvalidationQueue implements Engine, Restorable {
     this.#state.set(OUTSTANDING, this.outstanding + 1);
     this.#invalidation.rid = rid;
     this.#invalidation.itag = itag;
-    this.#options.downstream.invalidateDeviceTlb(this.#invalidation);
-    return NO_ERROR;
+    return progress(this.#options.end.invalidateDeviceTlb(this.#invalidation));
   }
 
   #wait(): number {
@@ -407,8 +446,7 @@ export class InvalidationQueue implements Engine, Restorable {
     response.pasid = groupResponse.PP.get(slot, 0) === 1 ? groupResponse.PASID.get(slot, 0) : NO_PASID;
     response.group = groupResponse.PRGI.get(slot, 0);
     response.code = groupResponse.RC.get(slot, 0);
-    this.#options.downstream.pageGroupResponse(response);
-    return NO_ERROR;
+    return progress(this.#options.end.respond(response));
   }
 }
 

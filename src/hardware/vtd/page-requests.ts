@@ -17,28 +17,32 @@ import {
   type RegisterFile,
   VTD_REGISTER,
 } from '../../spec/index.js';
-import { ABSENT, FRAME_BYTES, type Memory } from '../memory.js';
+import { ABSENT, FRAME_BYTES, type FrameMemory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import {
-  type IommuDownstream,
-  PAGE_RESPONSE,
-  type PageGroupResponse,
-  type PageRequest,
-} from '../pci/ports.js';
+import { PAGE_RESPONSE, type PageGroupResponse, type PageRequest } from '../pci/ports.js';
 import type { EventMessage } from './event-message.js';
 import type { Fault } from './fault-recording.js';
-import type { Translator } from './translator.js';
-import { NO_PASID, type Request } from './walk.js';
+import { NO_PASID, type Request } from './request.js';
 
 const { PQA, PQH, PQT, PRS } = VTD_REGISTER;
 const descriptor = PAGE_REQUEST_DESCRIPTOR;
 
+/** Who may ask for pages. */
+export interface PageRequestGate {
+  /** Whether translation is on. */
+  readonly isEnabled: boolean;
+  /** The reason why the last request that might not ask was refused. */
+  readonly fault: number;
+  mayRequestPages(request: Request): boolean;
+}
+
 /** What the queue acts on. */
 export interface PageRequestQueueOptions {
   readonly file: RegisterFile;
-  readonly memory: Memory;
-  readonly translator: Translator;
-  readonly downstream: IommuDownstream;
+  readonly memory: FrameMemory;
+  readonly gate: PageRequestGate;
+  /** Sends what the unit answers by itself. The record is the queue's. */
+  readonly respond: (response: PageGroupResponse) => void;
   readonly event: EventMessage;
   /** ECAP.SMS: stop markers go to the queue; else they are dropped. */
   readonly takesStopMarkers: boolean;
@@ -56,13 +60,13 @@ export class PageRequestQueue {
 
   /** Takes a request in. */
   request(request: PageRequest): void {
-    const { translator, file } = this.#options;
+    const { gate, file } = this.#options;
     const isStopMarker = (request.rights & ~RIGHT.USER) === 0 && request.isLast;
     if (isStopMarker && !this.#options.takesStopMarkers) return;
-    if (!translator.isEnabled) {
+    if (!gate.isEnabled) {
       this.#answer(request, PAGE_RESPONSE.INVALID_REQUEST);
-    } else if (!translator.mayRequestPages(request)) {
-      const { fault } = translator;
+    } else if (!gate.mayRequestPages(request)) {
+      const { fault } = gate;
       const type = FAULT_TYPE.PAGE_REQUEST;
       this.#options.refused({ reason: fault, addressType: ADDRESS_TYPE.UNTRANSLATED, type }, request);
       this.#answer(request, PAGE_RESPONSE.INVALID_REQUEST);
@@ -114,7 +118,7 @@ export class PageRequestQueue {
     response.pasid = request.pasid;
     response.group = request.group;
     response.code = code;
-    this.#options.downstream.pageGroupResponse(response);
+    this.#options.respond(response);
   }
 }
 

@@ -8,10 +8,10 @@
  * keeps accessed bits, and whether X counts). A way is kept once a table was reached by it, whatever becomes of
  * the walk further down. The way to a nested table that cannot be marked is not.
  */
-import { NONE } from '../cache/slots.js';
 import type { AccessedDirty } from './accessed-dirty.js';
-import type { TableCache } from './table-cache.js';
-import type { Request, Walk } from './walk.js';
+import type { Request } from './request.js';
+import { type TableCache, tableWays } from './table-cache.js';
+import type { Walk } from './walk.js';
 
 export class PagingWalk {
   readonly #marks: AccessedDirty;
@@ -19,6 +19,7 @@ export class PagingWalk {
   readonly #second: TableCache | undefined;
   /** The level of the first-stage table that the way was kept to; 0 if it was walked. */
   #skippedTo = 0;
+  readonly #ways = tableWays();
 
   /** Without caches where they are undefined. */
   constructor(marks: AccessedDirty, first: TableCache | undefined, second: TableCache | undefined) {
@@ -29,43 +30,31 @@ export class PagingWalk {
 
   /** Goes on with a walk that stands before its first paging entry; 0, or why the request fails. */
   run(walk: Walk, request: Request): number {
+    const { secondAccessedDirty } = walk.tables.space;
     this.#marks.begin();
-    this.#begin(walk, request);
-    /** Whether the second stage is read, and nothing else done. */
-    const isPlain = this.#second === undefined && !walk.tables.space.secondAccessedDirty;
+    this.#begin(walk);
     for (;;) {
+      const { stage } = walk;
       let fault = 0;
-      if (walk.stage === 'second-stage') {
-        if (isPlain) walk.runSecond();
-        else fault = this.#marks.secondStep(walk, request);
-        if (!isPlain && walk.stage === 'second-stage') this.#keepSecond(walk);
-      } else if (walk.stage === 'first-stage') {
-        fault = this.#firstStep(walk, request);
-        this.#skipInSecond(walk);
-      } else {
-        return walk.stage === 'done' ? 0 : walk.fault;
-      }
+      if (stage === 'first-stage') fault = this.#firstStep(walk, request);
+      else if (stage !== 'second-stage') return walk.fault;
+      else if (secondAccessedDirty) fault = this.#markSecond(walk, request);
+      else this.#readSecond(walk);
       if (fault !== 0) return fault;
     }
   }
 
-  #begin(walk: Walk, request: Request): void {
+  #begin(walk: Walk): void {
     const { space } = walk.tables;
     this.#second?.within(space.domain, (space.secondAccessedDirty ? 1 : 0) | (space.executeRequests ? 2 : 0));
-    const first = this.#first;
     this.#skippedTo = 0;
-    if (first !== undefined && space.firstLevels !== 0) {
-      first.within(space.domain, walk.pasid);
-      first.seek(request);
-      for (let level = 2; level <= space.firstLevels; level++) {
-        const at = first.find(level);
-        if (at === NONE) continue;
-        this.#skippedTo = level - 1;
-        walk.skipToFirst(level - 1, first.frameOf(at), first.rightsOf(at));
-        return;
-      }
-    }
-    this.#skipInSecond(walk);
+    const first = this.#first;
+    if (first === undefined || space.firstLevels === 0) return;
+    first.within(space.domain, walk.pasid);
+    first.seek(walk.pageLow, walk.pageHigh);
+    if (!first.findLowest(space.firstLevels)) return;
+    this.#skippedTo = first.level;
+    walk.skipToFirst(first);
   }
 
   #firstStep(walk: Walk, request: Request): number {
@@ -75,25 +64,52 @@ export class PagingWalk {
     const isKept = first === undefined || level === space.firstLevels || level === this.#skippedTo;
     const fault = this.#marks.firstStep(walk, request);
     if (isKept || !this.#marks.isTableWritable) return fault;
-    first.fill(first.add(level + 1, firstRights, space.translation === 'nested'), frame);
+    this.#ways.frames[level] = frame;
+    this.#ways.rights[level] = firstRights;
+    first.add(level + 1, this.#ways, space.translation === 'nested');
     return fault;
   }
 
-  #keepSecond(walk: Walk): void {
+  /** Through the second stage, where nothing happens between its entries. */
+  #readSecond(walk: Walk): void {
     const second = this.#second;
-    if (second !== undefined) second.fill(second.add(walk.level + 1, walk.rights, false), walk.frame);
-  }
-
-  #skipInSecond(walk: Walk): void {
-    const second = this.#second;
-    if (second === undefined || walk.stage !== 'second-stage') return;
-    const { secondLevels } = walk.tables.space;
-    second.seek(walk.guest);
-    for (let level = 2; level <= secondLevels; level++) {
-      const at = second.find(level);
-      if (at === NONE) continue;
-      walk.skipToSecond(level - 1, second.frameOf(at), second.rightsOf(at));
+    if (second === undefined) {
+      walk.runSecond();
       return;
     }
+    if (this.#skipInSecond(walk, second)) {
+      if (walk.fault !== 0) return;
+      if (second.level === 1) {
+        walk.stepSecond();
+        return;
+      }
+    }
+    const from = walk.level;
+    const to = walk.runSecond();
+    for (let level = from; level > to; level--) second.add(level, walk.ways, false);
+  }
+
+  /** Through the second stage, with marks. */
+  #markSecond(walk: Walk, request: Request): number {
+    const second = this.#second;
+    if (second !== undefined) this.#skipInSecond(walk, second);
+    let fault = 0;
+    while (walk.stage === 'second-stage' && fault === 0) {
+      const { level } = walk;
+      fault = this.#marks.secondStep(walk, request);
+      if (second === undefined || walk.stage !== 'second-stage') continue;
+      this.#ways.frames[level - 1] = walk.frame;
+      this.#ways.rights[level - 1] = walk.rights;
+      second.add(level, this.#ways, false);
+    }
+    return fault;
+  }
+
+  /** Whether a part of the way through the second stage is kept, and the walk goes on behind it. */
+  #skipInSecond(walk: Walk, second: TableCache): boolean {
+    second.seek(walk.guestLow, walk.guestHigh);
+    const isKept = second.findLowest(walk.tables.space.secondLevels);
+    if (isKept) walk.skipToSecond(second);
+    return isKept;
   }
 }

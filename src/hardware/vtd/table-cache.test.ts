@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { firstChooser } from '../../base/index.js';
 import { NONE } from '../cache/slots.js';
-import { TableCache } from './table-cache.js';
+import { TableCache, tableWays } from './table-cache.js';
 
 const cacheOf = (entries: number): TableCache =>
   new TableCache({ name: 'tables', entries, chooser: firstChooser });
@@ -24,12 +24,16 @@ const isSame = (a: Way, b: Way): boolean =>
 
 function find(cache: TableCache, { domain, tag, level, page }: Way): number {
   cache.within(domain, tag);
-  cache.seek({ page });
+  cache.seek(page | 0, Math.floor(page / 2 ** 32));
   return cache.find(level);
 }
 
 function put(cache: TableCache, each: Way): void {
-  if (find(cache, each) === NONE) cache.fill(cache.add(each.level, each.rights, each.tag === 0), each.frame);
+  if (find(cache, each) !== NONE) return;
+  const ways = tableWays();
+  ways.frames[each.level - 1] = each.frame;
+  ways.rights[each.level - 1] = each.rights;
+  cache.add(each.level, ways, each.tag === 0);
 }
 
 test('finds what was put in, and nothing else', () => {

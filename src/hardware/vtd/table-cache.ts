@@ -23,6 +23,8 @@ const FRAME_HI = 5;
 const ENTRY_WORDS = 8;
 
 const WAYS = 4;
+/** Levels of entries, and one: they are 2 to 5. */
+const LEVELS = 6;
 const LEVEL_BITS = 4;
 const LEVEL_MASK = 15;
 const HIGH = 0xfffff;
@@ -40,6 +42,18 @@ export interface TableMatch {
   readonly pages?: number;
 }
 
+/** The tables that a walk has reached, by their level: their frames, and what the entries that led there grant. */
+export interface TableWays {
+  readonly frames: Float64Array;
+  readonly rights: Int32Array;
+}
+
+/** {@link TableWays} to be filled. In arrays: a large frame number in a call or in a field would be allocated. */
+export const tableWays = (): TableWays => ({
+  frames: new Float64Array(LEVELS),
+  rights: new Int32Array(LEVELS),
+});
+
 /** An entry, as tests see it. */
 export interface TableEntry {
   readonly domain: number;
@@ -51,11 +65,16 @@ export interface TableEntry {
 
 export class TableCache implements Restorable {
   readonly entries: number;
+  /** The table found last: its level, its frame, and the intersection of the rights of the entries that led there. */
+  level = 0;
+  frame = 0;
+  rights = 0;
   readonly #evicts: string;
   readonly #chooser: Chooser;
   readonly #state: Words;
   readonly #words: Int32Array;
   readonly #setMask: number;
+  readonly #ways: number;
   /** The words of a set. */
   readonly #setWords: number;
   /** What the next calls are about: the page in halves, the domain, the tag. */
@@ -63,9 +82,10 @@ export class TableCache implements Restorable {
   #hi = 0;
   #domain = 0;
   #tag = 0;
-  /** The page's part that counts at the level asked for. */
-  #prefixLo = 0;
-  #prefixHi = 0;
+  /** By level, where an entry was sought and not found: its set, and the part of the page that counts. */
+  readonly #missedSet = new Int32Array(LEVELS);
+  readonly #missedLo = new Int32Array(LEVELS);
+  readonly #missedHi = new Int32Array(LEVELS);
 
   constructor({ name, entries, chooser }: CacheOptions) {
     assert(Number.isInteger(entries) && entries >= 2, `${name}: ${entries} entries`);
@@ -75,15 +95,16 @@ export class TableCache implements Restorable {
     this.#evicts = `${name} evicts`;
     this.#chooser = chooser;
     this.#setMask = sets - 1;
+    this.#ways = ways;
     this.#setWords = ways * ENTRY_WORDS;
     this.#state = new Words(this.entries * ENTRY_WORDS, ENTRY_WORDS);
     this.#words = this.#state.words;
   }
 
-  /** Names the page that the next calls are about. In a record: as a number it would be allocated. */
-  seek({ page }: { readonly page: number }): void {
-    this.#lo = page | 0;
-    this.#hi = (page / TWO_32) | 0;
+  /** Names the page that the next calls are about, in halves. */
+  seek(low: number, high: number): void {
+    this.#lo = low;
+    this.#hi = high;
   }
 
   /** Names the domain, and the PASID or what else keeps its entries apart. */
@@ -92,21 +113,45 @@ export class TableCache implements Restorable {
     this.#tag = tag;
   }
 
+  /**
+   * Finds the entry for the page sought that leads furthest down, of those up to level `top`, and tells of it in
+   * {@link TableCache.level} and beside it; whether there is one.
+   */
+  findLowest(top: number): boolean {
+    for (let level = 2; level <= top; level++) {
+      const at = this.find(level);
+      if (at === NONE) continue;
+      this.level = level - 1;
+      this.frame = this.frameOf(at);
+      this.rights = this.rightsOf(at);
+      return true;
+    }
+    return false;
+  }
+
   /** Where the entry of `level` for the page sought is, or {@link NONE}. */
   find(level: number): number {
     const words = this.#words;
+    const tag = this.#tag;
     const key = (this.#domain << LEVEL_BITS) | level;
-    let at = this.#setOf(key, level);
-    for (const end = at + this.#setWords; at < end; at += ENTRY_WORDS) {
+    const shift = 9 * (level - 1);
+    const lo = shift < 32 ? (this.#lo >>> shift) | (this.#hi << (32 - shift)) : this.#hi >>> (shift - 32);
+    const hi = shift < 32 ? this.#hi >>> shift : 0;
+    const set = (hash3(lo, tag, key ^ hi) & this.#setMask) * this.#setWords;
+    const end = set + this.#setWords;
+    for (let at = set; at < end; at += ENTRY_WORDS) {
       if (
         words[at + KEY] === key &&
-        words[at + PREFIX_LO] === this.#prefixLo &&
-        words[at + TAG] === this.#tag &&
-        words[at + PREFIX_HI] === this.#prefixHi
+        words[at + PREFIX_LO] === lo &&
+        words[at + TAG] === tag &&
+        words[at + PREFIX_HI] === hi
       ) {
         return at;
       }
     }
+    this.#missedSet[level] = set;
+    this.#missedLo[level] = lo;
+    this.#missedHi[level] = hi;
     return NONE;
   }
 
@@ -122,29 +167,25 @@ export class TableCache implements Restorable {
     return ((this.#words[at + FRAME_HI] ?? 0) >>> 20) & 0xf;
   }
 
-  /** Makes the entry of `level` for the page sought, which is not there. Its frame follows: {@link TableCache.fill}. */
-  add(level: number, rights: number, isNested: boolean): number {
+  /**
+   * Makes the entry of `level` for the page sought, where {@link TableCache.find} has found none: the way to the table
+   * one level further down.
+   */
+  add(level: number, { frames, rights }: TableWays, isNested: boolean): void {
     const words = this.#words;
-    const key = (this.#domain << LEVEL_BITS) | level;
-    const set = this.#setOf(key, level);
+    const frame = frames[level - 1] ?? 0;
+    const set = this.#missedSet[level] ?? 0;
     const end = set + this.#setWords;
     let at = set;
     while (at < end && words[at + KEY] !== 0) at += ENTRY_WORDS;
-    if (at === end) at = set + this.#chooser.choose(this.#setWords / ENTRY_WORDS, this.#evicts) * ENTRY_WORDS;
+    if (at === end) at = set + this.#chooser.choose(this.#ways, this.#evicts) * ENTRY_WORDS;
     this.#state.touch(at);
-    words[at + KEY] = key;
+    words[at + KEY] = (this.#domain << LEVEL_BITS) | level;
     words[at + TAG] = this.#tag;
-    words[at + PREFIX_LO] = this.#prefixLo;
-    words[at + PREFIX_HI] = this.#prefixHi;
-    words[at + FRAME_HI] = (rights << 20) | (isNested ? NESTED : 0);
-    return at;
-  }
-
-  /** Gives a new entry its frame. */
-  fill(at: number, frame: number): void {
-    const words = this.#words;
+    words[at + PREFIX_LO] = this.#missedLo[level] ?? 0;
+    words[at + PREFIX_HI] = this.#missedHi[level] ?? 0;
     words[at + FRAME_LO] = frame | 0;
-    words[at + FRAME_HI] = (words[at + FRAME_HI] ?? 0) | (frame / TWO_32);
+    words[at + FRAME_HI] = (frame / TWO_32) | ((rights[level - 1] ?? 0) << 20) | (isNested ? NESTED : 0);
   }
 
   /** Removes what agrees with all that is named; everything if nothing is. */
@@ -175,15 +216,6 @@ export class TableCache implements Restorable {
 
   restore(): void {
     this.#state.restore();
-  }
-
-  /** Takes the page's prefix for a level, and gives the first word of the set that it falls into. */
-  #setOf(key: number, level: number): number {
-    const shift = 9 * (level - 1);
-    this.#prefixLo =
-      shift < 32 ? (this.#lo >>> shift) | (this.#hi << (32 - shift)) : this.#hi >>> (shift - 32);
-    this.#prefixHi = shift < 32 ? this.#hi >>> shift : 0;
-    return (hash3(this.#prefixLo, this.#tag, key ^ this.#prefixHi) & this.#setMask) * this.#setWords;
   }
 
   #firstPage(at: number): number {

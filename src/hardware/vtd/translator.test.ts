@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { DATA, OTHER_RID, RID, UnitBench, USER_PAGE } from '../../../test/vtd/unit-bench.js';
 import { encode, FAULT, IOTLB_INVALIDATION, PGTT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
-import { NO_PASID } from './walk.js';
+import { NO_PASID } from './request.js';
 
 const { READ, WRITE, EXECUTE, USER } = RIGHT;
 const GLOBAL_PAGE = USER_PAGE | 0x100;

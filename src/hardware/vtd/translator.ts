@@ -9,31 +9,22 @@
  * Without caching mode, nothing faulty is cached. With it, faulty context and PASID entries are (under domain 0,
  * which software may not use then), and pages whose paging entry is not present or has a reserved bit set.
  */
-import { type Chooser, type Restorable, Words } from '../../base/index.js';
-import { FAULT, PASID_TABLE_ENTRY, SECOND_STAGE_ENTRY } from '../../spec/index.js';
+import { type Chooser, numberOf, type Restorable, Words } from '../../base/index.js';
+import { FAULT, SECOND_STAGE_ENTRY } from '../../spec/index.js';
 import { pageEntry } from '../cache/page-cache.js';
-import { NONE } from '../cache/slots.js';
 import type { FrameReader, Memory } from '../memory.js';
 import { ALL_RIGHTS, RIGHT } from '../paging/step.js';
 import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
 import { AccessedDirty, type BeforeMark } from './accessed-dirty.js';
 import { DeviceTables } from './device-tables.js';
-import type { EntryTags } from './entry-cache.js';
-import {
-  ACCESS_FAULTS,
-  CONTEXT,
-  CONTEXT_FAULTS,
-  entryFault,
-  KIND_OF,
-  NO_TRANSLATION,
-  PASID_FAULTS,
-  summaryOf,
-} from './entry-summary.js';
+import { KIND, NO_TRANSLATION } from './entry-summary.js';
+import { type EntryAudit, EntryWalk } from './entry-walk.js';
 import type { UnitFormat } from './format.js';
 import { PagingWalk } from './paging-walk.js';
+import { isInterruptFrame, NO_PASID, type Request } from './request.js';
 import { TableReader } from './table-reader.js';
 import { type CacheSizes, FOUND, TAG, UnitCaches } from './unit-caches.js';
-import { isInterruptFrame, NO_PASID, type Request, Walk } from './walk.js';
+import { Walk } from './walk.js';
 
 /** What a translator is made of. */
 export interface TranslatorOptions {
@@ -47,9 +38,6 @@ export interface TranslatorOptions {
   readonly beforeMark?: BeforeMark;
 }
 
-/** Told of each PASID table entry that is taken in from memory, as it was read. Never changes anything. */
-export type EntryAudit = (tags: EntryTags, words: Int32Array, at: number) => void;
-
 /** RTADDR.TTM. */
 const TABLE_MODE = { LEGACY: 0, SCALABLE: 1, ABORT: 3 } as const;
 
@@ -61,13 +49,12 @@ const MODE = 3;
 const STATE_WORDS = 4;
 
 const TWO_32 = 2 ** 32;
-const { FPD } = PASID_TABLE_ENTRY;
+/** Constants of this module: the engine folds them, and would load what is imported at each use. */
+const { FIRST, SECOND, NESTED } = KIND;
 const { R, W } = SECOND_STAGE_ENTRY;
 
 export class Translator implements Restorable {
   readonly caches: UnitCaches;
-  /** Who watches. */
-  audit: EntryAudit | undefined;
   /** The reason of the last request that failed, and whether FPD keeps it from being recorded. */
   fault = 0;
   silenced = false;
@@ -78,17 +65,15 @@ export class Translator implements Restorable {
   readonly #tableReader: TableReader | undefined;
   readonly #state = new Words(STATE_WORDS, 2);
   readonly #marks: AccessedDirty;
+  readonly #entries: EntryWalk;
   readonly #paging: PagingWalk;
   readonly #entry = pageEntry();
-  readonly #tags = { rid: 0, pasid: 0, domain: 0, summary: 0, value: 0 };
   /** The walk of the root table that it was made for. */
   #walk: Walk | undefined;
   #walkRoot = 0;
   #walkMode = 0;
   /** False where the root table may be another since. */
   #isWalkCurrent = false;
-  /** Whether the walk has read an entry that was not cached. */
-  #hasRead = false;
 
   constructor(options: TranslatorOptions) {
     const { name, format, memory, chooser, caches = {}, writtenBack, beforeMark } = options;
@@ -96,8 +81,19 @@ export class Translator implements Restorable {
     this.#tableReader = writtenBack && new TableReader(memory, writtenBack, format);
     this.#reader = this.#tableReader ?? memory;
     this.caches = new UnitCaches(name, chooser, caches);
+    this.#entries = new EntryWalk({
+      format,
+      caches: this.caches,
+      reader: this.#reader,
+      tableReader: this.#tableReader,
+    });
     this.#marks = new AccessedDirty(memory, this.#reader, beforeMark);
     this.#paging = new PagingWalk(this.#marks, this.caches.firstTables, this.caches.secondTables);
+  }
+
+  /** Who watches the PASID table entries that are taken in. */
+  set audit(audit: EntryAudit | undefined) {
+    this.#entries.audit = audit;
   }
 
   get isEnabled(): boolean {
@@ -153,7 +149,8 @@ export class Translator implements Restorable {
     if (this.fault !== 0 || walk === undefined) return false;
     this.silenced = walk.tables.silenced;
     if (!walk.tables.context.pageRequests) return this.#refuse(FAULT.PRE_CLEAR);
-    this.fault = walk.fault !== 0 ? walk.fault : this.#takePasid(walk, request);
+    this.fault = walk.fault !== 0 ? walk.fault : this.#entries.takePasid(walk, request);
+    this.silenced = walk.tables.silenced;
     return this.fault === 0;
   }
 
@@ -194,28 +191,22 @@ export class Translator implements Restorable {
   }
 
   #byWalk(request: MemoryRequest, out: TranslationCompletion): boolean {
-    this.#hasRead = false;
-    const { foundContext, foundPasid } = this.caches;
-    const located = this.#locate(request, foundContext, foundPasid);
+    const walk = this.#currentWalk();
+    if (walk === undefined) return this.#refuse(this.#rootFault());
+    const entries = this.#entries;
+    const located = entries.locate(walk, request);
+    this.silenced = entries.silenced;
+    if (located !== 0) return this.#refuse(located);
     // Now that its address space is known, the translation may be, by way of another requester.
-    if (located === 0 && this.#hasRead && this.caches.lookUp(request, out) === FOUND.TRANSLATION) return true;
-    const walk = this.#walk;
-    this.fault = located === 0 && walk !== undefined ? this.#translate(walk, request) : located;
-    if (this.fault !== 0 || walk === undefined) return false;
+    if (entries.hasRead && this.caches.lookUp(request, out) === FOUND.TRANSLATION) return true;
+    this.fault = this.#translate(walk, request);
+    if (this.fault !== 0) return false;
     out.frame = walk.target;
     out.pages = walk.pages;
     out.rights = walk.rights;
     out.isGlobal = false;
     this.#keep(walk, request);
     return true;
-  }
-
-  /** Walks to a request's address space; 0, or why there is none. */
-  #locate(request: Request, contextSlot: number, pasidSlot: number): number {
-    const fault = this.#takeContext(request, contextSlot);
-    const walk = this.#walk;
-    if (fault !== 0 || walk === undefined || walk.stage !== 'pasid-directory') return fault;
-    return this.#takePasid(walk, request, pasidSlot);
   }
 
   /** Walks the paging structures; 0, or why the request fails. */
@@ -248,123 +239,21 @@ export class Translator implements Restorable {
     }
   }
 
-  /**
-   * Begins a walk, up to the context entry, whose slot may be known.
-   *
-   * @returns 0 if the entry is sound (the walk may have found then that the request is not), or the reason
-   */
-  #takeContext(request: Request, found: number = NONE): number {
-    this.silenced = false;
+  /** As {@link EntryWalk.takeContext}, where there is a root table. */
+  #takeContext(request: Request): number {
     const walk = this.#currentWalk();
-    if (walk === undefined) {
-      return this.#state.words[MODE] === TABLE_MODE.ABORT && this.#format.abortDma
-        ? FAULT.ABORT_DMA_MODE
-        : FAULT.ROOT_TABLE_ADDRESS_INVALID;
-    }
-    this.#tableReader?.enterTables();
-    walk.begin(request);
-    if (walk.fault !== 0) return walk.fault;
-    const { contexts } = this.caches;
-    const slot = found === NONE ? contexts.find(request.rid, 0) : found;
-    if (slot !== NONE) {
-      const apart = contexts.apart(slot);
-      if (apart !== undefined) {
-        walk.takeContext(apart);
-        this.silenced = walk.tables.silenced;
-        return 0;
-      }
-      walk.take('context', contexts.words, contexts.at(slot));
-      if (entryFault(CONTEXT_FAULTS, walk) === 0) this.#keepContextApart(walk.tables, slot);
-    } else {
-      walk.step();
-      if (walk.fault !== 0) return walk.fault;
-      walk.step();
-      const fault = entryFault(CONTEXT_FAULTS, walk);
-      if (fault === 0 || (this.#format.cachingMode && !ACCESS_FAULTS.has(fault))) {
-        this.#keepContext(walk, request.rid);
-      }
-    }
-    this.silenced = walk.tables.silenced;
-    return entryFault(CONTEXT_FAULTS, walk);
+    if (walk === undefined) return this.#rootFault();
+    const fault = this.#entries.takeContext(walk, request);
+    this.silenced = this.#entries.silenced;
+    return fault;
   }
 
-  /** Goes on to the PASID table entry, whose slot may be known; answers as {@link Translator.#takeContext}. */
-  #takePasid(walk: Walk, request: Request, found: number = NONE): number {
-    const { pasids } = this.caches;
-    const slot = found === NONE ? pasids.find(request.rid, walk.pasid) : found;
-    if (slot !== NONE) {
-      const apart = pasids.apart(slot);
-      if (apart !== undefined) {
-        walk.takeSpace(apart);
-        this.silenced = walk.tables.silenced;
-        return 0;
-      }
-      walk.take('pasid-table', pasids.words, pasids.at(slot));
-      if (entryFault(PASID_FAULTS, walk) === 0) this.#keepSpaceApart(walk.tables, slot);
-    } else {
-      walk.step();
-      if (walk.fault === 0) {
-        walk.step();
-        const fault = entryFault(PASID_FAULTS, walk);
-        if (fault === 0 || (this.#format.cachingMode && !ACCESS_FAULTS.has(fault))) {
-          this.#keepPasid(walk, request.rid);
-        }
-      }
-    }
-    this.silenced = walk.tables.silenced;
-    return entryFault(PASID_FAULTS, walk);
-  }
-
-  /** Keeps the context entry that the walk has just read. */
-  #keepContext(walk: Walk, rid: number): void {
-    const { context, space, isScalable } = walk.tables;
-    const tags = this.#tags;
-    const isSound = entryFault(CONTEXT_FAULTS, walk) === 0;
-    tags.rid = rid;
-    tags.pasid = 0;
-    tags.domain = isSound && !isScalable ? space.domain : 0;
-    tags.value = isScalable ? context.ridPasid : summaryOf(space);
-    tags.summary =
-      (isScalable ? 0 : CONTEXT.LEGACY) |
-      (context.pasidEnabled ? CONTEXT.PASID : 0) |
-      (context.ridPrivilege ? CONTEXT.PRIVILEGED : 0);
-    if (!isSound) {
-      // Leads every request to the walk, which finds the fault in the cached entry.
-      tags.summary = CONTEXT.LEGACY;
-      tags.value = 0;
-    }
-    this.#hasRead = true;
-    const slot = this.caches.contexts.add(tags, this.#reader.words, walk.at);
-    if (isSound) this.#keepContextApart(walk.tables, slot);
-  }
-
-  /** Keeps the PASID table entry that the walk has just read. */
-  #keepPasid(walk: Walk, rid: number): void {
-    const { space, silenced } = walk.tables;
-    const { pasids } = this.caches;
-    const tags = this.#tags;
-    const isSound = entryFault(PASID_FAULTS, walk) === 0;
-    tags.rid = rid;
-    tags.pasid = walk.pasid;
-    tags.domain = isSound ? space.domain : 0;
-    tags.summary = isSound ? summaryOf(space) : 0;
-    tags.value = 0;
-    this.#hasRead = true;
-    const slot = pasids.add(tags, this.#reader.words, walk.at);
-    this.audit?.(tags, this.#reader.words, walk.at);
-    // The entries on the way silence faults too, and are not read again.
-    FPD.set(pasids.words, pasids.at(slot), silenced ? 1 : 0);
-    if (isSound) this.#keepSpaceApart(walk.tables, slot);
-  }
-
-  /** What a cached entry says, so that it need not be taken apart again. Legacy ones fill two records: left out. */
-  #keepContextApart(tables: DeviceTables, slot: number): void {
-    if (!tables.isScalable) return;
-    tables.ownContext = this.caches.contexts.keepApart(slot, tables.ownContext);
-  }
-
-  #keepSpaceApart(tables: DeviceTables, slot: number): void {
-    tables.ownSpace = this.caches.pasids.keepApart(slot, tables.ownSpace);
+  /** Why there is no walk. */
+  #rootFault(): number {
+    this.silenced = false;
+    return this.#state.words[MODE] === TABLE_MODE.ABORT && this.#format.abortDma
+      ? FAULT.ABORT_DMA_MODE
+      : FAULT.ROOT_TABLE_ADDRESS_INVALID;
   }
 
   #keep(walk: Walk, request: Request): void {
@@ -379,7 +268,7 @@ export class Translator implements Restorable {
     entry.pages = walk.pages;
     // A write through an entry without dirty bit has to come back, and mark it.
     entry.rights = this.#marks.isDirty ? walk.rights : walk.rights & ~RIGHT.WRITE;
-    entry.kind = KIND_OF[translation];
+    entry.kind = isFirst ? (translation === 'nested' ? NESTED : FIRST) : SECOND;
     this.caches.keep(entry);
   }
 
@@ -391,7 +280,7 @@ export class Translator implements Restorable {
     entry.frame = fault;
     entry.pages = 1;
     entry.rights = 0;
-    entry.kind = KIND_OF['second-stage'] | NO_TRANSLATION;
+    entry.kind = SECOND | NO_TRANSLATION;
     this.caches.keep(entry);
   }
 
@@ -400,7 +289,7 @@ export class Translator implements Restorable {
     this.#isWalkCurrent = true;
     const { words } = this.#state;
     const mode = words[MODE] ?? 0;
-    const root = (words[ROOT_FRAME_HI] ?? 0) * TWO_32 + ((words[ROOT_FRAME_LO] ?? 0) >>> 0);
+    const root = numberOf(words[ROOT_FRAME_LO] ?? 0, words[ROOT_FRAME_HI] ?? 0);
     const isKnown = mode === TABLE_MODE.LEGACY || (mode === TABLE_MODE.SCALABLE && this.#format.scalable);
     if (!isKnown) {
       this.#walk = undefined;

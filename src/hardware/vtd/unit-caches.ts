@@ -14,8 +14,8 @@ import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
 import { type AddressSpace, type Context, emptyAddressSpace, emptyContext } from './device-tables.js';
 import { EntryCache } from './entry-cache.js';
 import { allows, CONTEXT, KIND, NO_TRANSLATION, SPACE } from './entry-summary.js';
+import { isInterruptFrame, NO_PASID } from './request.js';
 import { TableCache } from './table-cache.js';
-import { isInterruptFrame, NO_PASID } from './walk.js';
 
 /** How much is cached, and how well. */
 export interface CacheSizes {
@@ -141,7 +141,9 @@ export class UnitCaches implements Restorable {
   /** Keeps a translation, or the reason why there is none. */
   keep(entry: PageEntry): void {
     if (entry.tag === TAG.GLOBAL) this.#state.set(HAS_GLOBAL, 1);
-    if ((entry.kind & SPACE.KIND) === KIND.NESTED) this.#state.set(HAS_NESTED, 1);
+    if (this.#state.words[HAS_NESTED] !== 1 && (entry.kind & SPACE.KIND) === KIND.NESTED) {
+      this.#state.set(HAS_NESTED, 1);
+    }
     this.iotlb.add(entry);
   }
 

@@ -6,20 +6,7 @@
  * remapping, the fault log in memory, protected memory ranges, performance monitoring, memory types.
  */
 import type { Chooser, Restorable } from '../../base/index.js';
-import {
-  ADDRESS_TYPE,
-  CAP_REG,
-  ECAP_REG,
-  FAULT_REASONS,
-  FAULT_TYPE,
-  ICS_REG,
-  type Register,
-  RegisterFile,
-  VTD_REGISTER,
-  type VtdRegisterTable,
-  vtdRegisters,
-  wordsOf,
-} from '../../spec/index.js';
+import { ADDRESS_TYPE, FAULT_TYPE, wordsOf } from '../../spec/index.js';
 import type { Engine } from '../engine.js';
 import type { FrameReader, Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
@@ -33,20 +20,15 @@ import {
   type TranslationCompletion,
 } from '../pci/ports.js';
 import type { BeforeMark } from './accessed-dirty.js';
-import { Commands } from './commands.js';
 import { completionStatus, isDenial } from './completion-status.js';
-import { EventMessage, type EventRegisters } from './event-message.js';
-import { type Fault, FaultRecording } from './fault-recording.js';
+import { SiliconEnd } from './end.js';
+import type { FaultRecording } from './fault-recording.js';
 import { type UnitFormat, unitFormat } from './format.js';
-import { InvalidationQueue } from './invalidation-queue.js';
+import { UnitFront } from './front.js';
 import { offeredCap, offeredEcap } from './offered.js';
-import { PageRequestQueue } from './page-requests.js';
 import { Translator } from './translator.js';
 import type { CacheSizes } from './unit-caches.js';
-import { type VirtualCommandPort, VirtualCommands } from './virtual-commands.js';
-import type { Request } from './walk.js';
-
-const R = VTD_REGISTER;
+import type { VirtualCommandPort } from './virtual-commands.js';
 
 /** What a unit is, and what it is connected to. */
 export interface VtdUnitOptions {
@@ -82,79 +64,32 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
   readonly engines: readonly Engine[];
   /** The caches: for tests, rules and `inspect`. */
   readonly translator: Translator;
-  readonly #table: VtdRegisterTable;
-  readonly #file: RegisterFile;
-  /** Where faults are recorded: to be watched. */
-  readonly faults: FaultRecording;
-  readonly #queue: InvalidationQueue;
-  readonly #pageRequests: PageRequestQueue;
-  readonly #events: readonly EventMessage[];
-  readonly #invalidationEvent: EventMessage;
-  readonly #parts: readonly Restorable[];
-  readonly #written: ReadonlyMap<Register, () => void>;
+  readonly #front: UnitFront;
   readonly #attempt: MemoryRequest;
 
   constructor(options: VtdUnitOptions) {
     const { name, memory, downstream, chooser, virtualCommands, ...rest } = options;
-    const offered = {
-      cap: offeredCap(options.cap),
-      ecap: offeredEcap(options.ecap, virtualCommands !== undefined),
-    };
-    const cap = wordsOf(offered.cap);
-    const ecap = wordsOf(offered.ecap);
+    const cap = offeredCap(options.cap);
+    const ecap = offeredEcap(options.ecap, virtualCommands !== undefined);
     this.name = name;
-    this.format = unitFormat({ cap, ecap, ...widthOf(options) });
-    this.#table = vtdRegisters(offered);
-    this.bytes = this.#table.bytes;
-    this.#file = new RegisterFile(this.#table.all, this.bytes, (register) => this.#written.get(register)?.());
-    const event = (registers: EventRegisters) =>
-      new EventMessage(registers, this.#file, (address, data) => downstream.interrupt(address, data));
-    const faultEvent = event({ control: R.FECTL, data: R.FEDATA, address: R.FEADDR, upper: R.FEUADDR });
-    const pageEvent = event({ control: R.PECTL, data: R.PEDATA, address: R.PEADDR, upper: R.PEUADDR });
-    this.#invalidationEvent = event({
-      control: R.IECTL,
-      data: R.IEDATA,
-      address: R.IEADDR,
-      upper: R.IEUADDR,
-    });
-    this.#events = [faultEvent, pageEvent, this.#invalidationEvent];
-    this.faults = new FaultRecording(this.#file, this.#table.FRCD, faultEvent);
+    this.format = unitFormat({ cap: wordsOf(cap), ecap: wordsOf(ecap), ...widthOf(options) });
     this.translator = new Translator({ ...rest, name, format: this.format, memory, chooser });
-    this.#queue = new InvalidationQueue({
-      name,
-      file: this.#file,
-      memory,
-      format: this.format,
-      largestMask: CAP_REG.MAMV.get(cap, 0),
-      drainsPageRequests: ECAP_REG.PDS.get(ecap, 0) === 1,
-      translator: this.translator,
-      faults: this.faults,
-      downstream,
-      waitDone: () => this.#waitDone(),
+    const end = new SiliconEnd(this.translator, downstream);
+    this.#front = new UnitFront({
+      ...{ name, cap, ecap, format: this.format, memory, end, queueEnd: end, virtualCommands },
+      gate: this.translator,
+      isSilenced: () => this.translator.silenced,
+      respond: (response) => downstream.pageGroupResponse(response),
+      interrupt: (address, data) => downstream.interrupt(address, data),
     });
-    this.#pageRequests = new PageRequestQueue({
-      file: this.#file,
-      memory,
-      translator: this.translator,
-      downstream,
-      event: pageEvent,
-      takesStopMarkers: ECAP_REG.SMS.get(ecap, 0) === 1,
-      refused: (fault, request) => this.#record(fault, request),
-    });
-    const commands = new Commands({
-      file: this.#file,
-      table: this.#table,
-      translator: this.translator,
-      format: this.format,
-      queue: this.#queue,
-      hasQueue: ECAP_REG.QI.get(ecap, 0) === 1,
-      srtpInvalidates: CAP_REG.ESRTPS.get(cap, 0) === 1,
-    });
-    const commandPort = virtualCommands && new VirtualCommands(this.#file, virtualCommands);
-    this.#written = this.#handlers(commands, commandPort);
-    this.engines = [this.#queue];
-    this.#parts = [this.#file, this.translator, this.faults, this.#queue];
+    this.bytes = this.#front.bytes;
+    this.engines = [this.#front.queue];
     this.#attempt = { rid: 0, pasid: 0, page: 0, rights: 0, isTranslated: false, offset: 0, length: 0 };
+  }
+
+  /** Where faults are recorded: to be watched. */
+  get faults(): FaultRecording {
+    return this.#front.faults;
   }
 
   remap(request: MemoryRequest, out: TranslationCompletion): boolean {
@@ -178,47 +113,49 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
   }
 
   requestPage(request: PageRequest): void {
-    if (this.format.pageRequests) this.#pageRequests.request(request);
+    if (this.format.pageRequests) this.#front.pageRequests.request(request);
   }
 
   invalidationDone(rid: number, itag: number): void {
-    this.#queue.done(rid, itag);
+    this.#front.queue.done(rid, itag);
   }
 
   invalidationTimedOut(rid: number): void {
-    this.#queue.timedOut(rid);
+    this.#front.queue.timedOut(rid);
   }
 
   read32(offset: number): number {
-    return this.#file.read32(offset);
+    return this.#front.read32(offset);
   }
 
   read64(offset: number, out: Int32Array): void {
-    out[0] = this.#file.read32(offset);
-    out[1] = this.#file.read32(offset + 4);
+    this.#front.read64(offset, out);
   }
 
   write32(offset: number, value: number): void {
-    this.#file.write32(offset, value);
+    this.#front.write32(offset, value);
   }
 
   write64(offset: number, lo: number, hi: number): void {
-    this.#file.write64(offset, lo, hi);
+    this.#front.write64(offset, lo, hi);
   }
 
-  /** Registers take accesses of 4 and 8 bytes: this one is lost. */
-  write512(): void {}
+  write512(): void {
+    this.#front.write512();
+  }
 
   enqueue(): boolean {
-    return false;
+    return this.#front.enqueue();
   }
 
   mark(): void {
-    for (const each of this.#parts) each.mark();
+    this.#front.mark();
+    this.translator.mark();
   }
 
   restore(): void {
-    for (const each of this.#parts) each.restore();
+    this.#front.restore();
+    this.translator.restore();
   }
 
   /** A request with an address that ATS has translated: where device TLBs are allowed, it goes there. */
@@ -257,42 +194,7 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
 
   #recordRequest(request: MemoryRequest, addressType: number): void {
     const type = (request.rights & RIGHT.WRITE) === 0 ? FAULT_TYPE.READ : FAULT_TYPE.WRITE;
-    this.#record({ reason: this.translator.fault, addressType, type }, request);
-  }
-
-  /** Records a fault, unless the tables say that those of its kind are not wanted (FPD). */
-  #record(fault: Fault, request: Request): void {
-    if (fault.reason === 0) return;
-    if (this.translator.silenced && FAULT_REASONS[fault.reason]?.qualified === true) return;
-    this.faults.record(fault, request);
-  }
-
-  /** What a write sets off. */
-  #handlers(commands: Commands, virtual: VirtualCommands | undefined): ReadonlyMap<Register, () => void> {
-    const faults = this.faults;
-    return new Map<Register, () => void>([
-      [R.GCMD, () => commands.global()],
-      [R.CCMD, () => commands.context()],
-      [this.#table.IOTLB, () => commands.iotlb()],
-      [R.VCMD, () => virtual?.written()],
-      [R.IQT, () => this.#queue.tailWritten()],
-      [R.FSTS, () => faults.statusWritten()],
-      ...this.#table.FRCD.map((each): [Register, () => void] => [each, () => faults.statusWritten()]),
-      [R.ICS, () => this.#completionWritten()],
-      [R.PRS, () => this.#pageRequests.statusWritten()],
-      ...this.#events.map((each): [Register, () => void] => [each.control, () => each.controlWritten()]),
-    ]);
-  }
-
-  #completionWritten(): void {
-    if (this.#file.get(R.ICS, ICS_REG.IWC) === 0) this.#invalidationEvent.served();
-  }
-
-  /** A wait descriptor with IF is complete. */
-  #waitDone(): void {
-    if (this.#file.get(R.ICS, ICS_REG.IWC) === 1) return;
-    this.#file.set(R.ICS, ICS_REG.IWC, 1);
-    this.#invalidationEvent.raise();
+    this.#front.record({ reason: this.translator.fault, addressType, type }, request);
   }
 }
 

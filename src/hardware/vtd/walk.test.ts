@@ -4,7 +4,8 @@ import { memoryOf, outcomeOf, requestOf, walkOf } from '../../../test/vtd/machin
 import { Draw, randomMachine, randomRequest } from '../../../test/vtd/random-machine.js';
 import { Bug } from '../../base/index.js';
 import { RIGHT } from '../paging/step.js';
-import { NO_PASID, type Request, type Walk } from './walk.js';
+import { NO_PASID, type Request } from './request.js';
+import type { Walk } from './walk.js';
 
 const MACHINES = 1000;
 const REQUESTS = 20;

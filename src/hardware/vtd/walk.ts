@@ -10,13 +10,15 @@
  */
 import { Bug } from '../../base/index.js';
 import { FAULT } from '../../spec/index.js';
-import { ABSENT, FRAME_WORDS, type FrameRange, type FrameReader } from '../memory.js';
+import { ABSENT, FRAME_WORDS, type FrameReader } from '../memory.js';
 import { isCanonical } from '../paging/first-stage.js';
+import type { SecondStage } from '../paging/second-stage.js';
 import {
   ALL_RIGHTS,
   ENTRY,
   ENTRY_WORDS,
-  indexAt,
+  type EntryKind,
+  indexOf,
   offsetIn,
   pagesPerEntry,
   pagingStep,
@@ -35,47 +37,32 @@ import {
   secondStageOf,
 } from './device-tables.js';
 import type { UnitFormat } from './format.js';
-
-/** A request without a PASID. */
-export const NO_PASID = -1;
-
-/** What a device asks for. */
-export interface Request {
-  /** Bus, device, function: 16 bits. */
-  readonly rid: number;
-  /** A PASID, or {@link NO_PASID}. */
-  readonly pasid: number;
-  /** The address without its low 12 bits, as a number of 52 bits. */
-  readonly page: number;
-  /**
-   * Needed: {@link RIGHT.READ}, WRITE or EXECUTE; a request with privilege has none of USER. A request without
-   * a PASID can ask for neither (PCIe carries both beside the PASID): its privilege is the context entry's
-   * RID_PRIV, and its EXECUTE is not looked at.
-   */
-  readonly rights: number;
-}
-
-/** Where a walk stands: which table the next entry is read from. */
-export type WalkStage =
-  | 'root'
-  | 'context'
-  | 'pasid-directory'
-  | 'pasid-table'
-  | 'first-stage'
-  | 'second-stage'
-  | 'done'
-  | 'fault';
-
-/** Interrupt requests are writes without a PASID to this range; no translation may lead there (VT-d 3.14). */
-export const INTERRUPT_FRAMES: FrameRange = { first: 0xfee00, last: 0xfeeff };
-
-export const isInterruptFrame = (frame: number): boolean =>
-  frame >= INTERRUPT_FRAMES.first && frame <= INTERRUPT_FRAMES.last;
+import { isInterruptFrame, NO_PASID, type Request } from './request.js';
+import { tableWays } from './table-cache.js';
+import { accessFault, deniedByFirst, deniedBySecond, type WalkStage } from './walk-faults.js';
 
 /** More pages than any leaf spans. Small integers all the way: a walk that stores other numbers allocates. */
 const ANY_SIZE = 1 << 30;
 /** Pages that a leaf spans, by its level. */
 const LEAF_PAGES = [1, 1, 1 << 9, 1 << 18];
+
+/** Constants of this module: the engine folds them, and would load what is imported at each use. */
+const NOT_THERE = ABSENT;
+const { TABLE, ABSENT: NOTHING, MALFORMED } = ENTRY;
+const { READ, WRITE, EXECUTE, USER } = RIGHT;
+const WORDS = ENTRY_WORDS;
+const INVERSE_32 = 1 / 2 ** 32;
+const ALL = ALL_RIGHTS;
+const NONE = NO_PASID;
+const PASIDS = PASIDS_PER_TABLE;
+const DIRECTORY_ENTRIES = FRAME_WORDS / (DIRECTORY_ENTRY_BYTES / 4);
+
+/** A paging table the way to which somebody kept: its level, its frame, and what the entries that led there grant. */
+export interface KeptTable {
+  readonly level: number;
+  readonly frame: number;
+  readonly rights: number;
+}
 
 export class Walk {
   readonly tables: DeviceTables;
@@ -103,17 +90,27 @@ export class Walk {
   target = 0;
   pages = 0;
   rights = 0;
+  /** The request's page, and what the second stage translates: that one, or a guest-physical one; in halves. */
+  pageLow = 0;
+  pageHigh = 0;
+  guestLow = 0;
+  guestHigh = 0;
+  /** The intersection of the first stage's rights; without a first stage, all that the entry before it allows. */
+  firstRights = ALL_RIGHTS;
+  /** The second-stage tables that {@link Walk.runSecond} has come through. */
+  readonly ways = tableWays();
 
   #request: Request = { rid: 0, pasid: NO_PASID, page: 0, rights: 0 };
   /** Nested: where the first stage goes on once the second has translated the frame of its table; 0 for the result. */
   #firstLevel = 0;
-  /** What the second stage translates: the request's page, or a guest-physical one. */
-  readonly guest = { page: 0 };
+  #firstPages = ANY_SIZE;
   #needed = 0;
   #isPrivileged = false;
-  /** The intersection of the first stage's rights; without a first stage, all that the entry before it allows. */
-  #firstRights = ALL_RIGHTS;
-  #firstPages = ANY_SIZE;
+  #isNested = false;
+  #secondStage: SecondStage;
+  /** What each entry has to grant, of the first stage and of the second. */
+  #firstNeeded = 0;
+  #secondNeeded = 0;
 
   /**
    * @param memory that the tables lie in
@@ -125,6 +122,7 @@ export class Walk {
     this.#rootFrame = rootFrame;
     this.tables = tables;
     this.#format = tables.format;
+    this.#secondStage = tables.format.secondStage;
   }
 
   /**
@@ -134,15 +132,44 @@ export class Walk {
    * out before; what else is asked of that range without a PASID fails.
    */
   begin(request: Request): void {
-    this.#request = request;
-    this.fault = 0;
-    this.#needed = request.pasid === NO_PASID ? request.rights & ~RIGHT.EXECUTE : request.rights;
-    this.#isPrivileged = (request.rights & RIGHT.USER) === 0;
-    this.#firstRights = ALL_RIGHTS;
-    this.#firstPages = ANY_SIZE;
     this.#goTo('root', this.#rootFrame, (request.rid >>> 8) * ROOT_ENTRY_BYTES);
-    if (request.pasid !== NO_PASID && !this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
-    if (request.pasid === NO_PASID && isInterruptFrame(request.page)) this.#fail(this.#interruptFault());
+    this.#take(request);
+  }
+
+  /**
+   * Begins the walk of a request whose context entry and PASID table entry somebody kept, in scalable mode, as they
+   * were taken apart: at its first paging entry.
+   *
+   * @returns false for a request that fails whatever the entries say
+   */
+  beginWithin(request: Request, context: Context, space: AddressSpace): boolean {
+    this.#take(request);
+    if (this.fault !== 0) return false;
+    this.tables.takeContext(context);
+    let fault = this.#choosePasid(context);
+    if (fault === 0) {
+      this.tables.takeSpace(space);
+      fault = this.#afterPasidEntry();
+    }
+    if (fault !== 0) this.#fail(fault);
+    return true;
+  }
+
+  #take(request: Request): void {
+    const { page, pasid, rights } = request;
+    this.#request = request;
+    this.pageLow = page | 0;
+    this.pageHigh = (page * INVERSE_32) | 0;
+    this.fault = 0;
+    this.#needed = pasid === NONE ? rights & ~EXECUTE : rights;
+    this.#isPrivileged = (rights & USER) === 0;
+    this.firstRights = ALL;
+    this.#firstPages = ANY_SIZE;
+    if (pasid !== NONE) {
+      if (!this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
+    } else if (isInterruptFrame(page)) {
+      this.#fail(this.#interruptFault());
+    }
   }
 
   /** Walks to the end; whether the request is granted. */
@@ -151,18 +178,64 @@ export class Walk {
     return this.stage === 'done';
   }
 
-  /** Reads on until the walk leaves the second stage. */
-  runSecond(): void {
-    do this.step();
-    while (this.stage === 'second-stage');
-  }
-
   /** Reads the next entry. */
   step(): void {
-    const at = this.#memory.at(this.frame);
-    this.at = at + this.word;
-    const fault = at === ABSENT ? this.#accessFault() : this.#read(this.#memory.words, this.at);
+    const { stage } = this;
+    if (stage === 'second-stage') this.stepSecond();
+    else if (stage === 'first-stage') this.stepFirst();
+    else this.#stepTables();
+  }
+
+  /** Reads the next entry, which is one of the first stage. */
+  stepFirst(): void {
+    const base = this.#memory.at(this.frame);
+    this.at = (base + this.word) | 0;
+    const fault = base === NOT_THERE ? this.#accessFault() : this.#first(this.#memory.words, this.at);
     if (fault !== 0) this.#fail(fault);
+  }
+
+  /** Reads the next entry, which is one of the second stage. */
+  stepSecond(): void {
+    const base = this.#memory.at(this.frame);
+    this.at = (base + this.word) | 0;
+    if (base === NOT_THERE) this.#fail(this.#accessFault());
+    else this.#second(this.#secondStage.step(this.level, this.#memory.words, this.at, this.#entry));
+  }
+
+  /**
+   * Reads on until the walk leaves the second stage, which it is in: as {@link Walk.stepSecond} would, 20 times in a
+   * nested walk. What leads on to a table is dealt with here, in locals that the engine keeps in registers.
+   *
+   * @returns the level of the entry read last; {@link Walk.ways} has the tables in between
+   */
+  runSecond(): number {
+    const memory = this.#memory;
+    const format = this.#secondStage;
+    const entry = this.#entry;
+    const needed = this.#secondNeeded;
+    const { guestLow, guestHigh } = this;
+    const { frames, rights: granted } = this.ways;
+    let { level, frame, rights } = this;
+    for (;;) {
+      const base = memory.at(frame);
+      if (base === NOT_THERE) break;
+      const at = (base + indexOf(guestLow, guestHigh, level) * WORDS) | 0;
+      const kind = format.step(level, memory.words, at, entry);
+      if (kind !== TABLE || (needed & ~entry.rights) !== 0) {
+        this.#reach(level, frame, rights);
+        this.at = at;
+        this.#second(kind);
+        return level;
+      }
+      level--;
+      frame = entry.frame;
+      rights &= entry.rights;
+      frames[level] = frame;
+      granted[level] = rights;
+    }
+    this.#reach(level, frame, rights);
+    this.#fail(this.#accessFault());
+    return level;
   }
 
   /**
@@ -171,7 +244,7 @@ export class Walk {
    */
   take(stage: 'context' | 'pasid-table', words: Int32Array, at: number): void {
     this.stage = stage;
-    const fault = this.#read(words, at);
+    const fault = this.#table(words, at);
     if (fault !== 0) this.#fail(fault);
   }
 
@@ -189,39 +262,43 @@ export class Walk {
     if (fault !== 0) this.#fail(fault);
   }
 
-  /** What the first stage's entries so far grant. */
-  get firstRights(): number {
-    return this.#firstRights;
-  }
-
-  /** Goes on at a first-stage table further down, the way to which somebody kept; `rights` are those of that way. */
-  skipToFirst(level: number, frame: number, rights: number): void {
-    this.#firstRights &= rights;
+  /** Goes on at a first-stage table further down, the way to which somebody kept. */
+  skipToFirst({ level, frame, rights }: KeptTable): void {
+    this.firstRights &= rights;
     this.#firstLevel = level;
     // Ways to tables that the second stage lets nobody mark are not kept.
-    this.rights = ALL_RIGHTS;
-    const fault = this.#deniedByFirst();
-    if (fault !== 0) this.#fail(fault);
+    this.rights = ALL;
+    const missing = this.#firstNeeded & ~this.firstRights;
+    if (missing !== 0) this.#fail(deniedByFirst(missing));
     else this.#readFirst(frame);
   }
 
   /** The same in the second stage. */
-  skipToSecond(level: number, frame: number, rights: number): void {
+  skipToSecond({ level, frame, rights }: KeptTable): void {
     this.rights = rights;
     this.level = level;
-    const fault = this.#deniedBySecond(rights);
-    if (fault !== 0) this.#fail(fault);
+    if ((this.#secondNeeded & ~rights) !== 0) this.#fail(this.#deniedBySecond(rights));
     else this.#readSecond(frame);
   }
 
+  /** Where {@link Walk.runSecond} has got to. */
+  #reach(level: number, frame: number, rights: number): void {
+    this.level = level;
+    this.rights = rights;
+    this.#readSecond(frame);
+  }
+
+  /** Reads the next entry, which is one of the tables of devices and PASIDs. */
+  #stepTables(): void {
+    const base = this.#memory.at(this.frame);
+    this.at = (base + this.word) | 0;
+    const fault = base === NOT_THERE ? this.#accessFault() : this.#table(this.#memory.words, this.at);
+    if (fault !== 0) this.#fail(fault);
+  }
+
   /** Takes the entry in. This and what it leads to answer 0 or why the request fails. */
-  #read(words: Int32Array, at: number): number {
-    // Most frequent first: 20 of a nested walk's 28 entries are the second stage's.
+  #table(words: Int32Array, at: number): number {
     switch (this.stage) {
-      case 'second-stage':
-        return this.#second(words, at);
-      case 'first-stage':
-        return this.#first(words, at);
       case 'root':
         return this.#root(words, at);
       case 'context':
@@ -254,25 +331,32 @@ export class Walk {
       return this.#beginTranslation();
     }
     const { context } = tables;
-    const hasPasid = this.#request.pasid !== NO_PASID;
-    if (hasPasid && !context.pasidEnabled) return FAULT.PASIDE_CLEAR;
-    this.pasid = hasPasid ? this.#request.pasid : context.ridPasid;
-    if (!hasPasid) this.#isPrivileged = context.ridPrivilege;
-    if (this.pasid >= context.pasidLimit)
-      return hasPasid ? FAULT.PASID_BEYOND_DIRECTORY : FAULT.RID_PASID_BEYOND_DIRECTORY;
-    const index = Math.floor(this.pasid / PASIDS_PER_TABLE);
-    const perFrame = FRAME_WORDS / (DIRECTORY_ENTRY_BYTES / 4);
-    return this.#goTo(
-      'pasid-directory',
-      context.directory + Math.floor(index / perFrame),
-      (index % perFrame) * DIRECTORY_ENTRY_BYTES,
-    );
+    const fault = this.#choosePasid(context);
+    if (fault !== 0) return fault;
+    const index = (this.pasid / PASIDS) | 0;
+    const frame = context.directory + ((index / DIRECTORY_ENTRIES) | 0);
+    return this.#goTo('pasid-directory', frame, (index % DIRECTORY_ENTRIES) * DIRECTORY_ENTRY_BYTES);
+  }
+
+  /** Which PASID's entry translates the request, and with which privilege. */
+  #choosePasid(context: Context): number {
+    let { pasid } = this.#request;
+    if (pasid === NONE) {
+      pasid = context.ridPasid;
+      this.#isPrivileged = context.ridPrivilege;
+      if (pasid >= context.pasidLimit) return FAULT.RID_PASID_BEYOND_DIRECTORY;
+    } else {
+      if (!context.pasidEnabled) return FAULT.PASIDE_CLEAR;
+      if (pasid >= context.pasidLimit) return FAULT.PASID_BEYOND_DIRECTORY;
+    }
+    this.pasid = pasid;
+    return 0;
   }
 
   #directory(words: Int32Array, at: number): number {
     const fault = this.tables.directoryStep(words, at);
     if (fault !== 0) return fault;
-    return this.#goTo('pasid-table', this.tables.next, (this.pasid % PASIDS_PER_TABLE) * PASID_ENTRY_BYTES);
+    return this.#goTo('pasid-table', this.tables.next, (this.pasid % PASIDS) * PASID_ENTRY_BYTES);
   }
 
   #pasidEntry(words: Int32Array, at: number): number {
@@ -285,7 +369,7 @@ export class Walk {
     if (this.#isPrivileged && !space.supervisorRequests && hasFirstStage(space.translation)) {
       return FAULT.SRE_CLEAR;
     }
-    const isExecute = (this.#needed & RIGHT.EXECUTE) !== 0;
+    const isExecute = (this.#needed & EXECUTE) !== 0;
     if (isExecute && !space.executeRequests) return FAULT.ERE_CLEAR;
     return this.#beginTranslation();
   }
@@ -293,111 +377,117 @@ export class Walk {
   #beginTranslation(): number {
     const { space, isScalable } = this.tables;
     const { page } = this.#request;
-    if (!space.executeRequests) this.#firstRights = ALL_RIGHTS & ~RIGHT.EXECUTE;
+    if (!space.executeRequests) this.firstRights = ALL & ~EXECUTE;
+    this.#secondStage = secondStageOf(this.#format, space);
+    this.#isNested = space.translation === 'nested';
     switch (space.translation) {
       case 'pass-through':
         if (page >= this.#format.frameLimit)
           return isScalable ? FAULT.SM_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;
-        return this.#finish(page, 1, this.#firstRights);
+        return this.#finish(page, 1, this.firstRights);
       case 'second-stage':
         this.#firstLevel = 0;
         return this.#beginSecond(page);
       default:
         if (!isCanonical(page, space.firstLevels)) return FAULT.NOT_CANONICAL;
+        this.#firstNeeded = this.#neededOfFirst(space.writeProtect);
         return this.#beginFirst(space.firstRoot, space.firstLevels);
     }
+  }
+
+  /** What the first stage has to grant. READ it does by being there; privileged writes may pass without WRITE. */
+  #neededOfFirst(writeProtect: boolean): number {
+    if (!this.#isPrivileged) return (this.#needed & (WRITE | EXECUTE)) | USER;
+    return this.#needed & (writeProtect ? WRITE | EXECUTE : EXECUTE);
   }
 
   /** Goes on at the first-stage table of `level` that lies in `frame`: a guest's one where nested. */
   #beginFirst(frame: number, level: number): number {
     this.#firstLevel = level;
-    if (this.tables.space.translation === 'nested') return this.#beginSecond(frame);
-    return this.#readFirst(frame);
+    return this.#isNested ? this.#beginSecond(frame) : this.#readFirst(frame);
   }
 
   #readFirst(frame: number): number {
-    this.level = this.#firstLevel;
-    return this.#goTo('first-stage', frame, indexAt(this.#request.page, this.level) * ENTRY_WORDS * 4);
+    const level = this.#firstLevel;
+    this.level = level;
+    this.stage = 'first-stage';
+    this.frame = frame;
+    this.word = indexOf(this.pageLow, this.pageHigh, level) * WORDS;
+    return 0;
   }
 
   #first(words: Int32Array, at: number): number {
-    const kind = this.#format.firstStage.step(this.level, words, at, this.#entry);
-    if (kind === ENTRY.ABSENT) return FAULT.FIRST_STAGE_NOT_PRESENT;
-    this.#firstRights &= this.#entry.rights;
-    const denied = this.#deniedByFirst();
-    if (denied !== 0) return denied;
-    if (kind === ENTRY.MALFORMED) return FAULT.FIRST_STAGE_RESERVED;
-    if (kind === ENTRY.TABLE) return this.#beginFirst(this.#entry.frame, this.level - 1);
-    this.#firstPages = LEAF_PAGES[this.level] ?? 1;
-    const frame = this.#entry.frame + offsetIn(this.#request.page, this.level);
-    if (this.tables.space.translation !== 'nested')
-      return this.#finish(frame, this.#firstPages, this.#firstRights);
+    const { level } = this;
+    const entry = this.#entry;
+    const kind = this.#format.firstStage.step(level, words, at, entry);
+    if (kind === NOTHING) return FAULT.FIRST_STAGE_NOT_PRESENT;
+    this.firstRights &= entry.rights;
+    const missing = this.#firstNeeded & ~this.firstRights;
+    if (missing !== 0) return deniedByFirst(missing);
+    if (kind === MALFORMED) return FAULT.FIRST_STAGE_RESERVED;
+    if (kind === TABLE) return this.#beginFirst(entry.frame, level - 1);
+    this.#firstPages = LEAF_PAGES[level] ?? 1;
+    const frame = entry.frame + offsetIn(this.pageLow, level);
+    if (!this.#isNested) return this.#finish(frame, this.#firstPages, this.firstRights);
     this.#firstLevel = 0;
     return this.#beginSecond(frame);
   }
 
-  /** Why the first stage does not grant what is asked for; 0 if it does so far. */
-  #deniedByFirst(): number {
-    const needed = this.#needed;
-    const granted = this.#firstRights;
-    if (!this.#isPrivileged && (granted & RIGHT.USER) === 0) return FAULT.USER_DENIED;
-    const mayIgnoreReadOnly = this.#isPrivileged && !this.tables.space.writeProtect;
-    if ((needed & RIGHT.WRITE) !== 0 && (granted & RIGHT.WRITE) === 0 && !mayIgnoreReadOnly) {
-      return FAULT.SM_WRITE_DENIED;
-    }
-    return (needed & RIGHT.EXECUTE) !== 0 && (granted & RIGHT.EXECUTE) === 0 ? FAULT.EXECUTE_DENIED : 0;
-  }
-
   #beginSecond(page: number): number {
-    const { space, isScalable } = this.tables;
-    this.guest.page = page;
-    if (page >= pagesPerEntry(space.secondLevels + 1) || page >= this.#format.guestPageLimit) {
-      if (!isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
-      return space.translation === 'nested'
-        ? FAULT.NESTED_ADDRESS_BEYOND_WIDTH
-        : FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH;
+    const { secondLevels, secondRoot } = this.tables.space;
+    this.guestLow = page | 0;
+    this.guestHigh = (page * INVERSE_32) | 0;
+    if (page >= pagesPerEntry(secondLevels + 1) || page >= this.#format.guestPageLimit) {
+      if (!this.tables.isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
+      return this.#isNested ? FAULT.NESTED_ADDRESS_BEYOND_WIDTH : FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH;
     }
-    this.level = space.secondLevels;
-    return this.#readSecond(space.secondRoot);
+    // A first-stage table must be readable; marks in it are whoever drives the walk's business.
+    this.#secondNeeded = this.#firstLevel !== 0 ? READ : this.#needed & ~USER;
+    this.rights = ALL;
+    this.level = secondLevels;
+    return this.#readSecond(secondRoot);
   }
 
   #readSecond(frame: number): number {
-    return this.#goTo('second-stage', frame, indexAt(this.guest.page, this.level) * ENTRY_WORDS * 4);
+    this.stage = 'second-stage';
+    this.frame = frame;
+    this.word = indexOf(this.guestLow, this.guestHigh, this.level) * WORDS;
+    return 0;
   }
 
-  #second(words: Int32Array, at: number): number {
-    const { isScalable, space } = this.tables;
-    const kind = secondStageOf(this.#format, space).step(this.level, words, at, this.#entry);
-    const granted = kind === ENTRY.ABSENT ? 0 : this.#entry.rights;
-    const denied = this.#deniedBySecond(granted);
-    if (denied !== 0) return denied;
-    if (kind === ENTRY.MALFORMED) {
-      return isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED;
+  /** Goes on from an entry of the second stage that was judged. */
+  #second(kind: EntryKind): void {
+    const { level } = this;
+    const entry = this.#entry;
+    const granted = kind === NOTHING ? 0 : entry.rights;
+    let fault = 0;
+    if (granted === 0 || (this.#secondNeeded & ~granted) !== 0) {
+      fault = this.#deniedBySecond(granted);
+    } else if (kind === MALFORMED) {
+      fault = this.tables.isScalable ? FAULT.SECOND_STAGE_RESERVED : FAULT.PAGING_ENTRY_RESERVED;
+    } else {
+      this.rights &= granted;
+      if (kind === TABLE) {
+        this.level = level - 1;
+        this.#readSecond(entry.frame);
+      } else {
+        fault = this.#afterSecond(entry.frame + offsetIn(this.guestLow, level));
+      }
     }
-    this.rights = this.level === space.secondLevels ? granted : this.rights & granted;
-    if (kind === ENTRY.TABLE) {
-      this.level--;
-      return this.#readSecond(this.#entry.frame);
-    }
-    const pages = LEAF_PAGES[this.level] ?? 1;
-    const frame = this.#entry.frame + offsetIn(this.guest.page, this.level);
+    if (fault !== 0) this.#fail(fault);
+  }
+
+  /** Goes on in the frame that the second stage has translated to. */
+  #afterSecond(frame: number): number {
     if (this.#firstLevel !== 0) return this.#readFirst(frame);
-    return this.#finish(frame, Math.min(pages, this.#firstPages), this.rights & this.#firstRights);
+    const pages = Math.min(LEAF_PAGES[this.level] ?? 1, this.#firstPages);
+    return this.#finish(frame, pages, this.rights & this.firstRights);
   }
 
-  /** Why the second stage does not grant what is asked for; 0 if it does. A first-stage table must be readable. */
   #deniedBySecond(granted: number): number {
     const { isScalable, space } = this.tables;
-    if (this.#firstLevel !== 0) {
-      if ((granted & RIGHT.READ) !== 0) return 0;
-      return this.#firstLevel === space.firstLevels
-        ? FAULT.NESTED_ROOT_READ_DENIED
-        : FAULT.NESTED_READ_DENIED;
-    }
-    const missing = this.#needed & ~(granted | RIGHT.USER);
-    if (missing === 0) return 0;
-    if (isScalable) return FAULT.SECOND_STAGE_DENIED;
-    return (missing & RIGHT.WRITE) !== 0 ? FAULT.WRITE_DENIED : FAULT.READ_DENIED;
+    if (this.#firstLevel === 0) return deniedBySecond(this.#secondNeeded & ~granted, isScalable);
+    return this.#firstLevel === space.firstLevels ? FAULT.NESTED_ROOT_READ_DENIED : FAULT.NESTED_READ_DENIED;
   }
 
   #goTo(stage: WalkStage, frame: number, offset: number): number {
@@ -427,21 +517,9 @@ export class Walk {
 
   /** The reason of a walk whose next entry can't be read. */
   #accessFault(): number {
+    const { stage, level } = this;
     const { isScalable, space } = this.tables;
-    switch (this.stage) {
-      case 'root':
-        return isScalable ? FAULT.SM_ROOT_ACCESS : FAULT.ROOT_ACCESS;
-      case 'context':
-        return isScalable ? FAULT.SM_CONTEXT_ACCESS : FAULT.CONTEXT_ACCESS;
-      case 'pasid-directory':
-        return FAULT.PASID_DIRECTORY_ACCESS;
-      case 'pasid-table':
-        return FAULT.PASID_TABLE_ACCESS;
-      case 'first-stage':
-        return this.level === space.firstLevels ? FAULT.FIRST_STAGE_ROOT_ACCESS : FAULT.FIRST_STAGE_ACCESS;
-      default:
-        if (!isScalable) return FAULT.PAGING_ENTRY_ACCESS;
-        return this.level === space.secondLevels ? FAULT.SECOND_STAGE_ROOT_ACCESS : FAULT.SECOND_STAGE_ACCESS;
-    }
+    const isRoot = level === (stage === 'first-stage' ? space.firstLevels : space.secondLevels);
+    return accessFault({ stage, isScalable, isRoot });
   }
 }

@@ -47,10 +47,11 @@ export class IdColumns implements Restorable {
     return this.state.length;
   }
 
-  /** Makes room for ids 0 to `count` - 1. */
+  /** Makes room for ids 0 to `count` - 1, at least. */
   grow(count: number): void {
     for (const column of [this.state, this.spid, this.since]) column.grow(count);
-    for (const column of [this.links, this.users]) column.grow(count * 2);
+    // As many as the others have now: they grow by whole chunks.
+    for (const column of [this.links, this.users]) column.grow(this.length * 2);
   }
 
   get dirtyChunks(): number {

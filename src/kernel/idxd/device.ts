@@ -3,8 +3,8 @@
  * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. Left out: kernel queues, the event log, completion interrupts,
- * halt and reset.
+ * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
+ * out: the event log, completion interrupts, halt and reset.
  */
 import { isRefusal, KeptList, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
@@ -17,14 +17,15 @@ import {
   encode,
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
-import { frameOf, Pa } from '../ids.js';
+import { frameOf, Pa, type Pasid } from '../ids.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
-import { startErrorReports } from './errors.js';
+import { type ErrorListener, startErrorReports } from './errors.js';
+import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
-import { WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
+import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
 
 /** What the accelerator calls itself in configuration space. */
 export const IDXD_ID = { vendor: 0x8086, device: 0x0b25 } as const;
@@ -78,6 +79,7 @@ export class IdxdDevice {
   readonly #services: IdxdServices;
   readonly #iommu: IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'>;
   readonly #registers: DsaRegisters;
+  readonly #listeners: KeptList<ErrorListener>;
   readonly #wqs: KeptList<WorkQueue>;
 
   /** @param of `iommu`: the device behind its IOMMU, or why it is behind none */
@@ -98,12 +100,42 @@ export class IdxdDevice {
     this.pci.enable();
     this.#registers = new DsaRegisters(context, this.pci.bar(0), of.name);
     this.#wqs = new KeptList(context.log);
-    startErrorReports(context, this.#registers, of);
+    this.#listeners = new KeptList(context.log);
+    startErrorReports(context, this.#registers, { ...of, listeners: this.#listeners });
   }
 
   /** Its work queues, once it is configured. */
   get wqs(): readonly WorkQueue[] {
     return this.#wqs.items;
+  }
+
+  /** The device behind its IOMMU, or why it is behind none. */
+  get iommu(): IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> {
+    return this.#iommu;
+  }
+
+  /** @internal */
+  get registers(): DsaRegisters {
+    return this.#registers;
+  }
+
+  /** Has errors that the device reports told to a virtual device on one of its queues. */
+  onError(listener: ErrorListener): void {
+    this.#listeners.push(listener);
+  }
+
+  removeErrorListener(listener: ErrorListener): void {
+    this.#listeners.remove(listener);
+  }
+
+  /**
+   * Returns when the device has nothing of a PASID; what there was is done, or else abandoned.
+   *
+   * On failure: `EIO` names the command that failed.
+   */
+  *quiescePasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
+    return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid);
   }
 
   /**
@@ -116,6 +148,7 @@ export class IdxdDevice {
   *configure(
     groups: readonly GroupConfig[],
   ): Task<Refusal<'EINVAL' | 'ENODEV' | 'EBUSY' | 'EIO'> | undefined> {
+    if (this.isFixed) return refuse('EINVAL', `the configuration of ${this.name} is fixed`);
     const unsupported = this.#unsupported(groups.flatMap(({ wqs }) => wqs));
     if (unsupported !== undefined) return refuse('ENODEV', unsupported);
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
@@ -135,14 +168,29 @@ export class IdxdDevice {
       const words = encode(DSA_GRPCFG, { WQS0: wqBits, ENGINES: engineBits });
       this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
     }
-    const refusal = yield* this.#registers.command(DSA_COMMAND.ENABLE_DEVICE, 0);
-    if (refusal !== undefined) return refusal;
-    for (const wq of this.#wqs.items) {
-      const failed = wq.isDedicated ? undefined : yield* wq.enable();
-      if (failed !== undefined) return failed;
-    }
-    tell(this.#context, 'idxd:configure', { device: this.name, wqs: this.#wqs.length });
-    return undefined;
+    return yield* this.#enable();
+  }
+
+  /** Whether its configuration can only be read: a virtual device's. */
+  get isFixed(): boolean {
+    return DSA_GENCAP_REG.CONFIG.get(this.#registers.read(REGISTER.GENCAP), 0) === 0;
+  }
+
+  /**
+   * Takes the queues of a device whose configuration is fixed as they are, and enables it and them.
+   *
+   * On failure: `EINVAL` if it can be configured; `ENODEV` says what the machine lacks; `EBUSY` if that has been
+   * done; `EIO` names the command that failed.
+   */
+  *loadConfig(): Task<Refusal<'EINVAL' | 'ENODEV' | 'EBUSY' | 'EIO'> | undefined> {
+    if (!this.isFixed) return refuse('EINVAL', `${this.name} can be configured`);
+    if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
+    const count = DSA_WQCAP_REG.WQS.get(this.#registers.read(REGISTER.WQCAP), 0);
+    const configs = Array.from({ length: count }, (_, index) => readWqConfig(this.#registers, index));
+    const unsupported = this.#unsupported(configs);
+    if (unsupported !== undefined) return refuse('ENODEV', unsupported);
+    for (const config of configs) this.#wqs.push(this.#newQueue(config));
+    return yield* this.#enable();
   }
 
   /**
@@ -179,7 +227,7 @@ export class IdxdDevice {
   }
 
   /**
-   * Maps the portal of an open queue into the process; the page.
+   * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
    *
    * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
    * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENOMEM`.
@@ -187,6 +235,7 @@ export class IdxdDevice {
   *mapPortal(
     process: Process,
     fd: number,
+    at?: number,
   ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
     const file = process.file(fd);
     if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
@@ -195,7 +244,29 @@ export class IdxdDevice {
     if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    return yield* process.mm.mmap(1, { write: true, portal });
+    return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+  }
+
+  /**
+   * Opens a dedicated work queue for the kernel's own DMA.
+   *
+   * On failure: `ENXIO` if there is no such dedicated queue; `EBUSY` if it is open; `ENODEV` if requests without a PASID
+   * are blocked, or the CPUs cannot submit; `ENOSPC`, `ENOMEM`, `EIO`. Nothing has changed.
+   */
+  *openKernel(
+    index: number,
+  ): Task<KernelQueue | Refusal<'ENXIO' | 'EBUSY' | 'ENODEV' | 'ENOSPC' | 'ENOMEM' | 'EIO'>> {
+    const wq = this.#wqs.items[index];
+    if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
+    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
+    const dma = this.#iommu.dma.value;
+    if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
+    if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
+    wq.clients.value++;
+    const portal = this.pci.bar(2) + wq.portalOffset;
+    const queue = yield* KernelQueue.open(this.#context, { wq, dma, portal });
+    if (isRefusal(queue)) wq.clients.value--;
+    return queue;
   }
 
   /** The last descriptor of an open queue is closed. @internal */
@@ -208,6 +279,18 @@ export class IdxdDevice {
     tell(this.#context, 'idxd:close', { wq: wq.name, process: binding.mm.name, pasid: binding.pasid });
   }
 
+  /** The device, and its shared queues. */
+  *#enable(): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* this.#registers.command(DSA_COMMAND.ENABLE_DEVICE, 0);
+    if (refusal !== undefined) return refusal;
+    for (const wq of this.#wqs.items) {
+      const failed = wq.isDedicated ? undefined : yield* wq.enable();
+      if (failed !== undefined) return failed;
+    }
+    tell(this.#context, 'idxd:configure', { device: this.name, wqs: this.#wqs.length });
+    return undefined;
+  }
+
   /** Returns when the device has nothing of the PASID; if it does not obey, it may send no more requests. */
   *#quiesce({ wq, binding }: WqFile): Task {
     let refusal: Refusal<'EIO'> | undefined;
@@ -216,7 +299,7 @@ export class IdxdDevice {
       refusal ??= yield* wq.disable();
       if (refusal === undefined) wq.configure(undefined);
     } else {
-      refusal = yield* this.#registers.command(DSA_COMMAND.DRAIN_PASID, binding.pasid);
+      refusal = yield* this.quiescePasid(binding.pasid, false);
     }
     if (refusal === undefined) return;
     tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why: refusal.why });
@@ -244,7 +327,7 @@ export class IdxdDevice {
 
   /** Why queues like these cannot be here; undefined if they can. */
   #unsupported(wqs: readonly WqConfig[]): string | undefined {
-    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu);
+    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu, this.#context);
     if (why !== undefined && wqs.some(({ mode }) => mode === 'shared')) {
       return `no shared queues on ${this.name}, which need SVA: ${why}`;
     }

@@ -2,6 +2,7 @@
  * The accelerator's error interrupt (Intel DSA 3.0, 5.8 and 9.2.14): what has no completion record to stand in, it
  * reports in SWERROR.
  */
+import type { KeptList } from '../../base/index.js';
 import {
   DSA_GENCTRL_REG,
   DSA_INTCAUSE_REG,
@@ -16,15 +17,26 @@ import { type DsaRegisters, REGISTER } from './registers.js';
 
 const e = DSA_SWERROR_REG;
 
+/** Told of an error of the device, as SWERROR has it; whether it was a listener's own matter. */
+export type ErrorListener = (words: Int32Array) => boolean;
+
+/** Whose errors they are. */
+export interface ErrorSource {
+  readonly name: string;
+  readonly pci: PciDevice;
+  /** Virtual devices on its queues. */
+  readonly listeners: KeptList<ErrorListener>;
+}
+
 /** Routes the device's first vector here, if it has vectors, and asks for interrupts on errors. */
 export function startErrorReports(
   context: KernelContext,
   registers: DsaRegisters,
-  { name, pci }: { readonly name: string; readonly pci: PciDevice },
+  source: ErrorSource,
 ): void {
-  const table = pci.enableMsix();
+  const table = source.pci.enableMsix();
   if (table === undefined) return;
-  const { address, data } = newInterrupt(context, () => reportErrors(context, registers, name));
+  const { address, data } = newInterrupt(context, () => reportErrors(context, registers, source));
   const entry = encode(MSI_X_TABLE_ENTRY, {
     ADDRESS: Math.floor((address % 2 ** 32) / 4),
     UPPER: Math.floor(address / 2 ** 32),
@@ -35,15 +47,17 @@ export function startErrorReports(
 }
 
 /** In an interrupt's context. */
-function reportErrors(context: KernelContext, registers: DsaRegisters, name: string): void {
+function reportErrors(context: KernelContext, registers: DsaRegisters, source: ErrorSource): void {
   const cause = registers.read(REGISTER.INTCAUSE);
   registers.writeAt(REGISTER.INTCAUSE.offset, cause);
   if (DSA_INTCAUSE_REG.SWERR.get(cause, 0) === 0) return;
   const words = registers.read(REGISTER.SWERROR);
   if (e.VALID.get(words, 0) === 0) return;
   registers.writeAt(REGISTER.SWERROR.offset, encode(e, { VALID: 1, OVERFLOW: 1 }).subarray(0, 1));
+  // Nobody else's: the first that knows the PASID.
+  source.listeners.items.some((listener) => listener(words));
   tell(context, 'idxd:error', {
-    device: name,
+    device: source.name,
     wq: e.WQ_VALID.get(words, 0) === 1 ? e.WQ.get(words, 0) : null,
     pasid: e.DESC_VALID.get(words, 0) === 1 ? e.PASID.get(words, 0) : null,
     operation: textOf(e.OPERATION, e.OPERATION.getBig(words, 0)),

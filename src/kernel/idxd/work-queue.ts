@@ -1,6 +1,6 @@
 /**
  * One work queue of an accelerator, as its driver keeps it: how it is configured, who has it open, and the few
- * commands about it. A user's queue is never enabled without PASIDs: it would work with physical addresses (bug
+ * commands about it. A user's queue is never enabled without PASIDs: it would work with the kernel's addresses (bug
  * G2).
  */
 import { KeptValue, type Refusal, type Task } from '../../base/index.js';
@@ -36,6 +36,21 @@ export interface WqLimits {
 }
 
 const QUEUES_PER_COMMAND = 16;
+/** Of a queue's configuration, what it does not report by itself. */
+const CONFIG_BYTES = 16;
+
+/** How a queue is configured, as the device says. */
+export function readWqConfig(registers: DsaRegisters, index: number): WqConfig {
+  const words = registers.readAt(registers.wqcfgAt(index), CONFIG_BYTES);
+  const isShared = DSA_WQCFG.MODE.get(words, 0) === DSA_WQ_MODE.SHARED;
+  return {
+    mode: isShared ? 'shared' : 'dedicated',
+    size: DSA_WQCFG.SIZE.get(words, 0),
+    ...(isShared ? { threshold: DSA_WQCFG.THRESHOLD.get(words, 0) } : {}),
+    blockOnFault: DSA_WQCFG.BOF.get(words, 0) === 1,
+    priority: DSA_WQCFG.PRIORITY.get(words, 0),
+  };
+}
 
 export class WorkQueue {
   readonly index: number;
@@ -74,10 +89,14 @@ export class WorkQueue {
     return this.#isEnabled.value;
   }
 
+  /** The offset in BAR2 of its portals. */
+  get firstPortal(): number {
+    return this.index * DSA_WQ_PORTAL_BYTES;
+  }
+
   /** The offset in BAR2 of the portal that its users write to. */
   get portalOffset(): number {
-    const portal = this.isDedicated ? DSA_PORTAL.UNLIMITED : DSA_PORTAL.LIMITED;
-    return this.index * DSA_WQ_PORTAL_BYTES + portal;
+    return this.firstPortal + (this.isDedicated ? DSA_PORTAL.UNLIMITED : DSA_PORTAL.LIMITED);
   }
 
   /** Writes its configuration. A dedicated one works with `pasid`, if it has one by now; a shared one takes all. */

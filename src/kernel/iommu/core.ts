@@ -3,15 +3,23 @@
  * it records of an attachment it records before hardware can act on it, and forgets after hardware has let go.
  */
 import { isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IoasidCore, ioasidHolderAlloc, ioasidHolderFree } from '../../ioasid/index.js';
+import {
+  type IoasidCore,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidRegisterAllocator,
+} from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
+import { changeDomain } from './change.js';
 import { Attachment, type AttachmentClient, IommuDevice } from './device.js';
+import { DIRECT, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
 import type { AttachErrno, IommuDriver } from './driver.js';
 import { PageRequests } from './page-requests.js';
 import { isSecondStage, PagingDomain } from './paging-domain.js';
+import { clearDevice } from './remove.js';
 import { countUse, replaceLocked } from './replace.js';
 import { VtdUnit } from './vtd/unit.js';
 
@@ -61,6 +69,9 @@ export class Iommu {
         ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
       });
       if (refusal !== undefined) return refusal;
+      const unregistered =
+        driver.pasidAllocator && ioasidRegisterAllocator(this.#ioasids, driver.pasidAllocator);
+      if (unregistered !== undefined) return refuse('ENOMEM', unregistered.why);
       this.#drivers.push(driver);
     }
     return undefined;
@@ -85,9 +96,10 @@ export class Iommu {
   *add(pci: PciDevice, rid: RidDomain): Task<IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'>> {
     const driver = this.#driverOf(pci.rid);
     if (driver === undefined) return refuse('ENODEV', `no IOMMU covers ${pci.name}`);
+    if (this.#devices.has(pci.rid)) return refuse('ENODEV', `${pci.name} is there already`);
     const holder = ioasidHolderAlloc(this.#ioasids, `iommu ${pci.name}`);
     if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
-    const device = new IommuDevice(this.#context, { pci, driver, holder });
+    const device = new IommuDevice(this.#context, { pci, driver, holder, rid });
     const refusal = yield* this.#start(device, rid);
     if (refusal !== undefined) {
       ioasidHolderFree(holder);
@@ -101,6 +113,23 @@ export class Iommu {
     const { name, pasidBits, ats, pri } = device;
     tell(this.#context, 'iommu:add', { device: name, unit: driver.name, pasidBits, ats, pri });
     return device;
+  }
+
+  /**
+   * Takes a device out that its own driver has quiesced: when it returns, no table has it, no cache has anything that
+   * it reached, and its place may be another's. Whatever is attached to it is detached.
+   *
+   * On failure: `EIO` if hardware did not confirm: what it may still use stays as it is, nobody attaches to the device
+   * any more, and it can be tried again.
+   */
+  *remove(device: IommuDevice): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* clearDevice(device, (attachment) => this.detach(attachment));
+    if (refusal !== undefined) return refusal;
+    this.#devices.delete(device.rid);
+    // Bindings that are left have their references; the last of them forgets the holder.
+    ioasidHolderFree(device.holder);
+    tell(this.#context, 'iommu:remove', { device: device.name, unit: device.driver.name });
+    return undefined;
   }
 
   /**
@@ -137,6 +166,35 @@ export class Iommu {
       ...{ type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed },
       ...(sharedId && { sharedId }),
     };
+  }
+
+  /**
+   * From now on DMA through a domain snoops the CPUs' caches, whatever a request says (Linux's
+   * `enforce_cache_coherency`); it stays so.
+   *
+   * On failure: `EOPNOTSUPP` if a unit that it is attached behind cannot; `EBUSY` if pages of a second stage are mapped:
+   * nothing has changed. `EIO` if hardware did not confirm.
+   */
+  *enforceCoherency(domain: PagingDomain): Task<Refusal<'EOPNOTSUPP' | 'EBUSY' | 'EIO'> | undefined> {
+    return yield* changeDomain(this, domain, {
+      can: ({ canSnoop }) => canSnoop,
+      change: () => domain.snoop(),
+    });
+  }
+
+  /**
+   * Has hardware mark what DMA writes to, or no longer (Linux's `set_dirty_tracking`). What was marked before is
+   * forgotten.
+   *
+   * On failure: `EOPNOTSUPP` if a unit that the domain is attached behind cannot: nothing has changed. `EIO` if hardware
+   * did not confirm.
+   */
+  *trackDirty(domain: PagingDomain, is: boolean): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
+    const refusal = yield* changeDomain(this, domain, {
+      can: ({ dirtyStages }) => !is || dirtyStages.includes(domain.type),
+      change: () => domain.trackDirty(is),
+    });
+    return refusal ?? (is ? yield* domain.forgetDirty() : undefined);
   }
 
   /**
@@ -193,13 +251,28 @@ export class Iommu {
 
   /**
    * Detaches: nothing new is served (stop), what is outstanding is answered (drain), entry and caches are cleared
-   * (clear). The device has been quiesced by its own driver. If it was replaced, what has taken its place goes.
+   * (clear). The device has been quiesced by its own driver. If it was replaced, what has taken its place goes; if it
+   * was detached before, nothing.
    *
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
    */
   *detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
+    const { dying, detaching, changed } = attachment;
+    dying.value = true;
+    while (detaching.value) yield changed;
+    detaching.value = true;
+    try {
+      return yield* this.#detach(attachment);
+    } finally {
+      detaching.value = false;
+      changed.wakeAll();
+    }
+  }
+
+  *#detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
     const { device, pasid, domain } = attachment;
-    attachment.dying.value = true;
+    const wasReplaced = attachment.replacedBy.value !== undefined;
+    if (!wasReplaced && device.attachments.get(pasid) !== attachment) return undefined;
     // What a client had is answered; a device that has been quiesced has nothing on its way to a client.
     if (attachment.client === undefined) yield* this.pageRequests.drain(attachment);
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
@@ -222,6 +295,7 @@ export class Iommu {
     of: ConstructorParameters<typeof Attachment>[2],
   ): Task<Attachment | Refusal<AttachErrno>> {
     const { pasid, domain } = of;
+    if (device.presence.value !== 'there') return refuse('EBUSY', `${device.name} is on its way out`);
     if (device.attachments.has(pasid)) return refuse('EBUSY', `PASID ${pasid} of ${device.name} is in use`);
     const attachment = new Attachment(this.#context, device, of);
     // A page request may come as soon as the entry is present.
@@ -251,7 +325,7 @@ export class Iommu {
     if (domain === undefined) return undefined;
     const attachment = yield* this.attach(device, NO_PASID, domain);
     if (!isRefusal(attachment)) {
-      if (domain instanceof PagingDomain) device.dma.value = domain;
+      device.dma.value = domain instanceof PagingDomain ? new TranslatedDma(this.#context, domain) : DIRECT;
       return undefined;
     }
     // What hardware did not let go of stays.

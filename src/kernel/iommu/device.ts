@@ -8,9 +8,9 @@ import type { KernelContext } from '../context.js';
 import type { Pasid } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
-import type { Domain } from './domain.js';
+import type { DmaSpace } from './dma.js';
+import type { Domain, RidDomain } from './domain.js';
 import type { DmaFault, Endpoint, IommuDriver, PageRequest } from './driver.js';
-import type { PagingDomain } from './paging-domain.js';
 
 export class IommuDevice implements Endpoint {
   readonly pci: PciDevice;
@@ -23,27 +23,37 @@ export class IommuDevice implements Endpoint {
   readonly ats: boolean;
   readonly pri: boolean;
   readonly invalidationDepth: number;
+  readonly throttledBy: number;
   /** By PASID; at 0, what requests without one meet. */
   readonly attachments: KeptMap<Pasid, Attachment>;
   /** Held over each attach and detach. */
   readonly lock: Mutex;
-  /** The domain of its own that the kernel made for it, if that is what its requests without a PASID meet first. */
-  readonly dma: KeptValue<PagingDomain | undefined>;
+  /** How the kernel does DMA by it, without a PASID; undefined if such requests are blocked. */
+  readonly dma: KeptValue<DmaSpace | undefined>;
+  /** Nothing is attached to one that is leaving; one that is gone is in no table. */
+  readonly presence: KeptValue<'there' | 'leaving' | 'gone'>;
 
-  constructor(context: KernelContext, of: { pci: PciDevice; driver: IommuDriver; holder: IoasidHolder }) {
-    const { pci, driver, holder } = of;
+  /** @param of `rid`: what it begins with, which may have no place for ATS */
+  constructor(
+    context: KernelContext,
+    of: { pci: PciDevice; driver: IommuDriver; holder: IoasidHolder; rid: RidDomain },
+  ) {
+    const { pci, driver, holder, rid } = of;
     this.pci = pci;
     this.rid = pci.rid;
     this.name = pci.name;
     this.driver = driver;
     this.holder = holder;
-    this.ats = driver.hasDeviceTlbs && pci.hasAts;
+    this.ats = driver.hasDeviceTlbs && pci.hasAts && (rid !== 'identity' || driver.translatesIdentity);
     this.pri = this.ats && driver.hasPageRequests && pci.hasPri;
     this.pasidBits = Math.min(pci.pasidBits, driver.pasidBits);
+    // Virtual functions are left out: each is its own physical one.
+    this.throttledBy = driver.throttlesDeviceTlbs ? pci.rid : 0;
     this.invalidationDepth = this.ats ? pci.invalidationDepth : 0;
     this.attachments = new KeptMap(context.log);
     this.lock = new Mutex(context.log, `group ${pci.name}`);
-    this.dma = new KeptValue<PagingDomain | undefined>(context.log, undefined);
+    this.dma = new KeptValue<DmaSpace | undefined>(context.log, undefined);
+    this.presence = new KeptValue<'there' | 'leaving' | 'gone'>(context.log, 'there');
   }
 }
 
@@ -68,7 +78,9 @@ export class Attachment {
   /** No fault of it is served any more: what is outstanding, and what comes, is answered Invalid Request. */
   readonly dying: KeptValue<boolean>;
   readonly entry: KeptValue<EntryState>;
-  /** Woken when `entry` is no longer `changing`. */
+  /** Somebody detaches it. */
+  readonly detaching: KeptValue<boolean>;
+  /** Woken when `entry` is no longer `changing`, or nobody detaches it any more. */
   readonly changed: WaitQueue;
   /** What has taken its place, if it was replaced. */
   readonly replacedBy: KeptValue<Attachment | undefined>;
@@ -96,6 +108,7 @@ export class Attachment {
     this.domain = of.domain;
     this.users = new KeptValue(log, 1);
     this.dying = new KeptValue(log, false);
+    this.detaching = new KeptValue(log, false);
     this.entry = new KeptValue<EntryState>(log, 'none');
     this.changed = new WaitQueue(`change of PASID ${of.pasid} on ${device.name}`);
     this.replacedBy = new KeptValue<Attachment | undefined>(log, undefined);

@@ -20,6 +20,10 @@ interface OwnTable extends Named {
   readonly levels: number;
   /** The largest of the levels at which a leaf may stand: 1 for pages of 4 KiB alone. */
   readonly largestLeaf: number;
+  /** DMA through it snoops the CPUs' caches, whatever a request says; it may not, if left out. */
+  readonly snoops?: boolean;
+  /** The kernel reads the marks of what DMA has written to; in a second stage they are there for that alone. */
+  readonly tracksDirty?: boolean;
   /** Whoever walks it does not snoop: each store has to be written back from now on. */
   writeBack(): void;
 }

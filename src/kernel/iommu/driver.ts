@@ -7,6 +7,7 @@
  * domain ids, `ENOMEM` for tables, `EIO` where hardware did not confirm.
  */
 import type { Refusal, Task } from '../../base/index.js';
+import type { IoasidAllocatorOps } from '../../ioasid/index.js';
 import type { Pasid } from '../ids.js';
 import type { Domain, NestedStage } from './domain.js';
 
@@ -22,6 +23,8 @@ export interface Endpoint {
   readonly pri: boolean;
   /** How many invalidations it takes at once, as its ATS capability codes it: 0 is 32. */
   readonly invalidationDepth: number;
+  /** The RID of its physical function, where the IOMMU wants it with each invalidation; 0 otherwise. */
+  readonly throttledBy: number;
 }
 
 /** A page request, as hardware queued it. */
@@ -133,22 +136,41 @@ export interface Replacement {
   revert(): Task<Refusal<'EIO'> | undefined>;
 }
 
+/** What a kernel does to have a unit forget all that it has cached: no more than that, or more. */
+export type Refresh = 'caches' | 'root table' | 'translation';
+
 export interface IommuDriver {
   readonly name: string;
   /** Bits of its PASIDs; 0 if it has none. */
   readonly pasidBits: number;
   readonly hasDeviceTlbs: boolean;
+  /** It wants to know the physical function of a device whose TLB is invalidated. */
+  readonly throttlesDeviceTlbs: boolean;
+  /** Whether a device that caches translations can have the identity domain: it asks for translations then, too. */
+  readonly translatesIdentity: boolean;
   readonly hasPageRequests: boolean;
   readonly firstStage: TableLimits;
   readonly secondStage: TableLimits;
+  /** Whether it can make DMA snoop the CPUs' caches. */
+  readonly canSnoop: boolean;
+  /** The stages in which it can mark what DMA has written to so that the kernel sees it. */
+  readonly dirtyStages: readonly ('first-stage' | 'second-stage')[];
   /** Undefined if it has no nested translation. */
   readonly nesting: NestingInfo | undefined;
+  /** Gives out the machine's PASIDs, if that is not for the kernel to do. */
+  readonly pasidAllocator: IoasidAllocatorOps | undefined;
 
   /** Makes the unit ready; it translates nothing yet. On failure: `ENODEV` says what it lacks; `ENOMEM`. */
   boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined>;
 
   /** All devices are there: the unit begins to translate. */
   enable(): Task;
+
+  /**
+   * Has the unit forget all that it has cached of tables: by invalidations of everything, after the root table is
+   * latched anew, or translation was off for a moment. On failure: `EIO`, caches may hold what they held.
+   */
+  refresh(scope: Refresh): Task<Refusal<'EIO'> | undefined>;
 
   /** Makes tables for a device, which is blocked then. On failure: nothing is left. */
   addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined>;
@@ -198,6 +220,14 @@ export interface IommuDriver {
    * devices has the old ones, in whatever domain that is built on this one.
    */
   flush(domain: Domain, ranges: readonly PageRange[]): Task<Refusal<'EIO'> | undefined>;
+
+  /**
+   * What a domain says of snooping or of dirty pages has changed: its entries say so too, and those of what is built on
+   * it, when this returns. Nobody attaches or replaces anything meanwhile.
+   *
+   * On failure: `EIO` if hardware did not confirm; the entries say so, caches may not.
+   */
+  update(domain: Domain): Task<Refusal<'EIO'> | undefined>;
 
   /** Entries of these pages have become present: says so where a unit may have cached that there are none. */
   flushNew(domain: Domain, range: PageRange): Task<Refusal<'EIO'> | undefined>;

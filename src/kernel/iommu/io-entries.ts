@@ -15,6 +15,13 @@ export interface IoLeaf extends IoRights {
   readonly frame: number;
 }
 
+/** Where a leaf stands, and what DMA through it has to do. */
+export interface LeafPlace {
+  readonly level: number;
+  /** It snoops the CPUs' caches, whatever the request says. */
+  readonly snoops: boolean;
+}
+
 /** One format of entries; they stand in two words. */
 export interface IoEntryFormat {
   /** Whether there is an entry at all. */
@@ -26,7 +33,12 @@ export interface IoEntryFormat {
   /** Whether leaves can have these rights. */
   has(rights: IoRights): boolean;
   toTable(frame: number, entry: Int32Array): void;
-  toLeaf(leaf: IoLeaf, level: number, entry: Int32Array): void;
+  toLeaf(leaf: IoLeaf, place: LeafPlace, entry: Int32Array): void;
+  /** Makes a large leaf one of the next level, of a part of it: all else that it says stays. */
+  toPart(frame: number, level: number, entry: Int32Array): void;
+  /** Whether DMA has written there since the bit was cleared. */
+  isDirty(entry: Int32Array): boolean;
+  clearDirty(entry: Int32Array): void;
 }
 
 const first = FIRST_STAGE_ENTRY;
@@ -46,7 +58,8 @@ export const FIRST_STAGE_FORMAT: IoEntryFormat = {
     first.US.set(entry, 0, 1);
     first.ADDR.set(entry, 0, frame);
   },
-  toLeaf({ frame, write }, level, entry) {
+  // Snooping is the PASID table entry's to say.
+  toLeaf({ frame, write }, { level }, entry) {
     entry.fill(0);
     first.P.set(entry, 0, 1);
     first.RW.set(entry, 0, write ? 1 : 0);
@@ -55,6 +68,12 @@ export const FIRST_STAGE_FORMAT: IoEntryFormat = {
     first.PS.set(entry, 0, level > 1 ? 1 : 0);
     first.ADDR.set(entry, 0, frame);
   },
+  toPart(frame, level, entry) {
+    first.PS.set(entry, 0, level > 1 ? 1 : 0);
+    first.ADDR.set(entry, 0, frame);
+  },
+  isDirty: (entry) => first.D.get(entry, 0) === 1,
+  clearDirty: (entry) => first.D.set(entry, 0, 0),
 };
 
 export const SECOND_STAGE_FORMAT: IoEntryFormat = {
@@ -70,11 +89,18 @@ export const SECOND_STAGE_FORMAT: IoEntryFormat = {
     second.W.set(entry, 0, 1);
     second.ADDR.set(entry, 0, frame);
   },
-  toLeaf({ frame, read, write }, level, entry) {
+  toLeaf({ frame, read, write }, { level, snoops }, entry) {
     entry.fill(0);
     second.R.set(entry, 0, read ? 1 : 0);
     second.W.set(entry, 0, write ? 1 : 0);
     second.PS.set(entry, 0, level > 1 ? 1 : 0);
+    second.SNP.set(entry, 0, snoops ? 1 : 0);
     second.ADDR.set(entry, 0, frame);
   },
+  toPart(frame, level, entry) {
+    second.PS.set(entry, 0, level > 1 ? 1 : 0);
+    second.ADDR.set(entry, 0, frame);
+  },
+  isDirty: (entry) => second.D.get(entry, 0) === 1,
+  clearDirty: (entry) => second.D.set(entry, 0, 0),
 };

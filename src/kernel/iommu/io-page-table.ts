@@ -1,10 +1,11 @@
 /**
  * A page table that devices walk, in simulated memory: 3 to 5 levels, pages of 4 KiB, 2 MiB and 1 GiB where the unit
  * has them. Each entry is one store of 8 bytes, and leads to nothing that is not there yet; what is taken out may
- * still be walked, and is freed by who has flushed the caches. Left out: splitting of large pages, rights changed in
- * place, memory types.
+ * still be walked, and is freed by who has flushed the caches. A large page that is cut becomes a table of smaller ones
+ * first, which lead to the same frames: nothing has to be flushed for that. Left out: rights changed in place, memory
+ * types.
  */
-import { isRefusal, KeptValue, type Refusal, refuse } from '../../base/index.js';
+import { assert, isRefusal, KeptValue, type Refusal, refuse } from '../../base/index.js';
 import type { KernelContext } from '../context.js';
 import { PAGE_BYTES, type Pa, paOf } from '../ids.js';
 import type { PageRange } from './driver.js';
@@ -59,6 +60,8 @@ export class IoPageTable {
   readonly #context: KernelContext;
   readonly #options: IoTableOptions;
   readonly #writtenBack: KeptValue<boolean>;
+  /** Whether leaves that are stored from now on snoop. */
+  readonly snoops: KeptValue<boolean>;
   readonly #entry = new Int32Array(2);
 
   private constructor(context: KernelContext, options: IoTableOptions, root: number) {
@@ -67,6 +70,7 @@ export class IoPageTable {
     this.root = root;
     this.levels = options.levels;
     this.#writtenBack = new KeptValue(context.log, false);
+    this.snoops = new KeptValue(context.log, false);
   }
 
   /**
@@ -84,7 +88,8 @@ export class IoPageTable {
     const found = this.#leafAt(page);
     if (found === undefined) return undefined;
     const { format } = this.#options;
-    return { frame: format.frameOf(this.#entry) + (page % spanOf(found)), ...format.rightsOf(this.#entry) };
+    const frame = format.frameOf(this.#entry) + (page % spanOf(found.level));
+    return { frame, ...format.rightsOf(this.#entry) };
   }
 
   /**
@@ -108,15 +113,42 @@ export class IoPageTable {
       done += spanOf(place.level);
     }
     for (const place of places) {
-      this.#options.format.toLeaf(place, place.level, this.#entry);
+      this.#options.format.toLeaf(place, { level: place.level, snoops: this.snoops.value }, this.#entry);
       this.#store(place.at);
     }
     return undefined;
   }
 
-  /** Whether a range begins or ends within a large page. */
-  cutsPage({ first, last }: PageRange): boolean {
-    return this.#isWithinLeaf(first - 1, first) || this.#isWithinLeaf(last, last + 1);
+  /** Whether nothing is mapped. */
+  get isEmpty(): boolean {
+    return this.#pagesOf({ frame: this.root, level: this.levels, base: 0 }) === 0;
+  }
+
+  /**
+   * Splits the large pages within which a range begins or ends, so that it cuts none.
+   *
+   * On failure: `ENOMEM`; what is mapped is as it was, some of it perhaps in smaller pages.
+   */
+  split({ first, last }: PageRange): Refusal<'ENOMEM'> | undefined {
+    for (const page of [first - 1, last]) {
+      while (this.#isWithinLeaf(page, page + 1)) {
+        const refusal = this.#splitLeaf(page);
+        if (refusal !== undefined) return refusal;
+      }
+    }
+    return undefined;
+  }
+
+  /** The pages of a range that DMA has written to, large ones whole; from now on they count as not written to. */
+  takeDirty(range: PageRange): PageRange[] {
+    const dirty: PageRange[] = [];
+    this.#leaves({ frame: this.root, level: this.levels, base: 0 }, range, (at, run) => {
+      if (!this.#options.format.isDirty(this.#entry)) return;
+      this.#options.format.clearDirty(this.#entry);
+      this.#store(at);
+      dirty.push(run);
+    });
+    return dirty;
   }
 
   /**
@@ -213,6 +245,49 @@ export class IoPageTable {
     return pages;
   }
 
+  /** Calls `visit` with each leaf that has a page in the range, its entry loaded. */
+  #leaves(table: Table, range: PageRange, visit: (at: number, run: PageRange) => void): void {
+    const { format } = this.#options;
+    const span = spanOf(table.level);
+    const from = Math.max(0, Math.floor((range.first - table.base) / span));
+    const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
+    for (let index = from; index <= to; index++) {
+      const at = paOf(table.frame, index * ENTRY_BYTES);
+      if (!this.#load(at)) continue;
+      const base = table.base + index * span;
+      if (table.level === 1 || format.isLarge(this.#entry)) visit(at, { first: base, last: base + span - 1 });
+      else this.#leaves({ frame: format.frameOf(this.#entry), level: table.level - 1, base }, range, visit);
+    }
+  }
+
+  /** Puts a table of pages of the next size in the place of the large page that a page lies in. */
+  #splitLeaf(page: number): Refusal<'ENOMEM'> | undefined {
+    const below = this.#context.frames.alloc(ownerOf(this.#options));
+    if (isRefusal(below)) return below;
+    const found = this.#leafAt(page);
+    assert(found !== undefined && found.level > 1, 'a page that is split is large');
+    // Hardware may mark the large page accessed or dirty meanwhile: then its parts are, too.
+    for (let leaf = new Int32Array(2); leaf.some((word, i) => word !== this.#entry[i]); ) {
+      leaf = Int32Array.from(this.#entry);
+      this.#fillParts(leaf, { frame: below, level: found.level - 1 });
+      this.#load(found.at);
+    }
+    this.#options.format.toTable(below, this.#entry);
+    this.#store(found.at);
+    return undefined;
+  }
+
+  /** Fills a table that nothing leads to yet with the parts of a large page. */
+  #fillParts(leaf: Int32Array, { frame, level }: Pick<Table, 'frame' | 'level'>): void {
+    const { format } = this.#options;
+    const first = format.frameOf(leaf);
+    for (let index = 0; index < ENTRIES; index++) {
+      this.#entry.set(leaf);
+      format.toPart(first + index * spanOf(level), level, this.#entry);
+      this.#store(paOf(frame, index * ENTRY_BYTES));
+    }
+  }
+
   /** How many pages a table and those below it lead on. */
   #pagesOf(table: Table): number {
     let pages = 0;
@@ -241,21 +316,22 @@ export class IoPageTable {
     }
   }
 
-  /** The level of the leaf that leads a page on, its entry loaded; undefined if there is none. */
-  #leafAt(page: number): number | undefined {
+  /** The leaf that leads a page on, its entry loaded; undefined if there is none. */
+  #leafAt(page: number): { readonly at: number; readonly level: number } | undefined {
     const { format } = this.#options;
     let table = { frame: this.root, level: this.levels };
     for (;;) {
-      if (!this.#load(entryAt(table, page))) return undefined;
+      const at = entryAt(table, page);
+      if (!this.#load(at)) return undefined;
       const { level } = table;
-      if (level === 1 || format.isLarge(this.#entry)) return level;
+      if (level === 1 || format.isLarge(this.#entry)) return { at, level };
       table = { frame: format.frameOf(this.#entry), level: level - 1 };
     }
   }
 
   /** Whether two neighbours lie in one large page. */
   #isWithinLeaf(page: number, neighbour: number): boolean {
-    const level = page < 0 ? undefined : this.#leafAt(page);
+    const level = page < 0 ? undefined : this.#leafAt(page)?.level;
     if (level === undefined) return false;
     return Math.floor(page / spanOf(level)) === Math.floor(neighbour / spanOf(level));
   }

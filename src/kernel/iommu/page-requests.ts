@@ -14,6 +14,8 @@ export class PageRequests {
   readonly #context: KernelContext;
   readonly #deviceAt: (rid: number) => IommuDevice | undefined;
   readonly #count: KeptValue<number>;
+  /** Whether it takes requests and answers none: what a kernel does that hangs. */
+  isSilent = false;
 
   constructor(context: KernelContext, deviceAt: (rid: number) => IommuDevice | undefined) {
     this.#context = context;
@@ -25,6 +27,7 @@ export class PageRequests {
   *receive(driver: IommuDriver, request: PageRequest): Task {
     // A stop marker ends what a device had of a PASID; nobody answers it.
     if (!request.read && !request.write && request.isLast) return;
+    if (this.isSilent) return;
     const attachment = this.#attachmentOf(request);
     if (attachment === undefined) {
       if (request.isLast) yield* this.#answer(driver, request, 'invalid request');

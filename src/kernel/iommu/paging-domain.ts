@@ -11,7 +11,7 @@ import { FIRST_STAGE_FORMAT, type IoLeaf, SECOND_STAGE_FORMAT } from './io-entri
 import { type IoMapping, IoPageTable } from './io-page-table.js';
 
 /** Writes there are interrupts: no translation leads there (VT-d 4.1, 3.14). */
-const INTERRUPT_PAGES: PageRange = { first: 0xfee00, last: 0xfeeff };
+export const INTERRUPT_PAGES: PageRange = { first: 0xfee00, last: 0xfeeff };
 
 const FORMATS = { 'first-stage': FIRST_STAGE_FORMAT, 'second-stage': SECOND_STAGE_FORMAT } as const;
 
@@ -37,6 +37,7 @@ export class PagingDomain {
   readonly width: number;
   /** How many attachments and nested domains there are. */
   readonly uses: KeptValue<number>;
+  readonly #tracksDirty: KeptValue<boolean>;
   readonly #table: IoPageTable;
   readonly #drivers: () => readonly IommuDriver[];
 
@@ -47,6 +48,7 @@ export class PagingDomain {
     this.largestLeaf = Math.max(...options.limits.leaves);
     this.width = Math.min(table.levels * BITS_PER_LEVEL + PAGE_BITS, options.limits.width);
     this.uses = new KeptValue(context.log, 0);
+    this.#tracksDirty = new KeptValue(context.log, false);
     this.#table = table;
     this.#drivers = options.drivers;
   }
@@ -72,8 +74,63 @@ export class PagingDomain {
     return this.#table.root;
   }
 
+  get snoops(): boolean {
+    return this.#table.snoops.value;
+  }
+
+  get tracksDirty(): boolean {
+    return this.#tracksDirty.value;
+  }
+
   writeBack(): void {
     this.#table.writeBack();
+  }
+
+  /**
+   * From now on DMA through it snoops the CPUs' caches. In a second stage each leaf says so: it has to be empty. What
+   * is attached to it is told by {@link Iommu.enforceCoherency}.
+   *
+   * On failure: `EBUSY` if something is mapped that does not say so.
+   */
+  snoop(): Refusal<'EBUSY'> | undefined {
+    const isMapped = this.type === 'second-stage' && !this.snoops && !this.#table.isEmpty;
+    if (isMapped) return refuse('EBUSY', `${this.name} has pages that do not snoop`);
+    this.#table.snoops.value = true;
+    return undefined;
+  }
+
+  /** Whether hardware is to mark what DMA has written to. What is attached is told by {@link Iommu.trackDirty}. */
+  trackDirty(is: boolean): undefined {
+    this.#tracksDirty.value = is;
+  }
+
+  /**
+   * What DMA has written to so far counts as not written to.
+   *
+   * On failure: `EIO` if hardware did not confirm.
+   */
+  *forgetDirty(): Task<Refusal<'EIO'> | undefined> {
+    const dirty = this.#table.takeDirty({ first: 0, last: this.#pages - 1 });
+    return dirty.length === 0 ? undefined : yield* this.#flush(dirty);
+  }
+
+  /**
+   * The pages of a range that DMA has written to since they were last asked for, large pages whole; ascending. When it
+   * returns, what is written from then on is marked anew.
+   *
+   * On failure: `EINVAL` for a range that is none, or if nothing marks them; `EIO` if hardware did not confirm: what
+   * was written then is unknown.
+   */
+  *readAndClearDirty(range: PageRange): Task<readonly PageRange[] | Refusal<'EINVAL' | 'EIO'>> {
+    const wrong = this.#wrongWith(range);
+    if (wrong !== undefined) return refuse('EINVAL', wrong);
+    if (!this.tracksDirty) {
+      return refuse('EINVAL', `nothing marks dirty pages of ${this.name}`);
+    }
+    const dirty = this.#table.takeDirty(range);
+    if (dirty.length === 0) return dirty;
+    yield 'iommu: dirty pages';
+    return (yield* this.#flush(dirty)) ?? dirty;
   }
 
   /** Where a page leads; undefined if nowhere. */
@@ -116,17 +173,20 @@ export class PagingDomain {
   }
 
   /**
-   * Takes all that is mapped in these ranges away; how many pages that were. Many ranges cost one flush.
+   * Takes all that is mapped in these ranges away; how many pages that were. Many ranges cost one flush. A large page
+   * that a range cuts is split, so that no more goes than was asked for (Linux's drivers take all of it, and say so).
    *
-   * On failure: `EINVAL` for a range that is none, or that cuts a large page: nothing has changed; `EIO` if hardware
-   * did not confirm: nothing is mapped there, and the frames must not be used.
+   * On failure: `EINVAL` for a range that is none, `ENOMEM` for the table of a split page: what is mapped is as it was;
+   * `EIO` if hardware did not confirm: nothing is mapped there, and the frames must not be used.
    */
-  *unmap(ranges: readonly PageRange[]): Task<number | Refusal<'EINVAL' | 'EIO'>> {
+  *unmap(ranges: readonly PageRange[]): Task<number | Refusal<'EINVAL' | 'ENOMEM' | 'EIO'>> {
     for (const range of ranges) {
       const wrong = this.#wrongWith(range);
       if (wrong !== undefined) return refuse('EINVAL', wrong);
-      if (!this.#table.cutsPage(range)) continue;
-      return refuse('EINVAL', `pages ${range.first} to ${range.last} of ${this.name} cut a large page`);
+    }
+    for (const range of ranges) {
+      const refusal = this.#table.split(range);
+      if (refusal !== undefined) return refusal;
     }
     const out = ranges.map((range) => this.#table.unmap(range));
     const pages = out.reduce((sum, each) => sum + each.pages, 0);

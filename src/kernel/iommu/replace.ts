@@ -2,6 +2,9 @@
  * Another domain for several attachments, on all or on none (bugs F1 to F3). First everything is reserved, and nothing
  * has changed; then one after the other is changed; if one fails, those that were changed go back to what *they* had,
  * and only those. What is on record changes last.
+ *
+ * A process's memory neither takes a place nor gives one up: `EBUSY`. So it is in Linux: only who attached a domain
+ * replaces it (iommufd), and a binding's PASID is another's to give, for the address space on all devices at once.
  */
 import { isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
 import type { KernelContext } from '../context.js';
@@ -77,7 +80,12 @@ function reserve(attachments: readonly Attachment[], domain: Domain): Step[] | R
 
 function reserveOne(attachment: Attachment, to: Domain): Replacement | Refusal<AttachErrno> {
   const { device, pasid, domain, dying, entry } = attachment;
-  if (dying.value || entry.value !== 'present' || device.attachments.get(pasid) !== attachment) {
+  if (
+    device.presence.value !== 'there' ||
+    dying.value ||
+    entry.value !== 'present' ||
+    device.attachments.get(pasid) !== attachment
+  ) {
     return refuse('EBUSY', `PASID ${pasid} of ${device.name} is on its way out`);
   }
   if (domain.handleFault !== undefined || to.handleFault !== undefined || attachment.client !== undefined) {

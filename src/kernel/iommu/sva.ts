@@ -28,7 +28,6 @@ type BindErrno = 'ENODEV' | 'ESRCH' | 'EOVERFLOW' | 'EBUSY' | 'EDQUOT' | 'ENOSPC
 /** An address space, as devices see it; told of each change of its table. */
 class SvaDomain implements FirstStageDomain, MmuNotifier {
   readonly type = 'first-stage';
-  readonly levels = 4;
   readonly largestLeaf = 1;
   readonly mm: AddressSpace;
   readonly attachments: KeptList<Attachment>;
@@ -42,6 +41,10 @@ class SvaDomain implements FirstStageDomain, MmuNotifier {
 
   get name(): string {
     return this.mm.name;
+  }
+
+  get levels(): number {
+    return this.mm.table.levels;
   }
 
   get root(): number {
@@ -107,7 +110,7 @@ export class Sva {
    * has changed.
    */
   *bind(device: IommuDevice, mm: AddressSpace): Task<SvaBinding | Refusal<BindErrno>> {
-    const lacking = whyNoSva(device);
+    const lacking = whyNoSva(device, this.#context);
     if (lacking !== undefined) return refuse('ENODEV', `no SVA on ${device.name}: ${lacking}`);
     // A user of the memory while it binds: the table must not go before its end could be told.
     if (!mm.tryUse()) return refuse('ESRCH', `${mm.name} is gone`);
@@ -155,6 +158,7 @@ export class Sva {
       }
       ioasidPut(this.#set, pasid, device.holder);
       tell(this.#context, 'sva:unbind', { device: device.name, process: mm.name, pasid });
+      if (device.presence.value === 'gone') ioasidHolderFree(device.holder);
       mm.unpin();
       return undefined;
     } finally {
@@ -226,9 +230,14 @@ export class Sva {
 }
 
 /** Why a device cannot be bound to any address space; undefined if it can. */
-export function whyNoSva({ pasidBits, pci, driver, ats, pri }: IommuDevice): string | undefined {
+export function whyNoSva(device: IommuDevice, { platform }: KernelContext): string | undefined {
+  const { pasidBits, pci, driver, ats, pri } = device;
+  const { pageTableLevels: levels = 4 } = platform;
   if (driver.pasidBits === 0) return `${driver.name} has no PASIDs`;
   if (driver.firstStage.levels.length === 0) return `${driver.name} has no first stages`;
+  if (!driver.firstStage.levels.includes(levels)) {
+    return `the CPUs' page tables have ${levels} levels, those of ${driver.name} not`;
+  }
   if (pasidBits === 0) return `${pci.name} has no PASID capability`;
   if (!ats) return pci.hasAts ? `${driver.name} has no device TLBs` : `${pci.name} has no ATS capability`;
   if (pri) return undefined;

@@ -18,10 +18,11 @@ import {
   type Task,
 } from '../../base/index.js';
 import { type KernelContext, tell } from '../context.js';
+import type { FrameOwner } from '../frames.js';
 import { PAGE_BYTES, type Pasid, pageName, paOf } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import { type Area, within, without } from './area.js';
-import { type Leaf, type LeafRights, PageTable, USER_PAGES } from './page-table.js';
+import { type Leaf, type LeafRights, PageTable } from './page-table.js';
 
 /** Whoever walks the page table beside the CPU. */
 export interface MmuNotifier {
@@ -156,27 +157,29 @@ export class AddressSpace {
    * Promises `count` pages of memory, zeroed when they come.
    *
    * @param options `at`, the first page, if it matters; `write` and `execute` rights; `portal` for frames of a
-   *   device, which are mapped at once
+   *   device, which are mapped at once; `scattered` frames for a virtual machine's memory
    * @returns the first page
    *
    * On failure: `EINVAL` for a range that is none; `EEXIST` if something is there; `ENOMEM`.
    */
   *mmap(
     count: number,
-    options: Partial<LeafRights> & { readonly at?: number; readonly portal?: Area['portal'] } = {},
+    options: Partial<LeafRights> &
+      Partial<Pick<Area, 'portal' | 'scattered'>> & { readonly at?: number } = {},
   ): Task<number | Refusal<'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
     yield* this.#lock.lock();
     try {
       const first = options.at ?? this.#gap(count);
       const last = first + count - 1;
-      if (!Number.isInteger(first) || first < 1 || count < 1 || last >= USER_PAGES) {
+      if (!Number.isInteger(first) || first < 1 || count < 1 || last >= this.table.userPages) {
         return refuse('EINVAL', `no ${count} pages from ${pageName(first)} in ${this.name}`);
       }
       const taken = this.#overlapping(first, last)[0];
       if (taken !== undefined)
         return refuse('EEXIST', `${this.name} has something at ${pageName(taken.first)}`);
       const rights = { write: options.write ?? true, execute: options.execute ?? false };
-      const area: Area = { first, last, rights, portal: options.portal };
+      const { portal, scattered = false } = options;
+      const area: Area = { first, last, rights, scattered, portal };
       const refusal = area.portal && this.#mapPortal(area, area.portal.frame);
       if (refusal !== undefined) {
         this.#clearPages(first, last);
@@ -197,7 +200,7 @@ export class AddressSpace {
    * On failure: `EINVAL` for a range that is none.
    */
   *munmap(first: number, count: number): Task<Refusal<'EINVAL'> | undefined> {
-    if (!isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
+    if (!this.#isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
     const last = first + count - 1;
     yield* this.#lock.lock();
     try {
@@ -233,7 +236,7 @@ export class AddressSpace {
     rights: LeafRights,
   ): Task<Refusal<'EINVAL' | 'ENOENT'> | undefined> {
     const { first, count } = range;
-    if (!isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
+    if (!this.#isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
     const last = first + count - 1;
     yield* this.#lock.lock();
     try {
@@ -413,10 +416,12 @@ export class AddressSpace {
       return refuse('EFAULT', `${this.name} may not ${write ? 'write' : 'execute'} ${pageName(page)}`);
     }
     if (this.table.leaf(page) !== undefined) return undefined;
-    const frame = this.#context.frames.alloc({ kind: 'page', mm: this.name, page });
+    const { frames } = this.#context;
+    const owner: FrameOwner = { kind: 'page', mm: this.name, page };
+    const frame = area.scattered ? frames.allocScattered(owner) : frames.alloc(owner);
     if (isRefusal(frame)) return frame;
     const refusal = this.table.map(page, frame, area.rights);
-    if (refusal !== undefined) this.#context.frames.free(frame);
+    if (refusal !== undefined) frames.free(frame);
     return refusal;
   }
 
@@ -451,6 +456,11 @@ export class AddressSpace {
     return this.areas.filter((area) => area.first <= last && area.last >= first);
   }
 
+  #isRange(first: number, count: number): boolean {
+    const isWhole = Number.isInteger(first) && Number.isInteger(count);
+    return isWhole && first >= 0 && count >= 1 && first + count <= this.table.userPages;
+  }
+
   #gap(count: number): number {
     let first = MMAP_BASE;
     for (const area of this.areas)
@@ -460,10 +470,3 @@ export class AddressSpace {
 }
 
 const pagesOf = (area: Area): number => area.last - area.first + 1;
-
-const isRange = (first: number, count: number): boolean =>
-  Number.isInteger(first) &&
-  Number.isInteger(count) &&
-  first >= 0 &&
-  count >= 1 &&
-  first + count <= USER_PAGES;

@@ -19,6 +19,8 @@ export interface Area {
   readonly first: number;
   readonly last: number;
   readonly rights: LeafRights;
+  /** Whether its frames come from anywhere: a virtual machine's memory. */
+  readonly scattered: boolean;
   /** Undefined for memory of the process's own, which is there when it is first touched. */
   readonly portal: PortalFrames | undefined;
 }
@@ -37,7 +39,7 @@ export function within(area: Area, first: number, last: number): Area {
 }
 
 function part(area: Area, first: number, last: number): Area {
-  const { rights, portal } = area;
+  const { rights, portal, scattered } = area;
   const moved = portal && { ...portal, frame: portal.frame + first - area.first };
-  return { first, last, rights, portal: moved };
+  return { first, last, rights, scattered, portal: moved };
 }

@@ -1,5 +1,5 @@
 /**
- * An x86-64 page table of four levels in simulated memory (Intel SDM volume 3, 5.5): the CPU walks it for user
+ * An x86-64 page table of four levels, or five where the CPUs have LA57, in simulated memory (Intel SDM volume 3, 5.5): the CPU walks it for user
  * accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of 8 bytes. Left out:
  * large pages, global pages, memory types.
  */
@@ -11,11 +11,8 @@ import { frameOf, PAGE_BYTES, type Pa, paOf } from '../ids.js';
 
 const { P, RW, US, XD, ADDR } = FIRST_STAGE_ENTRY;
 
-const LEVELS = 4;
 const ENTRIES = 512;
 const ENTRY_BYTES = 8;
-/** Pages of the half of the address space that is the user's. */
-export const USER_PAGES = 2 ** 35;
 
 /** What a leaf allows beside reading. */
 export interface LeafRights {
@@ -31,6 +28,7 @@ export interface Leaf extends LeafRights {
 
 export class PageTable {
   readonly root: number;
+  readonly levels: 4 | 5;
   readonly #context: KernelContext;
   readonly #owner: FrameOwner;
   readonly #writtenBack: KeptValue<boolean>;
@@ -41,6 +39,7 @@ export class PageTable {
   private constructor(context: KernelContext, root: number, owner: FrameOwner) {
     this.#context = context;
     this.root = root;
+    this.levels = context.platform.pageTableLevels ?? 4;
     this.#owner = owner;
     this.#writtenBack = new KeptValue(context.log, false);
     this.#tables = new KeptList(context.log);
@@ -55,6 +54,11 @@ export class PageTable {
     const owner: FrameOwner = { kind: 'kernel', use: `page table of ${name}` };
     const root = context.frames.alloc(owner);
     return isRefusal(root) ? root : new PageTable(context, root, owner);
+  }
+
+  /** Pages of the half of the address space that is the user's. */
+  get userPages(): number {
+    return ENTRIES ** this.levels / 2;
   }
 
   /** The leaf of a page; undefined if there is none. */
@@ -100,7 +104,7 @@ export class PageTable {
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
     const range = { first, last };
-    this.#visit({ frame: this.root, level: LEVELS, base: 0 }, range, (page) => {
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, range, (page) => {
       const leaf = this.#leafOf(page);
       if (leaf !== undefined) found.push(leaf);
     });
@@ -151,7 +155,7 @@ export class PageTable {
   /** The address of a page's leaf entry, -1 if its table is not there. */
   #find(page: number): number {
     let table = this.root;
-    for (let level = LEVELS; level > 1; level--) {
+    for (let level = this.levels; level > 1; level--) {
       if (!this.#isPresent(entryAt(table, level, page))) return -1;
       table = ADDR.get(this.#entry, 0);
     }
@@ -160,7 +164,7 @@ export class PageTable {
 
   #findOrMake(page: number): number | Refusal<'ENOMEM'> {
     let table = this.root;
-    for (let level = LEVELS; level > 1; level--) {
+    for (let level = this.levels; level > 1; level--) {
       const at = entryAt(table, level, page);
       if (this.#isPresent(at)) {
         table = ADDR.get(this.#entry, 0);

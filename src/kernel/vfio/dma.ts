@@ -3,7 +3,7 @@
  * devices' (VFIO type 1, second version: an unmapping takes whole mappings). When an unmapping returns, no device
  * reaches the frames, by whatever is built on the domain, and they may go.
  */
-import { isRefusal, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
+import { assert, isRefusal, KeptMap, type Refusal, refuse, type Task } from '../../base/index.js';
 import type { KernelContext } from '../context.js';
 import { pageName } from '../ids.js';
 import type { PageRange } from '../iommu/driver.js';
@@ -56,7 +56,7 @@ export class DmaMappings {
    *
    * On failure: `EINVAL` for a range that cuts one: nothing has changed; `EIO`: the frames stay held.
    */
-  *unmap(range: PageRange): Task<number | Refusal<'EINVAL' | 'EIO'>> {
+  *unmap(range: PageRange): Task<number | Refusal<'EINVAL' | 'ENOMEM' | 'EIO'>> {
     yield* this.#lock.lock();
     try {
       const gone = this.#overlapping(range);
@@ -73,13 +73,16 @@ export class DmaMappings {
   /**
    * Takes all away.
    *
-   * On failure: `EIO`: the frames stay held. `EINVAL` does not come up: no mapping of its own cuts a page.
+   * On failure: `EIO`: the frames stay held.
    */
-  *unmapAll(): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
+  *unmapAll(): Task<Refusal<'EIO'> | undefined> {
     yield* this.#lock.lock();
     try {
-      const pages = yield* this.#unmapLocked(this.#mappings.values());
-      return isRefusal(pages) ? pages : undefined;
+      const refusal = yield* this.#unmapLocked(this.#mappings.values());
+      if (!isRefusal(refusal)) return undefined;
+      // Whole mappings of the domain's own: none is out of its reach, and none is cut.
+      assert(refusal.errno === 'EIO', `all of ${this.#domain.name}: ${refusal.why}`);
+      return refuse('EIO', refusal.why);
     } finally {
       this.#lock.unlock();
     }
@@ -112,18 +115,14 @@ export class DmaMappings {
     return undefined;
   }
 
-  *#hold({
-    page,
-    first,
-    last,
-    write,
-  }: DmaMapRequest): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
+  *#hold(request: DmaMapRequest): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
+    const { page, first, last, write } = request;
     const frames = yield* this.#mm.holdPages({ first: page, count: last - first + 1 }, write);
     yield* this.#mm.put();
     return frames;
   }
 
-  *#unmapLocked(mappings: readonly Mapping[]): Task<number | Refusal<'EINVAL' | 'EIO'>> {
+  *#unmapLocked(mappings: readonly Mapping[]): Task<number | Refusal<'EINVAL' | 'ENOMEM' | 'EIO'>> {
     if (mappings.length === 0) return 0;
     const pages = yield* this.#domain.unmap(mappings.map(({ first, last }) => ({ first, last })));
     if (isRefusal(pages)) return pages;

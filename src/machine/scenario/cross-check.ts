@@ -2,9 +2,13 @@
  * What the parts of a scenario say of each other: that a step names processes, queues, regions and jobs that are
  * there, in its own actor's order. What actors do to each other in time, a run finds out.
  */
+import { hex } from '../../base/index.js';
 import { RULES } from '../../rules/index.js';
 import { DSA_ERROR_NAMES, FAULT_REASONS } from '../../spec/index.js';
-import type { DeviceSpec, QueueSpec, Scenario, Step, Submission } from './schema.js';
+import { checkVms } from './check-vms.js';
+import { contradictions } from './iommu.js';
+import { childName } from './members.js';
+import type { DeviceSpec, QueueSpec, Scenario, Step, Submission, VmSpec } from './schema.js';
 import { sizeBytes } from './size.js';
 
 /** Told of each fault. */
@@ -20,6 +24,7 @@ interface Actor {
 /** Reports every fault of a scenario whose parts are sound by themselves. */
 export function crossCheck(scenario: Scenario, report: Report): void {
   checkMachine(scenario, report);
+  checkVms(scenario, (name) => queueOf(scenario.machine.devices, name), report);
   checkExpectation(scenario, report);
   const check = new StepCheck(scenario, report);
   for (const [i, step] of scenario.steps.entries()) check.step(step, ['steps', i]);
@@ -30,6 +35,7 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
   if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY) {
     report(['machine', 'memory'], `is ${machine.memory}, and has to be from 4 MiB to 32 GiB`);
   }
+  for (const [part, why] of contradictions(machine.iommu)) report(['machine', 'iommu', part], why);
   const owners = new Map<string, string>();
   for (const [name, device] of Object.entries(machine.devices)) {
     const at = ['machine', 'devices', name];
@@ -88,47 +94,68 @@ function checkQueue({ mode, threshold, size }: QueueSpec, at: readonly PropertyK
 
 class StepCheck {
   readonly #devices: Readonly<Record<string, DeviceSpec>>;
+  readonly #vms: Readonly<Record<string, VmSpec>>;
+  readonly #lastAddress: number;
   readonly #actors = new Map<string, Actor>();
   readonly #allJobs = new Set<string>();
   readonly #children: ReadonlySet<string>;
   readonly #report: Report;
 
-  constructor({ machine, processes, steps }: Scenario, report: Report) {
-    this.#devices = machine.devices;
+  constructor(scenario: Scenario, report: Report) {
+    this.#devices = scenario.machine.devices;
+    this.#vms = scenario.vms;
+    this.#lastAddress = LAST_ADDRESS[scenario.machine['virtual-addresses']];
     this.#report = report;
-    this.#children = new Set(steps.flatMap((step) => ('fork' in step ? [step.fork.as] : [])));
-    for (const name of Object.keys(processes)) this.#actors.set(name, newActor());
+    const forks = scenario.steps.filter((step) => 'fork' in step);
+    this.#children = new Set(forks.map(({ by, fork }) => childName(by, fork.as)));
+    for (const name of Object.keys(scenario.processes)) this.#actors.set(name, newActor());
+    for (const [vm, { processes }] of Object.entries(scenario.vms)) {
+      this.#actors.set(`${vm}/kernel`, newActor());
+      for (const process of Object.keys(processes)) this.#actors.set(`${vm}/${process}`, newActor());
+    }
   }
 
   step(step: Step, at: readonly PropertyKey[]): void {
     const actor = this.#actorOf(step, at);
     if (actor === undefined) return;
     if (actor.hasEnded) this.#report([...at, 'by'], `${step.by} has ended`);
-    if ('map' in step) this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+    if ('map' in step) {
+      this.#newRegion(actor, step.map.name, [...at, 'map', 'name']);
+      this.#place(step.map.at ?? 0, [...at, 'map', 'at']);
+    }
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
-    if ('open' in step) this.#queue(step.open, [...at, 'open']);
-    if ('close' in step) this.#queue(step.close, [...at, 'close']);
+    if ('open' in step) this.#queue(step, step.open, [...at, 'open']);
+    if ('close' in step) this.#queue(step, step.close, [...at, 'close']);
     if ('submit' in step) this.#submit(step, actor, [...at, 'submit']);
     if ('wait' in step && !actor.jobs.has(step.wait.for)) {
       this.#report([...at, 'wait', 'for'], `${step.by} has submitted no job ${step.wait.for} before`);
     }
     if ('check' in step) this.#checkStep(step.check, actor, [...at, 'check']);
-    if ('fork' in step) this.#fork(step.fork.as, actor, [...at, 'fork', 'as']);
-    if ('kill' in step) this.#process(step.kill, [...at, 'kill']);
+    if ('fork' in step) this.#fork(step, actor, [...at, 'fork', 'as']);
     if ('exit' in step) actor.hasEnded = true;
   }
 
-  /** The host only kills and meets; a process only acts once it is there. */
+  /** The host and kernels do what is theirs alone; a process only acts once it is there. */
   #actorOf(step: Step, at: readonly PropertyKey[]): Actor | undefined {
     if (step.by === 'host') {
-      if (!('kill' in step) && !('meet' in step))
-        this.#report([...at, 'by'], 'the host only does kill and meet');
-      else if ('kill' in step) this.#process(step.kill, [...at, 'kill']);
+      this.#hostStep(step, at);
       return undefined;
     }
-    if ('kill' in step) {
-      this.#report([...at, 'by'], 'only the host kills: by: host');
+    const vm = ownOf(this.#vms, step.by.split('/', 1)[0] ?? '');
+    const isKernel = vm !== undefined && step.by.endsWith('/kernel');
+    const hosts = HOST_ACTIONS.find((action) => action in step);
+    if (hosts !== undefined) {
+      const own = hosts === 'kill' ? 'kills' : 'registers KVM';
+      this.#report([...at, 'by'], `only the host ${own}: by: host`);
+      return undefined;
+    }
+    if (isKernel && !('flush' in step) && !('meet' in step)) {
+      this.#report([...at, 'by'], "a guest's kernel only does flush and meet");
+      return undefined;
+    }
+    if (!isKernel && 'flush' in step) {
+      this.#report([...at, 'by'], "only a guest's kernel flushes: by: vm/kernel");
       return undefined;
     }
     const actor = this.#actors.get(step.by);
@@ -139,9 +166,36 @@ class StepCheck {
     return actor;
   }
 
+  #hostStep(step: Step, at: readonly PropertyKey[]): void {
+    if ('kill' in step) {
+      if (ownOf(this.#vms, step.kill) === undefined) this.#process(step.kill, [...at, 'kill']);
+    } else if ('register-kvm' in step) {
+      const vm = this.#vm(step['register-kvm'], [...at, 'register-kvm']);
+      if (vm?.kvm === 'boot') {
+        this.#report(
+          [...at, 'register-kvm'],
+          `${step['register-kvm']} has it from its boot on; kvm: late has it later`,
+        );
+      }
+    } else if (!('meet' in step)) {
+      this.#report([...at, 'by'], 'the host only does kill, register-kvm and meet');
+    }
+  }
+
+  #vm(name: string, at: readonly PropertyKey[]): VmSpec | undefined {
+    const vm = ownOf(this.#vms, name);
+    if (vm === undefined) this.#report(at, `there is no virtual machine ${name}; ${oneOf(this.#vms)}`);
+    return vm;
+  }
+
   #newRegion({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
     if (regions.has(name)) this.#report(at, `there is a region ${name} already; a new one has a new name`);
     regions.add(name);
+  }
+
+  #place(address: number, at: readonly PropertyKey[]): void {
+    if (address > this.#lastAddress)
+      this.#report(at, `is beyond ${hex(this.#lastAddress)}, the last page of a process`);
   }
 
   #region({ regions }: Actor, name: string, at: readonly PropertyKey[]): void {
@@ -149,24 +203,33 @@ class StepCheck {
   }
 
   #process(name: string, at: readonly PropertyKey[]): void {
-    if (!this.#actors.has(name)) this.#report(at, `${name} is no process that runs by then`);
+    if (name.includes('/')) this.#report(at, `${name} is not the host's to kill: its virtual machine is`);
+    else if (!this.#actors.has(name)) this.#report(at, `${name} is no process that runs by then`);
   }
 
-  #queue(name: string, at: readonly PropertyKey[]): void {
+  /** A queue, by the name that it has in the machine of who names it. */
+  #queue({ by }: Step, name: string, at: readonly PropertyKey[]): QueueSpec | undefined {
     const [device = '', queue = ''] = name.split('/');
+    const vm = by.includes('/') ? ownOf(this.#vms, by.split('/', 1)[0] ?? '') : undefined;
+    if (vm !== undefined) {
+      const from = ownOf(vm.devices, device)?.from;
+      if (from === undefined) this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
+      else if (from.split('/')[1] !== queue) {
+        this.#report(at, `${device} has no queue ${queue}; there is ${from.split('/')[1]}`);
+      }
+      return from === undefined ? undefined : queueOf(this.#devices, from);
+    }
     const spec = ownOf(this.#devices, device);
     if (spec === undefined) this.#report(at, `there is no device ${device}; ${oneOf(this.#devices)}`);
     else if (ownOf(spec.queues, queue) === undefined) {
       this.#report(at, `${device} has no queue ${queue}; ${oneOf(spec.queues)}`);
     }
+    return queueOf(this.#devices, name);
   }
 
-  #submit(
-    { by, submit }: Extract<Step, { submit: unknown }>,
-    actor: Actor,
-    at: readonly PropertyKey[],
-  ): void {
-    this.#queue(submit.to, [...at, 'to']);
+  #submit(step: Extract<Step, { submit: unknown }>, actor: Actor, at: readonly PropertyKey[]): void {
+    const { by, submit } = step;
+    const queue = this.#queue(step, submit.to, [...at, 'to']);
     const { operation, from, into, as: job } = submit;
     const needs = OPERANDS[operation];
     for (const [key, region] of [
@@ -188,11 +251,7 @@ class StepCheck {
     actor.jobs.add(job);
     if (actor.jobs.size === MOST_JOBS + 1)
       this.#report(at, `${by} has submitted ${MOST_JOBS} jobs before, and can no more`);
-    const [device = '', queue = ''] = submit.to.split('/');
-    if (
-      submit['block-on-fault'] &&
-      ownOf(ownOf(this.#devices, device)?.queues ?? {}, queue)?.['block-on-fault'] === false
-    ) {
+    if (submit['block-on-fault'] && queue?.['block-on-fault'] === false) {
       this.#report([...at, 'block-on-fault'], `${submit.to} does not let ${by} ask for it`);
     }
   }
@@ -207,11 +266,24 @@ class StepCheck {
     if ((holds === undefined) === (equals === undefined)) this.#report(at, 'has either holds or equals');
   }
 
-  #fork(name: string, parent: Actor, at: readonly PropertyKey[]): void {
-    if (this.#actors.has(name) || name === 'host') this.#report(at, `there is a ${name} already`);
+  #fork({ by, fork }: Extract<Step, { fork: unknown }>, parent: Actor, at: readonly PropertyKey[]): void {
+    const [vm = '', process = ''] = by.split('/');
+    const spec = ownOf(this.#vms, vm);
+    const counts = [spec?.count, ownOf(spec?.processes ?? {}, process)?.count];
+    if (counts.some((count) => count !== undefined))
+      this.#report(at, `${by} stands for many, who cannot fork`);
+    const name = childName(by, fork.as);
+    const isTaken = this.#actors.has(name) || ownOf(this.#vms, name) !== undefined || name === 'host';
+    if (isTaken) this.#report(at, `there is a ${name} already`);
     this.#actors.set(name, { ...newActor(), regions: new Set(parent.regions) });
   }
 }
+
+/** What the host does. */
+const HOST_ACTIONS = ['kill', 'register-kvm'] as const;
+
+/** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
+const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;
 
 /** A process has room for so many completion records. */
 const MOST_JOBS = 1024;
@@ -230,6 +302,12 @@ const newActor = (): Actor => ({ regions: new Set(), jobs: new Set(), hasEnded: 
 /** What a record has of its own by a name that somebody wrote: `constructor` is a name too. */
 const ownOf = <T>(named: Readonly<Record<string, T>>, name: string): T | undefined =>
   Object.hasOwn(named, name) ? named[name] : undefined;
+
+/** A queue of the host's by `device/queue`. */
+function queueOf(devices: Readonly<Record<string, DeviceSpec>>, name: string): QueueSpec | undefined {
+  const [device = '', queue = ''] = name.split('/');
+  return ownOf(ownOf(devices, device)?.queues ?? {}, queue);
+}
 
 const oneOf = (named: object): string =>
   Object.keys(named).length === 0 ? 'there is none' : `there is ${Object.keys(named).join(', ')}`;

@@ -50,7 +50,10 @@ describe('a scenario', () => {
       },
     });
     expect(scenario.steps[7]).toMatchObject({ refused: 'EBUSY' });
-    expect(scenario.choices).toEqual({ 'allocation-failures': false, 'step-limit': 200_000 });
+    expect(scenario.choices).toEqual({
+      ...{ 'allocation-failures': false, 'step-limit': 200_000 },
+      ...{ 'at-once': 16, recorded: true },
+    });
   });
 
   it('is refused with all of its faults, in the order of their lines', () => {
@@ -101,8 +104,8 @@ const SHAPES: [string, string, string][] = [
   ],
   [
     'a rule that nobody judges here',
-    `${HEAD}steps: []\nexpect: { breaks: MAPPING }`,
-    '8: expect.breaks: MAPPING is not judged in a run',
+    `${HEAD}steps: []\nexpect: { breaks: REPLAY }`,
+    '8: expect.breaks: REPLAY is not judged in a run',
   ],
   [
     'a queue by the name of what every object has',
@@ -169,12 +172,12 @@ const STEPS: [string, string, string][] = [
   [
     'has no action',
     '{ by: alice }',
-    'steps[0]: has no action: one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, meet',
+    'steps[0]: has no action: one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, register-kvm, flush, meet',
   ],
   [
     'has another action',
     '{ by: alice, mpa: { name: a } }',
-    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, meet',
+    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, register-kvm, flush, meet',
   ],
   [
     'has two actions',
@@ -202,7 +205,7 @@ const STEPS: [string, string, string][] = [
   [
     'is done by the host, who cannot',
     '{ by: host, exit: true }',
-    'steps[0].by: the host only does kill and meet',
+    'steps[0].by: the host only does kill, register-kvm and meet',
   ],
   ['kills, and is not the host', '{ by: alice, kill: bob }', 'steps[0].by: only the host kills: by: host'],
   ['kills a stranger', '{ by: host, kill: carol }', 'steps[0].kill: carol is no process that runs by then'],

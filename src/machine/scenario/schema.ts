@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { ERRNOS, type Errno } from '../../base/index.js';
 import { RULE_IDS } from '../../rules/index.js';
+import { vtd } from './iommu.js';
 
 const name = z
   .string()
@@ -23,25 +24,6 @@ const models = z.strictObject({
   shows: prose.describe('what it models'),
   'leaves-out': prose.describe('what it does not model'),
   claims: prose.describe('what a pass means'),
-});
-
-const caches = z
-  .strictObject({
-    context: z.int().min(2).max(65536).default(4),
-    pasid: z.int().min(2).max(65536).default(4),
-    iotlb: z.int().min(2).max(1048576).default(8),
-  })
-  .describe('entries of each cache; few, so that eviction is common');
-
-const vtd = z.strictObject({
-  kind: z.literal('vtd').describe('Intel VT-d, scalable mode'),
-  'host-address-width': z.int().min(36).max(52).default(46),
-  'page-requests': z.boolean().default(true),
-  caches: caches.prefault({}),
-  'stale-entries': z
-    .enum(['may-stay', 'always-stay'])
-    .default('may-stay')
-    .describe('whether what was not invalidated is sometimes gone by itself'),
 });
 
 const queue = z.strictObject({
@@ -67,6 +49,10 @@ const dsa = z.strictObject({
 const machine = z.strictObject({
   memory: size.default('64 MiB'),
   cpus: z.int().min(1).max(64).default(2),
+  'virtual-addresses': z
+    .enum(['48-bit', '57-bit'])
+    .default('48-bit')
+    .describe("the CPUs': page tables have four levels or five"),
   iommu: vtd.prefault({ kind: 'vtd' }),
   devices: z.record(name, dsa).default({}),
 });
@@ -76,13 +62,81 @@ const queueName = z
   .regex(/^[a-z][a-z0-9-]*\/[a-z][a-z0-9-]*$/, 'a queue is device/queue, as dsa0/shared')
   .describe('device/queue, as dsa0/shared');
 
+const pasidNumber = z.int().min(1).max(0xfffff);
+
+const virtualIommu = z
+  .strictObject({
+    'caching-mode': z
+      .boolean()
+      .default(true)
+      .describe('whether the guest has to tell of new entries too (CAP.CM)'),
+    'pasid-bits': z.int().min(6).max(20).default(10).describe('how wide its PASIDs are'),
+    'page-requests': z.boolean().default(true),
+  })
+  .describe('the VT-d unit that the guest finds');
+
+const virtualDevice = z.strictObject({
+  from: queueName.describe("the shared queue of the host's that it is a part of"),
+  at: rid,
+});
+
+const numbers = z
+  .strictObject({ guest: pasidNumber, host: pasidNumber })
+  .describe('a number of the guest and the one behind it');
+
+const virtualPasids = z.strictObject({
+  quota: z.int().min(1).max(0xfffff).default(64).describe('how many of the host it may have'),
+  numbers: z.array(numbers).default([]).describe('what its allocations are given, one after the other'),
+  policy: z
+    .enum(['lowest', 'scattered', 'identity'])
+    .default('scattered')
+    .describe("the guest's numbers after these: the lowest free one, any, or the host's own"),
+});
+
+const members = z
+  .int()
+  .min(1)
+  .max(100_000)
+  .optional()
+  .describe('so many of them, each alike: name1, name2, ...');
+
+const guestProcess = z.strictObject({ count: members });
+
+const vm = z
+  .strictObject({
+    count: members,
+    memory: size.default('4 MiB'),
+    cpus: z.int().min(1).max(16).default(1),
+    iommu: virtualIommu.prefault({}),
+    devices: z.record(name, virtualDevice).default({}).describe('mediated devices, by name'),
+    pasids: virtualPasids.prefault({}),
+    silent: z.boolean().default(false).describe('its guest takes page requests, and never answers one'),
+    kvm: z
+      .enum(['boot', 'late'])
+      .default('boot')
+      .describe('when KVM learns of its PASIDs: late is when the host says register-kvm'),
+    processes: z.record(name, guestProcess).default({}).describe('what runs in it from the start'),
+  })
+  .describe('a virtual machine: its memory, its virtual IOMMU and devices, and what runs in it');
+
 /** What a region, or a piece of it, holds: text over and over, or one byte. */
 const content = z.union([z.string().min(1), z.int().min(0).max(255)]).describe('text, repeated; or one byte');
+
+const actorName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]*(\/[a-z][a-z0-9-]*)?$/, 'an actor is a process, or vm/process, or vm/kernel')
+  .describe('a process, vm/process, vm/kernel');
 
 const map = z.strictObject({
   name,
   pages: z.int().min(1).max(4096).default(1),
-  at: z.int().min(0x1000).max(0x7fff_ffff_f000).multipleOf(4096).optional().describe('its virtual address'),
+  at: z
+    .int()
+    .min(0x1000)
+    .max(2 ** 53 - 4096)
+    .multipleOf(4096)
+    .optional()
+    .describe('its virtual address'),
   holds: content.optional().describe('written by the process; a region that holds nothing has no pages yet'),
 });
 
@@ -131,7 +185,13 @@ const actions = {
   close: queueName.describe('closes a work queue'),
   fork: z.strictObject({ as: name }).describe('forks: the child begins its own steps'),
   exit: z.literal(true).describe('the process ends, with whatever it has in flight'),
-  kill: name.describe('host: ends another process where it stands'),
+  kill: actorName.describe('host: ends a process of its own, or a virtual machine, where it stands'),
+  'register-kvm': name.describe('host: KVM learns of the PASIDs of a virtual machine only now'),
+  flush: z
+    .enum(['global', 'root', 'off-on'])
+    .describe(
+      "a guest's kernel: invalidates all its unit has cached, sets the root pointer anew, or turns it off and on",
+    ),
   meet: name.describe('waits until all whose steps name this meeting have come to it'),
 } as const;
 
@@ -143,7 +203,7 @@ export const ACTION_NAMES = Object.keys(actions) as readonly ActionName[];
 export const STEP_KEYS: readonly string[] = ['by', 'refused', 'dies'];
 
 const actor = z.strictObject({
-  by: name.describe('the process that does it, or host'),
+  by: actorName.describe('the process that does it, or host'),
   refused: z
     .enum(Object.keys(ERRNOS) as [Errno, ...Errno[]])
     .optional()
@@ -170,6 +230,15 @@ export const stepSchema = (action: ActionName) => actor.extend({ [action]: actio
 const choices = z.strictObject({
   seed: z.int().min(0).optional().describe('instead of the command line'),
   'allocation-failures': z.boolean().default(false).describe('whether the allocation of a frame may fail'),
+  'at-once': z
+    .int()
+    .min(1)
+    .default(16)
+    .describe('of processes that have a count: how many act at once; the others wait for their turn'),
+  recorded: z
+    .boolean()
+    .default(true)
+    .describe('whether the run is told, and repeated for REPLAY; false for what is too large'),
   'step-limit': z.int().min(1).default(200_000).describe('a run that takes longer has the verdict unknown'),
 });
 
@@ -186,8 +255,11 @@ export const scenarioSchema = z
     version: z.literal(1),
     models,
     machine: machine.prefault({}),
-    vms: z.strictObject({}).default({}).describe('virtual machines; none yet'),
-    processes: z.record(name, z.strictObject({})).describe('the processes that run from the start'),
+    vms: z.record(name, vm).default({}).describe('virtual machines, by name'),
+    processes: z
+      .record(name, z.strictObject({}))
+      .default({})
+      .describe("the host's processes that run from the start"),
     steps: z
       .array(z.union(ACTION_NAMES.map(stepSchema)))
       .describe('what happens, actor by actor in this order'),
@@ -201,6 +273,7 @@ export type Scenario = Omit<z.infer<typeof scenarioSchema>, 'steps'> & { readonl
 
 export type MachineSpec = Scenario['machine'];
 export type DeviceSpec = z.infer<typeof dsa>;
+export type VmSpec = z.infer<typeof vm>;
 export type QueueSpec = z.infer<typeof queue>;
 export type Submission = z.infer<typeof submit>;
 export type Content = z.infer<typeof content>;

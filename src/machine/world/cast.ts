@@ -1,25 +1,38 @@
 /**
- * Those who act in a run, and what they share: one for each process of the scenario, and the host. Made anew for
- * each run.
+ * Those who act in a run, and what they share: one for each process of the scenario, on the host and in its virtual
+ * machines, and the host itself. Made anew for each run.
  */
 import { isRefusal, type Refusal, type Task, WaitQueue } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { AcceptedJob } from '../../rules/index.js';
+import { actorsOf, hostProcesses, type ProcessMember } from '../scenario/members.js';
 import type { Step } from '../scenario/schema.js';
+import { guestKernel, host } from './kernel-actors.js';
+import type { Machine } from './machines.js';
 import { Meetings } from './meetings.js';
 import type { KernelEvent } from './platform.js';
 import { Program } from './program.js';
-import type { Company, Inherited, Stage } from './stage.js';
+import type { Company, Inherited, Role, Stage } from './stage.js';
+import { type Seat, Turns } from './turns.js';
 
 /** Where each actor's completion records lie, far from what `mmap` finds by itself. */
 const RECORDS_PAGE = 0x1_0000_0000;
 const RECORDS_STRIDE = 0x100;
 
+interface Part {
+  readonly process: Process;
+  readonly machine: Machine;
+  readonly seat: Seat | undefined;
+}
+
 export class Cast implements Company {
   readonly stage: Stage;
   readonly meetings: Meetings;
-  /** The processes that were started, by name. */
-  readonly #processes = new Map<string, Process>();
+  readonly #steps = new Map<string, Step[]>();
+  /** The processes that were started and are not gone, by name. */
+  readonly #parts = new Map<string, Part>();
+  readonly #turns: Turns;
+  #started = 0;
   /** Who sleeps until a job is done; woken early now and then. */
   readonly #waits = new Map<string, WaitQueue>();
   /** Processes that are to be killed for what they do now. */
@@ -27,38 +40,51 @@ export class Cast implements Company {
 
   constructor(stage: Stage) {
     this.stage = stage;
-    this.meetings = new Meetings(stage.scenario.steps);
+    const { steps, choices } = stage.scenario;
+    this.meetings = new Meetings(steps, actorsOf(stage.scenario));
+    this.#turns = new Turns(choices['at-once']);
+    for (const step of steps) {
+      const known = this.#steps.get(step.by);
+      if (known === undefined) this.#steps.set(step.by, [step]);
+      else known.push(step);
+    }
   }
 
   /** Brings all on who are there from the start. */
   begin(): void {
-    const { scenario, kernel } = this.stage;
-    for (const name of Object.keys(scenario.processes)) {
-      const process = kernel.processes.spawn(name);
-      if (isRefusal(process)) {
-        this.meetings.ended(name);
-        this.refused(name, 'to start', process);
-      } else {
-        this.play(process, undefined);
+    const { scenario, host: machine, vms, taps } = this.stage;
+    const { tasks } = machine.kernel.context;
+    for (const member of hostProcesses(scenario)) this.#enter(machine, member, undefined);
+    const counted: [Machine, ProcessMember][] = [];
+    for (const vm of vms.values()) {
+      for (const member of vm.member.processes) {
+        if (member.isCounted) counted.push([vm, member]);
+        else this.#enter(vm, member, undefined);
       }
+      const steps = this.stepsOf(`${vm.member.group}/kernel`);
+      const context = { taps, meetings: this.meetings, machine: vm };
+      if (steps.length > 0) vm.kernel.context.tasks.spawn('kernel', guestKernel(context, steps));
     }
-    const host = this.stepsOf('host');
-    if (host.length > 0) kernel.context.tasks.spawn('host', this.#host(host));
+    if (counted.length > 0) tasks.spawn('call of the cast', this.#call(counted));
+    const steps = this.stepsOf('host');
+    if (steps.length > 0) tasks.spawn('host', host(this, steps));
   }
 
   stepsOf(actor: string): readonly Step[] {
-    return this.stage.scenario.steps.filter(({ by }) => by === actor);
+    return this.#steps.get(actor) ?? [];
   }
 
-  /** A process begins its own steps. */
-  play(process: Process, inherited: Inherited | undefined): void {
-    this.#processes.set(process.name, process);
-    const index = this.#processes.size - 1;
-    const program = new Program(this, process, {
-      inherited,
-      recordsPage: RECORDS_PAGE + index * RECORDS_STRIDE,
-    });
-    this.stage.kernel.processes.start(process.mainThread, program.run());
+  /** A process of the host's that runs. */
+  process(name: string): Process | undefined {
+    return this.#parts.get(name)?.process;
+  }
+
+  play(process: Process, role: Omit<Role, 'recordsPage'>, inherited?: Inherited): void {
+    const { machine, seat } = role;
+    this.#parts.set(process.name, { process, machine, seat });
+    const recordsPage = RECORDS_PAGE + this.#started++ * RECORDS_STRIDE;
+    const program = new Program(this, process, { ...role, recordsPage, inherited });
+    machine.kernel.processes.start(process.mainThread, program.run());
   }
 
   /** Sleeps until the job is done, or for no reason. */
@@ -70,6 +96,7 @@ export class Cast implements Company {
 
   jobDone({ name }: AcceptedJob): void {
     this.#waits.get(name)?.wakeAll();
+    this.#waits.delete(name);
   }
 
   /** A step is to get its process killed. */
@@ -78,12 +105,13 @@ export class Cast implements Company {
     else this.#doomed.delete(process);
   }
 
-  kernelEvent({ kind, fields }: KernelEvent): void {
+  kernelEvent({ kind, fields }: KernelEvent, machine: Machine): void {
     const name = String(fields['process']);
     const { taps } = this.stage;
-    if (kind === 'sva:unbind') {
-      const device = String(fields['device']);
-      taps.judge.tell('unbound', { device, mm: name, pasid: Number(fields['pasid']) });
+    if (kind === 'sva:bind') {
+      if (machine.vm !== undefined) this.#bound(name, machine, String(fields['device']));
+    } else if (kind === 'sva:unbind') {
+      this.#unbound(name, machine, fields);
     } else if (kind === 'mm:exit') {
       taps.ledger.dying.set(String(fields['mm']), taps.ledger.step);
     } else if (kind === 'process:signal') {
@@ -94,9 +122,27 @@ export class Cast implements Company {
         taps.judge.tell('died', { process: name, signal: 'SIGSEGV' });
       }
     } else if (kind === 'process:exit') {
-      this.meetings.ended(name);
-      for (const open of taps.ledger.opens.ended(name)) taps.judge.tell('released', open);
-      taps.judge.tell('gone', name);
+      this.#ended(name);
+    }
+  }
+
+  /** A virtual machine is gone, with all who were in it. */
+  vmGone(name: string, left: readonly string[]): void {
+    const { taps } = this.stage;
+    for (const [process, { machine, seat }] of [...this.#parts]) {
+      if (machine.name !== name) continue;
+      seat?.leave();
+      this.#left(process);
+    }
+    this.meetings.ended(`${name}/kernel`);
+    taps.judge.tell('vmGone', { vm: name, left });
+  }
+
+  /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
+  vmEnds(name: string): void {
+    const { taps } = this.stage;
+    for (const [process, { machine }] of this.#parts) {
+      if (machine.name === name) taps.ledger.dying.set(process, taps.ledger.step);
     }
   }
 
@@ -112,16 +158,53 @@ export class Cast implements Company {
     return this.stage.scenario.choices['allocation-failures'];
   }
 
-  *#host(steps: readonly Step[]): Task {
-    const { kernel, taps } = this.stage;
-    for (const step of steps) {
-      yield 'host';
-      if ('meet' in step) yield* this.meetings.meet(step.meet, 'host');
-      if (!('kill' in step)) continue;
-      const process = this.#processes.get(step.kill);
-      if (process === undefined || process.isGone) continue;
-      taps.tell('machine', 'host', 'step:kill', { process: step.kill });
-      yield* kernel.processes.kill(process);
+  /** Of processes that have a count, each is made when it is its turn. */
+  *#call(members: readonly [Machine, ProcessMember][]): Task {
+    for (const [machine, member] of members) {
+      const seat = this.#turns.seat();
+      seat.ask();
+      yield* seat.wait();
+      if (machine.vm?.isGone !== true) this.#enter(machine, member, seat);
     }
+  }
+
+  #enter(machine: Machine, { name, steps }: ProcessMember, seat: Seat | undefined): void {
+    const process = machine.kernel.processes.spawn(name);
+    if (!isRefusal(process)) {
+      this.play(process, { machine, steps, seat });
+      return;
+    }
+    seat?.leave();
+    this.meetings.ended(name);
+    this.refused(name, 'to start', process);
+  }
+
+  #ended(name: string): void {
+    this.#left(name);
+    this.stage.taps.judge.tell('gone', name);
+  }
+
+  /** It acts no more, whether its own kernel has tidied up or is gone with it. */
+  #left(name: string): void {
+    const { taps } = this.stage;
+    this.#parts.delete(name);
+    this.meetings.ended(name);
+    for (const open of taps.ledger.opens.ended(name)) taps.judge.tell('released', open);
+  }
+
+  /** Where a guest tells of new entries, all that has to know a PASID knows it when its kernel has bound it. */
+  #bound(mm: string, machine: Machine, device: string): void {
+    const { ledger, judge } = this.stage.taps;
+    const pasid = ledger.pasids.of(mm);
+    const guest = pasid === undefined ? undefined : ledger.pasids.tenure(pasid)?.guest;
+    if (pasid === undefined || guest === undefined || machine.vm?.tellsNewEntries !== true) return;
+    judge.tell('bound', { vm: machine.name, mm, device: machine.deviceOf(device), pasid, guest });
+  }
+
+  #unbound(mm: string, machine: Machine, fields: KernelEvent['fields']): void {
+    const { ledger, judge } = this.stage.taps;
+    const device = machine.deviceOf(String(fields['device']));
+    const pasid = machine.vm === undefined ? Number(fields['pasid']) : ledger.pasids.of(mm);
+    if (pasid !== undefined) judge.tell('unbound', { device, mm, pasid });
   }
 }

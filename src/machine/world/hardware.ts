@@ -3,7 +3,7 @@
  * firmware has done before a kernel runs (BARs assigned, the unit's place told). A scenario's numbers that real
  * parts do not have (caches of four entries) make rare things common.
  */
-import { type Chooser, type Restorable, u64 } from '../../base/index.js';
+import type { Chooser, Restorable } from '../../base/index.js';
 import {
   Bus,
   Cpu,
@@ -12,15 +12,18 @@ import {
   FRAME_BYTES,
   type FrameRange,
   type IommuDownstream,
+  LocalApic,
   Memory,
   RootComplex,
   type Upstream,
   VtdUnit,
+  WrittenBack,
 } from '../../hardware/index.js';
-import { CAP_REG, ECAP_REG, encode, type Layout } from '../../spec/index.js';
+import { traitsOf } from '../scenario/iommu.js';
 import type { DeviceSpec, MachineSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
-import { Interrupts } from './interrupts.js';
+import { CpuPool } from './cpu-pool.js';
+import { capabilitiesOf } from './unit-capabilities.js';
 
 /** Below it are the BIOS's areas. */
 const FIRST_FRAME = 0x100;
@@ -48,12 +51,18 @@ export interface Wiring {
 
 export class Hardware implements Restorable {
   readonly memory: Memory;
+  /** What the unit sees of memory where it does not snoop; undefined if it snoops always. */
+  readonly writtenBack: WrittenBack | undefined;
+  /** Levels of the CPUs' page tables. */
+  readonly cpuLevels: 4 | 5;
   readonly root: RootComplex;
   readonly bus: Bus;
   readonly unit: VtdUnit;
   readonly accelerators: readonly Accelerator[];
   readonly cpus: readonly Cpu[];
-  readonly interrupts = new Interrupts();
+  /** More of them, for virtual machines. */
+  readonly vcpus: CpuPool;
+  readonly interrupts = new LocalApic();
   /** What may step in between two stores of software. */
   readonly engines = new Engines();
   /** That, and interrupts: what the scheduler lets go on. */
@@ -65,12 +74,14 @@ export class Hardware implements Restorable {
 
   constructor(spec: MachineSpec, wiring: Wiring, chooser: Chooser) {
     this.memory = new Memory(rangesOf(sizeBytes(spec.memory)));
-    const { interrupts } = this;
+    this.writtenBack = newWrittenBack(spec, this.memory, chooser);
+    this.cpuLevels = spec['virtual-addresses'] === '57-bit' ? 5 : 4;
+    const { interrupts, cpuLevels: levels } = this;
     this.root = new RootComplex({
       memory: this.memory,
       interrupt: (address, data) => interrupts.message(address, data),
     });
-    this.bus = new Bus(this.memory, this.root);
+    this.bus = new Bus(this.memory, this.root, this.writtenBack);
     this.unit = this.#makeUnit(spec, wiring.downstream(this.root.downstream), chooser);
     this.root.addIommu(this.unit);
     this.bus.map(this.unit, UNIT_REGISTERS);
@@ -84,20 +95,34 @@ export class Hardware implements Restorable {
       bar = this.#assignBars(device, bar);
     }
     this.cpus = Array.from({ length: spec.cpus }, (_, index) => {
-      return new Cpu({ index, memory: this.memory, bus: this.bus });
+      return new Cpu({ index, memory: this.memory, bus: this.bus, levels });
     });
+    this.vcpus = new CpuPool({ memory: this.memory, bus: this.bus }, this.cpus);
     this.#aliases = aliasesOf(this.accelerators);
     this.#addEngines();
     this.#parts = [
       ...[this.memory, this.root, this.unit, interrupts],
+      ...(this.writtenBack === undefined ? [] : [this.writtenBack]),
       ...this.accelerators.map(({ device }) => device),
       ...this.cpus,
+      this.vcpus,
     ];
   }
 
   /** What software calls devices and queues, and what the scenario calls them. */
   get aliases(): readonly (readonly [string, string])[] {
     return this.#aliases;
+  }
+
+  /** What virtual machines are made of: memory, and CPUs by their index. */
+  get vmMachine(): { readonly memory: Memory; readonly cpus: readonly Cpu[] } {
+    const { memory, cpus, vcpus } = this;
+    return {
+      memory,
+      get cpus() {
+        return [...cpus, ...vcpus.all];
+      },
+    };
   }
 
   /** The accelerator at a RID. */
@@ -115,14 +140,16 @@ export class Hardware implements Restorable {
 
   #makeUnit({ iommu }: MachineSpec, downstream: IommuDownstream, chooser: Chooser): VtdUnit {
     const { caches, 'host-address-width': hostAddressWidth } = iommu;
+    const { 'paging-structures': pagingStructures, ...sizes } = caches;
     return new VtdUnit({
       name: 'dmar0',
-      ...capabilities(iommu),
+      ...capabilitiesOf(traitsOf(iommu)),
       hostAddressWidth,
       memory: this.memory,
       downstream,
       chooser,
-      caches: { ...caches, forgets: iommu['stale-entries'] === 'may-stay' },
+      ...(this.writtenBack && { writtenBack: this.writtenBack }),
+      caches: { ...sizes, pagingStructures, forgets: iommu['stale-entries'] === 'may-stay' },
     });
   }
 
@@ -148,8 +175,16 @@ export class Hardware implements Restorable {
       this.engines.add(engine);
       this.scheduled.add(engine);
     }
+    this.engines.addGroup(this.vcpus.engines);
+    this.scheduled.addGroup(this.vcpus.engines);
     this.scheduled.add(this.interrupts);
   }
+}
+
+function newWrittenBack({ iommu }: MachineSpec, memory: Memory, chooser: Chooser): WrittenBack | undefined {
+  const unit = traitsOf(iommu);
+  if (unit['snoops-tables'] && unit['snoops-walks']) return undefined;
+  return new WrittenBack({ name: 'CPU caches', memory, chooser });
 }
 
 /** `6a:01.0`, as the schema has checked it. */
@@ -163,39 +198,6 @@ function rangesOf(bytes: number): FrameRange[] {
   if (end <= LOW_END_FRAME) return [{ first: FIRST_FRAME, last: Math.max(end, FIRST_FRAME + 1) - 1 }];
   const high = { first: HIGH_FIRST_FRAME, last: HIGH_FIRST_FRAME + end - LOW_END_FRAME - 1 };
   return [{ first: FIRST_FRAME, last: LOW_END_FRAME - 1 }, high];
-}
-
-/** A unit of scalable mode with first stage, PASIDs, device TLBs and page requests; walks are snooped. */
-function capabilities({ 'page-requests': pageRequests }: MachineSpec['iommu']): {
-  cap: bigint;
-  ecap: bigint;
-} {
-  const guestAddressWidth = 48;
-  const has = pageRequests ? 1 : 0;
-  return {
-    cap: quad(CAP_REG, {
-      ND: 6,
-      SAGAW: 4,
-      MGAW: guestAddressWidth - 1,
-      FRO: 0x20,
-      NFR: 7,
-      PSI: 1,
-      MAMV: 18,
-      DWD: 1,
-      DRD: 1,
-      FS1GP: 1,
-      ESRTPS: 1,
-    }),
-    ecap: quad(ECAP_REG, {
-      ...{ C: 1, QI: 1, DT: 1, PT: 1, IRO: 0x50, PSS: 19, PASID: 1, SMTS: 1, FSTS: 1, SMPWCS: 1, RPS: 1 },
-      ...{ PRS: has, PDS: has },
-    }),
-  };
-}
-
-function quad<N extends string>(of: Layout<N>, fields: Partial<Readonly<Record<N, number>>>): bigint {
-  const words = encode(of, fields);
-  return u64(words[0] ?? 0, words[1] ?? 0);
 }
 
 function dsaOptions(name: string, spec: DeviceSpec) {

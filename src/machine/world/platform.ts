@@ -3,8 +3,17 @@
  * point where hardware may step in: the run's choices say whether it does, and which part.
  */
 import { Bug, type Chooser, type Event, hex, type Restorable } from '../../base/index.js';
-import { ABSENT, type Cpu, FRAME_BYTES } from '../../hardware/index.js';
-import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../../kernel/index.js';
+import { ABSENT, FRAME_BYTES } from '../../hardware/index.js';
+import type {
+  CpuPort,
+  IommuUnit,
+  Mmio,
+  PciConfig,
+  PhysicalMemory,
+  Platform,
+  Vmx,
+} from '../../kernel/index.js';
+import { cpuPort, vmxOf } from './cpu-port.js';
 import type { Hardware } from './hardware.js';
 
 /** What a kernel tells; who and when, the machine knows. */
@@ -23,6 +32,8 @@ export class HostPlatform implements Platform {
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
   readonly cpus: readonly CpuPort[];
+  readonly vmx: Vmx;
+  readonly pageTableLevels: 4 | 5;
   readonly chooser: Chooser;
   readonly emit: (event: KernelEvent) => void;
   readonly #hardware: Hardware;
@@ -47,6 +58,8 @@ export class HostPlatform implements Platform {
       },
     ];
     this.cpus = hardware.cpus.map(cpuPort);
+    this.vmx = vmxOf(hardware.vcpus);
+    this.pageTableLevels = hardware.cpuLevels;
   }
 
   onInterrupt(vector: number, handler: () => void): void {
@@ -68,7 +81,7 @@ export class HostPlatform implements Platform {
 }
 
 function memoryPort(
-  { memory }: Hardware,
+  { memory, writtenBack }: Hardware,
   stepIn: (what: string) => void,
   stored: (address: number) => void,
 ): PhysicalMemory {
@@ -86,6 +99,7 @@ function memoryPort(
     ranges: memory.ranges,
     load32: (address) => memory.words[wordAt(address)] ?? 0,
     store32(address, value) {
+      writtenBack?.storing(address, 4);
       const at = writableAt(address);
       memory.words[at] = value;
       stepIn('between stores');
@@ -96,6 +110,7 @@ function memoryPort(
       out[1] = memory.words[at + 1] ?? 0;
     },
     store64(address, lo, hi) {
+      writtenBack?.storing(address, 8);
       const at = writableAt(address);
       memory.words[at] = lo;
       memory.words[at + 1] = hi;
@@ -106,11 +121,14 @@ function memoryPort(
       if (!memory.read(address, into)) throw new Bug(`the kernel reads at ${hex(address)}`);
     },
     write(address, from) {
+      writtenBack?.storing(address, from.length);
       if (!memory.write(address, from)) throw new Bug(`the kernel writes at ${hex(address)}`);
       stepIn('between stores');
     },
-    // Walks are snooped: there is nothing between a store and memory.
-    flush: () => stepIn('between stores'),
+    flush(address, bytes) {
+      writtenBack?.flush(address, bytes);
+      stepIn('between stores');
+    },
   };
 }
 
@@ -132,16 +150,9 @@ function mmioPort({ bus }: Hardware, stepIn: (what: string) => void): Mmio {
       bus.write64(address, lo, hi);
       stepIn('between stores');
     },
-  };
-}
-
-function cpuPort(cpu: Cpu): CpuPort {
-  return {
-    index: cpu.index,
-    setPageTable: (frame) => cpu.setPageTable(frame),
-    flushTlb: () => cpu.flushTlb(),
-    fence: () => cpu.fence(),
-    readPasidMsr: () => cpu.readPasidMsr(),
-    writePasidMsr: (value) => cpu.writePasidMsr(value),
+    write512(address, words) {
+      bus.write512(address, words);
+      stepIn('between stores');
+    },
   };
 }

@@ -1,14 +1,17 @@
 /**
  * The program of one process: the steps of a scenario, as system calls and user-mode instructions of its only
- * thread. Completion records lie in a region of their own, 64 bytes apart, and no two processes' at one address.
+ * thread, on the machine that it is a process of. Completion records lie in a region of their own, each with the
+ * descriptor that it belongs to behind it, and no two processes' at one address.
  */
 import { hex, isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IdxdDevice, PAGE_BYTES, type Process } from '../../kernel/index.js';
+import { PAGE_BYTES, type Process } from '../../kernel/index.js';
 import { DSA_RECORD, DSA_STATUS, DSA_STATUS_NAMES } from '../../spec/index.js';
-import type { Outcome, QueueSpec, Step, Submission } from '../scenario/schema.js';
+import { childName } from '../scenario/members.js';
+import type { Outcome, Step, Submission } from '../scenario/schema.js';
 import { byteText, contentBytes } from './content.js';
 import { descriptorBytes, namedBy, RECORD_BYTES } from './descriptor.js';
-import type { Company, Inherited, Opened, Region } from './stage.js';
+import type { Machine } from './machines.js';
+import type { Company, Inherited, Opened, Region, Role } from './stage.js';
 import { UserMode } from './user.js';
 
 interface Sent {
@@ -17,8 +20,10 @@ interface Sent {
   readonly record: number;
 }
 
+/** A record's line, and its descriptor's. */
 const LINE = 64;
-const RECORD_PAGES = 16;
+const RECORD_STRIDE = 2 * LINE;
+const RECORD_PAGES = 32;
 const { STATUS, RESULT, COMPLETED } = DSA_RECORD;
 
 export class Program {
@@ -28,28 +33,34 @@ export class Program {
   readonly #regions: Map<string, Region>;
   readonly #opened: Map<string, Opened>;
   readonly #sent = new Map<string, Sent>();
-  readonly #recordsPage: number;
+  readonly #machine: Machine;
+  readonly #role: Role;
   #hasRecords = false;
 
-  constructor(
-    cast: Company,
-    process: Process,
-    { inherited, recordsPage }: { inherited: Inherited | undefined; recordsPage: number },
-  ) {
-    const { hardware, kernel } = cast.stage;
+  constructor(cast: Company, process: Process, role: Role & { readonly inherited: Inherited | undefined }) {
     this.#cast = cast;
     this.#process = process;
-    const { memory, cpus } = hardware;
+    this.#role = role;
+    this.#machine = role.machine;
+    const { cpus, kernel } = role.machine;
+    const { memory } = cast.stage.hardware;
     this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
-    this.#regions = new Map(inherited?.regions);
-    this.#opened = new Map(inherited?.opened);
-    this.#recordsPage = recordsPage;
+    this.#regions = new Map(role.inherited?.regions);
+    this.#opened = new Map(role.inherited?.opened);
   }
 
   /** All steps; it ends with the first that is refused and was not to be. */
   *run(): Task {
+    try {
+      yield* this.#steps();
+    } finally {
+      this.#role.seat?.leave();
+    }
+  }
+
+  *#steps(): Task {
     const { name } = this.#process;
-    for (const step of this.#cast.stepsOf(name)) {
+    for (const step of this.#cast.stepsOf(this.#role.steps)) {
       yield `${name} between steps`;
       this.#tell(step);
       this.#cast.dooms(name, step.dies !== undefined);
@@ -84,7 +95,7 @@ export class Program {
     if ('wait' in step) return this.#wait(step.wait);
     if ('check' in step) return this.#check(step.check);
     if ('fork' in step) return this.#fork(step.fork.as);
-    if ('meet' in step) return this.#meet(step.meet);
+    if ('meet' in step) return this.#cast.meetings.meet(step.meet, this.#process.name, this.#role.seat);
     return this.#exit();
   }
 
@@ -111,28 +122,35 @@ export class Program {
   }
 
   *#open(name: string): Task<Refusal | undefined> {
-    const { device, index, of, unusable } = this.#queue(name);
+    const { idxd, index, hardware, unusable } = this.#machine.queue(name);
     if (unusable !== undefined) return unusable;
-    if (device === undefined) return refuse('ENODEV', `the kernel has no ${of}`);
+    if (idxd === undefined) return refuse('ENODEV', `the kernel has no ${name}`);
     const { ledger, judge } = this.#cast.stage.taps;
     const { name: mm } = this.#process.mm;
     const hadPasid = ledger.pasids.of(mm) !== undefined;
-    const fd = yield* device.open(this.#process, index);
+    const fd = yield* idxd.open(this.#process, index);
     if (isRefusal(fd)) {
-      judge.tell('failedOpen', { mm, device: of, queue: name, hadPasid });
+      judge.tell('failedOpen', { mm, device: hardware.device, queue: name, hadPasid });
       return fd;
     }
-    ledger.opens.opened(this.#process.name, of, name);
-    const portalPage = yield* device.mapPortal(this.#process, fd);
+    ledger.opens.opened(this.#process.name, hardware);
+    const portalPage = yield* idxd.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
     this.#opened.set(name, { fd, portalPage });
     return undefined;
   }
 
+  /** In a guest, beside the records: a page table less. Its place is nobody's business. */
+  get #portalPage(): number | undefined {
+    if (this.#machine.vm === undefined) return undefined;
+    return this.#role.recordsPage + RECORD_PAGES + this.#opened.size;
+  }
+
   *#close(name: string): Task<Refusal | undefined> {
     const opened = this.#opened.get(name);
     if (opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
-    const { kernel, taps } = this.#cast.stage;
+    const { taps } = this.#cast.stage;
+    const { kernel } = this.#machine;
     const refusal = yield* kernel.processes.close(this.#process, opened.fd);
     this.#opened.set(name, { ...opened, fd: undefined });
     const open = taps.ledger.opens.closed(this.#process.name, name);
@@ -147,19 +165,20 @@ export class Program {
     const record = yield* this.#newRecord();
     if (isRefusal(record)) return record;
     const operands = this.#operands(submission, record);
-    const source = record + RECORD_PAGES * PAGE_BYTES;
+    const source = record + LINE;
     yield* this.#user.store(source, descriptorBytes(submission, operands));
     this.#sent.set(as, { job: as, queue: to, record });
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
-    const [device = ''] = to.split('/');
+    const { hardware, spec } = this.#machine.queue(to);
+    const { device, queue } = hardware;
     const job = {
-      ...{ name: as, process: name, mm: mm.name, device, queue: to, step: taps.ledger.step },
+      ...{ name: this.#jobName(as), process: name, mm: mm.name, device, queue, step: taps.ledger.step },
       names: namedBy(submission, operands),
     };
     taps.submits(record, job);
     const portal = opened.portalPage * PAGE_BYTES;
-    if (this.#queue(to).spec?.mode === 'dedicated') {
+    if (spec?.mode === 'dedicated') {
       yield* this.#user.movdir64b(portal, source);
       return undefined;
     }
@@ -172,6 +191,11 @@ export class Program {
     return refuse('EAGAIN', what);
   }
 
+  /** Jobs of those who do the same steps have the same names, but for who has submitted them. */
+  #jobName(name: string): string {
+    return this.#role.seat === undefined ? name : `${this.#process.name} ${name}`;
+  }
+
   *#wait({ for: job, outcome }: Extract<Step, { wait: unknown }>['wait']): Task<Refusal | undefined> {
     const sent = this.#sent.get(job);
     if (sent === undefined) return refuse('ENOENT', `no job ${job}`);
@@ -181,7 +205,7 @@ export class Program {
       yield* this.#user.load(sent.record, bytes);
       if (STATUS.get(words, 0) !== DSA_STATUS.NONE) break;
       // UMONITOR and UMWAIT: asleep until the record's line is written, or an interrupt comes.
-      yield* this.#cast.untilDone(job);
+      yield* this.#cast.untilDone(this.#jobName(job));
     }
     const found = outcomeOf(words);
     // Where allocations may fail, so may any page that a job needs: its process gives up.
@@ -223,15 +247,17 @@ export class Program {
     return undefined;
   }
 
-  *#fork(name: string): Task<Refusal | undefined> {
-    const { kernel, taps } = this.#cast.stage;
-    const child = yield* kernel.processes.fork(this.#process, name);
+  *#fork(as: string): Task<Refusal | undefined> {
+    const { taps } = this.#cast.stage;
+    const name = childName(this.#process.name, as);
+    const child = yield* this.#machine.kernel.processes.fork(this.#process, name);
     if (isRefusal(child)) {
       this.#cast.meetings.ended(name);
       return child;
     }
     taps.ledger.opens.forked(this.#process.name, name);
-    this.#cast.play(child, { regions: this.#regions, opened: this.#opened });
+    const role = { machine: this.#machine, steps: name, seat: undefined };
+    this.#cast.play(child, role, { regions: this.#regions, opened: this.#opened });
     return undefined;
   }
 
@@ -241,19 +267,14 @@ export class Program {
     return undefined;
   }
 
-  *#meet(name: string): Task<Refusal | undefined> {
-    yield* this.#cast.meetings.meet(name, this.#process.name);
-    return undefined;
-  }
-
   /** A cleared completion record; its page is there, for the process has just touched it. */
   *#newRecord(): Task<number | Refusal> {
     if (!this.#hasRecords) {
-      const page = yield* this.#process.mm.mmap(2 * RECORD_PAGES, { at: this.#recordsPage });
+      const page = yield* this.#process.mm.mmap(RECORD_PAGES, { at: this.#role.recordsPage });
       if (isRefusal(page)) return page;
       this.#hasRecords = true;
     }
-    const record = this.#recordsPage * PAGE_BYTES + this.#sent.size * LINE;
+    const record = this.#role.recordsPage * PAGE_BYTES + this.#sent.size * RECORD_STRIDE;
     yield* this.#user.store(record, new Uint8Array(RECORD_BYTES));
     return record;
   }
@@ -271,23 +292,6 @@ export class Program {
       into: (target?.page ?? 0) * PAGE_BYTES,
       bytes: bytes ?? pages * PAGE_BYTES,
     };
-  }
-
-  /** A queue by its name: the kernel's device, and the queue's place in it. */
-  #queue(name: string): {
-    of: string;
-    device: IdxdDevice | undefined;
-    index: number;
-    spec: QueueSpec | undefined;
-    unusable: Refusal | undefined;
-  } {
-    const [of = '', queue = ''] = name.split('/');
-    const { hardware, kernel, unusable } = this.#cast.stage;
-    const accelerator = hardware.accelerators.find((each) => each.name === of);
-    const device = kernel.idxds.find(({ pci }) => pci.rid === accelerator?.rid);
-    const queues = accelerator?.spec.queues ?? {};
-    const index = Object.keys(queues).indexOf(queue);
-    return { of, device, index, spec: queues[queue], unusable: unusable.get(accelerator?.spec.at ?? '') };
   }
 
   #tell(step: Step): void {
@@ -317,7 +321,7 @@ function recordText(record: Int32Array): string {
 }
 
 /** A step, as messages name it: `open dsa0/shared`. */
-function actionText(step: Step): string {
+export function actionText(step: Step): string {
   if ('map' in step) return `map ${step.map.name}`;
   if ('write' in step) return `write ${step.write.to}`;
   if ('unmap' in step) return `unmap ${step.unmap}`;
@@ -332,5 +336,7 @@ function actionText(step: Step): string {
   if ('fork' in step) return `fork ${step.fork.as}`;
   if ('kill' in step) return `kill ${step.kill}`;
   if ('meet' in step) return `meet ${step.meet}`;
+  if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
+  if ('flush' in step) return `flush ${step.flush}`;
   return 'exit';
 }

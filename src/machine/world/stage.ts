@@ -1,19 +1,21 @@
 /** What programs act on, and what they need of those who act beside them. */
 import type { Refusal, Task } from '../../base/index.js';
-import type { Kernel, Process } from '../../kernel/index.js';
+import type { Process } from '../../kernel/index.js';
 import type { Scenario, Step } from '../scenario/schema.js';
 import type { Hardware } from './hardware.js';
+import type { Machine } from './machines.js';
 import type { Meetings } from './meetings.js';
 import type { Taps } from './taps.js';
+import type { Seat } from './turns.js';
+import type { VirtualMachine } from './virtual-machine.js';
 
 /** What is there before anybody acts. */
 export interface Stage {
   readonly scenario: Scenario;
   readonly hardware: Hardware;
-  readonly kernel: Kernel;
   readonly taps: Taps;
-  /** Devices that the kernel could not configure, by their place. */
-  readonly unusable: ReadonlyMap<string, Refusal>;
+  readonly host: Machine;
+  readonly vms: ReadonlyMap<string, VirtualMachine>;
 }
 
 /** A region of a process's memory. */
@@ -35,13 +37,24 @@ export interface Inherited {
   readonly opened: ReadonlyMap<string, Opened>;
 }
 
+/** What a process is here for. */
+export interface Role {
+  readonly machine: Machine;
+  /** Whose steps it does: its own, or those of all that are as it is. */
+  readonly steps: string;
+  /** Of one of many: its place among those who act at once. */
+  readonly seat: Seat | undefined;
+  /** Where its completion records lie. */
+  readonly recordsPage: number;
+}
+
 /** The others. */
 export interface Company {
   readonly stage: Stage;
   readonly meetings: Meetings;
   stepsOf(actor: string): readonly Step[];
-  /** A process begins its own steps. */
-  play(process: Process, inherited: Inherited | undefined): void;
+  /** A process begins its steps. */
+  play(process: Process, role: Omit<Role, 'recordsPage'>, inherited?: Inherited): void;
   /** Sleeps until the job is done, or for no reason. */
   untilDone(job: string): Task;
   /** Whether a process is to be killed for what it does now. */

@@ -4,30 +4,40 @@
  */
 import { hex } from '../../base/index.js';
 import { ABSENT, DeviceTables, RIGHT, TAG, Walk } from '../../hardware/index.js';
-import type { StateBench } from '../../rules/index.js';
+import type { Mapping, StateBench } from '../../rules/index.js';
 import { PASID_TABLE_ENTRY, RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
 import type { Accelerator, Hardware } from './hardware.js';
 import type { Taps } from './taps.js';
+import type { VirtualMachine } from './virtual-machine.js';
 
 const PASID_ENTRY_WORDS = 16;
 const PAGE = 4096;
+/** How a kernel names what the frames of an address space's page table are used for. */
+const TABLE_OF = 'page table of ';
+const NO_MAPPING: Mapping = { core: undefined, cpu: undefined };
 
 interface Entry {
   readonly isPresent: boolean;
   readonly isEmpty: boolean;
-  /** The frame of the root of its first stage. */
+  /** The frame of the root of its first stage; a guest's frame, where there is a second. */
   readonly root: number;
+  /** The frame of the root of its second stage. */
+  readonly second: number | undefined;
 }
 
-const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0 };
+const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0, second: undefined };
+const NESTED = 3;
 
 export class HostBench implements StateBench {
   readonly #hardware: Hardware;
   readonly #taps: Taps;
   readonly #tables: DeviceTables;
+  readonly #vms: ReadonlyMap<string, VirtualMachine>;
   readonly #register = new Int32Array(2);
 
-  constructor(hardware: Hardware, taps: Taps) {
+  /** @param vms by name; those that the machine will have had in the end */
+  constructor(hardware: Hardware, taps: Taps, vms: ReadonlyMap<string, VirtualMachine>) {
+    this.#vms = vms;
     this.#hardware = hardware;
     this.#taps = taps;
     this.#tables = new DeviceTables(hardware.unit.format, true);
@@ -66,8 +76,11 @@ export class HostBench implements StateBench {
     const found: string[] = [];
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
+    // What a guest frees stays the guest's: its second stage leads there still.
+    const isGuests = this.#taps.ledger.tenure(frame)?.vm !== undefined;
     this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
-      if (leadsThere(entry)) found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
+      if (leadsThere(entry) && !(isGuests && entry.tag === TAG.SECOND))
+        found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
     for (const { name, device } of this.#hardware.accelerators) {
       device.parts.tlb.visit((entry) => {
@@ -79,24 +92,29 @@ export class HostBench implements StateBench {
 
   /** PASID table entries that let hardware walk the page table that a frame is a part of. */
   *#tablesWith(frame: number): Generator<string> {
-    const { frames, pasids } = this.#taps.ledger;
-    const owner = frames.tenure(frame)?.owner;
-    if (owner?.kind !== 'kernel') return;
-    for (const [pasid] of pasids.all()) {
-      for (const { name, rid } of this.#hardware.accelerators) {
-        const root = this.rootOf(rid, pasid);
-        const other = root === undefined ? undefined : frames.tenure(root)?.owner;
-        if (other?.kind === 'kernel' && other.use === owner.use) {
-          yield `${name}'s PASID table entry of PASID ${pasid}, which is present`;
-        }
+    const { ledger } = this.#taps;
+    const owner = ledger.tenure(frame)?.owner;
+    if (owner?.kind !== 'kernel' || !owner.use.startsWith(TABLE_OF)) return;
+    const mm = owner.use.slice(TABLE_OF.length);
+    const pasid = ledger.pasids.of(mm);
+    if (pasid === undefined) return;
+    for (const { name, rid } of this.#hardware.accelerators) {
+      const root = this.entryOf(rid, pasid)?.root;
+      const other = root === undefined ? undefined : ledger.framesOf(mm).tenure(root)?.owner;
+      if (other?.kind === 'kernel' && other.use === owner.use) {
+        yield `${name}'s PASID table entry of PASID ${pasid}, which is present`;
       }
     }
   }
 
-  /** The frame of the first stage's root that requests of (RID, PASID) are walked from; undefined for none. */
-  rootOf(rid: number, pasid: number): number | undefined {
-    const { isPresent, root } = this.#entry(rid, pasid);
-    return isPresent ? root : undefined;
+  /** Where requests of (RID, PASID) are walked from; undefined for nowhere. */
+  entryOf(rid: number, pasid: number): Pick<Entry, 'root' | 'second'> | undefined {
+    const entry = this.#entry(rid, pasid);
+    return entry.isPresent ? entry : undefined;
+  }
+
+  mapping(vm: string, guest: number): Mapping {
+    return this.#vms.get(vm)?.vm.mapping(guest) ?? NO_MAPPING;
   }
 
   unanswered(): readonly string[] {
@@ -146,9 +164,13 @@ export class HostBench implements StateBench {
   }
 
   #inCpus(pasid: number): string[] {
-    return this.#hardware.cpus
+    const found = this.#hardware.cpus
       .filter((cpu) => cpu.hasValidPasid && cpu.pasid === pasid)
       .map(({ name }) => `${name}'s IA32_PASID`);
+    const { mm = '', guest } = this.#taps.ledger.pasids.tenure(pasid) ?? {};
+    const vm = this.#taps.ledger.guestOf(mm)?.name;
+    if (vm === undefined || guest === undefined || this.mapping(vm, guest).cpu !== pasid) return found;
+    return [...found, `KVM's table of ${vm}, guest PASID ${guest}`];
   }
 
   /** The PASID table entry in memory, by way of the tables that the unit walks. */
@@ -163,8 +185,9 @@ export class HostBench implements StateBench {
     if (at === ABSENT) return NO_ENTRY;
     const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
     const isEmpty = words.every((word) => word === 0);
-    const { P, FSPTPTR } = PASID_TABLE_ENTRY;
-    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0) };
+    const { P, FSPTPTR, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
+    const second = PGTT.get(words, 0) === NESTED ? SSPTPTR.get(words, 0) : undefined;
+    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0), second };
   }
 }
 

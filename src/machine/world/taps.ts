@@ -29,7 +29,14 @@ import {
   type Upstream,
 } from '../../hardware/index.js';
 import type { FrameLedger as FrameTap } from '../../kernel/index.js';
-import { type AcceptedJob, type Fetch, type Job, type Judge, Ledger } from '../../rules/index.js';
+import {
+  type AcceptedJob,
+  type Fetch,
+  type GuestLedger,
+  type Job,
+  type Judge,
+  Ledger,
+} from '../../rules/index.js';
 import {
   DSA_ERROR_NAMES,
   DSA_MEMMOVE,
@@ -45,11 +52,18 @@ import type { KernelEvent } from './platform.js';
 const PAGE = 4096;
 const { RECORD } = DSA_NOOP;
 const { OPCODE } = DSA_MEMMOVE;
-const { FSPTPTR, P, PGTT } = PASID_TABLE_ENTRY;
+const { FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
 /** Of a PASID table. */
 const ENTRY_BYTES = 64;
 const ENTRIES = PAGE / ENTRY_BYTES;
 const FIRST_STAGE_ONLY = 1;
+const NESTED = 3;
+
+/** What software calls devices and queues, and what the scenario calls them. */
+type Aliases = readonly (readonly [string, string])[];
+
+/** What software reports of faults, by PASID. */
+const FAULTS: ReadonlySet<string> = new Set(['iommu:fault', 'idxd:error', 'iommu:page-request-refused']);
 
 /** A page request without an answer. */
 export interface OutstandingRequest {
@@ -65,7 +79,7 @@ export interface TapHooks {
   /** A device is done with a job; with status 0 it was thrown away. */
   jobDone(job: AcceptedJob): void;
   /** Something happened in the kernel. */
-  kernelEvent(event: KernelEvent): void;
+  kernelEvent(event: KernelEvent, machine: string): void;
 }
 
 export class Taps implements Wiring, Restorable {
@@ -86,15 +100,7 @@ export class Taps implements Wiring, Restorable {
 
   constructor(tasks: TaskSet) {
     this.#tasks = tasks;
-    const { ledger } = this;
-    this.frames = {
-      owned: (frame, owner) => ledger.frames.owned(frame, owner, ledger.step),
-      freed: (frame) => {
-        const owner = ledger.frames.tenure(frame)?.owner;
-        if (owner !== undefined) this.#judge?.tell('freed', { frame, owner });
-        ledger.frames.freed(frame, ledger.step);
-      },
-    };
+    this.frames = this.#frameTap();
   }
 
   /** Puts the taps on: hardware first, then who judges. */
@@ -132,24 +138,44 @@ export class Taps implements Wiring, Restorable {
     this.listener?.({ step: this.ledger.step, actor, layer, kind, fields });
   }
 
-  /** Who runs: a task, or the hardware. */
+  /** Who runs: a process, by the name that no other has, or another task, or the hardware. */
   get actor(): string {
-    return this.#tasks.current?.name ?? 'host';
+    const name = this.#tasks.current?.name ?? 'host';
+    // A guest's tasks are named after it, and its processes are so already.
+    const [vm = '', rest] = name.split(': ', 2);
+    return rest?.startsWith(`${vm}/`) === true ? rest : name;
   }
 
   readonly kernel = (event: KernelEvent): void => {
     const fields = this.#named(event.fields);
-    this.tell('kernel', this.actor, event.kind, fields);
-    this.hooks?.kernelEvent({ kind: event.kind, fields });
+    if (this.listener !== undefined) {
+      const whose = FAULTS.has(event.kind) ? this.#whose(Number(fields['pasid'])) : {};
+      this.tell('kernel', this.actor, event.kind, { ...fields, ...whose });
+    }
+    this.hooks?.kernelEvent({ kind: event.kind, fields }, 'host');
   };
 
-  /** The IOASID core's own events. */
+  /** What a guest's kernel and its VMM tell. @param aliases what the guest calls devices, and what the scenario does */
+  guestKernel(vm: string, aliases: Aliases): (event: KernelEvent) => void {
+    return ({ kind, fields: told }) => {
+      const fields = this.#named(told, aliases);
+      this.tell('kernel', this.actor, kind, fields);
+      this.hooks?.kernelEvent({ kind, fields }, vm);
+    };
+  }
+
+  /** The frames of a guest. */
+  guestFrames(guest: GuestLedger): FrameTap {
+    return this.#frameTap(guest);
+  }
+
+  /** The host's IOASID core's own events. */
   readonly ioasid: EventSink = ({ kind, fields }: Event) => {
     if (this.listener !== undefined) this.tell('ioasid', this.actor, kind, this.#named(fields));
     const pasid = Number(fields['id']);
     const { ledger } = this;
     if (kind === 'alloc') {
-      const mm = this.actor.split('/')[0] ?? '';
+      const mm = this.#mmOf(this.actor);
       this.judge.tell('given', { pasid, mm });
       ledger.pasids.given(pasid, mm, ledger.step);
     } else if (kind === 'reclaim') {
@@ -157,6 +183,45 @@ export class Taps implements Wiring, Restorable {
       ledger.pasids.takenBack(pasid, ledger.step);
     }
   };
+
+  /** A guest's: what its kernel gives to an address space is backed by what the host has given for it just before. */
+  guestIoasid(guest: GuestLedger, aliases: Aliases): EventSink {
+    return ({ kind, fields }: Event) => {
+      if (this.listener !== undefined && !kind.startsWith('announce')) {
+        this.tell('ioasid', this.actor, `guest:${kind}`, this.#named(fields, aliases));
+      }
+      const id = Number(fields['id']);
+      const { ledger } = this;
+      if (kind === 'alloc') {
+        const mm = this.#mmOf(this.actor);
+        const pasid = ledger.pasids.of(mm);
+        if (pasid !== undefined) {
+          this.judge.tell('backed', { vm: guest.name, mm, guest: id, pasid });
+          ledger.pasids.named(pasid, id);
+        }
+        guest.pasids.given(id, mm, ledger.step);
+      } else if (kind === 'reclaim') {
+        guest.pasids.takenBack(id, ledger.step);
+      }
+    };
+  }
+
+  /** Of a fault: whose the PASID is, in which virtual machine by which number, and what it had in the device then. */
+  #whose(pasid: number): Readonly<Record<string, FieldValue>> {
+    const { ledger } = this;
+    const tenure = ledger.pasids.tenure(pasid);
+    if (tenure === undefined) return {};
+    const { mm, guest = null } = tenure;
+    const jobs = [...ledger.jobs.pending()].filter((job) => job.pasid === pasid);
+    const work = jobs.map(({ name, queue }) => `${name} in ${queue}`).join(', ');
+    return { owner: mm, vm: ledger.guestOf(mm)?.name ?? null, guest, jobs: work === '' ? null : work };
+  }
+
+  /** The address space that a task is of: threads are named after their process. */
+  #mmOf(actor: string): string {
+    const [first = '', second] = actor.split('/');
+    return second !== undefined && this.ledger.guest(first) !== undefined ? `${first}/${second}` : first;
+  }
 
   upstream(inner: Upstream, device: string): Upstream {
     return {
@@ -204,20 +269,36 @@ export class Taps implements Wiring, Restorable {
     this.#moving = { job: undefined, page: 0 };
   }
 
-  /** Fields of software's events, with the scenario's names of devices and queues. */
-  #named(fields: Readonly<Record<string, FieldValue>>): Readonly<Record<string, FieldValue>> {
-    const named: Record<string, FieldValue> = {};
-    for (const [key, value] of Object.entries(fields)) {
-      named[key] = typeof value === 'string' ? this.#renamed(value) : value;
-    }
-    return named;
+  #frameTap(guest?: GuestLedger): FrameTap {
+    const { ledger } = this;
+    const frames = guest?.frames ?? ledger.frames;
+    return {
+      owned: (frame, owner) => frames.owned(frame, owner, ledger.step),
+      freed: (frame) => {
+        const owner = frames.tenure(frame)?.owner;
+        const there = guest === undefined ? frame : this.#hostFrame(guest, frame);
+        if (owner !== undefined && there !== undefined) this.#judge?.tell('freed', { frame: there, owner });
+        frames.freed(frame, ledger.step);
+      },
+    };
   }
 
-  #renamed(text: string): string {
-    for (const [known, name] of this.#hardware?.aliases ?? []) {
-      if (text.includes(known)) return text.replace(known, name);
+  /** Where a guest's frame is on the host. */
+  #hostFrame(guest: GuestLedger, gfn: number): number | undefined {
+    const page = guest.pageOf(gfn);
+    return page === undefined ? undefined : this.ledger.frames.frameAt(guest.name, page);
+  }
+
+  /** Fields of software's events, with the scenario's names of devices and queues. */
+  #named(
+    fields: Readonly<Record<string, FieldValue>>,
+    aliases: Aliases = this.#hardware?.aliases ?? [],
+  ): Readonly<Record<string, FieldValue>> {
+    const named: Record<string, FieldValue> = {};
+    for (const [key, value] of Object.entries(fields)) {
+      named[key] = typeof value === 'string' ? renamed(value, aliases) : value;
     }
-    return text;
+    return named;
   }
 
   #nameOf(rid: number): string {
@@ -297,22 +378,24 @@ export class Taps implements Wiring, Restorable {
 
   /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
   readonly stored = (address: number): void => {
-    const owner = this.ledger.frames.tenure(Math.floor(address / PAGE))?.owner;
+    const { frames, pasids } = this.ledger;
+    // With so many, each place in a table is that of several.
+    if (pasids.live > ENTRIES) return;
+    const owner = frames.tenure(Math.floor(address / PAGE))?.owner;
     if (owner?.kind !== 'kernel' || !owner.use.startsWith('PASID table of ')) return;
     const entry = this.#entryAt(address - (address % ENTRY_BYTES));
     if (entry === undefined || P.get(entry, 0) === 0) return;
     const index = Math.floor((address % PAGE) / ENTRY_BYTES);
-    const [pasid, other] = [...this.ledger.pasids.all()]
-      .map(([id]) => id)
-      .filter((id) => id % ENTRIES === index);
+    const [pasid, other] = [...pasids.all()].map(([id]) => id).filter((id) => id % ENTRIES === index);
     // Where two PASIDs have this place in their tables, it is open whose entry this is.
     if (pasid === undefined || other !== undefined) return;
-    const device = this.#renamed(owner.use.slice('PASID table of '.length));
+    const device = renamed(owner.use.slice('PASID table of '.length), this.#hardware?.aliases ?? []);
     this.judge.tell('visible', this.#entryFact({ device, pasid }, entry, 0));
   };
 
   readonly #entryTaken: EntryAudit = ({ rid, pasid }, words, at) => {
-    if (pasid === 0) return;
+    // Caching mode takes in that an entry is not present, too.
+    if (pasid === 0 || P.get(words, at) === 0) return;
     const device = this.#nameOf(rid);
     this.judge.tell('fetched', this.#entryFact({ device, pasid }, words, at));
   };
@@ -323,10 +406,12 @@ export class Taps implements Wiring, Restorable {
   }
 
   #entryFact(of: { device: string; pasid: number }, words: Int32Array, at: number): Fetch {
-    const hasFirst = PGTT.get(words, at) === FIRST_STAGE_ONLY;
+    const type = PGTT.get(words, at);
+    const hasFirst = type === FIRST_STAGE_ONLY || type === NESTED;
     return {
       ...of,
       root: hasFirst ? FSPTPTR.get(words, at) : undefined,
+      second: type === NESTED ? SSPTPTR.get(words, at) : undefined,
       get entry() {
         const { fields } = decode(PASID_TABLE_ENTRY, words, at);
         return fields
@@ -370,6 +455,13 @@ export class Taps implements Wiring, Restorable {
     if (request !== undefined) this.#requests.delete(key);
     this.tell('hardware', device, 'pri:response', { pasid, group, code });
   }
+}
+
+function renamed(text: string, aliases: Aliases): string {
+  for (const [known, name] of aliases) {
+    if (text.includes(known)) return text.replace(known, name);
+  }
+  return text;
 }
 
 const errorName = (code: number): string =>

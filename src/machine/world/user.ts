@@ -1,7 +1,8 @@
 /**
  * What a program of a scenario does in user mode, an instruction at a time: loads and stores of up to a page (as a
  * string instruction moves them), MOVDIR64B and ENQCMD. Each goes through the CPU that the kernel has put the thread
- * on, with its page tables and its IA32_PASID; faults go to the kernel.
+ * on, with its page tables and its IA32_PASID; faults go to the kernel. A guest's program runs so too: its CPU is in
+ * guest mode, and exits to the host's KVM on the way.
  */
 import { assert, type Task } from '../../base/index.js';
 import {
@@ -71,15 +72,12 @@ export class UserMode {
   *#enqcmd(port: CpuPort, submission: { destination: number; source: number }): Task<0 | 1 | Trap> {
     const cpu = this.#cpuOf(port);
     cpu.cpl = 3;
-    const instruction = enqcmd(cpu, submission);
-    // All that depends on the privilege is read, and checked, before the first pause.
-    let next = instruction.next();
-    cpu.cpl = 0;
-    while (next.done !== true) {
-      yield next.value;
-      next = instruction.next();
+    try {
+      const result = yield* enqcmd(cpu, submission);
+      return result.fault === undefined ? result.zf : trapOf(result.fault);
+    } finally {
+      cpu.cpl = 0;
     }
-    return next.value.fault === undefined ? next.value.zf : trapOf(next.value.fault);
   }
 
   #access(address: number, right: number, then: (physical: number) => void): Task {

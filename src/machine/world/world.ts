@@ -16,17 +16,28 @@ import {
   TaskSet,
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
-import { Kernel } from '../../kernel/index.js';
-import { type Finding, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
+import { Kernel, type Platform } from '../../kernel/index.js';
+import {
+  type Finding,
+  type GuestLedger,
+  Judge,
+  RULES,
+  type RuleId,
+  type Verdict,
+} from '../../rules/index.js';
+import { vmMembers } from '../scenario/members.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
+import { GuestVm } from './guest-vm.js';
 import { Hardware } from './hardware.js';
-import { type PasidRow, pasidTable } from './pasid-table.js';
+import { HostMachine } from './machines.js';
+import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
 import { HostBench } from './state-bench.js';
 import { Taps } from './taps.js';
+import { VirtualMachine } from './virtual-machine.js';
 
 /** What came of a run. */
 export interface RunResult {
@@ -40,11 +51,19 @@ export interface RunResult {
   readonly verdicts: ReadonlyMap<RuleId, Verdict>;
   /** PASIDs as they stood when the most of them were in use. */
   readonly pasids: readonly PasidRow[];
+  /** How many PASIDs were in use at once, at most. */
+  readonly mostPasids: number;
 }
+
+/** Events after which the table of PASIDs may be fuller than ever. */
+const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
 
 /** The seed of the boot: the same machine whatever the run. */
 const BOOT_SEED = 1;
 const BOOT_STEPS = 1_000_000;
+/** PASID 0 is nobody's. */
+const MOST_PASIDS = 0xfffff;
+const VM_BOOT_STEPS = 100_000;
 
 export class World {
   readonly scenario: Scenario;
@@ -59,19 +78,27 @@ export class World {
   readonly #scheduler: Scheduler;
   readonly #ioasids: IoasidCore;
   readonly #bench: HostBench;
+  readonly host: HostMachine;
+  /** By name. */
+  readonly vms = new Map<string, VirtualMachine>();
   readonly #parts: readonly Restorable[];
   #bootFrames: ReadonlySet<number> = new Set();
+  readonly #guestBootFrames = new Map<string, ReadonlySet<number>>();
   #pasidsAtBoot = 0;
-  #widest: readonly PasidRow[] = [];
+  readonly #widest = new WidestTable();
   #isStopped = false;
 
-  /** Builds and boots it. A `Bug` if it does not boot. */
-  constructor(scenario: Scenario) {
+  /**
+   * Builds and boots it. A `Bug` if it does not boot.
+   *
+   * @param between gives what stands between the kernel and the hardware: who records what the kernel does
+   */
+  constructor(scenario: Scenario, between: (platform: Platform) => Platform = (platform) => platform) {
     this.scenario = scenario;
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
     this.hardware = new Hardware(scenario.machine, taps, this.#chooser);
-    const bench = new HostBench(this.hardware, taps);
+    const bench = new HostBench(this.hardware, taps, this.vms);
     this.#bench = bench;
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
@@ -80,15 +107,18 @@ export class World {
     this.#ioasids = newIoasids(taps);
     this.kernel = new Kernel({
       name: 'host',
-      platform,
+      platform: between(platform),
       tasks,
       ioasids: this.#ioasids,
       ledger: taps.frames,
       framesMayFail: scenario.choices['allocation-failures'],
+      ...hostQuota(scenario),
     });
+    this.host = new HostMachine(this.kernel, this.hardware, this.unusable);
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
     this.#boot();
-    this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, taps, this.judge];
+    const vms = [...this.vms.values()].map(({ vm }) => vm.vm);
+    this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, ...vms, taps, this.judge];
     for (const part of this.#parts) part.mark();
   }
 
@@ -97,7 +127,7 @@ export class World {
     for (const part of this.#parts) part.restore();
     this.taps.hooks = undefined;
     this.#isStopped = false;
-    this.#widest = [];
+    this.#widest.clear();
   }
 
   /**
@@ -116,9 +146,9 @@ export class World {
     const cast = new Cast(this);
     taps.hooks = {
       jobDone: (job) => cast.jobDone(job),
-      kernelEvent: (event) => {
-        if (event.kind === 'process:signal' || event.kind === 'mm:map') this.#lookAtPasids();
-        cast.kernelEvent(event);
+      kernelEvent: (event, machine) => {
+        if (LOOK_AT.has(event.kind)) this.#lookAtPasids();
+        cast.kernelEvent(event, this.vms.get(machine) ?? this.host);
       },
     };
     cast.begin();
@@ -126,7 +156,14 @@ export class World {
     const steps = taps.ledger.step;
     if (end === 'ended') this.#judgeEnd();
     if (end === 'cut-off') judge.tell('cutOff', { tasks: this.#places });
-    return { end, steps, findings: [...judge.findings], verdicts: this.#verdicts(end), pasids: this.#widest };
+    return {
+      end,
+      steps,
+      findings: [...judge.findings],
+      verdicts: this.#verdicts(end),
+      pasids: this.#widest.rows,
+      mostPasids: this.#widest.most,
+    };
   }
 
   #go(chooser: Chooser): RunResult['end'] {
@@ -156,6 +193,7 @@ export class World {
     this.#chooser.inner = chooser;
     let hasBooted = false;
     const { unusable } = this;
+    const bootVms = this.#bootVms();
     const boot = function* (kernel: Kernel, devices: readonly DeviceSpec[], rids: readonly number[]): Task {
       const refusal = yield* kernel.boot();
       assert(refusal === undefined, `the kernel does not boot: ${String(refusal)}`);
@@ -165,6 +203,7 @@ export class World {
         const refused = yield* idxd.configure([groupOf(device)]);
         if (refused !== undefined) unusable.set(device.at, refused);
       }
+      yield* bootVms;
       hasBooted = true;
     };
     const { accelerators } = this.hardware;
@@ -172,10 +211,23 @@ export class World {
     const rids = accelerators.map(({ rid }) => rid);
     this.tasks.spawn('boot', boot(this.kernel, specs, rids));
     let steps = 0;
-    while (this.#scheduler.step(chooser)) assert(steps++ < BOOT_STEPS, 'the kernel boots for ever');
+    const most = BOOT_STEPS + VM_BOOT_STEPS * vmMembers(this.scenario).length;
+    while (this.#scheduler.step(chooser)) assert(steps++ < most, 'the kernel boots for ever');
     assert(hasBooted, 'the boot waits for ever');
-    this.#bootFrames = new Set([...this.taps.ledger.frames.all()].map(([frame]) => frame));
+    const { ledger } = this.taps;
+    this.#bootFrames = inUse(ledger.frames);
+    for (const { name, frames } of ledger.guests()) this.#guestBootFrames.set(name, inUse(frames));
     this.#pasidsAtBoot = this.#pasidsInUse;
+  }
+
+  /** Virtual machines boot one after the other. */
+  *#bootVms(): Task {
+    const { hardware, host, taps, tasks } = this;
+    const ground = { hardware, host, taps, tasks, chooser: this.#chooser };
+    for (const member of vmMembers(this.scenario)) {
+      const vm = yield* GuestVm.boot(ground, member);
+      this.vms.set(member.name, new VirtualMachine(member, vm, host));
+    }
   }
 
   /** How many PASIDs the core has handed out. */
@@ -188,6 +240,7 @@ export class World {
     judge.tell('ended', {
       stuck: this.#places,
       bootFrames: this.#bootFrames,
+      guestBootFrames: this.#guestBootFrames,
       pasidsInUse: this.#pasidsInUse - this.#pasidsAtBoot,
     });
   }
@@ -197,12 +250,10 @@ export class World {
     return this.tasks.tasks.map(({ name, at }) => ({ name, at }));
   }
 
-  /** Keeps the fullest table of PASIDs that there was. */
   #lookAtPasids(): void {
-    const { listener } = this.taps;
-    if (listener === undefined) return;
-    const rows = pasidTable(this.#ioasids, this.taps, { hardware: this.hardware, bench: this.#bench });
-    if (sizeOf(rows) > sizeOf(this.#widest)) this.#widest = rows;
+    const { hardware, taps } = this;
+    const look = { hardware, bench: this.#bench, isTold: taps.listener !== undefined };
+    this.#widest.look(this.#ioasids, taps, look);
   }
 
   #verdicts(end: RunResult['end']): ReadonlyMap<RuleId, Verdict> {
@@ -216,14 +267,21 @@ export class World {
   }
 }
 
-/** How much a table tells: PASIDs, then devices that they lead from, then queues. */
-const sizeOf = (rows: readonly PasidRow[]): number =>
-  rows.reduce((sum, { translation, queues }) => sum + 10_000 + 100 * translation.length + queues.length, 0);
-
 function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
   const core = ioasidCreate({ step: () => ledger.step, trace: ioasid });
   assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
   return core;
+}
+
+/** The frames that somebody owns. */
+const inUse = (frames: GuestLedger['frames']): ReadonlySet<number> =>
+  new Set([...frames.all()].map(([frame]) => frame));
+
+/** The host's own processes have what its virtual machines leave. */
+function hostQuota(scenario: Scenario): { readonly quota?: number } {
+  const vms = vmMembers(scenario);
+  if (vms.length === 0) return {};
+  return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
 }
 
 /** One group: all queues, served by all engines. */

@@ -11,6 +11,8 @@ export interface Tenure {
   readonly owner: FrameOwner | undefined;
   readonly since: number;
   readonly before: Tenure | undefined;
+  /** The virtual machine whose memory the frame is in; undefined for what is the host's own. */
+  readonly vm?: string;
 }
 
 /** Older tenures than these are forgotten. */
@@ -22,9 +24,14 @@ export class FrameLedger implements Restorable {
 
   /** By page: when it last lost its frame. */
   readonly #left = new OverlayMap<string, number>();
+  /** By address space: how many of its pages have frames. */
+  readonly #counts = new OverlayMap<string, number>();
 
   owned(frame: number, owner: FrameOwner, step: number): void {
-    this.#tenures.set(frame, { owner, since: step, before: cut(this.#tenures.get(frame), DEPTH) });
+    const last = this.#tenures.get(frame);
+    this.#count(last?.owner, -1);
+    this.#tenures.set(frame, { owner, since: step, before: cut(last, DEPTH) });
+    this.#count(owner, 1);
     if (owner.kind === 'page') this.#pages.set(pageKey(owner.mm, owner.page), frame);
   }
 
@@ -32,6 +39,7 @@ export class FrameLedger implements Restorable {
     const last = this.#tenures.get(frame);
     this.#tenures.set(frame, { owner: undefined, since: step, before: cut(last, DEPTH) });
     const owner = last?.owner;
+    this.#count(owner, -1);
     if (owner?.kind === 'page' && this.frameAt(owner.mm, owner.page) === frame) {
       this.#pages.delete(pageKey(owner.mm, owner.page));
       this.#left.set(pageKey(owner.mm, owner.page), step);
@@ -53,21 +61,29 @@ export class FrameLedger implements Restorable {
     return this.frameAt(mm, page) !== undefined || (this.#left.get(pageKey(mm, page)) ?? -1) >= step;
   }
 
+  /** How many frames hold pages of an address space. */
+  pagesOf(mm: string): number {
+    return this.#counts.get(mm) ?? 0;
+  }
+
   /** The frames that somebody owns now. */
   *all(): Generator<[number, FrameOwner]> {
     for (const [frame, { owner }] of this.#tenures.entries()) if (owner !== undefined) yield [frame, owner];
   }
 
   mark(): void {
-    this.#tenures.mark();
-    this.#pages.mark();
-    this.#left.mark();
+    for (const map of [this.#tenures, this.#pages, this.#left, this.#counts]) map.mark();
   }
 
   restore(): void {
-    this.#tenures.restore();
-    this.#pages.restore();
-    this.#left.restore();
+    for (const map of [this.#tenures, this.#pages, this.#left, this.#counts]) map.restore();
+  }
+
+  #count(owner: FrameOwner | undefined, change: 1 | -1): void {
+    if (owner?.kind !== 'page') return;
+    const count = this.pagesOf(owner.mm) + change;
+    if (count === 0) this.#counts.delete(owner.mm);
+    else this.#counts.set(owner.mm, count);
   }
 }
 

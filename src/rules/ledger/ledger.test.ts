@@ -57,8 +57,8 @@ describe('the ledger', () => {
 
   it('of open queues counts holders: a forked child has what its parent has', () => {
     const { opens } = new Ledger();
-    opens.opened('a', 'dsa0', 'dsa0/s');
-    opens.opened('a', 'dsa0', 'dsa0/d');
+    opens.opened('a', { device: 'dsa0', queue: 'dsa0/s', via: 'dsa0/s' });
+    opens.opened('a', { device: 'dsa0', queue: 'dsa0/d', via: 'dsa0/d' });
     opens.forked('a', 'b');
     expect(opens.closed('a', 'dsa0/s')).toBeUndefined();
     expect(opens.closed('b', 'dsa0/s')).toMatchObject({ mm: 'a', queue: 'dsa0/s' });
@@ -87,7 +87,7 @@ describe('the ledger', () => {
       ledger.step = 9;
       ledger.frames.freed(1, 9);
       ledger.pasids.given(3, 'a', 9);
-      ledger.opens.opened('a', 'dsa0', 'dsa0/s');
+      ledger.opens.opened('a', { device: 'dsa0', queue: 'dsa0/s', via: 'dsa0/s' });
       expect([...ledger.opens.all()].map(({ id }) => id)).toEqual([1]);
       ledger.restore();
       expect(ledger.step).toBe(0);

@@ -1,6 +1,7 @@
-/** All that the rules know of a run, told by taps on hardware and kernel, and by what the processes did. */
+/** All that the rules know of a run, told by taps on hardware and kernels, and by what the processes did. */
 import type { Restorable } from '../../base/index.js';
-import { FrameLedger } from './frames.js';
+import { FrameLedger, type Tenure } from './frames.js';
+import { GuestLedger } from './guests.js';
 import { JobLedger } from './jobs.js';
 import { OpenLedger } from './opens.js';
 import { OverlayMap } from './overlay.js';
@@ -9,19 +10,67 @@ import { PasidLedger } from './pasids.js';
 export class Ledger implements Restorable {
   /** The scheduler's step. */
   step = 0;
+  /** The host's. */
   readonly frames = new FrameLedger();
   readonly pasids = new PasidLedger();
   readonly jobs = new JobLedger();
   readonly opens = new OpenLedger();
   /** Address spaces that are going, or gone, and since when. */
   readonly dying = new OverlayMap<string, number>();
+  readonly #guests = new Map<string, GuestLedger>();
+
+  /** A virtual machine; its VMM is the process of the same name. */
+  addGuest(name: string): GuestLedger {
+    const guest = new GuestLedger(name);
+    this.#guests.set(name, guest);
+    return guest;
+  }
+
+  /** A virtual machine by its name. */
+  guest(name: string): GuestLedger | undefined {
+    return this.#guests.get(name);
+  }
+
+  guests(): Iterable<GuestLedger> {
+    return this.#guests.values();
+  }
+
+  /** The virtual machine that an address space is in; undefined for the host's own. */
+  guestOf(mm: string): GuestLedger | undefined {
+    return this.#guests.size === 0 ? undefined : this.#guests.get(mm.split('/', 1)[0] ?? '');
+  }
+
+  /** The frames of the machine that an address space is in, by that machine's own numbers. */
+  framesOf(mm: string): FrameLedger {
+    return mm.includes('/') ? (this.guestOf(mm)?.frames ?? this.frames) : this.frames;
+  }
+
+  /**
+   * Who has a frame of the host's now: in a guest's memory, who in the guest has it. Undefined if it never had an
+   * owner.
+   */
+  tenure(frame: number): Tenure | undefined {
+    const tenure = this.frames.tenure(frame);
+    const owner = tenure?.owner;
+    if (tenure === undefined || owner?.kind !== 'page') return tenure;
+    const guest = this.#guests.get(owner.mm);
+    const gfn = guest?.gfnOf(owner.page);
+    if (guest === undefined || gfn === undefined) return tenure;
+    const inside = guest.frames.tenure(gfn);
+    const free = { owner: undefined, since: tenure.since, before: undefined };
+    return { ...(inside ?? free), vm: guest.name };
+  }
 
   mark(): void {
-    for (const part of [this.frames, this.pasids, this.jobs, this.opens, this.dying]) part.mark();
+    for (const part of this.#parts()) part.mark();
   }
 
   restore(): void {
     this.step = 0;
-    for (const part of [this.frames, this.pasids, this.jobs, this.opens, this.dying]) part.restore();
+    for (const part of this.#parts()) part.restore();
+  }
+
+  #parts(): Restorable[] {
+    return [this.frames, this.pasids, this.jobs, this.opens, this.dying, ...this.#guests.values()];
   }
 }

@@ -17,7 +17,9 @@ export class OverlayMap<K, V> implements Restorable {
   }
 
   delete(key: K): void {
-    this.#over.set(key, undefined);
+    // What came and went since the mark leaves nothing behind: a long run's map is as small as what is in it.
+    if (this.#base.has(key)) this.#over.set(key, undefined);
+    else this.#over.delete(key);
   }
 
   /** All that is there, in the order in which keys first came. */

@@ -9,11 +9,15 @@ export interface PasidTenure {
   /** The step in which it was given back; undefined while it stands. */
   readonly until: number | undefined;
   readonly before: PasidTenure | undefined;
+  /** Of a virtual machine's: the number that its guest has for it. */
+  readonly guest?: number;
 }
 
 export class PasidLedger implements Restorable {
   readonly #tenures = new OverlayMap<number, PasidTenure>();
   readonly #byMm = new OverlayMap<string, number>();
+  #live = 0;
+  #markedLive = 0;
 
   given(pasid: number, mm: string, step: number): void {
     const last = this.#tenures.get(pasid);
@@ -21,11 +25,19 @@ export class PasidLedger implements Restorable {
     const before = last && { ...last, before: undefined };
     this.#tenures.set(pasid, { mm, from: step, until: undefined, before });
     this.#byMm.set(mm, pasid);
+    if (last === undefined || last.until !== undefined) this.#live++;
+  }
+
+  /** The guest has another number for it: what it asked for is backed by this one. */
+  named(pasid: number, guest: number): void {
+    const tenure = this.#tenures.get(pasid);
+    if (tenure !== undefined) this.#tenures.set(pasid, { ...tenure, guest });
   }
 
   takenBack(pasid: number, step: number): void {
     const last = this.#tenures.get(pasid);
     if (last === undefined) return;
+    if (last.until === undefined) this.#live--;
     this.#tenures.set(pasid, { ...last, until: step });
     if (this.#byMm.get(last.mm) === pasid) this.#byMm.delete(last.mm);
   }
@@ -40,6 +52,11 @@ export class PasidLedger implements Restorable {
     return this.#byMm.get(mm);
   }
 
+  /** How many stand for an address space now. */
+  get live(): number {
+    return this.#live;
+  }
+
   /** The PASIDs that stand for an address space now. */
   *all(): Generator<[number, PasidTenure]> {
     for (const [pasid, tenure] of this.#tenures.entries()) {
@@ -50,10 +67,12 @@ export class PasidLedger implements Restorable {
   mark(): void {
     this.#tenures.mark();
     this.#byMm.mark();
+    this.#markedLive = this.#live;
   }
 
   restore(): void {
     this.#tenures.restore();
     this.#byMm.restore();
+    this.#live = this.#markedLive;
   }
 }

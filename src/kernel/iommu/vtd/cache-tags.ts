@@ -22,13 +22,19 @@ export interface Use {
   readonly pasid: number;
 }
 
+/** Which domain it is that is attached there. */
+export interface DomainUse {
+  readonly domain: Domain;
+  readonly use: Use;
+}
+
 /** What the unit's caches hold of one domain, or of the nested ones that share a domain id. */
 class Tag {
   readonly did: number;
   readonly type: Domain['type'];
   readonly name: string;
   /** By device and PASID. */
-  readonly uses: KeptMap<number, Use>;
+  readonly uses: KeptMap<number, DomainUse>;
 
   constructor({ log }: KernelContext, did: number, { type, name }: Domain) {
     this.did = did;
@@ -69,7 +75,7 @@ export class CacheTags {
   add(domain: Domain, use: Use): number | Refusal<'ENOSPC'> {
     const tag = this.#tags.get(keyOf(domain)) ?? this.#newTag(domain);
     if (tag === undefined) return refuse('ENOSPC', `${this.#unit} has no domain id left`);
-    tag.uses.set(placeOf(use), use);
+    tag.uses.set(placeOf(use), { domain, use });
     return tag.did;
   }
 
@@ -93,6 +99,13 @@ export class CacheTags {
     const flushes = [this.#whole(this.#tagOf(domain), pasid)];
     if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));
     return flushes;
+  }
+
+  /** The uses of a domain, and of what is built on it. */
+  usesOn(domain: Domain): DomainUse[] {
+    const nested = this.#nested.get(domain)?.values() ?? [];
+    const own = this.#tags.get(keyOf(domain));
+    return (own === undefined ? nested : [own, ...nested]).flatMap(({ uses }) => uses.values());
   }
 
   /** What flushes pages of a domain from all caches, and of those that are built on it. */
@@ -128,7 +141,7 @@ export class CacheTags {
 
   /** @param ranges what has changed; everything if there are none */
   #ofTag(tag: Tag, ranges: readonly PageRange[]): Int32Array[] {
-    const uses = tag.uses.values();
+    const uses = tag.uses.values().map(({ use }) => use);
     const blocks = ranges.map(({ first, last }) => inv.blockOf(first, last));
     const isWhole = this.#hasSecondStage(tag);
     const pasids = isWhole ? [0] : [...new Set(uses.map(({ pasid }) => pasid))];

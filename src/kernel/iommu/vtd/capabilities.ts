@@ -9,6 +9,8 @@ export interface Capabilities {
   /** Bits of a PASID; 0 without PASIDs. */
   readonly pasidBits: number;
   readonly queuedInvalidation: boolean;
+  /** Where its invalidation registers are: ECAP.IRO. */
+  readonly invalidationRegisters: number;
   readonly scalableMode: boolean;
   readonly firstStage: boolean;
   readonly secondStage: boolean;
@@ -24,7 +26,15 @@ export interface Capabilities {
   readonly firstStageLeaves: readonly number[];
   readonly supervisorRequests: boolean;
   readonly extendedAccessed: boolean;
+  readonly snoopControl: boolean;
+  /**
+   * The stages whose dirty bits can be told: where walks do not snoop, those that it sets pass the CPUs' caches by, and
+   * Linux uses none.
+   */
+  readonly dirtyStages: readonly ('first-stage' | 'second-stage')[];
   readonly deviceTlbs: boolean;
+  /** Device-TLB invalidations have to name the physical function; its field is reserved otherwise. */
+  readonly deviceTlbThrottle: boolean;
   readonly pageRequests: boolean;
   readonly pageRequestDrain: boolean;
   /** Accesses to root, context and PASID tables are snooped. */
@@ -62,6 +72,7 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
   return {
     pasidBits: hasPasid ? e.PSS.get(ecap, 0) + 1 : 0,
     queuedInvalidation: e.QI.get(ecap, 0) === 1,
+    invalidationRegisters: e.IRO.get(ecap, 0),
     scalableMode,
     firstStage: scalableMode && e.FSTS.get(ecap, 0) === 1,
     secondStage,
@@ -72,9 +83,13 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
     firstStageLevels: c.FS5LP.get(cap, 0) === 1 ? [4, 5] : [4],
     firstStageLeaves: c.FS1GP.get(cap, 0) === 1 ? [1, 2, 3] : [1, 2],
     supervisorRequests: e.SRS.get(ecap, 0) === 1,
+    snoopControl: e.SC.get(ecap, 0) === 1,
+    dirtyStages: dirtyStages(ecap),
     extendedAccessed: e.EAFS.get(ecap, 0) === 1,
     passThrough: e.PT.get(ecap, 0) === 1,
-    deviceTlbs: e.DT.get(ecap, 0) === 1,
+    // No register invalidates them.
+    deviceTlbThrottle: e.DIT.get(ecap, 0) === 1,
+    deviceTlbs: e.QI.get(ecap, 0) === 1 && e.DT.get(ecap, 0) === 1,
     pageRequests: scalableMode && e.PRS.get(ecap, 0) === 1,
     pageRequestDrain: e.PDS.get(ecap, 0) === 1,
     snoopsTables: e.C.get(ecap, 0) === 1,
@@ -89,9 +104,15 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
   };
 }
 
+function dirtyStages(ecap: Int32Array): Capabilities['dirtyStages'] {
+  const { SMTS, SMPWCS, SSADS } = ECAP_REG;
+  if (SMTS.get(ecap, 0) === 0 || SMPWCS.get(ecap, 0) === 0) return [];
+  return SSADS.get(ecap, 0) === 1 ? ['first-stage', 'second-stage'] : ['first-stage'];
+}
+
 /** What the driver cannot do without; undefined if it is all there. */
 export function lacking(of: Capabilities): string | undefined {
-  if (!of.queuedInvalidation) return 'no queued invalidation (ECAP.QI)';
+  if (of.scalableMode && !of.queuedInvalidation) return 'no queue (ECAP.QI) for scalable mode';
   if (!of.scalableMode && of.secondStageLevels.length === 0) return 'no second-stage width (CAP.SAGAW)';
   return undefined;
 }

@@ -25,15 +25,20 @@ function stages(domain: Domain, snoop: { PWSNP: number }) {
     case 'identity':
       return { PGTT: PGTT.PASS_THROUGH };
     case 'first-stage':
-      return { PGTT: PGTT.FIRST_STAGE, ...snoop, FSPM: fspmOf(domain.levels), FSPTPTR: domain.root };
+      return {
+        PGTT: PGTT.FIRST_STAGE,
+        ...snoop,
+        PGSNP: domain.snoops === true ? 1 : 0,
+        FSPM: fspmOf(domain.levels),
+        FSPTPTR: domain.root,
+      };
     case 'second-stage':
-      return { PGTT: PGTT.SECOND_STAGE, ...snoop, AW: awOf(domain.levels), SSPTPTR: domain.root };
+      return { PGTT: PGTT.SECOND_STAGE, ...snoop, ...secondStage(domain) };
     case 'nested':
       return {
         PGTT: PGTT.NESTED,
         ...snoop,
-        AW: awOf(domain.parent.levels),
-        SSPTPTR: domain.parent.root,
+        ...secondStage(domain.parent),
         FSPM: fspmOf(domain.levels),
         FSPTPTR: domain.root,
         SRE: domain.supervisor ? 1 : 0,
@@ -42,6 +47,12 @@ function stages(domain: Domain, snoop: { PWSNP: number }) {
       };
   }
 }
+
+const secondStage = ({ levels, root, tracksDirty = false }: SecondStage) => ({
+  AW: awOf(levels),
+  SSPTPTR: root,
+  SSADE: tracksDirty ? 1 : 0,
+});
 
 /** A present context entry of legacy mode, for a domain that legacy mode has. */
 export function contextEntry(
@@ -77,7 +88,10 @@ export function judgeDomain(
   }
   switch (domain.type) {
     case 'identity':
-      return caps.passThrough ? undefined : lacks(unit, 'pass-through (ECAP.PT)');
+      if (!caps.passThrough) return lacks(unit, 'pass-through (ECAP.PT)');
+      return caps.scalableMode || !device.ats
+        ? undefined
+        : lacks(unit, `pass-through in legacy mode for ${device.name}, whose ATS is on`);
     case 'first-stage':
       return caps.firstStage ? judgeFirst(caps, unit, domain) : lacks(unit, 'first stages (ECAP.FSTS)');
     case 'second-stage':
@@ -90,31 +104,35 @@ export function judgeDomain(
 const lacks = (unit: string, what: string): Refusal<'EOPNOTSUPP'> =>
   refuse('EOPNOTSUPP', `${unit} has no ${what}`);
 
-function judgeFirst(
-  caps: Capabilities,
-  unit: string,
-  { name, levels, largestLeaf }: FirstStage,
-): Unsuited | undefined {
+function judgeFirst(caps: Capabilities, unit: string, domain: FirstStage): Unsuited | undefined {
+  const { name, levels, largestLeaf } = domain;
   if (!caps.firstStageLevels.includes(levels)) {
     return refuse('EINVAL', `${unit} has no first stage of ${levels} levels (CAP.FS5LP) for ${name}`);
   }
-  if (caps.firstStageLeaves.includes(largestLeaf)) return undefined;
+  if (caps.firstStageLeaves.includes(largestLeaf)) return judgeUse(caps, unit, domain);
   return refuse('EINVAL', `${unit} has no first-stage pages as large as those of ${name} (CAP.FS1GP)`);
 }
 
-function judgeSecond(
-  caps: Capabilities,
-  unit: string,
-  { name, levels, largestLeaf, width }: SecondStage,
-): Unsuited | undefined {
+function judgeSecond(caps: Capabilities, unit: string, domain: SecondStage): Unsuited | undefined {
+  const { name, levels, largestLeaf, width } = domain;
   if (!caps.secondStageLevels.includes(levels)) {
     return refuse('EINVAL', `${unit} has no second stage of ${levels} levels (CAP.SAGAW) for ${name}`);
   }
   if (width > caps.guestAddressWidth) {
     return refuse('EINVAL', `${unit} has ${caps.guestAddressWidth} bits (CAP.MGAW), ${name} has ${width}`);
   }
-  if (largestLeaf === 1 || caps.secondStageLeaves.includes(largestLeaf)) return undefined;
+  if (largestLeaf === 1 || caps.secondStageLeaves.includes(largestLeaf)) return judgeUse(caps, unit, domain);
   return refuse('EINVAL', `${unit} has no second-stage pages as large as those of ${name} (CAP.SSLPS)`);
+}
+
+/** What a domain is used for beside translation. */
+function judgeUse(caps: Capabilities, unit: string, domain: FirstStage | SecondStage): Unsuited | undefined {
+  const { name, type, snoops = false, tracksDirty = false } = domain;
+  if (snoops && !caps.snoopControl) {
+    return refuse('EINVAL', `${unit} has no snoop control (ECAP.SC) for ${name}`);
+  }
+  if (!tracksDirty || caps.dirtyStages.includes(type)) return undefined;
+  return refuse('EINVAL', `${unit} marks no dirty pages of a ${type} for ${name}`);
 }
 
 function judgeNested(caps: Capabilities, unit: string, domain: NestedStage): Unsuited | undefined {

@@ -99,6 +99,22 @@ export abstract class EntryTables {
   }
 
   /**
+   * Changes a present entry of a domain id in place: bits of one of its 8-byte words, which hardware meets as they were
+   * or as they are. Whether it was there, and was different.
+   */
+  update(device: Endpoint, pasid: number, words: Int32Array): boolean {
+    const at = this.#entryAt(device, pasid);
+    if (at === undefined || !this.isPresent(device, pasid)) return false;
+    const old = this.load(at, words.length * 4);
+    if (this.#entry.DID.get(old, 0) !== this.#entry.DID.get(words, 0)) return false;
+    const changed = new Set([...words.keys()].filter((i) => words[i] !== old[i]).map((i) => i - (i % 2)));
+    assert(changed.size <= 1, `PASID ${pasid} of ${device.name} changes in more than one place`);
+    for (const word of changed) this.store(at, words, word);
+    this.writeBack(at, this.#entry.bytes);
+    return changed.size > 0;
+  }
+
+  /**
    * A frame for {@link EntryTables.replace}.
    *
    * On failure: `ENOMEM`.

@@ -108,8 +108,8 @@ export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = E
   const size = order === 0 ? 0 : 2 ** (order - 1) - 1;
   const of = {
     MIP: device.invalidationDepth,
-    PFSID_LOW: device.rid & 0xf,
-    PFSID_HIGH: device.rid >> 4,
+    PFSID_LOW: device.throttledBy & 0xf,
+    PFSID_HIGH: device.throttledBy >> 4,
     SID: device.rid,
     S: order === 0 ? 0 : 1,
     ADDR: page + size,

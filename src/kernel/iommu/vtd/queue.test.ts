@@ -2,16 +2,39 @@ import { describe, expect, it } from 'vitest';
 import { fakeContext, finish, runAll } from '../../../../test/kernel/fake-platform.js';
 import { UNIT_AT, UnitPlatform } from '../../../../test/kernel/unit-platform.js';
 import { isRefusal } from '../../../base/index.js';
-import { encode, PASID_CACHE_INVALIDATION, TTM, VTD_REGISTER } from '../../../spec/index.js';
+import {
+  encode,
+  PASID_CACHE_INVALIDATION,
+  PASID_DEVICE_TLB_INVALIDATION,
+  TTM,
+  VTD_REGISTER,
+} from '../../../spec/index.js';
 import type { Endpoint } from '../driver.js';
 import * as inv from './invalidations.js';
 import { InvalidationQueue } from './queue.js';
 import { UnitRegisters } from './registers.js';
 
 const ENDPOINT: Endpoint = {
-  ...{ rid: 0x6a08, name: '6a:01.0', pasidBits: 20, ats: true, pri: true, invalidationDepth: 0 },
+  ...{
+    rid: 0x6a08,
+    name: '6a:01.0',
+    pasidBits: 20,
+    ats: true,
+    pri: true,
+    invalidationDepth: 0,
+    throttledBy: 0,
+  },
 };
 const BAD = encode(PASID_CACHE_INVALIDATION, { TYPE: 0xf });
+
+it.each([
+  [0, [0, 0]],
+  [0x6a08, [0x8, 0x6a0]],
+])('a device-TLB invalidation names the physical function that is asked for: %i', (throttledBy, fields) => {
+  const words = inv.flushDeviceTlb({ ...ENDPOINT, throttledBy }, 5);
+  const { PFSID_LOW, PFSID_HIGH } = PASID_DEVICE_TLB_INVALIDATION;
+  expect([PFSID_LOW.get(words, 0), PFSID_HIGH.get(words, 0)]).toEqual(fields);
+});
 
 function started() {
   const machine = new UnitPlatform();

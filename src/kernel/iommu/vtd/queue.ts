@@ -32,6 +32,7 @@ import {
 } from '../../../spec/index.js';
 import { type KernelContext, tell } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
+import type { Invalidator } from './invalidator.js';
 import type { UnitRegisters } from './registers.js';
 
 const NARROW_BYTES = 16;
@@ -56,7 +57,7 @@ export interface QueueFrames {
   readonly status: number;
 }
 
-export class InvalidationQueue {
+export class InvalidationQueue implements Invalidator {
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #frames: QueueFrames;
@@ -99,13 +100,6 @@ export class InvalidationQueue {
     yield* this.#registers.enableQueue();
   }
 
-  /**
-   * Submits descriptors in order; returns when hardware has done them all.
-   *
-   * @param options `drain`: wait also until the page requests of devices have reached their queue
-   *
-   * On failure: `EIO` if hardware refused a descriptor, or a device did not answer.
-   */
   *sync(
     descriptors: readonly Int32Array[],
     options: { readonly drain?: boolean } = {},

@@ -6,6 +6,8 @@ import type { Task } from '../../../base/index.js';
 import { type Field, GCMD_REG, GSTS_REG, type Register, VTD_REGISTER } from '../../../spec/index.js';
 import type { Mmio } from '../../platform.js';
 
+/** Wider fields are no numbers. */
+const NUMBER_BITS = 53;
 /** The bits of GSTS that are a command to be repeated in GCMD: the others are one-shot (VT-d 4.1, 11.4.4.1). */
 const LEVEL_BITS = 0x96ff_ffff;
 
@@ -63,6 +65,14 @@ export class UnitRegisters {
     yield* this.#command(TRANSLATION_ON);
   }
 
+  *disableTranslation(): Task {
+    const words = this.read32(VTD_REGISTER.GSTS);
+    words[0] = (words[0] ?? 0) & LEVEL_BITS;
+    GCMD_REG.TE.set(words, 0, 0);
+    this.write32At(VTD_REGISTER.GCMD.offset, words[0] ?? 0);
+    while (GSTS_REG.TES.get(this.read32(VTD_REGISTER.GSTS), 0) === 1) yield 'vtd: wait for TES';
+  }
+
   /** Writes the unit's internal write buffer out. */
   *flushWriteBuffer(): Task {
     this.#setCommand(GCMD_REG.WBF);
@@ -86,7 +96,9 @@ function wordsOf(register: Register, values: Readonly<Record<string, number>>): 
   const words = new Int32Array(register.layout.bytes / 4);
   for (const field of register.layout.fields) {
     const value = values[field.name];
-    if (value !== undefined) field.set(words, 0, value);
+    if (value === undefined) continue;
+    if (field.width <= NUMBER_BITS) field.set(words, 0, value);
+    else field.setBig(words, 0, BigInt(value));
   }
   return words;
 }

@@ -9,7 +9,7 @@ import type { Domain } from '../domain.js';
 import type { Replacement } from '../driver.js';
 import type { CacheTags, Use } from './cache-tags.js';
 import type { EntryTables } from './entry-tables.js';
-import type { InvalidationQueue } from './queue.js';
+import type { Invalidator } from './invalidator.js';
 
 /** A domain, and the entry that says so. */
 interface Side {
@@ -19,7 +19,7 @@ interface Side {
 
 interface Parts {
   readonly tables: EntryTables;
-  readonly queue: InvalidationQueue;
+  readonly queue: Invalidator;
   readonly tags: CacheTags;
 }
 

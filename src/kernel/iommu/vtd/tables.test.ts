@@ -19,7 +19,15 @@ import type { Capabilities } from './capabilities.js';
 import { UnitTables } from './tables.js';
 
 const DEVICE: Endpoint = {
-  ...{ rid: 0x6a88, name: '6a:11.0', pasidBits: 20, ats: true, pri: true, invalidationDepth: 0 },
+  ...{
+    rid: 0x6a88,
+    name: '6a:11.0',
+    pasidBits: 20,
+    ats: true,
+    pri: true,
+    invalidationDepth: 0,
+    throttledBy: 0,
+  },
 };
 const CAPS = { snoopsWalks: true } as Capabilities;
 const PASID = 0x1_2345;

@@ -6,6 +6,7 @@
  * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
 import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../../base/index.js';
+import type { IoasidAllocatorOps } from '../../../ioasid/index.js';
 import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import type { Pasid } from '../../ids.js';
@@ -21,6 +22,7 @@ import type {
   PageRange,
   PageRequest,
   PageResponse,
+  Refresh,
   Replacement,
   TableLimits,
   Unsuited,
@@ -30,12 +32,15 @@ import { type Capabilities, lacking, readCapabilities } from './capabilities.js'
 import { contextEntry, judgeDomain, pasidEntry } from './entries.js';
 import { startFaultReports } from './faults.js';
 import * as inv from './invalidations.js';
+import type { Invalidator } from './invalidator.js';
 import { LegacyTables } from './legacy-tables.js';
 import { PageRequestQueue } from './page-request-queue.js';
 import { InvalidationQueue } from './queue.js';
+import { RegisterInvalidations } from './register-invalidations.js';
 import { UnitRegisters } from './registers.js';
 import { VtdReplacement } from './replacement.js';
 import { UnitTables } from './tables.js';
+import { virtualCommandAllocator } from './virtual-commands.js';
 
 /** Bits of an address of the lower half, with four levels: the upper one starts with ones. */
 const FIRST_STAGE_WIDTH = 47;
@@ -49,6 +54,7 @@ const CODES = {
 
 export class VtdUnit implements IommuDriver {
   readonly name: string;
+  readonly pasidAllocator: IoasidAllocatorOps | undefined;
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #caps: Capabilities;
@@ -60,6 +66,7 @@ export class VtdUnit implements IommuDriver {
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
+    this.pasidAllocator = virtualCommandAllocator(context, this.#registers, name);
     this.#tags = new CacheTags(context, this.#caps, name);
     this.#parts = new KeptValue<Parts | undefined>(context.log, undefined);
   }
@@ -70,6 +77,23 @@ export class VtdUnit implements IommuDriver {
 
   get hasDeviceTlbs(): boolean {
     return this.#caps.deviceTlbs;
+  }
+
+  get throttlesDeviceTlbs(): boolean {
+    return this.#caps.deviceTlbThrottle;
+  }
+
+  /** A context entry of legacy mode that passes requests through blocks those for translations (VT-d 4.1, 9.3). */
+  get translatesIdentity(): boolean {
+    return this.#caps.scalableMode;
+  }
+
+  get canSnoop(): boolean {
+    return this.#caps.snoopControl;
+  }
+
+  get dirtyStages(): IommuDriver['dirtyStages'] {
+    return this.#caps.dirtyStages;
   }
 
   get hasPageRequests(): boolean {
@@ -113,6 +137,18 @@ export class VtdUnit implements IommuDriver {
 
   *enable(): Task {
     yield* this.#registers.enableTranslation();
+  }
+
+  *refresh(scope: Refresh): Task<Refusal<'EIO'> | undefined> {
+    const { scalableMode } = this.#caps;
+    if (scope === 'translation') {
+      yield* this.#registers.disableTranslation();
+      yield* this.#registers.enableTranslation();
+    } else if (scope === 'root table') {
+      yield* this.#registers.latchRootTable();
+    }
+    const flushes = [inv.flushContexts(), ...(scalableMode ? [inv.flushPasids()] : []), inv.flushIotlb()];
+    return yield* this.#ready.queue.sync(flushes);
   }
 
   *addDevice(device: Endpoint): Task<Refusal<'ENOMEM' | 'EIO'> | undefined> {
@@ -222,6 +258,20 @@ export class VtdUnit implements IommuDriver {
     );
   }
 
+  *update(domain: Domain): Task<Refusal<'EIO'> | undefined> {
+    const { tables, queue } = this.#ready;
+    const flushes: Int32Array[] = [];
+    for (const { domain: tagged, use } of this.#tags.usesOn(domain)) {
+      const { device, pasid } = use;
+      const did = this.#tags.didOf(tagged);
+      if (!tables.update(device, pasid, this.#entryOf(tagged, did, device))) continue;
+      flushes.push(...this.#entryFlushes(device, pasid, did), ...this.#tags.ofUse(tagged, use));
+    }
+    if (flushes.length === 0) return undefined;
+    yield 'vtd: entries have changed';
+    return yield* queue.sync(flushes);
+  }
+
   *flush(domain: Domain, ranges: readonly PageRange[]): Task<Refusal<'EIO'> | undefined> {
     const flushes = this.#tags.ofRanges(domain, ranges);
     return flushes.length === 0 ? undefined : yield* this.#ready.queue.sync(flushes);
@@ -268,7 +318,7 @@ export class VtdUnit implements IommuDriver {
   }
 
   /** What flushes the entry of a (device, PASID) that names a domain id. */
-  #entryFlushes(device: Endpoint, pasid: Pasid, did: number): Int32Array[] {
+  #entryFlushes(device: Endpoint, pasid: number, did: number): Int32Array[] {
     return [this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did)];
   }
 
@@ -291,24 +341,32 @@ export class VtdUnit implements IommuDriver {
     const { scalableMode } = this.#caps;
     const tables = (scalableMode ? UnitTables : LegacyTables).create(context, this.#caps, name);
     if (isRefusal(tables)) return tables;
-    const descriptors = context.frames.alloc({ kind: 'kernel', use: `invalidation queue of ${name}` });
-    if (isRefusal(descriptors)) return descriptors;
-    const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
-    if (isRefusal(status)) return status;
-    const queue = new InvalidationQueue(context, this.#registers, {
-      ...{ name, frames: { descriptors, status }, isWide: scalableMode },
-    });
+    const queue = this.#makeInvalidator();
+    if (isRefusal(queue)) return queue;
     if (!this.#caps.pageRequests) return { tables, queue, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
     const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
     return { tables, queue, requests: new PageRequestQueue(context, this.#registers, of) };
   }
+
+  #makeInvalidator(): Invalidator | Refusal<'ENOMEM'> {
+    const context = this.#context;
+    const { name } = this;
+    const { queuedInvalidation, scalableMode: isWide, invalidationRegisters: iro } = this.#caps;
+    if (!queuedInvalidation) return new RegisterInvalidations(context, this.#registers, { name, iro });
+    const descriptors = context.frames.alloc({ kind: 'kernel', use: `invalidation queue of ${name}` });
+    if (isRefusal(descriptors)) return descriptors;
+    const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
+    if (isRefusal(status)) return status;
+    const frames = { descriptors, status };
+    return new InvalidationQueue(context, this.#registers, { name, frames, isWide });
+  }
 }
 
 /** What a unit has once it is booted. */
 interface Parts {
   readonly tables: UnitTables | LegacyTables;
-  readonly queue: InvalidationQueue;
+  readonly queue: Invalidator;
   readonly requests: PageRequestQueue | undefined;
 }

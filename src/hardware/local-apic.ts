@@ -1,15 +1,16 @@
 /**
- * Interrupt messages on their way to a kernel: pending by vector, delivered one at a time, between the steps of
- * tasks; what runs in a kernel under a spinlock is not interrupted. A vector that is pending is pending once.
+ * A local APIC, as far as messages need it: interrupts on their way to a kernel, pending by vector, delivered one at a time, between the steps of
+ * tasks; what runs in a kernel under a spinlock is not interrupted. A vector that is pending is pending once. The
+ * host's is one of the machine's engines; a virtual machine's its VMM steps.
  */
-import { type Restorable, Words } from '../../base/index.js';
-import type { Engine } from '../../hardware/index.js';
+import { type Restorable, Words } from '../base/index.js';
+import type { Engine } from './engine.js';
 
 const VECTORS = 256;
 /** Where messages of the interrupt range go (Intel SDM volume 3, 11.11.1): to the first CPU. */
 const MESSAGE_ADDRESS = 0xfee0_0000;
 
-export class Interrupts implements Engine, Restorable {
+export class LocalApic implements Engine, Restorable {
   readonly name = 'interrupts';
   readonly #pending = new Words(VECTORS / 32, 8);
   readonly #handlers = new Map<number, () => void>();

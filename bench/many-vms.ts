@@ -1,0 +1,72 @@
+/**
+ * What a virtual machine costs, from ten to a thousand of them: the scenario `many-vms`, each size in a process of its
+ * own, with the time of its boot and of its run, and the memory that it takes at most.
+ *
+ *     node build/bench/many-vms.js            10, 30, 100, 300 and 1000 virtual machines
+ *     node build/bench/many-vms.js 10 20      these
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { parseScenario, seededChooser, World } from '#src/machine/index.js';
+
+const SIZES = [10, 30, 100, 300, 1000];
+const ONE = '--one';
+
+/** What one size comes to. */
+interface Cost {
+  readonly vms: number;
+  readonly boot: number;
+  readonly run: number;
+  readonly steps: number;
+  readonly pasids: number;
+  /** KiB, at most. */
+  readonly memory: number;
+}
+
+function measured(vms: number): Cost {
+  const text = readFileSync(new URL('../../scenarios/many-vms.yaml', import.meta.url), 'utf8');
+  const scenario = parseScenario(text.replace(/count: 1000\n/, `count: ${vms}\n`));
+  if (Array.isArray(scenario)) throw new Error(`many-vms has ${scenario.length} faults`);
+  const start = performance.now();
+  const world = new World(scenario);
+  const booted = performance.now();
+  const { end, steps, findings, mostPasids } = world.run(seededChooser(1));
+  const ended = performance.now();
+  if (end !== 'ended' || findings.length > 0) throw new Error(`${vms}: ${end}, ${JSON.stringify(findings)}`);
+  const memory = process.resourceUsage().maxRSS;
+  return { vms, boot: booted - start, run: ended - booted, steps, pasids: mostPasids, memory };
+}
+
+function apart(vms: number): Cost {
+  const args = ['--max-old-space-size=3072', fileURLToPath(import.meta.url), ONE, String(vms)];
+  const { stdout, stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as Cost;
+}
+
+function line({ vms, boot, run, steps, pasids, memory }: Cost): string {
+  const cells = [
+    `${vms} VMs`,
+    `${pasids} PASIDs`,
+    `boot ${(boot / 1000).toFixed(1)} s`,
+    `run ${(run / 1000).toFixed(1)} s`,
+    `${(steps / vms).toFixed(0)} steps a VM`,
+    `${((boot + run) / vms).toFixed(1)} ms a VM`,
+    `${(memory / 1024).toFixed(0)} MiB`,
+    `${(memory / vms).toFixed(0)} KiB a VM`,
+  ];
+  return cells
+    .map((cell) => cell.padEnd(18))
+    .join('')
+    .trimEnd();
+}
+
+const [first, ...rest] = process.argv.slice(2);
+if (first === ONE) {
+  console.log(JSON.stringify(measured(Number(rest[0]))));
+} else {
+  const sizes = first === undefined ? SIZES : [first, ...rest].map(Number);
+  for (const vms of sizes) console.log(line(apart(vms)));
+}

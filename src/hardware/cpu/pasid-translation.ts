@@ -1,0 +1,38 @@
+/**
+ * PASID translation in guest mode (Intel SDM volume 3, 26.5.8): one step through a directory and a table in the
+ * host's memory, by ENQCMD and ENQCMDS each time; nothing of it is cached. An entry with a reserved bit counts as
+ * one that is not there.
+ */
+import {
+  hasReservedBits,
+  VMX_PASID_DIRECTORY_ENTRY,
+  VMX_PASID_INDEX,
+  VMX_PASID_TABLE_ENTRY,
+} from '../../spec/index.js';
+import { ABSENT, type FrameReader } from '../memory.js';
+
+const directoryEntry = VMX_PASID_DIRECTORY_ENTRY;
+const tableEntry = VMX_PASID_TABLE_ENTRY;
+const { P, ADDR } = VMX_PASID_DIRECTORY_ENTRY;
+const { PASID, VALID } = VMX_PASID_TABLE_ENTRY;
+const { HIGH_SHIFT, DIRECTORY_SHIFT, DIRECTORY_MASK, TABLE_MASK } = VMX_PASID_INDEX;
+const DIRECTORY_ENTRY_WORDS = 2;
+
+/** The frames of the two directories. */
+export interface PasidDirectories {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** The PASID that a guest's is translated to; -1 if to none, which is an exit. */
+export function translatePasid(memory: FrameReader, { low, high }: PasidDirectories, guest: number): number {
+  const directory = memory.at(guest >>> HIGH_SHIFT === 0 ? low : high);
+  if (directory === ABSENT) return -1;
+  const first = directory + ((guest >>> DIRECTORY_SHIFT) & DIRECTORY_MASK) * DIRECTORY_ENTRY_WORDS;
+  if (P.get(memory.words, first) === 0 || hasReservedBits(directoryEntry, memory.words, first)) return -1;
+  const table = memory.at(ADDR.get(memory.words, first));
+  if (table === ABSENT) return -1;
+  const at = table + (guest & TABLE_MASK);
+  if (VALID.get(memory.words, at) === 0 || hasReservedBits(tableEntry, memory.words, at)) return -1;
+  return PASID.get(memory.words, at);
+}

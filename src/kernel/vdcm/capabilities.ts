@@ -1,0 +1,72 @@
+/**
+ * What a virtual accelerator says that it is: one work queue and one group with one engine, of what its parent is,
+ * and all of it fixed: GENCAP says that the configuration cannot be written (Intel DSA 3.0, 9.2.2).
+ */
+import {
+  DSA_COMMAND,
+  DSA_ENGCAP_REG,
+  DSA_GENCAP_REG,
+  DSA_GRPCAP_REG,
+  DSA_GRPCFG,
+  DSA_WQCAP_REG,
+  DSA_WQCFG,
+  type DsaRegisterTable,
+  dsaRegisters,
+  encode,
+  type Layout,
+  type RegisterFile,
+} from '../../spec/index.js';
+import { type DsaRegisters, REGISTER } from '../idxd/registers.js';
+
+/** The commands that it has: all but those of interrupt handles. */
+const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
+/** WQCFG of 64 bytes. */
+const WQCFG_SIZE = 1;
+/** The configuration of a queue, without its occupancy and state. */
+const WQCFG_BYTES = 16;
+/** Errors and commands have the one vector; there are no completion interrupts. */
+export const MDEV_VECTORS = 1;
+
+/** The registers of a virtual device with one queue of its parent's, of `size` entries. MSI-X is its VMM's. */
+export function virtualRegisters(parent: DsaRegisters, size: number): DsaRegisterTable {
+  const gencap = parent.read(REGISTER.GENCAP);
+  const { CONFIG, EVL_SUPPORT, IMS_SIZE } = DSA_GENCAP_REG;
+  for (const field of [CONFIG, EVL_SUPPORT, IMS_SIZE]) field.set(gencap, 0, 0);
+  return dsaRegisters({
+    version: bigOf(parent.read(REGISTER.VERSION)),
+    gencap: bigOf(gencap),
+    wqcap: quad(DSA_WQCAP_REG, { TOTAL_SIZE: size, WQS: 1, WQCFG_SIZE, SHARED: 1 }),
+    grpcap: quad(DSA_GRPCAP_REG, { GROUPS: 1 }),
+    engcap: quad(DSA_ENGCAP_REG, { ENGINES: 1 }),
+    opcap: bigOf(parent.read(REGISTER.OPCAP)),
+    cmdcap: BigInt(COMMANDS),
+    wqs: 1,
+    groups: 1,
+    vectors: MDEV_VECTORS,
+  });
+}
+
+/** Fills in the queue, as the parent's queue `index` is configured, and its group. */
+export function fillConfiguration(
+  file: RegisterFile,
+  table: DsaRegisterTable,
+  { parent, index }: { readonly parent: DsaRegisters; readonly index: number },
+): void {
+  const words = new Int32Array(DSA_WQCFG.bytes / 4);
+  words.set(parent.readAt(parent.wqcfgAt(index), WQCFG_BYTES));
+  for (const wqcfg of table.WQCFG) {
+    for (const field of DSA_WQCFG.fields) {
+      if (field.high < WQCFG_BYTES * 8) file.set(wqcfg, field, field.get(words, 0));
+    }
+  }
+  for (const grpcfg of table.GRPCFG) {
+    file.setBig(grpcfg, DSA_GRPCFG.ENGINES, 1n);
+    file.setBig(grpcfg, DSA_GRPCFG.WQS0, 1n);
+  }
+}
+
+const bigOf = (words: Int32Array): bigint =>
+  words.reduceRight((value, word) => (value << 32n) | BigInt(word >>> 0), 0n);
+
+const quad = <N extends string>(of: Layout<N>, fields: Partial<Readonly<Record<N, number>>>): bigint =>
+  bigOf(encode(of, fields));

@@ -1,0 +1,349 @@
+/**
+ * A virtual accelerator (a mediated device) on one shared work queue of a parent: the least that VDCM composes
+ * (Intel DSA 3.0; Scalable IOV 1.0, 3). Its registers are emulated here; the queue's limited portal is mapped
+ * straight through, so that a guest's ENQCMD needs no exit; MSI-X and the rest of configuration space are its VMM's.
+ *
+ * On a shared queue hardware tells the work of two virtual devices apart by its PASID alone: what is drained or
+ * aborted of a PASID is so for all virtual devices of a VM that use it on this function.
+ */
+import {
+  assert,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../../base/index.js';
+import {
+  type IoasidHolder,
+  type IoasidSet,
+  ioasidFindBySpid,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidPut,
+  ioasidSetForEach,
+  ioasidSpidOf,
+} from '../../ioasid/index.js';
+import {
+  DSA_CMD_REG,
+  DSA_CMDSTS_REG,
+  DSA_GENCTRL_REG,
+  DSA_GENSTS_REG,
+  DSA_INTCAUSE_REG,
+  DSA_STATUS,
+  DSA_STRIDE,
+  DSA_SWERROR_REG,
+  DSA_TABLE,
+  DSA_WQCFG,
+  type DsaRegisterTable,
+  type Register,
+  RegisterFile,
+} from '../../spec/index.js';
+import { type KernelContext, tell } from '../context.js';
+import { frameOf, type GuestPasid, Pa, Pasid } from '../ids.js';
+import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
+import type { WorkQueue } from '../idxd/work-queue.js';
+import type { IommuDevice } from '../iommu/device.js';
+import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
+import { type CommandTarget, runCommand } from './commands.js';
+
+/** What configuration space says of it, as far as it is not its VMM's to say. */
+export interface MdevConfig {
+  readonly vendor: number;
+  readonly device: number;
+  readonly classCode: number;
+  /** MSI-X vectors; their table and pending bits are the VMM's to place. */
+  readonly vectors: number;
+}
+
+/** Base system peripheral, other. */
+const CLASS_CODE = 0x088000;
+/** The registers end before the MSI-X table. */
+const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
+const { STATE } = DSA_GENSTS_REG;
+const swerror = DSA_SWERROR_REG;
+
+/** A VM that has it. */
+interface Owner {
+  /** The VM's PASIDs. */
+  readonly set: IoasidSet;
+  readonly holder: IoasidHolder;
+  readonly interrupt: (vector: number) => void;
+}
+
+export class Mdev implements CommandTarget {
+  readonly name: string;
+  /** The function whose RID its DMA carries. */
+  readonly iommu: IommuDevice;
+  /** Its DMA is told apart by PASID alone. */
+  readonly usesParentPasids = true;
+  readonly config: MdevConfig = {
+    ...IDXD_ID,
+    classCode: CLASS_CODE,
+    vectors: MDEV_VECTORS,
+  };
+  /** The page of BAR2 that is mapped straight through: its offset, and the host's frame. */
+  readonly portal: { readonly offset: number; readonly frame: number };
+  readonly #context: KernelContext;
+  readonly #parent: IdxdDevice;
+  readonly #wq: WorkQueue;
+  readonly #table: DsaRegisterTable;
+  readonly #file: RegisterFile;
+  readonly #owner: KeptValue<Owner | undefined>;
+  readonly #isRemoved: KeptValue<boolean>;
+  /** Woken at the end of each command. */
+  readonly #done: WaitQueue;
+
+  private constructor(
+    context: KernelContext,
+    parent: IdxdDevice,
+    of: { readonly name: string; readonly wq: WorkQueue; readonly iommu: IommuDevice },
+  ) {
+    const { name, wq, iommu } = of;
+    this.name = name;
+    this.iommu = iommu;
+    this.#context = context;
+    this.#parent = parent;
+    this.#wq = wq;
+    this.portal = {
+      offset: wq.portalOffset - wq.firstPortal,
+      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
+    };
+    this.#table = virtualRegisters(parent.registers, wq.config.size);
+    const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
+    this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
+    this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
+    this.#isRemoved = new KeptValue(context.log, false);
+    this.#done = new WaitQueue(`${name}: command`);
+    this.clear();
+    context.platform.keep(this.#file);
+  }
+
+  /**
+   * Makes a virtual device on a shared queue of a parent's, which stays in use until it is removed.
+   *
+   * On failure: `ENXIO` if there is no such queue; `EINVAL` if it is dedicated; `ENODEV` if it is not enabled, or
+   * the parent is behind no IOMMU.
+   */
+  static create(
+    context: KernelContext,
+    parent: IdxdDevice,
+    of: { readonly name: string; readonly wq: number },
+  ): Mdev | Refusal<'ENXIO' | 'EINVAL' | 'ENODEV'> {
+    const wq = parent.wqs[of.wq];
+    const { iommu } = parent;
+    if (wq === undefined) return refuse('ENXIO', `${parent.name} has no work queue ${of.wq}`);
+    if (wq.isDedicated) return refuse('EINVAL', `${wq.name} is dedicated`);
+    if (!wq.isEnabled) return refuse('ENODEV', `${wq.name} is not enabled`);
+    if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
+    const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
+    wq.clients.value++;
+    parent.onError(mdev.#reported);
+    tell(context, 'vdcm:create', { mdev: of.name, wq: wq.name });
+    return mdev;
+  }
+
+  /** Where its registers are in BAR0; what lies behind them, and MSI-X, is not emulated here. */
+  get registerBytes(): number {
+    return REGISTER_BYTES;
+  }
+
+  /**
+   * A VM takes it.
+   *
+   * @param set the VM's PASIDs: what its guest names is one of their SPIDs
+   * @param interrupt called to send the message of an MSI-X vector
+   *
+   * On failure: `EBUSY` if a VM has it; `ENODEV` if it was removed; `ENOMEM`.
+   */
+  open(
+    set: IoasidSet,
+    interrupt: (vector: number) => void,
+  ): Refusal<'EBUSY' | 'ENODEV' | 'ENOMEM'> | undefined {
+    if (this.#isRemoved.value) return refuse('ENODEV', `${this.name} was removed`);
+    if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
+    const holder = ioasidHolderAlloc(set.core, `vdcm ${this.name}`);
+    if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
+    this.#owner.value = { set, holder, interrupt };
+    return undefined;
+  }
+
+  /** The VM lets go of it: it is reset. */
+  *close(): Task {
+    const owner = this.#owner.value;
+    if (owner === undefined) return;
+    yield* this.reset();
+    const refusal = ioasidHolderFree(owner.holder);
+    assert(refusal?.errno !== 'EBUSY', `${this.name} ends with references: ${String(refusal?.why)}`);
+    this.#owner.value = undefined;
+  }
+
+  /** Reads 4 bytes of BAR0: a signed word. */
+  read32(offset: number): number {
+    return offset < REGISTER_BYTES ? this.#file.read32(offset) : 0;
+  }
+
+  /** Writes 4 bytes of BAR0. The configuration of queue and group is fixed. */
+  write32(offset: number, value: number): void {
+    if (offset < REGISTER_BYTES && !this.#isFixed(offset)) this.#file.write32(offset, value);
+  }
+
+  /**
+   * Returns when the device has nothing of a host's PASID.
+   *
+   * On failure: `EIO`.
+   */
+  *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiescePasid(pasid, false);
+  }
+
+  /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
+  *reset(): Task {
+    // What a command waits for is abandoned too.
+    for (const pasid of this.bound()) yield* this.hostPasid(pasid, true);
+    while (this.#isActive) yield this.#done;
+    this.clear();
+    tell(this.#context, 'vdcm:reset', { mdev: this.name });
+  }
+
+  /** Takes it away for good. It is given up by its VM first. */
+  *remove(): Task {
+    if (this.#isRemoved.value) return;
+    this.#isRemoved.value = true;
+    yield* this.close();
+    this.#parent.removeErrorListener(this.#reported);
+    this.#wq.clients.value--;
+    tell(this.#context, 'vdcm:remove', { mdev: this.name });
+  }
+
+  // For its commands.
+
+  /** @internal */
+  get deviceState(): number {
+    return this.#file.get(this.#table.GENSTS, STATE);
+  }
+  set deviceState(state: number) {
+    this.#file.set(this.#table.GENSTS, STATE, state);
+  }
+
+  /** @internal */
+  get queueState(): number {
+    return this.#file.get(this.#wqcfg, DSA_WQCFG.STATE);
+  }
+  set queueState(state: number) {
+    this.#file.set(this.#wqcfg, DSA_WQCFG.STATE, state);
+  }
+
+  /** @internal */
+  bound(): readonly Pasid[] {
+    const found: Pasid[] = [];
+    const set = this.#owner.value?.set;
+    if (set !== undefined) {
+      ioasidSetForEach(set, (id) => {
+        if (!isRefusal(ioasidSpidOf(set, id))) found.push(Pasid.of(id));
+      });
+    }
+    return found;
+  }
+
+  /**
+   * The reference keeps the id from becoming somebody else's meanwhile. Of one that is being freed, the host itself
+   * drains what there is.
+   *
+   * @internal
+   */
+  *guestPasid(pasid: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    const owner = this.#owner.value;
+    if (owner === undefined) return undefined;
+    const id = ioasidFindBySpid(owner.set, pasid, owner.holder);
+    if (isRefusal(id)) return undefined;
+    try {
+      return yield* this.#parent.quiescePasid(Pasid.of(id), isAbort);
+    } finally {
+      ioasidPut(owner.set, id, owner.holder);
+    }
+  }
+
+  /** @internal */
+  *hostPasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiescePasid(pasid, isAbort);
+  }
+
+  /** @internal */
+  clear(): void {
+    const active = this.#isActive ? 1 : 0;
+    this.#file.reset();
+    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, index: this.#wq.index });
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
+  }
+
+  get #wqcfg(): Register {
+    const [wqcfg] = this.#table.WQCFG;
+    assert(wqcfg !== undefined, `${this.name} has a queue`);
+    return wqcfg;
+  }
+
+  get #isActive(): boolean {
+    return this.#file.get(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE) === 1;
+  }
+
+  #isFixed(offset: number): boolean {
+    const { GENCFG, EVLCFG } = this.#table;
+    const isGroup = offset >= DSA_TABLE.GRPCFG && offset < DSA_TABLE.GRPCFG + DSA_STRIDE.GRPCFG;
+    const isEventLog = offset >= EVLCFG.offset && offset < EVLCFG.offset + EVLCFG.layout.bytes;
+    return isGroup || isEventLog || offset === GENCFG.offset || offset >= DSA_TABLE.WQCFG;
+  }
+
+  #written(register: Register): void {
+    if (register !== this.#table.CMD) return;
+    if (this.#isActive) {
+      this.#record({ ERROR: DSA_STATUS.COMMAND_WHILE_ACTIVE });
+      return;
+    }
+    const words = this.#file.words.slice(register.at, register.at + 1);
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 1);
+    this.#context.tasks.spawn(`${this.name} command`, this.#command(words));
+  }
+
+  *#command(words: Int32Array): Task {
+    const command = DSA_CMD_REG.CMD.get(words, 0);
+    const code = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, code);
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
+    this.#done.wakeAll();
+    if (DSA_CMD_REG.INT.get(words, 0) === 0) return;
+    this.#file.set(this.#table.INTCAUSE, DSA_INTCAUSE_REG.CMD, 1);
+    this.#owner.value?.interrupt(0);
+  }
+
+  /** The parent has reported an error: it is this VM's if the PASID is. The guest is told its own number. */
+  readonly #reported = (words: Int32Array): boolean => {
+    const owner = this.#owner.value;
+    if (owner === undefined || swerror.DESC_VALID.get(words, 0) === 0) return false;
+    if (swerror.WQ.get(words, 0) !== this.#wq.index) return false;
+    const spid = ioasidSpidOf(owner.set, swerror.PASID.get(words, 0));
+    if (isRefusal(spid)) return false;
+    const of: Record<string, bigint> = {};
+    for (const field of swerror.fields) of[field.name] = field.getBig(words, 0);
+    this.#record({ ...of, PASID: spid, WQ: 0 });
+    return true;
+  };
+
+  /** Records an error, if none is recorded. */
+  #record(fields: Readonly<Record<string, number | bigint>>): void {
+    const { SWERROR, INTCAUSE, GENCTRL } = this.#table;
+    if (this.#file.get(SWERROR, swerror.VALID) === 1) {
+      this.#file.set(SWERROR, swerror.OVERFLOW, 1);
+      return;
+    }
+    for (const field of swerror.fields) {
+      this.#file.setBig(SWERROR, field, BigInt(fields[field.name] ?? 0));
+    }
+    this.#file.set(SWERROR, swerror.VALID, 1);
+    if (this.#file.get(GENCTRL, DSA_GENCTRL_REG.SWERR_INT) === 0) return;
+    this.#file.set(INTCAUSE, DSA_INTCAUSE_REG.SWERR, 1);
+    this.#owner.value?.interrupt(0);
+  }
+}

@@ -1,0 +1,175 @@
+import { describe, expect, it } from 'vitest';
+import { actorsOf } from './members.js';
+import { parseScenario } from './parse.js';
+
+const HEAD = `version: 1
+models: { shows: a, leaves-out: b, claims: c }
+machine:
+  iommu: { kind: vtd, second-stage: [48-bit], nested: true }
+  devices:
+    dsa0: { kind: dsa, at: 6a:01.0, queues: { shared: { mode: shared }, own: { mode: dedicated } } }
+processes: { alice: {} }
+`;
+
+const VM = {
+  devices: 'vdsa0: { from: dsa0/shared, at: 00:05.0 }',
+  pasids: 'quota: 8',
+  processes: 'bob: {}',
+  more: '',
+};
+
+const text = (change: Partial<typeof VM>, ...steps: readonly string[]): string => {
+  const { devices, pasids, processes, more } = { ...VM, ...change };
+  return `${HEAD}vms:
+  vm1: { devices: { ${devices} }, pasids: { ${pasids} }, processes: { ${processes} }${more} }
+steps: [${steps.join(', ')}]
+`;
+};
+
+function faults(of: string): string[] {
+  const parsed = parseScenario(of);
+  return Array.isArray(parsed) ? parsed.map(({ field, what }) => `${field}: ${what}`) : [];
+}
+
+describe('a virtual machine', () => {
+  it('has processes that do what the ones of the host do, with its own devices', () => {
+    const steps = [
+      '{ by: vm1/bob, map: { name: page } }',
+      '{ by: vm1/bob, open: vdsa0/shared }',
+      '{ by: vm1/bob, submit: { to: vdsa0/shared, operation: fill, into: page, pattern: 1, as: job } }',
+      '{ by: vm1/bob, wait: { for: job } }',
+      '{ by: vm1/bob, fork: { as: carol } }',
+      '{ by: vm1/carol, check: { region: page, holds: 1 } }',
+      '{ by: vm1/kernel, flush: global }',
+      '{ by: host, kill: vm1 }',
+    ];
+    expect(faults(text({}, ...steps))).toEqual([]);
+  });
+
+  it.each<[string, Partial<typeof VM>, string]>([
+    [
+      'made of a queue that there is not',
+      { devices: 'v: { from: dsa1/shared, at: 00:05.0 }' },
+      'devices.v.from: the host has no queue dsa1/shared',
+    ],
+    [
+      'made of a dedicated queue',
+      { devices: 'v: { from: dsa0/own, at: 00:05.0 }' },
+      'devices.v.from: dsa0/own is dedicated; a virtual device needs a shared queue',
+    ],
+    [
+      'two devices at one place',
+      { devices: 'v: { from: dsa0/shared, at: 00:05.0 }, w: { from: dsa0/shared, at: 00:05.0 }' },
+      "devices.w.at: 00:05.0 is v's place already",
+    ],
+    [
+      'a device on another bus',
+      { devices: 'v: { from: dsa0/shared, at: 01:05.0 }' },
+      'devices.v.at: 01:05.0 is found by nobody: a virtual machine has bus 00 alone',
+    ],
+    [
+      'a number that its unit has not',
+      { pasids: 'quota: 8, numbers: [{ guest: 1024, host: 5 }]' },
+      'pasids.numbers[0].guest: is 1024, and the unit has 10 bits',
+    ],
+    [
+      'more numbers than its quota',
+      { pasids: 'quota: 1, numbers: [{ guest: 1, host: 5 }, { guest: 2, host: 6 }]' },
+      'pasids.numbers: are 2, and the quota is 1',
+    ],
+    [
+      'numbers of many',
+      { pasids: 'numbers: [{ guest: 1, host: 5 }]', more: ', count: 3' },
+      'pasids.numbers: are for one virtual machine, and this stands for many',
+    ],
+    [
+      'a process that is called as the kernel is',
+      { processes: 'kernel: {}' },
+      "processes.kernel: kernel is the guest's kernel, not a process",
+    ],
+    [
+      'too little memory',
+      { more: ', memory: 8 KiB' },
+      'memory: is 8 KiB, and has to be from 1 MiB to 1 GiB, in whole pages',
+    ],
+  ])('is told %s', (_, change, fault) => {
+    expect(faults(text(change))).toEqual([`vms.vm1.${fault}`]);
+  });
+
+  it('is told that the host cannot nest', () => {
+    const change = ['second-stage: [48-bit], nested: true', 'pass-through: true'] as const;
+    expect(faults(text({}).replace(...change))).toEqual([
+      'vms: need a unit with nested translation: machine.iommu has nested: true',
+      'vms: need a second stage for their memory: machine.iommu has second-stage: [48-bit]',
+    ]);
+  });
+
+  it('is told by the name of a process of the host', () => {
+    expect(faults(text({}).replace('vm1:', 'alice:'))).toEqual([
+      'vms.alice: there is a process alice already',
+    ]);
+  });
+
+  it('is told all quotas that are more than there are PASIDs', () => {
+    const change = { pasids: 'quota: 1024', more: ', count: 1024' };
+    expect(faults(text(change))).toEqual(['vms: have quotas of 1048576 PASIDs; there are 1048575']);
+  });
+
+  it.each<[string, string, string]>([
+    [
+      "a queue of the host's",
+      '{ by: vm1/bob, open: dsa0/shared }',
+      'open: there is no device dsa0; there is vdsa0',
+    ],
+    [
+      "a queue that its parent's is not",
+      '{ by: vm1/bob, open: vdsa0/own }',
+      'open: vdsa0 has no queue own; there is shared',
+    ],
+    [
+      'a process that is not there',
+      '{ by: vm1/eve, exit: true }',
+      'by: vm1/eve is no process of this scenario',
+    ],
+    [
+      'a kernel that opens',
+      '{ by: vm1/kernel, open: vdsa0/shared }',
+      "by: a guest's kernel only does flush and meet",
+    ],
+    [
+      'a process that flushes',
+      '{ by: vm1/bob, flush: root }',
+      "by: only a guest's kernel flushes: by: vm/kernel",
+    ],
+    [
+      "the death of a guest's process",
+      '{ by: host, kill: vm1/bob }',
+      "kill: vm1/bob is not the host's to kill: its virtual machine is",
+    ],
+    [
+      'KVM that is there already',
+      '{ by: host, register-kvm: vm1 }',
+      'register-kvm: vm1 has it from its boot on; kvm: late has it later',
+    ],
+    [
+      'KVM of nobody',
+      '{ by: host, register-kvm: vm2 }',
+      'register-kvm: there is no virtual machine vm2; there is vm1',
+    ],
+  ])('is told in a step: %s', (_, step, fault) => {
+    expect(faults(text({}, step))).toEqual([`steps[0].${fault}`]);
+  });
+
+  it('that stands for many has processes of many names, who cannot fork', () => {
+    const of = text(
+      { more: ', count: 2', processes: 'p: { count: 3 }' },
+      '{ by: vm1/p, open: vdsa0/shared }',
+    );
+    const scenario = parseScenario(of);
+    if (Array.isArray(scenario)) throw new Error(faults(of).join());
+    const names = ['vm11/p1', 'vm11/p2', 'vm11/p3', 'vm12/p1', 'vm12/p2', 'vm12/p3'];
+    expect(actorsOf(scenario).get('vm1/p')).toEqual(names);
+    const forks = text({ more: ', count: 2' }, '{ by: vm1/bob, fork: { as: child } }');
+    expect(faults(forks)).toEqual(['steps[0].fork.as: vm1/bob stands for many, who cannot fork']);
+  });
+});

@@ -1,0 +1,71 @@
+/** What the parts of a scenario's virtual machines say of each other, and of the machine that they are on. */
+import type { QueueSpec, Scenario, VmSpec } from './schema.js';
+import { sizeBytes } from './size.js';
+
+type Report = (path: readonly PropertyKey[], what: string) => void;
+
+/** Of a guest's memory: below the first it does not boot, above the second its frames would not be worth a run. */
+const LEAST_MEMORY = 2 ** 20;
+const MOST_MEMORY = 2 ** 30;
+/** PASID 0 is nobody's. */
+const MOST_PASIDS = 0xfffff;
+
+/** @param queue a queue of the host's, by `device/queue` */
+export function checkVms(
+  scenario: Scenario,
+  queue: (name: string) => QueueSpec | undefined,
+  report: Report,
+): void {
+  if (Object.keys(scenario.vms).length > 0) {
+    const { nested, 'second-stage': second = [] } = scenario.machine.iommu;
+    if (!nested) report(['vms'], 'need a unit with nested translation: machine.iommu has nested: true');
+    if (!second.includes('48-bit')) {
+      report(['vms'], 'need a second stage for their memory: machine.iommu has second-stage: [48-bit]');
+    }
+  }
+  const names = new Set(Object.keys(scenario.processes));
+  let quotas = 0;
+  for (const [name, vm] of Object.entries(scenario.vms)) {
+    const at = ['vms', name];
+    if (name === 'host') report(at, 'host is the machine that they are on');
+    if (names.has(name)) report(at, `there is a process ${name} already`);
+    const bytes = sizeBytes(vm.memory);
+    if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY || bytes % 4096 !== 0) {
+      report([...at, 'memory'], `is ${vm.memory}, and has to be from 1 MiB to 1 GiB, in whole pages`);
+    }
+    quotas += vm.pasids.quota * (vm.count ?? 1);
+    checkDevices(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
+    checkNumbers(vm, (path, what) => report([...at, 'pasids', 'numbers', ...path], what));
+    if ('kernel' in vm.processes) {
+      report([...at, 'processes', 'kernel'], "kernel is the guest's kernel, not a process");
+    }
+  }
+  if (quotas > MOST_PASIDS) report(['vms'], `have quotas of ${quotas} PASIDs; there are ${MOST_PASIDS}`);
+}
+
+function checkDevices(vm: VmSpec, queue: (name: string) => QueueSpec | undefined, report: Report): void {
+  const places = new Map<string, string>();
+  for (const [name, { from, at }] of Object.entries(vm.devices)) {
+    const spec = queue(from);
+    if (spec === undefined) report([name, 'from'], `the host has no queue ${from}`);
+    else if (spec.mode !== 'shared')
+      report([name, 'from'], `${from} is dedicated; a virtual device needs a shared queue`);
+    const other = places.get(at);
+    if (other !== undefined) report([name, 'at'], `${at} is ${other}'s place already`);
+    places.set(at, name);
+    if (!at.endsWith('.0')) report([name, 'at'], `${at} is found by nobody: a virtual device is function 0`);
+    if (!at.startsWith('00:'))
+      report([name, 'at'], `${at} is found by nobody: a virtual machine has bus 00 alone`);
+  }
+}
+
+function checkNumbers({ pasids, iommu, count }: VmSpec, report: Report): void {
+  const { numbers, quota } = pasids;
+  const limit = 2 ** iommu['pasid-bits'];
+  if (count !== undefined && numbers.length > 0)
+    report([], 'are for one virtual machine, and this stands for many');
+  if (numbers.length > quota) report([], `are ${numbers.length}, and the quota is ${quota}`);
+  for (const [i, { guest }] of numbers.entries()) {
+    if (guest >= limit) report([i, 'guest'], `is ${guest}, and the unit has ${iommu['pasid-bits']} bits`);
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * Virtual machines of a scenario: each is a VMM of the host's with its parts, and what rules are told of it. The
+ * ledger knows which of the VMM's pages are the guest's memory, so that a frame of the host's leads to its owner in
+ * the guest.
+ */
+import { assert, type Chooser, isRefusal, type Task, type TaskSet } from '../../base/index.js';
+import { type Cpu, translatePasid } from '../../hardware/index.js';
+import { ioasidCapacity, ioasidFindBySpid, ioasidFindMmSet } from '../../ioasid/index.js';
+import { type Kernel, Mdev } from '../../kernel/index.js';
+import type { GuestLedger, Mapping } from '../../rules/index.js';
+import { guestRanges, Vm, type VmDevice, type VmHost, type VmOptions } from '../../vmm/index.js';
+import type { VmMember } from '../scenario/members.js';
+import { sizeBytes } from '../scenario/size.js';
+import { type Hardware, ridOf } from './hardware.js';
+import type { HostMachine } from './machines.js';
+import type { Taps } from './taps.js';
+
+/** What virtual machines are made on. */
+export interface VmGround {
+  readonly hardware: Hardware;
+  readonly host: HostMachine;
+  readonly taps: Taps;
+  readonly tasks: TaskSet;
+  readonly chooser: Chooser;
+}
+
+/** Host PASIDs that a virtual machine may be given. */
+const LAST_PASID = 0xfffff;
+
+export class GuestVm {
+  readonly vm: Vm;
+  readonly #hasCachingMode: boolean;
+  readonly #ground: VmGround;
+  readonly #guest: GuestLedger;
+  readonly #quota: number;
+  #cpus: readonly Cpu[] = [];
+  /** PASIDs of the host's that no set had, before its end. */
+  #available = 0;
+
+  private constructor(ground: VmGround, member: VmMember, devices: readonly VmDevice[]) {
+    this.#ground = ground;
+    this.#guest = ground.taps.ledger.addGuest(member.name);
+    this.#quota = member.spec.pasids.quota;
+    this.#hasCachingMode = member.spec.iommu['caching-mode'];
+    this.vm = new Vm(optionsOf(ground, member, { devices, guest: this.#guest }));
+  }
+
+  /** Makes it, and boots it. A `Bug` if that fails: a scenario's machine has room for it. */
+  static *boot(ground: VmGround, member: VmMember): Task<GuestVm> {
+    const made = new GuestVm(ground, member, devicesOf(ground.host, member));
+    const refusal = yield* made.vm.boot();
+    assert(refusal === undefined, `${member.name} does not boot: ${String(refusal)}`);
+    made.#booted(sizeBytes(member.spec.memory));
+    made.kernel.iommu.pageRequests.isSilent = member.spec.silent;
+    return made;
+  }
+
+  get kernel(): Kernel {
+    return this.vm.kernel;
+  }
+
+  /** By the index that its kernel knows them by. */
+  get cpus(): readonly Cpu[] {
+    return this.#cpus;
+  }
+
+  get tellsNewEntries(): boolean {
+    return this.#hasCachingMode && this.#cpus[0]?.vmcs?.translatesPasids === true;
+  }
+
+  get isGone(): boolean {
+    return this.vm.isGone;
+  }
+
+  /** Ends it where it stands; returns when nothing of it is left. */
+  *destroy(): Task {
+    this.#available = ioasidCapacity(this.#ground.host.kernel.pasids.core).available;
+    yield* this.vm.destroy();
+  }
+
+  /** KVM learns of its PASIDs, and the portals of its devices are there from now on. */
+  *registerKvm(): Task {
+    const refusal = yield* this.vm.translatePasids();
+    assert(refusal === undefined, `${this.vm.name} gets no PASID translation: ${String(refusal)}`);
+  }
+
+  /** Where one of its guest's PASIDs leads: by the set's private ids, and by the table that its CPUs walk. */
+  mapping(guest: number): Mapping {
+    if (this.isGone) return { core: undefined, cpu: undefined };
+    const core = ioasidFindBySpid(this.vm.set, guest);
+    const vmcs = this.#cpus[0]?.vmcs;
+    const isOn = vmcs?.translatesPasids === true;
+    const cpu = isOn ? translatePasid(this.#ground.hardware.memory, vmcs, guest) : undefined;
+    return {
+      core: isRefusal(core) ? undefined : core,
+      cpu: cpu === undefined || cpu < 0 ? undefined : cpu,
+    };
+  }
+
+  /** What the host has not back once it has ended, beside memory, which the ledger knows. */
+  remains(): readonly string[] {
+    const { core } = this.#ground.host.kernel.pasids;
+    const left: string[] = [];
+    if (!isRefusal(ioasidFindMmSet(core, this.vm.process.mm))) left.push('its set of PASIDs');
+    const { ledger } = this.#ground.taps;
+    for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
+      if (ledger.guestOf(mm)?.name === this.vm.name)
+        left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
+    }
+    const missing = this.#available + this.#quota - ioasidCapacity(core).available;
+    return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
+  }
+
+  /** What is learnt once: the CPUs that are its own, and where its memory lies in the VMM's. */
+  #booted(bytes: number): void {
+    this.#cpus = this.vm.cpus;
+    const { ledger } = this.#ground.taps;
+    for (const { first, last } of guestRanges(bytes)) {
+      const frame = this.vm.hostFrame(first);
+      const owner = frame === undefined ? undefined : ledger.frames.tenure(frame)?.owner;
+      assert(owner?.kind === 'page', `the memory of ${this.vm.name} is not its VMM's`);
+      this.#guest.addMemory({ gfn: first, pages: last - first + 1, page: owner.page });
+    }
+  }
+}
+
+function devicesOf(host: HostMachine, { name: vm, spec }: VmMember): VmDevice[] {
+  return Object.entries(spec.devices).map(([name, { from, at }]) => {
+    const { idxd, index } = host.queue(from);
+    assert(idxd !== undefined, `the host has not found ${from}`);
+    const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vm} ${name}`, wq: index });
+    assert(!isRefusal(mdev), `no virtual device of ${from}: ${String(mdev)}`);
+    return { name, at: ridOf(at), mdev };
+  });
+}
+
+/** A number of its own for each name: what is picked by chance differs from one to the next. */
+const seedOf = (name: string): number =>
+  [...name].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) >>> 0, 7);
+
+/** A guest's kernel names functions by RID, and counts accelerators in their order; each has one queue. */
+function aliasesOf({ devices }: VmMember['spec']): [string, string][] {
+  const found = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
+  const queues = found.map(([name, { from }], i): [string, string] => {
+    return [`dsa${i}/wq0`, `${name}/${from.split('/')[1] ?? ''}`];
+  });
+  return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
+}
+
+const hasVfio = (kernel: Kernel): kernel is VmHost => 'vfio' in kernel;
+
+function optionsOf(
+  { hardware, host, taps, tasks, chooser }: VmGround,
+  { name, spec }: VmMember,
+  { devices, guest }: { devices: readonly VmDevice[]; guest: GuestLedger },
+): VmOptions {
+  const { iommu, pasids } = spec;
+  const { kernel } = host;
+  assert(hasVfio(kernel), 'the host has no VFIO');
+  const aliases = aliasesOf(spec);
+  return {
+    ...{ name, host: kernel, tasks, chooser, devices },
+    machine: hardware.vmMachine,
+    stepIn: (what) => hardware.engines.maybeStep(chooser, what),
+    memory: sizeBytes(spec.memory),
+    cpus: spec.cpus,
+    iommu: {
+      cachingMode: iommu['caching-mode'],
+      pasidBits: iommu['pasid-bits'],
+      pageRequests: iommu['page-requests'],
+      deviceTlbs: true,
+      pasids: {
+        pairs: pasids.numbers.map((pair) => ({ guestPasid: pair.guest, hostPasid: pair.host })),
+        rest: pasids.policy === 'scattered' ? 'seeded' : pasids.policy,
+        ...{ seed: seedOf(name), hostMin: 1, hostMax: LAST_PASID },
+      },
+    },
+    quota: pasids.quota,
+    lateTranslation: spec.kvm === 'late',
+    pasids: 2 ** iommu['pasid-bits'],
+    emit: taps.guestKernel(name, aliases),
+    stored: taps.stored,
+    ledger: taps.guestFrames(guest),
+    ioasidTrace: taps.guestIoasid(guest, aliases),
+  };
+}

@@ -1,0 +1,66 @@
+/** What kernels do in a scenario: the host ends processes and virtual machines, a guest's kernel flushes. */
+import type { Task } from '../../base/index.js';
+import type { Process } from '../../kernel/index.js';
+import type { Step } from '../scenario/schema.js';
+import type { Meetings } from './meetings.js';
+import { actionText } from './program.js';
+import type { Stage } from './stage.js';
+import type { Taps } from './taps.js';
+import type { VirtualMachine } from './virtual-machine.js';
+
+const SCOPES = { global: 'caches', root: 'root table', 'off-on': 'translation' } as const;
+
+/** What the host needs of the cast. */
+export interface HostCast {
+  readonly stage: Stage;
+  readonly meetings: Meetings;
+  process(name: string): Process | undefined;
+  vmEnds(name: string): void;
+  vmGone(name: string, left: readonly string[]): void;
+}
+
+/** The host's own steps. */
+export function* host(cast: HostCast, steps: readonly Step[]): Task {
+  const { taps, host: machine } = cast.stage;
+  for (const step of steps) {
+    yield 'host';
+    if ('meet' in step) {
+      yield* cast.meetings.meet(step.meet, 'host');
+      continue;
+    }
+    taps.tell('machine', 'host', 'step', { does: actionText(step) });
+    if ('kill' in step) {
+      const process = cast.process(step.kill);
+      if (process !== undefined && !process.isGone) yield* machine.kernel.processes.kill(process);
+      for (const vm of named(cast, step.kill)) yield* endVm(cast, vm);
+    } else if ('register-kvm' in step) {
+      for (const vm of named(cast, step['register-kvm'])) yield* vm.vm.registerKvm();
+    }
+  }
+}
+
+/** The virtual machines of a name: itself, or those that it stands for. */
+const named = ({ stage }: HostCast, name: string): VirtualMachine[] =>
+  [...stage.vms.values()].filter(({ member }) => member.group === name);
+
+function* endVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
+  if (vm.isGone) return;
+  cast.vmEnds(name);
+  yield* vm.destroy();
+  cast.vmGone(name, vm.remains());
+}
+
+/** The steps of a guest's kernel. */
+export function* guestKernel(
+  { taps, meetings, machine }: { taps: Taps; meetings: Meetings; machine: VirtualMachine },
+  steps: readonly Step[],
+): Task {
+  const name = `${machine.name}/kernel`;
+  for (const step of steps) {
+    yield name;
+    if ('meet' in step) yield* meetings.meet(step.meet, name);
+    if (!('flush' in step)) continue;
+    taps.tell('machine', name, 'step', { does: actionText(step) });
+    for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[step.flush]);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The machines that programs run on, as they see them: the host, and virtual machines on it. A process of a guest's
+ * names its device, its parent on the host does the work; messages name the parent's queue.
+ */
+import type { Refusal } from '../../base/index.js';
+import type { Cpu } from '../../hardware/index.js';
+import type { IdxdDevice, Kernel } from '../../kernel/index.js';
+import type { Queue } from '../../rules/index.js';
+import type { QueueSpec } from '../scenario/schema.js';
+import type { Hardware } from './hardware.js';
+
+/** A queue, as a program opens it. */
+export interface MachineQueue {
+  /** The kernel's device; undefined if it has found none. */
+  readonly idxd: IdxdDevice | undefined;
+  /** The queue's place in it. */
+  readonly index: number;
+  /** What it is on the host. */
+  readonly hardware: Queue;
+  readonly spec: QueueSpec | undefined;
+  /** Why the kernel could not configure it. */
+  readonly unusable: Refusal | undefined;
+}
+
+/** What there is to know of a machine that is a virtual one. */
+export interface VmState {
+  /** It has ended. */
+  readonly isGone: boolean;
+  /** Its virtual IOMMU has caching mode, and KVM listens: all know of a new entry before it is used. */
+  readonly tellsNewEntries: boolean;
+}
+
+export interface Machine {
+  /** `host`, `vm1`. */
+  readonly name: string;
+  readonly kernel: Kernel;
+  /** By the index that the kernel knows them by. */
+  readonly cpus: readonly Cpu[];
+  /** Undefined for the host. */
+  readonly vm: VmState | undefined;
+  /** A queue by the program's name of it: `dsa0/shared`. */
+  queue(name: string): MachineQueue;
+  /** The host's accelerator that is behind a device of the scenario's. */
+  deviceOf(name: string): string;
+}
+
+export class HostMachine implements Machine {
+  readonly name = 'host';
+  readonly vm = undefined;
+  readonly kernel: Kernel;
+  readonly #hardware: Hardware;
+  readonly #unusable: ReadonlyMap<string, Refusal>;
+
+  /** @param unusable devices that the kernel could not configure, by their place */
+  constructor(kernel: Kernel, hardware: Hardware, unusable: ReadonlyMap<string, Refusal>) {
+    this.kernel = kernel;
+    this.#hardware = hardware;
+    this.#unusable = unusable;
+  }
+
+  get cpus(): readonly Cpu[] {
+    return this.#hardware.cpus;
+  }
+
+  queue(name: string): MachineQueue {
+    const [device = '', queue = ''] = name.split('/');
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === device);
+    const idxd = this.kernel.idxds.find(({ pci }) => pci.rid === accelerator?.rid);
+    const queues = accelerator?.spec.queues ?? {};
+    return {
+      idxd,
+      index: Object.keys(queues).indexOf(queue),
+      hardware: { device, queue: name, via: name },
+      spec: queues[queue],
+      unusable: this.#unusable.get(accelerator?.spec.at ?? ''),
+    };
+  }
+
+  deviceOf(name: string): string {
+    return name;
+  }
+}

@@ -1,0 +1,47 @@
+/** A virtual machine, as programs in it see it. */
+import type { Cpu } from '../../hardware/index.js';
+import type { Kernel } from '../../kernel/index.js';
+import type { VmMember } from '../scenario/members.js';
+import type { GuestVm } from './guest-vm.js';
+import { ridOf } from './hardware.js';
+import type { HostMachine, Machine, MachineQueue } from './machines.js';
+
+export class VirtualMachine implements Machine {
+  readonly name: string;
+  readonly member: VmMember;
+  readonly vm: GuestVm;
+  readonly #host: HostMachine;
+
+  constructor(member: VmMember, vm: GuestVm, host: HostMachine) {
+    this.name = member.name;
+    this.member = member;
+    this.vm = vm;
+    this.#host = host;
+  }
+
+  get kernel(): Kernel {
+    return this.vm.kernel;
+  }
+
+  get cpus(): readonly Cpu[] {
+    return this.vm.cpus;
+  }
+
+  queue(name: string): MachineQueue {
+    const [device = ''] = name.split('/');
+    const spec = this.member.spec.devices[device];
+    const rid = spec && ridOf(spec.at);
+    const parent = this.#host.queue(spec?.from ?? '');
+    return {
+      idxd: this.kernel.idxds.find(({ pci }) => pci.rid === rid),
+      index: 0,
+      hardware: { ...parent.hardware, via: name },
+      spec: parent.spec,
+      unusable: parent.unusable,
+    };
+  }
+
+  deviceOf(name: string): string {
+    return this.member.spec.devices[name]?.from.split('/', 1)[0] ?? name;
+  }
+}

@@ -1,0 +1,126 @@
+/** Rules of virtual machines: owners are looked up through the guest's own books, and numbers through both. */
+import { describe, expect, it } from 'vitest';
+import type { Fetch } from './facts.js';
+import { History, job } from './history.fixture.js';
+
+/** The VMM has the guest's memory from page 0x1000 on; guest frame 0x100 is host frame 0x700. */
+function twoVms(): History {
+  const history = new History();
+  for (const [name, first] of [
+    ['vm1', 0x700],
+    ['vm2', 0x900],
+  ] as const) {
+    const guest = history.ledger.addGuest(name);
+    guest.addMemory({ gfn: 0x100, pages: 4, page: 0x1000 });
+    for (let i = 0; i < 4; i++) history.page(name, 0x1000 + i, first + i);
+  }
+  history.ledger.pasids.given(202, 'vm1/alice', 10);
+  history.ledger.pasids.named(202, 101);
+  history.ledger.pasids.given(101, 'vm2/bob', 10);
+  history.ledger.pasids.named(101, 202);
+  guestPage(history, 'vm1', 'alice');
+  guestPage(history, 'vm2', 'bob');
+  return history;
+}
+
+function guestPage({ ledger }: History, vm: string, process: string): void {
+  ledger.guest(vm)?.frames.owned(0x101, { kind: 'page', mm: `${vm}/${process}`, page: 0x10 }, 20);
+  ledger.guest(vm)?.frames.owned(0x102, { kind: 'kernel', use: `page table of ${vm}/${process}` }, 20);
+}
+
+const alices = job({ process: 'vm1/alice', mm: 'vm1/alice', pasid: 202 });
+const move = {
+  ...{ job: alices, page: 0x10, offset: 0, bytes: 64, isWrite: false, isTranslated: true },
+  frame: 0x701,
+};
+
+const entry: Fetch = { device: 'dsa0', pasid: 202, root: 0x102, second: 0x50, entry: 'P=1' };
+
+describe('a history of two virtual machines', () => {
+  it('without a fault breaks no rule', () => {
+    const history = twoVms();
+    history.ledger.frames.owned(0x50, { kind: 'kernel', use: 'page table of vm1' }, 5);
+    history.state.mapping = { core: 202, cpu: 202 };
+    const { judge, ledger } = history;
+    judge.tell('accepted', alices);
+    judge.tell('moved', move);
+    judge.tell('fetched', entry);
+    const binding = { device: 'dsa0', mm: 'vm1/alice', pasid: 202 };
+    judge.tell('bound', { ...binding, vm: 'vm1', guest: 101 });
+    history.state.mapping = { core: undefined, cpu: undefined };
+    judge.tell('unbound', binding);
+    for (let i = 0; i < 4; i++) ledger.frames.freed(0x700 + i, 90);
+    judge.tell('vmGone', { vm: 'vm1', left: [] });
+    expect(history.found).toEqual([]);
+  });
+
+  it.each<[string, (history: History) => void, string]>([
+    [
+      "DMA into another machine's memory",
+      ({ judge }) => judge.tell('moved', { ...move, frame: 0x901 }),
+      "ISOLATION: step 812: dsa0 read 64 bytes at 0x10000 for PASID 202 (job copy1 of vm1/alice, submitted to dsa0/shared at step 640), from frame 0x901, which is vm2/bob's page 0x10000 since step 20: it has never been vm1/alice's, for whom dsa0's device TLB let it through: a way out of vm1 into vm2",
+    ],
+    [
+      'DMA into memory that is free in its own guest',
+      ({ judge }) => judge.tell('moved', { ...move, frame: 0x703 }),
+      "ISOLATION: step 812: dsa0 read 64 bytes at 0x10000 for PASID 202 (job copy1 of vm1/alice, submitted to dsa0/shared at step 640), from frame 0x703, which is free memory of vm1 since step 0: it has never been vm1/alice's, for whom dsa0's device TLB let it through",
+    ],
+    [
+      "DMA into its own guest's kernel",
+      ({ judge }) => judge.tell('moved', { ...move, frame: 0x702 }),
+      "ISOLATION: step 812: dsa0 read 64 bytes at 0x10000 for PASID 202 (job copy1 of vm1/alice, submitted to dsa0/shared at step 640), from frame 0x702, which is vm1's kernel's (page table of vm1/alice) since step 20: it has never been vm1/alice's, for whom dsa0's device TLB let it through",
+    ],
+    [
+      'a number that was not translated',
+      ({ judge }) => judge.tell('accepted', { ...alices, pasid: 101 }),
+      "OWNER: step 812: dsa0/shared took job copy1 of vm1/alice, submitted to dsa0/shared at step 640, with PASID 101, which is vm2/bob's, guest PASID 202, since step 10: vm1/alice's own is 202",
+    ],
+    [
+      'a guest bound, and KVM told nothing',
+      (history) => {
+        history.state.mapping = { core: 202, cpu: undefined };
+        const fact = { device: 'dsa0', mm: 'vm1/alice', pasid: 202, vm: 'vm1', guest: 101 };
+        history.judge.tell('bound', fact);
+      },
+      "MAPPING: step 812: dsa0 is bound to vm1/alice, guest PASID 101, which PASID 202 backs; the set of its virtual machine has it for 202, KVM's table for none",
+    ],
+    [
+      "KVM's table leads on after the last unbind",
+      (history) => {
+        history.state.mapping = { core: undefined, cpu: 202 };
+        history.judge.tell('unbound', { device: 'dsa0', mm: 'vm1/alice', pasid: 202 });
+      },
+      "MAPPING: step 812: dsa0, the last device of vm1/alice, is unbound, and guest PASID 101 still leads to PASID 202: the set of its virtual machine has it for none, KVM's table for 202",
+    ],
+    [
+      'a number of a guest that two address spaces have',
+      ({ judge, ledger }) => {
+        ledger.guest('vm1')?.pasids.given(101, 'vm1/alice', 10);
+        judge.tell('backed', { vm: 'vm1', mm: 'vm1/eve', guest: 101, pasid: 303 });
+      },
+      "MAPPING: step 812: guest PASID 101 of vm1 is given to vm1/eve, backed by 303, and is vm1/alice's since step 10",
+    ],
+    [
+      "a nested entry with another machine's second stage",
+      ({ judge, ledger }) => {
+        ledger.frames.owned(0x50, { kind: 'kernel', use: 'page table of vm2' }, 5);
+        judge.tell('fetched', entry);
+      },
+      "TORN: step 812: the IOMMU took in dsa0's entry of PASID 202, which is vm1/alice's, guest PASID 101, since step 10, with the second stage 0x50000, which is the kernel's (page table of vm2) since step 5; the entry was P=1",
+    ],
+    [
+      'a nested entry without a second stage',
+      ({ judge }) => judge.tell('fetched', { ...entry, second: undefined, root: 0x102 }),
+      "TORN: step 812: the IOMMU took in dsa0's entry of PASID 202, which is vm1/alice's, guest PASID 101, since step 10, with the root 0x102000, which nobody ever owned; the entry was P=1",
+    ],
+    [
+      'a virtual machine whose memory is not given back',
+      ({ judge }) => judge.tell('vmGone', { vm: 'vm1', left: ['its set of PASIDs'] }),
+      'COUNT: step 812: vm1 is gone, and the host has not everything back: 4 page frames of its memory; its set of PASIDs',
+    ],
+  ])('%s', (_, happens, message) => {
+    const history = twoVms().at(812);
+    happens(history);
+    expect(history.found).toEqual([message]);
+  });
+});

@@ -1,0 +1,55 @@
+/**
+ * Virtual machines, as the rules know them: which pages of which VMM are the guest's memory, and who in the guest
+ * owns which of its frames. With that a frame of the host's leads to its owner in the guest, without a look into any
+ * table.
+ */
+import type { Restorable } from '../../base/index.js';
+import { FrameLedger } from './frames.js';
+import { PasidLedger } from './pasids.js';
+
+/** A run of the guest's memory: from which of its frames on, and where the VMM has it mapped. */
+export interface MemorySlot {
+  readonly gfn: number;
+  readonly pages: number;
+  /** The VMM's virtual page. */
+  readonly page: number;
+}
+
+export class GuestLedger implements Restorable {
+  readonly name: string;
+  /** By the guest's frame numbers. */
+  readonly frames = new FrameLedger();
+  /** The guest's own PASIDs. */
+  readonly pasids = new PasidLedger();
+  readonly #slots: MemorySlot[] = [];
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  addMemory(slot: MemorySlot): void {
+    this.#slots.push(slot);
+  }
+
+  /** The guest's frame that a page of its VMM is; undefined for what is the VMM's own. */
+  gfnOf(page: number): number | undefined {
+    const slot = this.#slots.find((each) => page >= each.page && page < each.page + each.pages);
+    return slot && slot.gfn + page - slot.page;
+  }
+
+  /** The VMM's page that a frame of the guest's is. */
+  pageOf(gfn: number): number | undefined {
+    const slot = this.#slots.find((each) => gfn >= each.gfn && gfn < each.gfn + each.pages);
+    return slot && slot.page + gfn - slot.gfn;
+  }
+
+  mark(): void {
+    this.frames.mark();
+    this.pasids.mark();
+  }
+
+  restore(): void {
+    this.frames.restore();
+    this.pasids.restore();
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What runs in a virtual machine: the guest's kernel, on a core of PASIDs of its own. It boots as a task of the
+ * guest's, and may be stopped at any of its steps.
+ */
+import {
+  assert,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  type Restorable,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../base/index.js';
+import { type IoasidCore, ioasidCreate } from '../ioasid/index.js';
+import { Kernel } from '../kernel/index.js';
+import type { Monitor } from './monitor.js';
+import type { VmOptions } from './options.js';
+import { GuestPlatform } from './platform.js';
+
+export class Guest {
+  readonly name: string;
+  readonly kernel: Kernel;
+  readonly #platform: GuestPlatform;
+  readonly #ioasids: IoasidCore;
+  readonly #monitor: Monitor;
+  /** Woken when its kernel has booted, or it was stopped. */
+  readonly #booted: WaitQueue;
+  readonly #isStopped: KeptValue<boolean>;
+
+  constructor(options: VmOptions, monitor: Monitor) {
+    const { name, chooser, stepIn, stored, emit, ledger } = options;
+    this.name = name;
+    this.#monitor = monitor;
+    this.#isStopped = new KeptValue(options.host.context.log, false);
+    this.#booted = new WaitQueue(`${name}: boot`);
+    const { ram, bus, interrupts, cpuPorts, iommus, tasks } = monitor;
+    const platform = new GuestPlatform({
+      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, chooser, stepIn, stored, emit },
+    });
+    const ioasids = newIoasids(options);
+    this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
+    this.#platform = platform;
+    this.#ioasids = ioasids;
+  }
+
+  /** What is put back with the machine: a kernel asks for more of it while it boots. */
+  get kept(): readonly Restorable[] {
+    return [...this.#platform.kept, this.#ioasids];
+  }
+
+  /** No task of its goes on any more: whoever waits for it need not. */
+  stopped(): void {
+    this.#isStopped.value = true;
+    this.#booted.wakeAll();
+  }
+
+  /**
+   * Boots the kernel, and takes the virtual devices as they are configured.
+   *
+   * On failure: what the kernel or its driver refuses with; `ESRCH` if it was stopped.
+   */
+  *boot(): Task<Refusal | undefined> {
+    let result: Refusal | 'booted' | undefined;
+    const { kernel } = this;
+    const code = function* (done: (refusal: Refusal | undefined) => void): Task {
+      let refusal: Refusal | undefined = yield* kernel.boot();
+      for (const idxd of kernel.idxds) refusal ??= yield* idxd.loadConfig();
+      done(refusal);
+    };
+    this.#monitor.tasks.spawn(
+      'boot',
+      code((refusal) => {
+        result = refusal ?? 'booted';
+        this.#booted.wakeAll();
+      }),
+    );
+    while (result === undefined && !this.#isStopped.value) yield this.#booted;
+    if (isRefusal(result)) return result;
+    return result === 'booted' ? undefined : refuse('ESRCH', `${this.name} was stopped`);
+  }
+}
+
+function newIoasids({ name, pasids: capacity, ioasidTrace: trace }: VmOptions): IoasidCore {
+  const core = ioasidCreate({
+    ...{ actor: name, ...(trace === undefined ? {} : { trace }) },
+    ...(capacity === undefined ? {} : { capacity }),
+  });
+  assert(!isRefusal(core), `no IOASID core for ${name}: ${String(core)}`);
+  return core;
+}

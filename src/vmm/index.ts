@@ -1,0 +1,10 @@
+/**
+ * One virtual machine: its memory, its virtual IOMMU, its virtual devices, and the kernel that runs in it.
+ *
+ * @module
+ */
+export type { VmHost } from './host.js';
+export * from './iommu/index.js';
+export { GuestRam, guestRanges, type MemorySlot } from './memory.js';
+export type { VmDevice, VmMachine, VmOptions } from './options.js';
+export { Vm } from './vm.js';

@@ -1,0 +1,179 @@
+/**
+ * What the virtual IOMMU does on the host. What the guest's tables say is compared with what is bound, for the
+ * entries that a command may have changed: changed is unbound and bound, gone is unbound, new is bound. Only guest
+ * PASIDs that were given out can be bound, so it is those that are looked up, in the tables of each device, however
+ * large a directory the guest claims to have. An entry is read once, and read anew if the host has slept since.
+ *
+ * Invalidations of the guest's name its domain numbers; here they become invalidations of the PASIDs that are bound
+ * under that domain, by this VM.
+ */
+import { isRefusal, type Refusal, type Task } from '../../base/index.js';
+import { type DeviceTlbInvalidation, NO_PASID, type PageGroupResponse } from '../../hardware/index.js';
+import { ridName } from '../../kernel/index.js';
+import { type Bindings, type Bound, bindingOf, isInScope, isSame, type Scope } from './bindings.js';
+import type { GuestPasids } from './guest-pasids.js';
+import type { GuestTables } from './guest-tables.js';
+import type { HostInvalidation, HostSide } from './host-side.js';
+import type { Translations } from './operations.js';
+import type { VirtualIommuOptions } from './port.js';
+
+/** Whether something failed that the guest must not take for done. */
+export type Failed = boolean;
+
+export interface HostWorkParts {
+  readonly name: string;
+  readonly host: HostSide;
+  readonly bindings: Bindings;
+  readonly pasids: GuestPasids;
+  readonly tables: GuestTables;
+  readonly emit: VirtualIommuOptions['emit'];
+  /** Whether the guest sees device TLBs; if not, they go with the IOTLB. */
+  readonly deviceTlbs: boolean;
+  /** The virtual RIDs behind the unit. */
+  devices(): readonly number[];
+  /** The root table of scalable mode, while translation is on. */
+  root(): number | undefined;
+}
+
+export class HostWork {
+  readonly #parts: HostWorkParts;
+
+  constructor(parts: HostWorkParts) {
+    this.#parts = parts;
+  }
+
+  /** Makes the host's bindings in a scope those that the guest's tables ask for. */
+  *compare(scope: Scope): Task<Failed> {
+    const { pasid } = scope;
+    let failed = false;
+    if (pasid === undefined) {
+      for (const [rid, guestPasid] of this.#places(scope)) {
+        if (yield* this.#compareOne(rid, guestPasid)) failed = true;
+      }
+      return failed;
+    }
+    for (const rid of this.#parts.devices()) {
+      if (isInScope(rid, scope) && (yield* this.#compareOne(rid, pasid))) failed = true;
+    }
+    return failed;
+  }
+
+  /** Has translations forgotten. */
+  *invalidate({ domain, pasid, run }: Translations): Task<Failed> {
+    const cache = this.#parts.deviceTlbs ? 'iotlb' : 'both';
+    const bound = this.#bound(pasid).filter((each) => domain === undefined || each.domain === domain);
+    return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
+      ...{ cache, guestPasid, leafOnly: run?.leafOnly ?? false },
+      ...pagesOf(run),
+    }));
+  }
+
+  /** Has a device forget; requests without PASID are blocked, and have nothing cached. */
+  *invalidateDevice({ rid, pasid, page, pages, isGlobal }: DeviceTlbInvalidation): Task<Failed> {
+    if (!this.#parts.devices().includes(rid)) return true;
+    if (pasid === NO_PASID && !isGlobal) return false;
+    const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
+    return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
+      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, ...pagesOf({ page, pages }) },
+    }));
+  }
+
+  /** Passes a guest's answer on; what it does not belong to, the host finds out. */
+  *respond({ rid, pasid, group, code }: PageGroupResponse): Task<Failed> {
+    if (pasid === NO_PASID || !this.#parts.devices().includes(rid)) return false;
+    yield* this.#parts.host.respond(rid, { guestPasid: pasid, group, code });
+    return false;
+  }
+
+  /** Whether a guest PASID is bound through any device. */
+  isBound(guestPasid: number): boolean {
+    return this.#bound(guestPasid).length > 0;
+  }
+
+  *#compareOne(rid: number, guestPasid: number): Task<Failed> {
+    const bound = this.#parts.bindings.get(rid, guestPasid);
+    let wanted = this.#wanted(rid, guestPasid);
+    if (bound !== undefined) {
+      if (wanted !== undefined && isSame(bound, wanted)) return false;
+      if (!(yield* this.#unbind(bound))) return true;
+      wanted = this.#wanted(rid, guestPasid);
+    }
+    if (wanted !== undefined) yield* this.#bind(wanted);
+    return false;
+  }
+
+  /** The devices and PASIDs of a scope that may be bound, or have to be. */
+  #places(scope: Scope): readonly (readonly [rid: number, guestPasid: number])[] {
+    const { bindings, pasids } = this.#parts;
+    const devices = this.#parts.devices();
+    // What is bound, and could not be any more.
+    const isLeft = ({ rid, guestPasid }: Bound): boolean =>
+      isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
+    const left = bindings.all.filter(isLeft);
+    const places = devices
+      .filter((rid) => isInScope(rid, scope))
+      .flatMap((rid) => pasids.all.map((guestPasid) => [rid, guestPasid] as const));
+    return [...left.map(({ rid, guestPasid }) => [rid, guestPasid] as const), ...places];
+  }
+
+  /** What the guest's tables ask to be bound now. */
+  #wanted(rid: number, guestPasid: number): Bound | undefined {
+    const { pasids, tables } = this.#parts;
+    const root = this.#parts.root();
+    const pair = pasids.get(guestPasid);
+    if (root === undefined || pair === undefined || !this.#parts.devices().includes(rid)) return undefined;
+    const space = tables.read(root, { rid, pasid: guestPasid });
+    if (space === undefined || space.translation !== 'first-stage') return undefined;
+    return bindingOf(rid, pair, space);
+  }
+
+  /** Those of a guest PASID, or all. */
+  #bound(guestPasid: number | undefined): readonly Bound[] {
+    const { bindings } = this.#parts;
+    if (guestPasid === undefined) return bindings.all;
+    const found = this.#parts.devices().map((rid) => bindings.get(rid, guestPasid));
+    return found.filter((each) => each !== undefined);
+  }
+
+  *#bind(bound: Bound): Task {
+    const refusal = yield* this.#parts.host.bind(bound.rid, bound);
+    this.#tell(isRefusal(refusal) ? 'viommu:bind-refused' : 'viommu:bind', bound, refusal);
+    if (isRefusal(refusal)) return;
+    this.#parts.bindings.add(bound);
+    // The guest may have freed it meanwhile, and may have got the same numbers again.
+    if (this.#parts.pasids.get(bound.guestPasid)?.life !== bound.life) yield* this.#unbind(bound);
+  }
+
+  /** Whether it is unbound now. */
+  *#unbind(bound: Bound): Task<boolean> {
+    const refusal = yield* this.#parts.host.unbind(bound.rid, bound);
+    const hasFailed = isFailure(refusal);
+    if (!hasFailed) this.#parts.bindings.remove(bound);
+    this.#tell(hasFailed ? 'viommu:unbind-failed' : 'viommu:unbind', bound, refusal);
+    return !hasFailed;
+  }
+
+  *#invalidateAll(bound: readonly Bound[], what: (of: Bound) => HostInvalidation): Task<Failed> {
+    let failed = false;
+    for (const each of bound) {
+      const refusal = yield* this.#parts.host.invalidate(each.rid, what(each));
+      failed ||= isFailure(refusal);
+    }
+    return failed;
+  }
+
+  #tell(kind: string, { rid, guestPasid, hostPasid }: Bound, refusal: Refusal | undefined): void {
+    const { emit, name } = this.#parts;
+    const why = refusal === undefined ? {} : { why: refusal.toString() };
+    emit?.({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
+  }
+}
+
+/** Pages of the whole address space: all are named by none. */
+const ALL_PAGES = 2 ** 52;
+
+const pagesOf = (run: NonNullable<HostInvalidation['pages']> | undefined): Pick<HostInvalidation, 'pages'> =>
+  run === undefined || run.pages >= ALL_PAGES ? {} : { pages: { page: run.page, pages: run.pages } };
+
+/** Whether the host's hardware did not confirm. */
+const isFailure = (refusal: Refusal | undefined): boolean => refusal?.errno === 'EIO';

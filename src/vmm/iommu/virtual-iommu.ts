@@ -1,0 +1,361 @@
+/**
+ * The VT-d unit that a guest sees: registers, queues and records by the hardware's own code, and behind them what
+ * the VMM does on the host (flow 2). After VT-d 4.1; the virtual command interface after 11.4.45 to 11.4.48.
+ *
+ * A guest's access traps here and returns at once. What it asks for is noted, and a task does it, one thing after
+ * the other; the guest finds its command or descriptor complete only when the host has done it: a wait descriptor
+ * is not looked at before all descriptors before it are. There is no task while there is nothing to do.
+ *
+ * With caching mode off an entry that becomes present may be told by any wide invalidation, or by nothing: then by
+ * its first use, which KVM tells. An entry that is malformed, or that the host refuses to bind, is like one that
+ * hardware could not use: its first use is recorded as a fault. What the host's hardware did not confirm is not
+ * completed: the queue stops with IQE (or ITE, for a device), a register's command says that it was not done.
+ *
+ * Left out: requests without a PASID (blocked; see capabilities.ts), interrupt remapping.
+ */
+import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog } from '../../base/index.js';
+import {
+  PAGE_RESPONSE,
+  type PageGroupResponse,
+  type PageRequest,
+  type RootTable,
+  UnitFront,
+  unitFormat,
+  type VirtualCommand,
+  type VirtualResponse,
+} from '../../hardware/index.js';
+import {
+  IQEI,
+  TTM,
+  VIRTUAL_COMMAND,
+  VIRTUAL_COMMAND_STATUS,
+  VIRTUAL_COMMAND_STATUS_3_2,
+  wordsOf,
+} from '../../spec/index.js';
+import { Bindings } from './bindings.js';
+import { offeredToGuests } from './capabilities.js';
+import { GuestFaults } from './guest-faults.js';
+import { GuestPasids } from './guest-pasids.js';
+import { GuestTables } from './guest-tables.js';
+import type { GuestBinding, HostSide, PasidPair } from './host-side.js';
+import { type Failed, HostWork } from './host-work.js';
+import { type Operation, QueueEnd, RegisterEnd } from './operations.js';
+import type { GuestFault, VirtualIommuOptions, VirtualUnit } from './port.js';
+
+/** VCRSP.SC of a command that there is not: below the codes of single commands. */
+const UNDEFINED_COMMAND = 1;
+
+export class VirtualIommu implements VirtualUnit {
+  readonly name: string;
+  readonly bytes: number;
+  readonly #options: VirtualIommuOptions;
+  readonly #log = new UndoLog();
+  readonly #host: HostSide;
+  readonly #front: UnitFront;
+  readonly #pasids: GuestPasids;
+  readonly #bindings: Bindings;
+  readonly #work: HostWork;
+  readonly #faults: GuestFaults;
+  readonly #hasPageRequests: boolean;
+  readonly #devices: KeptList<number>;
+  /** Whether translation is on, and the root table, as the host follows them. */
+  readonly #isEnabled: KeptValue<boolean>;
+  readonly #root: KeptValue<RootTable | undefined>;
+  /** Counts resets: what was begun before one is not to be completed after it. */
+  readonly #life: KeptValue<number>;
+  readonly #isRunning: KeptValue<boolean>;
+  readonly #registers: RegisterEnd;
+  readonly #descriptor: QueueEnd;
+  /** Whether all bindings are to be compared; else those of these guest PASIDs, and whether they were used. */
+  readonly #comparesAll: KeptValue<boolean>;
+  readonly #compares: KeptMap<number, boolean>;
+  /** What the unit answers page requests by itself. */
+  readonly #answers: KeptList<PageGroupResponse>;
+  /** Pairs of before a reset: given back once nothing is bound to them. */
+  readonly #retired: KeptList<PasidPair>;
+
+  constructor(options: VirtualIommuOptions) {
+    const { name, memory, host, emit } = options;
+    const log = this.#log;
+    const offered = offeredToGuests(options);
+    const { hostAddressWidth } = options;
+    const format = unitFormat({
+      ...{ cap: wordsOf(offered.cap), ecap: wordsOf(offered.ecap) },
+      ...(hostAddressWidth === undefined ? {} : { hostAddressWidth }),
+    });
+    this.name = name;
+    this.#options = options;
+    this.#host = host;
+    this.#hasPageRequests = format.pageRequests;
+    this.#devices = new KeptList(log);
+    this.#isEnabled = new KeptValue(log, false);
+    this.#root = new KeptValue<RootTable | undefined>(log, undefined);
+    this.#life = new KeptValue(log, 0);
+    this.#isRunning = new KeptValue(log, false);
+    this.#comparesAll = new KeptValue(log, false);
+    this.#compares = new KeptMap(log);
+    this.#answers = new KeptList(log);
+    this.#retired = new KeptList(log);
+    const isScalable = (): boolean => this.#root.value?.mode === TTM.SCALABLE;
+    this.#registers = new RegisterEnd(log, isScalable);
+    this.#descriptor = new QueueEnd(log, isScalable);
+    this.#pasids = new GuestPasids(log, { policy: options.pasids, host, limit: 2 ** format.pasidWidth });
+    this.#bindings = new Bindings(log);
+    const shared = {
+      bindings: this.#bindings,
+      tables: new GuestTables(memory, format),
+      devices: () => this.#devices.items,
+      root: () => (this.#isEnabled.value && isScalable() ? this.#root.value?.frame : undefined),
+    };
+    const { deviceTlb: deviceTlbs } = format;
+    this.#work = new HostWork({ ...shared, name, host, emit, deviceTlbs, pasids: this.#pasids });
+    this.#faults = new GuestFaults({
+      ...shared,
+      record: (fault, request) => this.#front.record(fault, request),
+    });
+    this.#front = new UnitFront({
+      ...{ name, memory, format, ...offered, interrupt: options.interrupt, gate: this.#faults },
+      ...{ end: this.#registers, queueEnd: this.#descriptor },
+      isSilenced: () => this.#faults.isSilenced,
+      respond: (response) => this.#answers.push({ ...response }),
+      oldVirtualCommands: options.oldVirtualCommands,
+      virtualCommands: {
+        allocatesPasids: true,
+        submit: (command, respond) => respond(this.#command(command)),
+      },
+    });
+    this.bytes = this.#front.bytes;
+  }
+
+  get isBusy(): boolean {
+    return this.#isRunning.value;
+  }
+
+  hostPasidOf(guestPasid: number): number | undefined {
+    return this.#pasids.get(guestPasid)?.hostPasid;
+  }
+
+  bindingOf(rid: number, guestPasid: number): GuestBinding | undefined {
+    const bound = this.#bindings.get(rid, guestPasid);
+    return bound?.life === this.#pasids.get(guestPasid)?.life ? bound : undefined;
+  }
+
+  addDevice(rid: number): void {
+    if (this.#devices.items.includes(rid)) return;
+    this.#devices.push(rid);
+    this.#compareAll();
+  }
+
+  removeDevice(rid: number): void {
+    if (this.#devices.remove(rid)) this.#compareAll();
+  }
+
+  pageRequest(request: PageRequest): void {
+    const { rid, pasid, group } = request;
+    if (this.#hasPageRequests) this.#front.pageRequests.request(request);
+    else if (request.isLast) this.#answers.push({ rid, pasid, group, code: PAGE_RESPONSE.INVALID_REQUEST });
+    this.#kick();
+  }
+
+  fault(fault: GuestFault): void {
+    this.#faults.record(fault);
+  }
+
+  unknownPasid(guestPasid: number): void {
+    if (this.#pasids.get(guestPasid) === undefined) {
+      this.#faults.recordUse(guestPasid);
+      return;
+    }
+    this.#compares.set(guestPasid, true);
+    this.#kick();
+  }
+
+  reset(): void {
+    this.#life.value++;
+    this.#front.reset();
+    this.#registers.clear();
+    this.#descriptor.take();
+    this.#isEnabled.value = false;
+    this.#root.value = undefined;
+    for (const pair of this.#pasids.retire()) this.#retired.push(pair);
+    this.#compareAll();
+  }
+
+  read32(offset: number): number {
+    return this.#front.read32(offset);
+  }
+
+  read64(offset: number, out: Int32Array): void {
+    this.#front.read64(offset, out);
+  }
+
+  write32(offset: number, value: number): void {
+    this.#front.write32(offset, value);
+    this.#kick();
+  }
+
+  write64(offset: number, lo: number, hi: number): void {
+    this.#front.write64(offset, lo, hi);
+    this.#kick();
+  }
+
+  write512(): void {
+    this.#front.write512();
+  }
+
+  enqueue(): boolean {
+    return this.#front.enqueue();
+  }
+
+  mark(): void {
+    this.#log.mark();
+    this.#front.mark();
+  }
+
+  restore(): void {
+    this.#log.restore();
+    this.#front.restore();
+  }
+
+  /** A virtual command: answered at once. */
+  #command({ code, operand }: VirtualCommand): VirtualResponse {
+    const { oldVirtualCommands = false } = this.#options;
+    const status = oldVirtualCommands ? VIRTUAL_COMMAND_STATUS_3_2 : VIRTUAL_COMMAND_STATUS;
+    if (code === VIRTUAL_COMMAND.ALLOCATE_PASID) {
+      const pair = this.#pasids.alloc();
+      if (isRefusal(pair)) return { status: status.NO_PASID, result: 0 };
+      return { status: status.SUCCESS, result: pair.guestPasid };
+    }
+    if (code !== VIRTUAL_COMMAND.FREE_PASID) return { status: UNDEFINED_COMMAND, result: 0 };
+    const pair = this.#pasids.free(operand);
+    if (isRefusal(pair)) return { status: status.INVALID_PASID, result: 0 };
+    // The host has begun to tear down what is bound to it: what the guest flushes from now on waits for that.
+    if (this.#work.isBound(operand) && !this.#compares.has(operand)) this.#compares.set(operand, false);
+    return { status: status.SUCCESS, result: 0 };
+  }
+
+  #compareAll(): void {
+    this.#comparesAll.value = true;
+    this.#kick();
+  }
+
+  /** Sees to it that there is a task while there is work. */
+  #kick(): void {
+    if (this.#isRunning.value || !this.#hasWork) return;
+    this.#isRunning.value = true;
+    this.#options.tasks.spawn(this.name, this.#run());
+  }
+
+  get #hasWork(): boolean {
+    return (
+      this.#front.queue.isReady ||
+      !this.#registers.isEmpty ||
+      this.#comparesAll.value ||
+      this.#compares.size > 0 ||
+      this.#answers.length > 0 ||
+      this.#retired.length > 0
+    );
+  }
+
+  *#run(): Task {
+    try {
+      while (this.#hasWork) {
+        yield `${this.name}: work`;
+        yield* this.#next();
+      }
+    } finally {
+      this.#isRunning.value = false;
+    }
+  }
+
+  /** Does one thing. */
+  *#next(): Task {
+    const command = this.#registers.take();
+    if (command !== undefined) yield* this.#doCommand(command);
+    else if (this.#comparesAll.value || this.#compares.size > 0) yield* this.#compare();
+    else if (this.#answers.length > 0) yield* this.#answer();
+    else if (this.#retired.length > 0) this.#giveBack();
+    else yield* this.#doDescriptor();
+  }
+
+  *#compare(): Task {
+    if (this.#comparesAll.value) {
+      this.#comparesAll.value = false;
+      yield* this.#work.compare({});
+      return;
+    }
+    const [pasid = 0] = this.#compares.keys();
+    const wasUsed = this.#compares.get(pasid) === true;
+    this.#compares.delete(pasid);
+    yield* this.#work.compare({ pasid });
+    if (wasUsed && !this.#work.isBound(pasid)) this.#faults.recordUse(pasid);
+  }
+
+  *#answer(): Task {
+    const answer = this.#answers.shift();
+    if (answer !== undefined) yield* this.#work.respond(answer);
+  }
+
+  #giveBack(): void {
+    const pair = this.#retired.shift();
+    if (pair !== undefined) this.#host.freePasid(pair.hostPasid);
+  }
+
+  /** What a register's command asks for, and its end. */
+  *#doCommand(operation: Operation): Task {
+    const life = this.#life.value;
+    if (operation.kind === 'root') this.#root.value = operation.table;
+    if (operation.kind === 'translation') this.#isEnabled.value = operation.isOn;
+    const hasFailed = yield* this.#perform(operation);
+    if (life !== this.#life.value || this.#registers.has(operation.kind)) return;
+    const { commands } = this.#front;
+    if (operation.kind === 'contexts') commands.contextDone(hasFailed);
+    else if (operation.kind === 'translations') commands.iotlbDone(hasFailed);
+    else if (hasFailed) return;
+    else if (operation.kind === 'root') commands.rootDone();
+    else if (operation.kind === 'translation') commands.translationDone(operation.isOn);
+  }
+
+  /** The descriptor at the head of the queue. */
+  *#doDescriptor(): Task {
+    const { queue } = this.#front;
+    const life = this.#life.value;
+    if (queue.isReady) queue.step();
+    const operation = this.#descriptor.take();
+    if (operation === undefined) return;
+    const hasFailed = yield* this.#perform(operation);
+    if (life !== this.#life.value) return;
+    if (operation.kind !== 'device-tlb') {
+      queue.finish(hasFailed ? IQEI.NOT_AVAILABLE : undefined);
+      return;
+    }
+    const { rid, itag } = operation.invalidation;
+    if (hasFailed) queue.timedOut(rid);
+    else queue.done(rid, itag);
+    queue.finish();
+  }
+
+  *#perform(operation: Operation): Task<Failed> {
+    switch (operation.kind) {
+      case 'root':
+      case 'translation':
+        return yield* this.#work.compare({});
+      case 'contexts': {
+        // Scalable-mode context entries have no domain: one that names a domain covers them all.
+        const { rid, ridMask = 0 } = operation.scope;
+        return yield* this.#work.compare(rid === undefined ? {} : { rid, ridMask });
+      }
+      case 'pasids': {
+        const { pasid } = operation.scope;
+        // An entry that is new may name another domain than the command does.
+        return yield* this.#work.compare(pasid === undefined ? {} : { pasid });
+      }
+      case 'translations':
+        return yield* this.#work.invalidate(operation.of);
+      case 'device-tlb':
+        return yield* this.#work.invalidateDevice(operation.invalidation);
+      case 'response':
+        return yield* this.#work.respond(operation.response);
+    }
+  }
+}

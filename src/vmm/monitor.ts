@@ -1,0 +1,260 @@
+/**
+ * The machine that a VMM builds in its process: the guest's memory, which KVM and VFIO are told of by pages of the
+ * process; vCPUs; a virtual IOMMU; virtual functions on a virtual bus; and its end.
+ */
+import { assert, isRefusal, type Refusal, type Restorable, refuse, type Task } from '../base/index.js';
+import type { Cpu } from '../hardware/index.js';
+import type { IoasidSet } from '../ioasid/index.js';
+import type { CpuPort, IommuUnit, KvmVm, Process, VcpuPort, VfioContainer } from '../kernel/index.js';
+import { GuestBus } from './bus.js';
+import { VirtualFunction } from './device.js';
+import { GuestInterrupts } from './interrupts.js';
+import { virtualCapabilities } from './iommu/capabilities.js';
+import { VirtualIommu } from './iommu/virtual-iommu.js';
+import { GuestRam, guestRanges, type MemorySlot } from './memory.js';
+import type { VmOptions } from './options.js';
+import { Portals } from './portals.js';
+import { GuestTasks } from './tasks.js';
+import { dmaMap, VfioSide } from './vfio-side.js';
+
+const FIRST_BAR = 0xe000_0000;
+const IOMMU_REGISTERS = 0xfed9_0000;
+const HOST_ADDRESS_WIDTH = 46;
+const PASID_BITS = 20;
+
+interface Services {
+  readonly kvm: KvmVm;
+  readonly container: VfioContainer;
+}
+
+export class Monitor {
+  readonly ram: GuestRam;
+  readonly bus = new GuestBus();
+  readonly tasks: GuestTasks;
+  readonly interrupts: GuestInterrupts;
+  readonly iommu: VirtualIommu;
+  readonly functions: readonly VirtualFunction[];
+  readonly #options: VmOptions;
+  readonly #process: Process;
+  readonly #kvm: KvmVm;
+  readonly #container: VfioContainer;
+  readonly #side: VfioSide;
+  readonly #portals: Portals;
+  readonly #vcpus: VcpuPort[] = [];
+  readonly #slots: MemorySlot[] = [];
+
+  private constructor(options: VmOptions, process: Process, { kvm, container }: Services) {
+    const { name, host, tasks, machine } = options;
+    this.#options = options;
+    this.#process = process;
+    this.#kvm = kvm;
+    this.#container = container;
+    this.#side = new VfioSide(container);
+    this.ram = new GuestRam(machine.memory, guestRanges(options.memory));
+    this.tasks = new GuestTasks(name, tasks, this.#vcpus);
+    this.interrupts = new GuestInterrupts(host.context.log, this.tasks);
+    this.#portals = new Portals(host.context, { name, kvm });
+    this.iommu = this.#newIommu();
+    this.functions = this.#newFunctions();
+    for (const each of this.functions) {
+      this.bus.attach(each);
+      this.#side.add(each.rid, each.vfio);
+    }
+    this.bus.map(this.iommu, IOMMU_REGISTERS);
+  }
+
+  /**
+   * Opens KVM and VFIO for a process.
+   *
+   * On failure: what they refuse with.
+   */
+  static open(options: VmOptions, process: Process): Monitor | Refusal {
+    const { host, name, quota } = options;
+    const container = host.vfio.open(process, quota === undefined ? {} : { quota });
+    if (isRefusal(container)) return container;
+    const kvm = host.kvm.createVm(process.mm, name);
+    if (isRefusal(kvm)) return kvm;
+    return new Monitor(options, process, { kvm, container });
+  }
+
+  /** The hardware's CPUs that are the vCPUs. */
+  get cpus(): readonly Cpu[] {
+    return this.#vcpus.map(({ cpu }) => {
+      const found = this.#options.machine.cpus[cpu.index];
+      assert(found !== undefined, `no CPU ${cpu.index}`);
+      return found;
+    });
+  }
+
+  /** The vCPUs as the guest's kernel knows them: counted from 0. */
+  get cpuPorts(): readonly CpuPort[] {
+    return this.#vcpus.map(({ cpu }, index) => ({
+      index,
+      setPageTable: (frame) => cpu.setPageTable(frame),
+      flushTlb: () => cpu.flushTlb(),
+      fence: () => cpu.fence(),
+      readPasidMsr: () => cpu.readPasidMsr(),
+      writePasidMsr: (value) => cpu.writePasidMsr(value),
+    }));
+  }
+
+  /** The VM's PASIDs. */
+  get set(): IoasidSet {
+    return this.#container.set;
+  }
+
+  /** The units that firmware tells the guest of. */
+  get iommus(): readonly IommuUnit[] {
+    return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH }];
+  }
+
+  /** What is put back with the machine. */
+  get kept(): readonly Restorable[] {
+    const { ram, bus, tasks, interrupts, iommu, functions } = this;
+    return [ram.table, bus, tasks, interrupts.apic, iommu, ...functions];
+  }
+
+  /**
+   * Builds the machine, as long as it is wanted.
+   *
+   * On failure: what KVM, VFIO or the memory refuse with; `ESRCH` if it is not wanted any more.
+   */
+  *build(isWanted: () => boolean): Task<Refusal | undefined> {
+    const isLate = this.#options.lateTranslation === true;
+    const steps = [
+      ...(isLate ? [] : [this.#translate]),
+      ...[this.#addCpus, this.#addMemory, this.#addDevices, this.#mapDma],
+      ...(isLate ? [] : [this.#mapPortals]),
+    ];
+    for (const step of steps) {
+      const refusal = yield* step.call(this);
+      if (refusal !== undefined) return refusal;
+      if (!isWanted()) return refuse('ESRCH', `${this.#options.name} was killed`);
+    }
+    return undefined;
+  }
+
+  /**
+   * What the build left out, if it was to: PASIDs are translated, then portals are mapped. Once more is an error of
+   * the caller's.
+   *
+   * On failure: what KVM refuses with; no portal is mapped that is not translated for.
+   */
+  *translatePasids(): Task<Refusal | undefined> {
+    return (yield* this.#translate()) ?? (yield* this.#mapPortals());
+  }
+
+  /** Nothing in the guest begins any more. */
+  stop(): void {
+    this.tasks.stop();
+    this.#portals.end();
+  }
+
+  /** The end of the machine: returns when neither CPU nor device reaches anything of it. */
+  *end(): Task {
+    for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
+    this.tasks.drop();
+    // What the VMM does in the host's kernel comes to its end; nothing new begins without the guest.
+    const { name } = this.#options;
+    while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
+    // From here on the host answers what its devices wait for: they can be drained, and are reset after that.
+    yield* this.#container.close();
+    for (const { mdev } of this.functions) yield* mdev.close();
+    yield* this.#kvm.destroy();
+    this.ram.forget();
+  }
+
+  /** On before a portal is mapped: a guest's ENQCMD never carries a number that was not translated. */
+  *#translate(): Task<Refusal | undefined> {
+    yield `${this.#options.name}: PASID translation`;
+    return this.#kvm.enablePasidTranslation();
+  }
+
+  *#addCpus(): Task<Refusal | undefined> {
+    for (let i = 0; i < this.#options.cpus; i++) {
+      const vcpu = this.#kvm.createVcpu();
+      if (isRefusal(vcpu)) return vcpu;
+      this.#vcpus.push(vcpu);
+      yield `${this.#options.name}: vCPU ${i}`;
+    }
+    return undefined;
+  }
+
+  *#addMemory(): Task<Refusal | undefined> {
+    const { mm } = this.#process;
+    for (const { first, last } of this.ram.ranges) {
+      const pages = last - first + 1;
+      const page = yield* mm.mmap(pages, { scattered: true });
+      if (isRefusal(page)) return page;
+      const slot: MemorySlot = { gfn: first, pages, page };
+      const refusal = yield* this.#kvm.setMemory(slot);
+      if (refusal !== undefined) return refusal;
+      for (let i = 0; i < pages; i++) {
+        const leaf = mm.table.leaf(page + i);
+        assert(leaf !== undefined, `page ${i} of ${this.#options.name}'s memory is not there`);
+        this.ram.place(first + i, leaf.frame);
+      }
+      this.#slots.push(slot);
+    }
+    return undefined;
+  }
+
+  *#addDevices(): Task<Refusal | undefined> {
+    let bar = FIRST_BAR;
+    for (const each of this.functions) {
+      bar = each.placeBars(bar);
+      const refusal =
+        each.mdev.open(this.set, (vector) => each.signal(vector)) ??
+        (yield* this.#container.addDevice(each.vfio));
+      if (refusal !== undefined) return refusal;
+      this.iommu.addDevice(each.rid);
+    }
+    this.#side.forward(this.iommu);
+    this.#kvm.onUnknownPasid = (guestPasid) => this.iommu.unknownPasid(guestPasid);
+    return undefined;
+  }
+
+  /** Once there is a device: the second stage is of its IOMMU. */
+  *#mapDma(): Task<Refusal | undefined> {
+    if (this.functions.length === 0) return undefined;
+    for (const slot of this.#slots) {
+      const refusal = yield* this.#container.mapDma(dmaMap(slot));
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  }
+
+  *#mapPortals(): Task<Refusal | undefined> {
+    for (const each of this.functions) {
+      yield* this.#portals.place(each);
+      if (!this.#portals.isMapped(each)) return refuse('EIO', `the portal of ${each.name} cannot be mapped`);
+    }
+    this.#portals.follow();
+    return undefined;
+  }
+
+  #newIommu(): VirtualIommu {
+    const { name, tasks, iommu, emit } = this.#options;
+    const { cachingMode, pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
+    const { oldVirtualCommands = false, pasids } = iommu;
+    return new VirtualIommu({
+      name: `${name} iommu`,
+      ...virtualCapabilities({ cachingMode, pasidBits, deviceTlbs, pageRequests }),
+      ...{ memory: this.ram, host: this.#side, tasks, pasids, oldVirtualCommands, emit },
+      interrupt: (address, data) => this.interrupts.message(address, data),
+    });
+  }
+
+  #newFunctions(): VirtualFunction[] {
+    const { name, devices, iommu } = this.#options;
+    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
+    return devices.map(({ name: device, at, mdev }) => {
+      return new VirtualFunction({
+        ...{ name: `${name} ${device}`, rid: at, mdev },
+        shown: { pasidBits, deviceTlbs, pageRequests },
+        message: (address, data) => this.interrupts.message(address, data),
+        moved: () => this.#portals.moved(this.functions),
+      });
+    });
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * A guest's tasks, as part of the host's one set of them: nothing in a guest runs but on a vCPU, and when the VMM
+ * stops its vCPUs, everything stands where it is. Then they are dropped, without another line of theirs: what a
+ * dead guest would tidy up goes with its memory.
+ *
+ * An instruction that a vCPU is in the middle of comes to its end first, as it does before a real one exits.
+ */
+import type { Restorable, Task, TaskHandle, TaskSet } from '../base/index.js';
+import { WaitQueue } from '../base/index.js';
+import type { Spawner } from '../kernel/index.js';
+
+/** What a guest's tasks need to know of a vCPU. */
+export interface Runner {
+  readonly isInInstruction: boolean;
+}
+
+export class GuestTasks implements Spawner, Restorable {
+  readonly #name: string;
+  readonly #tasks: TaskSet;
+  readonly #runners: readonly Runner[];
+  readonly #live = new Set<TaskHandle>();
+  #state: 'running' | 'stopping' | 'stopped' = 'running';
+  #marked: 'running' | 'stopping' | 'stopped' = 'running';
+  /** Nobody wakes it: who sleeps here is dropped. */
+  readonly #halted: WaitQueue;
+
+  /** @param runners the vCPUs, at most 32; they may come later */
+  constructor(name: string, tasks: TaskSet, runners: readonly Runner[]) {
+    this.#name = name;
+    this.#tasks = tasks;
+    this.#runners = runners;
+    this.#halted = new WaitQueue(`${name} is stopped`);
+  }
+
+  /** Whether the guest goes on: false from the moment that it is stopped. */
+  get isRunning(): boolean {
+    return this.#state === 'running';
+  }
+
+  spawn(name: string, body: Task<unknown>): TaskHandle {
+    const guarded = this.#guard(body, () => this.#live.delete(handle));
+    const handle = this.#tasks.spawn(`${this.#name}: ${name}`, guarded);
+    this.#live.add(handle);
+    return handle;
+  }
+
+  /** From now on nothing goes on but instructions that are under way. */
+  stop(): void {
+    if (this.#state === 'running') this.#state = 'stopping';
+  }
+
+  /** Drops all of them where they stand. A task that calls this is not one of them. */
+  drop(): void {
+    this.#state = 'stopped';
+    for (const handle of this.#live) this.#tasks.kill(handle);
+    this.#live.clear();
+  }
+
+  mark(): void {
+    this.#marked = this.#state;
+  }
+
+  /** The set of tasks has dropped them. */
+  restore(): void {
+    this.#state = this.#marked;
+    this.#live.clear();
+  }
+
+  /** The vCPUs that are in an instruction, a bit each. */
+  get #inInstructions(): number {
+    let bits = 0;
+    for (const [i, { isInInstruction }] of this.#runners.entries()) if (isInInstruction) bits |= 1 << i;
+    return bits;
+  }
+
+  /** The vCPU that has begun one since; a step begins one at most. */
+  #begun(before: number): Runner | undefined {
+    const begun = this.#inInstructions & ~before;
+    return begun === 0 ? undefined : this.#runners[31 - Math.clz32(begun)];
+  }
+
+  /** Kept apart from the body, whose `finally` blocks a kill of this one does not run. */
+  *#guard(body: Task<unknown>, ended: () => void): Task {
+    /** The vCPU that is in an instruction of this task. */
+    let own: Runner | undefined;
+    for (;;) {
+      if (own?.isInInstruction !== true) {
+        own = undefined;
+        // What comes when all has been dropped (an interrupt that was on its way) does not begin.
+        if (this.#state === 'stopped') break;
+        if (this.#state !== 'running') yield this.#halted;
+      }
+      const before = this.#inInstructions;
+      const { done, value } = body.next();
+      own ??= this.#begun(before);
+      if (done === true) break;
+      yield value;
+    }
+    ended();
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * One virtual machine: a VMM, which is a process of the host's with the guest's memory in it, and the guest, which is
+ * the same kernel as the host's on what the VMM shows it.
+ *
+ * Its end begins before the VMM's memory goes, whoever killed it and whenever: the guest stops, its virtual devices
+ * are reset, VFIO and KVM let go of everything, in the phases of a tear-down. Left out: vCPUs that share a CPU,
+ * pausing, ballooning, plugging.
+ */
+import {
+  assert,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  type Restorable,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../base/index.js';
+import { ABSENT, type Cpu } from '../hardware/index.js';
+import type { IoasidSet } from '../ioasid/index.js';
+import type { IdxdDevice, Kernel, MmuNotifier, Process } from '../kernel/index.js';
+import { Guest } from './guest.js';
+import { Monitor } from './monitor.js';
+import type { VmOptions } from './options.js';
+
+type State = 'new' | 'booting' | 'running' | 'ending' | 'gone';
+
+export class Vm implements MmuNotifier, Restorable {
+  readonly name: string;
+  readonly options: VmOptions;
+  readonly #state: KeptValue<State>;
+  readonly #process: KeptValue<Process | undefined>;
+  readonly #monitor: KeptValue<Monitor | undefined>;
+  readonly #guest: KeptValue<Guest | undefined>;
+  /** Somebody is building it. */
+  readonly #isBuilding: KeptValue<boolean>;
+  /** Woken when nobody does any more, and when it is gone. */
+  readonly #changed: WaitQueue;
+  /** What the last mark found. */
+  #marked: readonly Restorable[] = [];
+
+  constructor(options: VmOptions) {
+    const { name, host } = options;
+    const { log } = host.context;
+    this.name = name;
+    this.options = options;
+    this.#state = new KeptValue<State>(log, 'new');
+    this.#process = new KeptValue<Process | undefined>(log, undefined);
+    this.#monitor = new KeptValue<Monitor | undefined>(log, undefined);
+    this.#guest = new KeptValue<Guest | undefined>(log, undefined);
+    this.#isBuilding = new KeptValue(log, false);
+    this.#changed = new WaitQueue(`${name}: boot or end`);
+  }
+
+  /** The guest's kernel. A `Bug` before it is there. */
+  get kernel(): Kernel {
+    return this.#booted.kernel;
+  }
+
+  /** The hardware's CPUs that are its vCPUs, in their order. */
+  get cpus(): readonly Cpu[] {
+    return this.#running.cpus;
+  }
+
+  /** The VMM. */
+  get process(): Process {
+    const process = this.#process.value;
+    assert(process !== undefined, `${this.name} was not booted`);
+    return process;
+  }
+
+  /** The host's PASIDs of the VM. */
+  get set(): IoasidSet {
+    return this.#running.set;
+  }
+
+  get isRunning(): boolean {
+    return this.#state.value === 'running';
+  }
+
+  /** Whether all of it is gone. */
+  get isGone(): boolean {
+    return this.#state.value === 'gone';
+  }
+
+  /** The guest's driver of a virtual device, by the device's name; undefined if the guest has not found it. */
+  idxd(name: string): IdxdDevice | undefined {
+    const rid = this.options.devices.find((each) => each.name === name)?.at;
+    return this.kernel.idxds.find(({ pci }) => pci.rid === rid);
+  }
+
+  /** The host's frame of a guest's: for ledgers and rules only. */
+  hostFrame(gfn: number): number | undefined {
+    const frame = this.#monitor.value?.ram.hostFrame(gfn) ?? ABSENT;
+    return frame === ABSENT ? undefined : frame;
+  }
+
+  /**
+   * Starts the VMM, builds the machine and boots the guest's kernel with the queues of its virtual devices.
+   *
+   * On failure: what a part of the host or the guest's kernel refuses with; `ESRCH` if it was killed meanwhile.
+   * Nothing is left of it.
+   */
+  *boot(): Task<Refusal | undefined> {
+    const { host, name } = this.options;
+    assert(this.#state.value === 'new', `${name} is booted once`);
+    const process = host.processes.spawn(name);
+    if (isRefusal(process)) return process;
+    this.#process.value = process;
+    this.#state.value = 'booting';
+    // Before others who are told of the end of the memory: those end with what is built on them.
+    process.mm.addNotifier(this);
+    this.#isBuilding.value = true;
+    const refusal = yield* this.#build(process);
+    this.#isBuilding.value = false;
+    this.#changed.wakeAll();
+    if (refusal === undefined && this.#state.value === 'booting') {
+      this.#state.value = 'running';
+      return undefined;
+    }
+    yield* this.destroy();
+    return refusal ?? refuse('ESRCH', `${name} was killed`);
+  }
+
+  /**
+   * PASID translation and portals, of a VM that was to have them later than its boot.
+   *
+   * On failure: `ESRCH` if it does not run; what KVM refuses with.
+   */
+  *translatePasids(): Task<Refusal | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    return yield* this.#running.translatePasids();
+  }
+
+  /** Kills it, at any time; returns when nothing of it is left. */
+  *destroy(): Task {
+    const process = this.#process.value;
+    if (process === undefined) return;
+    const { processes } = this.options.host;
+    yield* processes.kill(process);
+    yield* processes.wait(process);
+    // Somebody in the kernel may have been the last who used its memory, and still tears it down.
+    while (!this.isGone) yield this.#changed;
+  }
+
+  /** @see MmuNotifier: KVM and VFIO listen by themselves. */
+  *invalidateRange(): Task {}
+
+  /** The VMM's memory goes: everything else goes before. @see MmuNotifier */
+  *release(): Task {
+    this.#state.value = 'ending';
+    this.#monitor.value?.stop();
+    this.#guest.value?.stopped();
+    while (this.#isBuilding.value) yield this.#changed;
+    const built = this.#monitor.value;
+    if (built !== undefined) yield* built.end();
+    this.#state.value = 'gone';
+    this.#changed.wakeAll();
+  }
+
+  mark(): void {
+    this.#marked = [...(this.#monitor.value?.kept ?? []), ...(this.#guest.value?.kept ?? [])];
+    for (const part of this.#marked) part.mark();
+  }
+
+  /** What came after the mark is led to by nothing any more. */
+  restore(): void {
+    for (const part of this.#marked) part.restore();
+  }
+
+  *#build(process: Process): Task<Refusal | undefined> {
+    const monitor = Monitor.open(this.options, process);
+    if (isRefusal(monitor)) return monitor;
+    this.#monitor.value = monitor;
+    const refusal = yield* monitor.build(() => this.#state.value === 'booting');
+    if (refusal !== undefined) return refusal;
+    const guest = new Guest(this.options, monitor);
+    this.#guest.value = guest;
+    return yield* guest.boot();
+  }
+
+  get #running(): Monitor {
+    const monitor = this.#monitor.value;
+    assert(monitor !== undefined, `${this.name} has no machine`);
+    return monitor;
+  }
+
+  get #booted(): Guest {
+    const guest = this.#guest.value;
+    assert(guest !== undefined, `${this.name} has no guest`);
+    return guest;
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The host's side of a virtual IOMMU, which checks that what it is asked for makes sense: nothing is bound twice,
+ * nothing unbound that is not bound, no host PASID used that is not this VM's. What it finds goes to `wrong`.
+ */
+import { type Chooser, firstChooser, type Refusal, refuse, type Task } from '../../src/base/index.js';
+import type {
+  GuestBinding,
+  HostInvalidation,
+  HostPageResponse,
+  HostSide,
+  PasidPair,
+} from '../../src/vmm/index.js';
+
+/** What it was asked to do, once that was done. */
+export type Done =
+  | { readonly what: 'bind'; readonly rid: number; readonly binding: GuestBinding }
+  | { readonly what: 'unbind'; readonly rid: number; readonly pair: PasidPair }
+  | { readonly what: 'invalidate'; readonly rid: number; readonly invalidation: HostInvalidation }
+  | { readonly what: 'respond'; readonly rid: number; readonly response: HostPageResponse };
+
+export interface CheckingHostOptions {
+  /** Its PASIDs, both ends inclusive. */
+  readonly first: number;
+  readonly last: number;
+  /** Decides what is refused (1) and what hardware does not confirm (2); by default nothing. */
+  readonly chooser?: Chooser;
+}
+
+export class CheckingHost implements HostSide {
+  readonly wrong: string[] = [];
+  readonly done: Done[] = [];
+  /** While set, nothing that was begun comes to its end. */
+  isHeld = false;
+  /** How many operations are begun and not done. */
+  underWay = 0;
+  /** Allocated, and not freed. */
+  readonly mine = new Set<number>();
+  /** What hardware has; what is bound to a freed number leaves it some time, and the number is taken until then. */
+  readonly bound = new Map<string, GuestBinding>();
+  /** What the VMM has bound, and not unbound. */
+  readonly #open = new Map<string, number>();
+  chooser: Chooser;
+  readonly #options: CheckingHostOptions;
+
+  constructor(options: CheckingHostOptions) {
+    this.#options = options;
+    this.chooser = options.chooser ?? firstChooser;
+  }
+
+  allocPasid(min: number, max: number): number | Refusal {
+    const { first, last } = this.#options;
+    for (let pasid = Math.max(min, first); pasid <= Math.min(max, last); pasid++) {
+      if (this.mine.has(pasid) || this.#isLeaving(pasid)) continue;
+      this.mine.add(pasid);
+      return pasid;
+    }
+    return refuse('ENOSPC', 'no host PASID is left');
+  }
+
+  freePasid(hostPasid: number): Refusal | undefined {
+    if (!this.mine.delete(hostPasid)) this.wrong.push(`host PASID ${hostPasid} is freed, and not this VM's`);
+    return undefined;
+  }
+
+  /** Whether something is still bound to a freed number: that may end at any time. */
+  #isLeaving(hostPasid: number): boolean {
+    const leaving = [...this.bound].filter(([, binding]) => binding.hostPasid === hostPasid);
+    if (this.chooser.choose(2, 'teardown') === 0) return leaving.length > 0;
+    for (const [key] of leaving) this.bound.delete(key);
+    return false;
+  }
+
+  *bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
+    const key = keyOf(rid, binding.guestPasid);
+    if (this.#open.has(key)) this.wrong.push(`${key} is bound twice`);
+    if (!this.mine.has(binding.hostPasid))
+      this.wrong.push(`${key} is bound to ${binding.hostPasid}, not its own`);
+    yield* this.#takeTime('bind');
+    if (this.chooser.choose(4, 'bind is refused') === 1) return refuse('EINVAL', 'no such translation');
+    if (!this.mine.has(binding.hostPasid)) return refuse('ENOENT', `${binding.hostPasid} was freed`);
+    this.#open.set(key, binding.hostPasid);
+    this.bound.set(key, binding);
+    this.done.push({ what: 'bind', rid, binding });
+    return undefined;
+  }
+
+  *unbind(rid: number, pair: PasidPair): Task<Refusal | undefined> {
+    const key = keyOf(rid, pair.guestPasid);
+    if (this.#open.get(key) !== pair.hostPasid) this.wrong.push(`${key} is unbound, and not bound`);
+    yield* this.#takeTime('unbind');
+    if (this.chooser.choose(8, 'unbind is not confirmed') === 1) return refuse('EIO', 'the queue is stuck');
+    this.#open.delete(key);
+    if (this.bound.get(key)?.hostPasid !== pair.hostPasid) return refuse('ENOENT', `${key} was torn down`);
+    this.bound.delete(key);
+    this.done.push({ what: 'unbind', rid, pair });
+    return undefined;
+  }
+
+  *invalidate(rid: number, invalidation: HostInvalidation): Task<Refusal | undefined> {
+    const key = keyOf(rid, invalidation.guestPasid);
+    if (!this.#open.has(key)) this.wrong.push(`${key} is invalidated, and not bound`);
+    yield* this.#takeTime('invalidate');
+    if (this.chooser.choose(8, 'invalidation is not confirmed') === 1) return refuse('EIO', 'a device hangs');
+    this.done.push({ what: 'invalidate', rid, invalidation });
+    return undefined;
+  }
+
+  *respond(rid: number, response: HostPageResponse): Task<Refusal | undefined> {
+    yield* this.#takeTime('respond');
+    this.done.push({ what: 'respond', rid, response });
+    return undefined;
+  }
+
+  /** What is bound through a device to a PASID that has not been freed. */
+  boundAs(rid: number, guestPasid: number): GuestBinding | undefined {
+    const binding = this.bound.get(keyOf(rid, guestPasid));
+    return binding !== undefined && this.mine.has(binding.hostPasid) ? binding : undefined;
+  }
+
+  /** What was done since the last call. */
+  take(): Done[] {
+    return this.done.splice(0);
+  }
+
+  *#takeTime(what: string): Task {
+    this.underWay++;
+    try {
+      do yield `host: ${what}`;
+      while (this.isHeld);
+    } finally {
+      this.underWay--;
+    }
+  }
+}
+
+const keyOf = (rid: number, guestPasid: number): string => `guest PASID ${guestPasid} of ${rid}`;
