@@ -17,7 +17,14 @@ import {
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
 import { Kernel, type Platform } from '../../kernel/index.js';
-import { type Finding, type GuestLedger, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
+import {
+  type Finding,
+  type GuestLedger,
+  Judge,
+  RULES,
+  type RuleId,
+  type Verdict,
+} from '../../rules/index.js';
 import { vmMembers } from '../scenario/members.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
