@@ -50,9 +50,18 @@ function* endVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   cast.vmGone(name, vm.remains());
 }
 
+/** What a guest's kernel acts on. */
+export interface GuestContext {
+  readonly taps: Taps;
+  readonly meetings: Meetings;
+  readonly machine: VirtualMachine;
+  /** Told when all that its unit had cached is flushed. */
+  readonly flushed: () => void;
+}
+
 /** The steps of a guest's kernel. */
 export function* guestKernel(
-  { taps, meetings, machine }: { taps: Taps; meetings: Meetings; machine: VirtualMachine },
+  { taps, meetings, machine, flushed }: GuestContext,
   steps: readonly Step[],
 ): Task {
   const name = `${machine.name}/kernel`;
@@ -62,5 +71,6 @@ export function* guestKernel(
     if (!('flush' in step)) continue;
     taps.tell('machine', name, 'step', { does: actionText(step) });
     for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[step.flush]);
+    flushed();
   }
 }
