@@ -28,7 +28,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     replace: '',
     rule: 'PROGRESS',
     message:
-      /nobody can go on: .*not done: job stuck of mute\/mallory, submitted to dsa0\/shared at step \d+; .*page group \d+ of dsa0 for PASID \d+, page 0x\w+, asked for at step \d+/,
+      /this has not come to an end: job stuck of mute\/mallory, submitted to dsa0\/shared at step \d+; .*page group \d+ of dsa0 for PASID \d+, page 0x\w+, asked for at step \d+/,
   },
   {
     name: 'a wide invalidation finds no new entries',
