@@ -34,8 +34,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'a wide invalidation finds no new entries',
     scenario: 'wide-flush',
     file: 'vmm/iommu/host-work.ts',
-    find: 'if (wanted !== undefined) yield* this.#bind(wanted);',
-    replace: 'if (wanted !== undefined && scope.pasid !== undefined) yield* this.#bind(wanted);',
+    find: 'of this.#places(scope)) {',
+    replace: 'of this.#places(scope).filter(([at, guest]) => this.#parts.bindings.get(at, guest))) {',
     rule: 'MAPPING',
     message:
       /dsa0 is bound to vm1\/\w+, guest PASID \d+, which PASID \d+ backs; the set of its virtual machine has it for none, KVM's table for none$/,

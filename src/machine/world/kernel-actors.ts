@@ -55,13 +55,13 @@ export interface GuestContext {
   readonly taps: Taps;
   readonly meetings: Meetings;
   readonly machine: VirtualMachine;
-  /** Told when all that its unit had cached is flushed. */
-  readonly flushed: () => void;
+  /** Told that all that its unit has cached will be flushed; what it gives is told when that is done. */
+  readonly flushing: () => () => void;
 }
 
 /** The steps of a guest's kernel. */
 export function* guestKernel(
-  { taps, meetings, machine, flushed }: GuestContext,
+  { taps, meetings, machine, flushing }: GuestContext,
   steps: readonly Step[],
 ): Task {
   const name = `${machine.name}/kernel`;
@@ -70,6 +70,7 @@ export function* guestKernel(
     if ('meet' in step) yield* meetings.meet(step.meet, name);
     if (!('flush' in step)) continue;
     taps.tell('machine', name, 'step', { does: actionText(step) });
+    const flushed = flushing();
     for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[step.flush]);
     flushed();
   }
