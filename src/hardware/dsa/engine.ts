@@ -22,10 +22,11 @@ import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
 import { NO_PASID } from '../vtd/request.js';
 import { Buffers, PAGE, RECORD_SLOT } from './buffers.js';
+import { type Allowed, checkDescriptor, type Verdict } from './descriptor-checks.js';
 import type { EngineHost } from './engine-host.js';
 import { Execution } from './execution.js';
 import type { Group } from './group.js';
-import { type Allowed, checkDescriptor, type Operation, operationOf, type Verdict } from './operation.js';
+import { type Operation, operationOf } from './operation.js';
 import { NO_GROUP, NO_RESPONSE, PHASE, Work } from './work.js';
 import type { WorkQueue } from './work-queue.js';
 
@@ -33,8 +34,8 @@ const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
 const { HANDLE } = DSA_NOOP;
 const { RESPONSE_FAILURE } = PRI_CAPABILITY;
 const RECORD_ADDRESS_WORD = 2;
-const { STATUS: R_STATUS, WRITE: R_WRITE, RESULT: R_RESULT, OPERAND: R_OPERAND } = DSA_RECORD;
-const { COMPLETED: R_COMPLETED, INVALID_FLAGS: R_INVALID_FLAGS } = DSA_RECORD;
+const { STATUS: R_STATUS, WRITE: R_WRITE, OPERAND: R_OPERAND } = DSA_RECORD;
+const { INVALID_FLAGS: R_INVALID_FLAGS } = DSA_RECORD;
 const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 /** SWERROR's operand identifier, in its error information. */
 const INFO_OPERAND = 2 ** 29;
@@ -50,7 +51,7 @@ export class DsaEngine implements Engine, Restorable {
   readonly #verdict: Verdict = { status: STATUS.NONE, invalidFlags: 0 };
   readonly #permissions: { -readonly [K in keyof Allowed]: Allowed[K] } = {
     isDedicated: false,
-    operations: 0,
+    operation: false,
     blockOnFault: false,
     interrupts: false,
     privileged: false,
@@ -151,10 +152,7 @@ export class DsaEngine implements Engine, Restorable {
     now.flags = FLAGS.get(descriptor, 0);
     now.opcode = OPCODE.get(descriptor, 0);
     now.size = XFER_SIZE.get(descriptor, 0);
-    now.done = 0;
-    now.isBackward = false;
     now.retries = 0;
-    now.operand = 0;
     record.fill(0);
     checkDescriptor(descriptor, this.#allowed(queue), this.#verdict);
     const { status, invalidFlags } = this.#verdict;
@@ -165,8 +163,8 @@ export class DsaEngine implements Engine, Restorable {
     else if (now.opcode === OP.NOOP) this.#complete(STATUS.SUCCESS);
     else if (now.opcode === OP.DRAIN) now.phase = PHASE.DRAIN;
     else {
-      this.#execution.begin(this.#operation());
-      now.phase = PHASE.TRANSLATE;
+      this.#execution.begin();
+      this.#beginPiece();
     }
   }
 
@@ -174,7 +172,7 @@ export class DsaEngine implements Engine, Restorable {
     const allowed = this.#permissions;
     const host = this.#host;
     allowed.isDedicated = queue.isDedicated;
-    allowed.operations = queue.operations;
+    allowed.operation = queue.allows(this.#work.now.opcode);
     allowed.blockOnFault = queue.allowsBlockOnFault;
     allowed.interrupts = this.#mayInterrupt;
     allowed.privileged = host.parts.config.isPrivilegedEnabled;
@@ -207,22 +205,33 @@ export class DsaEngine implements Engine, Restorable {
     const status = this.#buffers.translate(now.operand, operands[now.operand]?.right ?? 0);
     if (status === STATUS.TRANSLATION_ERROR) this.#complete(status);
     else if (status === STATUS.PAGE_FAULT) this.#fault((now.flags & FLAG.BOF) !== 0);
-    else if (++now.operand === operands.length) now.phase = PHASE.ACCESS;
+    else {
+      now.operand++;
+      this.#nextOperand();
+    }
+  }
+
+  /** Begins a piece, or begins it anew, with its first operand. */
+  #beginPiece(): void {
+    this.#work.now.operand = 0;
+    this.#nextOperand();
+  }
+
+  /** Goes on with the first operand from `operand` on that the piece has bytes of; after the last, moves the piece. */
+  #nextOperand(): void {
+    const { now } = this.#work;
+    const count = this.#operation().operands.length;
+    while (now.operand < count && this.#buffers.lengthOf(now.operand) === 0) now.operand++;
+    now.phase = now.operand < count ? PHASE.TRANSLATE : PHASE.ACCESS;
   }
 
   #access(): void {
     const { now } = this.#work;
-    const status = this.#execution.doPiece();
+    const status = this.#execution.step();
     this.#buffers.release();
     now.retries = 0;
-    now.done += now.length;
-    if (status !== STATUS.NONE) this.#complete(status);
-    else if (now.done === now.size) this.#complete(this.#execution.endStatus());
-    else {
-      this.#execution.nextPiece(this.#operation());
-      now.operand = 0;
-      now.phase = PHASE.TRANSLATE;
-    }
+    if (status === STATUS.NONE) this.#beginPiece();
+    else this.#complete(status);
   }
 
   /** A page fault of `operand`. */
@@ -256,10 +265,7 @@ export class DsaEngine implements Engine, Restorable {
     if (code === PAGE_RESPONSE.INVALID_REQUEST) this.#failed(STATUS.PAGE_FAULT_INVALID_REQUEST);
     else if (code !== PAGE_RESPONSE.SUCCESS) this.#failed(STATUS.TRANSLATION_ERROR);
     else if (now.operand === RECORD_SLOT) now.phase = PHASE.RECORD_TRANSLATE;
-    else {
-      now.operand = 0;
-      now.phase = PHASE.TRANSLATE;
-    }
+    else this.#beginPiece();
   }
 
   /** The page of `operand` cannot be had. */
@@ -275,8 +281,7 @@ export class DsaEngine implements Engine, Restorable {
     record[R_FAULT_WORD + 1] = Math.floor(page / 2 ** 20) | 0;
     R_WRITE.set(record, 0, operand?.right === RIGHT.WRITE ? 1 : 0);
     R_OPERAND.set(record, 0, operand?.id ?? 0);
-    R_COMPLETED.set(record, 0, now.done);
-    if (now.opcode === OP.MEMMOVE) R_RESULT.set(record, 0, now.isBackward ? 1 : 0);
+    this.#execution.report();
     this.#complete(status);
   }
 

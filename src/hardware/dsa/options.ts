@@ -10,12 +10,12 @@ import {
   DSA_ENGCAP_REG,
   DSA_GENCAP_REG,
   DSA_GRPCAP_REG,
-  DSA_OPCODE,
   DSA_WQCAP_REG,
   type DsaRegisterOptions,
   encode,
   type Layout,
 } from '../../spec/index.js';
+import { DSA_OPERATIONS } from './operation.js';
 
 export interface DsaOptions {
   /** Names it in choices and events: `dsa0`. */
@@ -55,16 +55,6 @@ export const DSA_DEFAULTS: DsaOptions = {
   pageRequestRetries: 3,
 };
 
-/** The operations of the model. */
-export const DSA_OPERATIONS =
-  (1 << DSA_OPCODE.NOOP) |
-  (1 << DSA_OPCODE.DRAIN) |
-  (1 << DSA_OPCODE.MEMMOVE) |
-  (1 << DSA_OPCODE.MEMFILL) |
-  (1 << DSA_OPCODE.COMPARE) |
-  (1 << DSA_OPCODE.COMPVAL) |
-  (1 << DSA_OPCODE.DUALCAST);
-
 const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
 
 /** The capability registers of a device. */
@@ -88,7 +78,7 @@ export function capabilities(options: DsaOptions): DsaRegisterOptions {
     }),
     grpcap: quad(DSA_GRPCAP_REG, { GROUPS: options.groups }),
     engcap: quad(DSA_ENGCAP_REG, { ENGINES: options.engines }),
-    opcap: BigInt(DSA_OPERATIONS),
+    opcap: DSA_OPERATIONS,
     cmdcap: BigInt(COMMANDS),
     wqs: options.wqs,
     groups: options.groups,

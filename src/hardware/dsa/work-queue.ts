@@ -80,9 +80,10 @@ export class WorkQueue implements Restorable {
   get maxTransfer(): number {
     return (1 << MAX_XFER_SHIFT.get(this.#registers.words, this.#at)) >>> 0;
   }
-  /** The operation types 0 to 31 that are allowed, a bit each. */
-  get operations(): number {
-    return this.#registers.words[this.#at + OPS_WORD] ?? 0;
+  /** Whether it allows operations of this type, 0 to 255. */
+  allows(opcode: number): boolean {
+    const bits = this.#registers.words[this.#at + OPS_WORD + (opcode >>> 5)] ?? 0;
+    return ((bits >>> (opcode & 31)) & 1) === 1;
   }
 
   /** The PASID of the requests for the descriptor at `words[at]`. */
