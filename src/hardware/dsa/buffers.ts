@@ -21,7 +21,10 @@ import type { Work } from './work.js';
 const MAX_OPERANDS = 3;
 /** The slot of a completion record, after those of the operands. */
 export const RECORD_SLOT = MAX_OPERANDS;
-const SLOTS = MAX_OPERANDS + 1;
+/** The slot of a batch's descriptor list. */
+export const LIST_SLOT = RECORD_SLOT + 1;
+const SLOTS = LIST_SLOT + 1;
+const LIST_BYTES = 64;
 const RECORD_BYTES = 32;
 export const PAGE = 4096;
 
@@ -60,6 +63,7 @@ export class Buffers implements Restorable {
       ...{ isTranslated: false, offset: 0, length: 0 },
     };
     this.#lengths[RECORD_SLOT] = RECORD_BYTES;
+    this.#lengths[LIST_SLOT] = LIST_BYTES;
   }
 
   /** Sets the place of a slot: `plus` bytes after the address at `descriptor[word]`, modulo 2^64. */
@@ -151,7 +155,7 @@ export class Buffers implements Restorable {
   holds(invalidation: DeviceTlbInvalidation): boolean {
     const { pasid } = this.#work.now;
     if (this.#held === 0 || !(invalidation.isGlobal || invalidation.pasid === pasid)) return false;
-    for (let slot = 0; slot <= RECORD_SLOT; slot++) {
+    for (let slot = 0; slot < SLOTS; slot++) {
       if ((this.#held & (1 << slot)) === 0) continue;
       const distance = (this.#pages[slot] ?? 0) - invalidation.page;
       if (distance >= 0 && distance < invalidation.pages) return true;

@@ -5,6 +5,7 @@
  */
 import {
   DSA_APPLY_DELTA,
+  DSA_BATCH,
   DSA_CRC,
   DSA_CREATE_DELTA,
   DSA_MEMMOVE,
@@ -25,6 +26,8 @@ const RECORD_WORD = 2;
 const HANDLE = DSA_NOOP.HANDLE;
 const SEED_WORD = DSA_CRC.SEED_ADDR.low / 32;
 const PAGE_MASK = 0xfff;
+const SMALLEST_BATCH = 2;
+const LIST_MASK = 63;
 /** A delta record has entries of ten bytes: which unit of eight bytes, and what that becomes (8.3.8). */
 const DELTA_UNIT = 8;
 const DELTA_ENTRY_BYTES = 10;
@@ -33,13 +36,16 @@ const MAX_DELTA_TRANSFER = 2 ** 16 * DELTA_UNIT;
 
 /** What a work queue and the device allow a descriptor. */
 export interface Allowed {
-  readonly isDedicated: boolean;
+  /** The PASID and privilege are not the descriptor's own: of a dedicated queue, or in a batch. */
+  readonly ignoresHead: boolean;
+  readonly inBatch: boolean;
   /** Its operation type. */
   readonly operation: boolean;
   readonly blockOnFault: boolean;
   readonly interrupts: boolean;
   readonly privileged: boolean;
   readonly maxTransfer: number;
+  readonly maxBatch: number;
   readonly overlappingCopy: boolean;
 }
 
@@ -74,13 +80,15 @@ export function checkDescriptor(words: Int32Array, allowed: Allowed, out: Verdic
   out.invalidFlags = invalidFlags(flags, operation, allowed);
   if (out.invalidFlags !== 0) out.status = STATUS.INVALID_FLAGS;
   else if (hasReserved(words, flags, { operation, allowed })) out.status = STATUS.RESERVED_FIELD;
-  else if (!allowed.isDedicated && (words[0] ?? 0) < 0 && !allowed.privileged) out.status = STATUS.PRIVILEGE;
+  else if (!allowed.ignoresHead && (words[0] ?? 0) < 0 && !allowed.privileged) out.status = STATUS.PRIVILEGE;
+  else if (opcode === OP.BATCH) out.status = batchStatus(words, allowed.maxBatch);
   else out.status = operation.hasSize ? bufferStatus(words, operation, allowed) : STATUS.NONE;
 }
 
 function invalidFlags(flags: number, operation: Operation, allowed: Allowed): number {
   let permitted = COMMON_FLAGS | operation.flags;
   if ((flags & FLAG.CRAV) === 0) permitted &= ~WITHOUT_RECORD;
+  if (allowed.inBatch) permitted |= FLAG.FENCE;
   if (!allowed.blockOnFault) permitted &= ~FLAG.BOF;
   if (!allowed.interrupts) permitted &= ~FLAG.RCI;
   const missing = operation.required & ~flags;
@@ -94,10 +102,16 @@ function hasReserved(
   { operation, allowed }: { operation: Operation; allowed: Allowed },
 ): boolean {
   if (hasBits(operation.reserved, words, 0)) return true;
-  if (!allowed.isDedicated && ((words[0] ?? 0) & operation.headReserved) !== 0) return true;
+  if (!allowed.ignoresHead && ((words[0] ?? 0) & operation.headReserved) !== 0) return true;
   const isRecordSet = ((words[RECORD_WORD] ?? 0) | (words[RECORD_WORD + 1] ?? 0)) !== 0;
   if ((flags & FLAG.CRAV) === 0 && isRecordSet) return true;
   return (flags & FLAG.RCI) === 0 && HANDLE.get(words, 0) !== 0;
+}
+
+function batchStatus(words: Int32Array, largest: number): number {
+  const count = DSA_BATCH.COUNT.get(words, 0);
+  if (count < SMALLEST_BATCH || count > largest) return STATUS.DESCRIPTOR_COUNT;
+  return ((words[SRC_WORD] ?? 0) & LIST_MASK) === 0 ? STATUS.NONE : STATUS.LIST_ALIGNMENT;
 }
 
 function bufferStatus(words: Int32Array, operation: Operation, allowed: Allowed): number {

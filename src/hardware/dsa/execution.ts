@@ -1,6 +1,5 @@
 /** Which method an operation has, and the pieces of the one that is worked on. */
-import { Bug } from '../../base/index.js';
-import { DSA_OPCODE as OP } from '../../spec/index.js';
+import { DSA_OPCODE as OP, DSA_STATUS as STATUS } from '../../spec/index.js';
 import type { Buffers } from './buffers.js';
 import { Checksums } from './checksums.js';
 import { ApplyDelta, CreateDelta } from './delta.js';
@@ -13,6 +12,8 @@ const OPCODES = 256;
 export class Execution {
   readonly #work: Work;
   readonly #methods: readonly (Method | undefined)[];
+  /** The method of the descriptor that is worked on: found once, as it is asked for at each step. */
+  #method: Method;
 
   constructor(work: Work, buffers: Buffers) {
     this.#work = work;
@@ -26,6 +27,7 @@ export class Execution {
     methods[OP.CRCGEN] = checksums;
     methods[OP.COPY_CRC] = checksums;
     this.#methods = methods;
+    this.#method = moves;
   }
 
   /** Begins with the descriptor, and places its first piece. */
@@ -36,27 +38,26 @@ export class Execution {
     now.stage = 0;
     now.side = 0;
     now.delta = 0;
-    const method = this.#method();
-    method.begin();
-    method.place();
+    this.resume();
+    this.#method.begin();
+    this.#method.place();
+  }
+
+  /** Takes the method of the present descriptor, which may have been put back. */
+  resume(): void {
+    const { opcode } = this.#work.now;
+    this.#method = this.#methods[opcode] ?? this.#method;
   }
 
   /** Does the piece. The status that ends the operation; with NONE, the next piece is placed. */
   step(): number {
-    const method = this.#method();
-    const status = method.run();
-    if (status === 0) method.place();
+    const status = this.#method.run();
+    if (status === STATUS.NONE) this.#method.place();
     return status;
   }
 
   /** Reports how far it came, where a page is not to be had. */
   report(): void {
-    this.#method().report();
-  }
-
-  #method(): Method {
-    const method = this.#methods[this.#work.now.opcode];
-    if (method === undefined) throw new Bug(`operation ${this.#work.now.opcode} moves nothing`);
-    return method;
+    this.#method.report();
   }
 }

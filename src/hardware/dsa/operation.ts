@@ -4,6 +4,7 @@
  */
 import {
   DSA_APPLY_DELTA,
+  DSA_BATCH,
   DSA_CFLUSH,
   DSA_COMPARE,
   DSA_COMPVAL,
@@ -81,6 +82,7 @@ const CRC = FLAG.ADDR3_TCS | FLAG.CRC_READ_SEED | FLAG.CRC_BYPASS_INVERSION | FL
 const TCS12 = FLAG.ADDR1_TCS | FLAG.ADDR2_TCS;
 const OPERATIONS: readonly Operation[] = [
   operation(OP.NOOP, DSA_NOOP, {}),
+  operation(OP.BATCH, DSA_BATCH, { flags: FLAG.ADDR1_TCS }),
   operation(OP.DRAIN, DSA_DRAIN, {
     required: ANY_REPORT,
     unused: [DSA_DRAIN.READBACK1, DSA_DRAIN.READBACK2],

@@ -1,6 +1,6 @@
 /**
  * What one Intel DSA device is, and how it says so: the capability registers that follow from its options
- * (Intel DSA Architecture Specification, 341204, revision 3.0, 9.2). The model has neither batches, event log,
+ * (Intel DSA Architecture Specification, 341204, revision 3.0, 9.2). The model has neither event log,
  * interrupt message storage, performance counters, read buffers, destination readback nor occupancy interrupts,
  * and says so too.
  */
@@ -32,6 +32,8 @@ export interface DsaOptions {
   readonly overlappingCopy: boolean;
   /** Largest transfer: 2^N bytes. */
   readonly maxTransferShift: number;
+  /** Largest batch: 2^N descriptors. */
+  readonly maxBatchShift: number;
   /** Translations that the device TLB holds. */
   readonly tlbEntries: number;
   /** Page requests that can be outstanding. */
@@ -50,6 +52,7 @@ export const DSA_DEFAULTS: DsaOptions = {
   vectors: 9,
   overlappingCopy: true,
   maxTransferShift: 21,
+  maxBatchShift: 10,
   tlbEntries: 16,
   pageRequests: 32,
   pageRequestRetries: 3,
@@ -68,6 +71,7 @@ export function capabilities(options: DsaOptions): DsaRegisterOptions {
       CMD_CAP: 1,
       FAULT_INFO: 1,
       MAX_XFER_SHIFT: options.maxTransferShift,
+      MAX_BATCH_SHIFT: options.maxBatchShift,
       CONFIG: 1,
     }),
     wqcap: quad(DSA_WQCAP_REG, {

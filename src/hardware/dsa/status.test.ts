@@ -54,7 +54,6 @@ describe('checks of a descriptor', () => {
       status: STATUS.BAD_OPCODE,
     },
     { name: 'an operation beyond all', words: good({ OPCODE: 0xff }), status: STATUS.BAD_OPCODE },
-    { name: 'a batch', words: good({ OPCODE: OP.BATCH }), status: STATUS.BAD_OPCODE },
     {
       name: 'a fence outside of a batch',
       words: good({ FLAGS: WITH_RECORD | FLAG.FENCE }),

@@ -18,6 +18,9 @@ export const PHASE = {
   RECORD_TRANSLATE: 6,
   RECORD_WRITE: 7,
   INTERRUPT: 8,
+  /** the next descriptor of a batch */
+  LIST_TRANSLATE: 9,
+  LIST_READ: 10,
 } as const;
 
 const RECORD_WORDS = 8;
