@@ -48,6 +48,14 @@ const iommu = (name: string, file: string, change: { find: string; replace: stri
   tests: ['src/kernel/iommu', 'test/vtd-driver'],
 });
 
+/** A fault of the virtual IOMMU. */
+const vmm = (name: string, file: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: `src/vmm/iommu/${file}`,
+  ...change,
+  tests: ['src/vmm/iommu', 'test/vmm/guest-driver.test.ts'],
+});
+
 export const FAULTS: readonly Fault[] = [
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
@@ -411,6 +419,34 @@ export const FAULTS: readonly Fault[] = [
   iommu('tables are freed before they are flushed', 'paging-domain.ts', {
     find: "    yield 'iommu: unmapped';\n",
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
+  }),
+  vmm('a wide invalidation finds no new entry (H1)', 'host-work.ts', {
+    find: '=> [rid, guestPasid] as const), ...places];',
+    replace: '=> [rid, guestPasid] as const), ...places.filter(([rid, pasid]) => bindings.get(rid, pasid))];',
+  }),
+  vmm('PASID-cache invalidations are ignored (H3)', 'virtual-iommu.ts', {
+    find: 'return yield* this.#work.compare(pasid === undefined ? {} : { pasid });',
+    replace: 'return pasid === -1;',
+  }),
+  vmm('a descriptor is done before the host has done it', 'virtual-iommu.ts', {
+    find: 'const operation = this.#descriptor.take();',
+    replace: 'const operation = this.#descriptor.take();\n    queue.finish();',
+  }),
+  vmm('an invalidation is of all domains', 'host-work.ts', {
+    find: 'domain === undefined || each.domain === domain',
+    replace: 'domain !== -1',
+  }),
+  vmm('a reset gives nothing back', 'virtual-iommu.ts', {
+    find: 'for (const pair of this.#pasids.retire()) this.#retired.push(pair);',
+    replace: 'this.#pasids.retire();',
+  }),
+  vmm("a guest gets the host's number", 'guest-pasids.ts', {
+    find: 'this.#give(this.#pick(hostPasid), hostPasid)',
+    replace: 'this.#give(hostPasid, hostPasid)',
+  }),
+  vmm('a freed PASID stays bound until the guest flushes', 'virtual-iommu.ts', {
+    find: 'this.#compares.set(operand, false);',
+    replace: '{}',
   }),
   iommu('a command by register is not waited for', 'vtd/register-invalidations.ts', {
     find: 'if (IOTLB_REG.IVT.get(now, 0) === 0) return',

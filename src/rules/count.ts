@@ -11,6 +11,8 @@ import { listText, ownerText } from './text.js';
 
 /** What a frame was taken for and stays: a device keeps its PASID tables while it is there, as in Linux. */
 const STAYS = 'PASID table of ';
+/** So does a virtual machine the tables that its CPUs translate by. */
+const STAYS_WITH_VM = ['PASID translation of ', 'page table of EPT of '];
 
 function gone(process: string, view: View): string | undefined {
   if (view.ledger.framesOf(process).pagesOf(process) === 0) return undefined;
@@ -20,19 +22,35 @@ function gone(process: string, view: View): string | undefined {
   return `${process} is gone, and memory of it is not: ${listText(left)}`;
 }
 
-function ended({ stuck, bootFrames, pasidsInUse }: End, view: View): string | undefined {
+function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: View): string | undefined {
   if (stuck.length > 0) return undefined;
   const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
   if (pasidsInUse > 0) {
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
   }
   const left = framesOf(view.ledger.frames, (frame, owner) => {
-    return !bootFrames.has(frame) && !(owner.kind === 'kernel' && owner.use.startsWith(STAYS));
+    return !bootFrames.has(frame) && !stays(owner, view);
   });
+  for (const guest of view.ledger.guests()) {
+    const boot = guestBootFrames.get(guest.name);
+    // The frames of a guest that is gone are the host's.
+    if (boot === undefined || !isThere(guest.name, view)) continue;
+    left.push(...framesOf(guest.frames, (frame, owner) => !boot.has(frame) && !stays(owner, view)));
+  }
   return left.length === 0
     ? undefined
     : `all processes are gone, and page frames of them are in use: ${listText(left)}`;
 }
+
+function stays(owner: FrameOwner, view: View): boolean {
+  if (owner.kind !== 'kernel') return false;
+  if (owner.use.startsWith(STAYS)) return true;
+  const kept = STAYS_WITH_VM.find((use) => owner.use.startsWith(use));
+  return kept !== undefined && isThere(owner.use.slice(kept.length), view);
+}
+
+/** Whether a virtual machine has memory of the host's. */
+const isThere = (vm: string, { ledger }: View): boolean => ledger.frames.pagesOf(vm) > 0;
 
 /** When a virtual machine is gone, the host has what it had before: memory, PASIDs, quota. */
 function vmGone({ vm, left }: VmGone, { ledger }: View): string | undefined {

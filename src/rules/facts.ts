@@ -150,6 +150,8 @@ export interface End {
   readonly stuck: readonly { readonly name: string; readonly at: string }[];
   /** The page frames that were in use when the machine had booted. */
   readonly bootFrames: ReadonlySet<number>;
+  /** The same of each virtual machine, by its own frame numbers. */
+  readonly guestBootFrames: ReadonlyMap<string, ReadonlySet<number>>;
   /** PASIDs that the kernel has handed out. */
   readonly pasidsInUse: number;
 }

@@ -23,7 +23,7 @@ const fault = {
 
 const asked = (page: number, step: number) => ({ request: { page, step }, isByHardware: false });
 
-const end = { stuck: [], bootFrames: new Set([1]), pasidsInUse: 0 };
+const end = { stuck: [], bootFrames: new Set([1]), guestBootFrames: new Map(), pasidsInUse: 0 };
 
 /** Alice has PASID 3 and her queue of dsa0 open. */
 function alice(earned: readonly string[] = []): History {

@@ -21,8 +21,8 @@ import { GuestPlatform } from './platform.js';
 export class Guest {
   readonly name: string;
   readonly kernel: Kernel;
-  /** What is put back with the machine. */
-  readonly kept: readonly Restorable[];
+  readonly #platform: GuestPlatform;
+  readonly #ioasids: IoasidCore;
   readonly #monitor: Monitor;
   /** Woken when its kernel has booted, or it was stopped. */
   readonly #booted: WaitQueue;
@@ -40,7 +40,13 @@ export class Guest {
     });
     const ioasids = newIoasids(options);
     this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
-    this.kept = [...platform.kept, ioasids];
+    this.#platform = platform;
+    this.#ioasids = ioasids;
+  }
+
+  /** What is put back with the machine: a kernel asks for more of it while it boots. */
+  get kept(): readonly Restorable[] {
+    return [...this.#platform.kept, this.#ioasids];
   }
 
   /** No task of its goes on any more: whoever waits for it need not. */

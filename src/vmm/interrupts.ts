@@ -5,7 +5,7 @@
  */
 import { KeptValue, type Task, type UndoLog } from '../base/index.js';
 import { LocalApic } from '../hardware/index.js';
-import type { Spawner } from '../kernel/index.js';
+import type { GuestTasks } from './tasks.js';
 
 /** Addresses of interrupt messages (Intel SDM volume 3, 11.11.1). */
 const MESSAGES = 0xfee;
@@ -13,10 +13,10 @@ const MESSAGES_SHIFT = 2 ** 20;
 
 export class GuestInterrupts {
   readonly apic = new LocalApic();
-  readonly #tasks: Spawner;
+  readonly #tasks: GuestTasks;
   readonly #isDelivering: KeptValue<boolean>;
 
-  constructor(log: UndoLog, tasks: Spawner) {
+  constructor(log: UndoLog, tasks: GuestTasks) {
     this.#tasks = tasks;
     this.#isDelivering = new KeptValue(log, false);
   }
@@ -25,7 +25,7 @@ export class GuestInterrupts {
   message(address: number, data: number): void {
     if (Math.floor(address / MESSAGES_SHIFT) !== MESSAGES) return;
     this.apic.message(address, data);
-    if (this.#isDelivering.value) return;
+    if (this.#isDelivering.value || !this.#tasks.isRunning) return;
     this.#isDelivering.value = true;
     this.#tasks.spawn('interrupt', this.#deliver());
   }

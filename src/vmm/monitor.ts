@@ -157,8 +157,9 @@ export class Monitor {
     // What the VMM does in the host's kernel comes to its end; nothing new begins without the guest.
     const { name } = this.#options;
     while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
-    for (const { mdev } of this.functions) yield* mdev.close();
+    // From here on the host answers what its devices wait for: they can be drained, and are reset after that.
     yield* this.#container.close();
+    for (const { mdev } of this.functions) yield* mdev.close();
     yield* this.#kvm.destroy();
     this.ram.forget();
   }

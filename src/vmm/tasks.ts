@@ -19,12 +19,12 @@ export class GuestTasks implements Spawner, Restorable {
   readonly #tasks: TaskSet;
   readonly #runners: readonly Runner[];
   readonly #live = new Set<TaskHandle>();
-  /** The vCPUs that were in an instruction when the step began that runs now. */
   #state: 'running' | 'stopping' | 'stopped' = 'running';
   #marked: 'running' | 'stopping' | 'stopped' = 'running';
   /** Nobody wakes it: who sleeps here is dropped. */
   readonly #halted: WaitQueue;
 
+  /** @param runners the vCPUs, at most 32; they may come later */
   constructor(name: string, tasks: TaskSet, runners: readonly Runner[]) {
     this.#name = name;
     this.#tasks = tasks;
@@ -32,9 +32,9 @@ export class GuestTasks implements Spawner, Restorable {
     this.#halted = new WaitQueue(`${name} is stopped`);
   }
 
-  /** How many have not ended. */
-  get size(): number {
-    return this.#live.size;
+  /** Whether the guest goes on: false from the moment that it is stopped. */
+  get isRunning(): boolean {
+    return this.#state === 'running';
   }
 
   spawn(name: string, body: Task<unknown>): TaskHandle {
@@ -66,6 +66,19 @@ export class GuestTasks implements Spawner, Restorable {
     this.#live.clear();
   }
 
+  /** The vCPUs that are in an instruction, a bit each. */
+  get #inInstructions(): number {
+    let bits = 0;
+    for (const [i, { isInInstruction }] of this.#runners.entries()) if (isInInstruction) bits |= 1 << i;
+    return bits;
+  }
+
+  /** The vCPU that has begun one since; a step begins one at most. */
+  #begun(before: number): Runner | undefined {
+    const begun = this.#inInstructions & ~before;
+    return begun === 0 ? undefined : this.#runners[31 - Math.clz32(begun)];
+  }
+
   /** Kept apart from the body, whose `finally` blocks a kill of this one does not run. */
   *#guard(body: Task<unknown>, ended: () => void): Task {
     /** The vCPU that is in an instruction of this task. */
@@ -73,11 +86,13 @@ export class GuestTasks implements Spawner, Restorable {
     for (;;) {
       if (own?.isInInstruction !== true) {
         own = undefined;
+        // What comes when all has been dropped (an interrupt that was on its way) does not begin.
+        if (this.#state === 'stopped') break;
         if (this.#state !== 'running') yield this.#halted;
       }
-      const idle = this.#runners.filter(({ isInInstruction }) => !isInInstruction);
+      const before = this.#inInstructions;
       const { done, value } = body.next();
-      own ??= idle.find(({ isInInstruction }) => isInInstruction);
+      own ??= this.#begun(before);
       if (done === true) break;
       yield value;
     }

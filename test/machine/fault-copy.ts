@@ -8,7 +8,7 @@ import ts from 'typescript';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const COPIES = join(ROOT, 'build', 'faults');
 const SOUND = join(COPIES, 'sound');
-const LAYERS = ['base', 'spec', 'ioasid', 'hardware', 'kernel', 'rules', 'machine'];
+const LAYERS = ['base', 'spec', 'ioasid', 'hardware', 'kernel', 'vmm', 'rules', 'machine'];
 
 /** A single fault. */
 export interface Fault {

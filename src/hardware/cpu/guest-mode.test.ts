@@ -153,6 +153,20 @@ describe('an access in guest mode', () => {
     expect(exits).toHaveLength(1);
   });
 
+  test('drops what a violation came from: executed again, it finds what the EPT says now', () => {
+    const { cpu, ept, vmcs } = machine();
+    ept.map(GUEST_FRAME, { W: 0, ADDR: hostOf(GUEST_FRAME) });
+    expect(cpu.load(ADDRESS, byte)).toBeUndefined();
+    ept.map(GUEST_FRAME, { ADDR: hostOf(GUEST_FRAME) });
+    const exits: CpuExit[] = [];
+    vmcs.onExit = (exit) => {
+      exits.push(exit);
+      return 'resume';
+    };
+    expect(cpu.store(ADDRESS, byte)).toBeUndefined();
+    expect(exits).toMatchObject([{ reason: EXIT_REASON.EPT_VIOLATION, gfn: GUEST_FRAME, write: true }]);
+  });
+
   test("never uses what another guest's EPT said", () => {
     const { cpu, exits } = machine();
     cpu.load(ADDRESS, byte);

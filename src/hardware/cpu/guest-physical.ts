@@ -24,7 +24,7 @@ export class GuestPhysical {
   readonly #guests = new Int32Array(CACHED).fill(EMPTY);
   readonly #hosts = new Int32Array(CACHED);
   readonly #rights = new Int32Array(CACHED);
-  /** Of the walk that failed last: why it is an exit ({@link EXIT_REASON}), for which guest frame, of a write or not. */
+  /** Of the walk that failed last: why it is an exit (EXIT_REASON), for which guest frame, of a write or not. */
   readonly exit = { reason: 0, gfn: 0, write: false };
 
   /** @param addressWidth MAXPHYADDR */

@@ -7,7 +7,7 @@ import { Bug, hex, type Restorable } from '../../base/index.js';
 import { EPT_POINTER, SECONDARY_CONTROL, VMCS_FIELD } from '../../spec/index.js';
 import type { PasidDirectories } from './pasid-translation.js';
 
-/** Why a CPU left guest mode; {@link EXIT_REASON}. */
+/** Why a CPU left guest mode: a basic exit reason. */
 export interface CpuExit {
   readonly reason: number;
   /** Of ENQCMD and ENQCMDS: the guest's. */

@@ -31,7 +31,7 @@ export interface PasidScope {
 
 /**
  * Each call answers whether it is done. Where it is not, software sees its command or descriptor in progress until
- * whoever performs it says that it is finished, by {@link Commands} or the queue; the next descriptor waits.
+ * whoever performs it tells the commands or the queue that it is finished; the next descriptor waits.
  */
 export interface UnitEnd {
   /** Whether the root table, as latched, is a scalable-mode one. */

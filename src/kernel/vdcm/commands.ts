@@ -13,7 +13,7 @@ import {
   DSA_WQ_STATE,
   DSA_COMMAND_ERROR as ERROR,
 } from '../../spec/index.js';
-import type { Pasid } from '../ids.js';
+import { GuestPasid, type Pasid } from '../ids.js';
 
 /** What a command does something to. */
 export interface CommandTarget {
@@ -26,7 +26,7 @@ export interface CommandTarget {
    *
    * On failure: `EIO`.
    */
-  guestPasid(pasid: number, isAbort: boolean): Task<Refusal<'EIO'> | undefined>;
+  guestPasid(pasid: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined>;
   /** The same for one of the host's. */
   hostPasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined>;
   /** Everything as after a reset of the device, but the commands. */
@@ -55,7 +55,7 @@ export function* runCommand(target: CommandTarget, command: number, operand: num
       return yield* queueCommand(target, command, operand);
     case CMD.DRAIN_PASID:
     case CMD.ABORT_PASID:
-      return errorOf(yield* target.guestPasid(operand, command === CMD.ABORT_PASID));
+      return errorOf(yield* target.guestPasid(GuestPasid.of(operand), command === CMD.ABORT_PASID));
     default:
       return ERROR.INVALID_COMMAND;
   }

@@ -41,7 +41,7 @@ import {
   RegisterFile,
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
-import { frameOf, Pa, Pasid } from '../ids.js';
+import { frameOf, type GuestPasid, Pa, Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
@@ -253,7 +253,7 @@ export class Mdev implements CommandTarget {
    *
    * @internal
    */
-  *guestPasid(pasid: number, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+  *guestPasid(pasid: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const owner = this.#owner.value;
     if (owner === undefined) return undefined;
     const id = ioasidFindBySpid(owner.set, pasid, owner.holder);

@@ -132,7 +132,7 @@ export class Cast implements Company {
     for (const [process, { machine, seat }] of [...this.#parts]) {
       if (machine.name !== name) continue;
       seat?.leave();
-      this.#ended(process);
+      this.#left(process);
     }
     this.meetings.ended(`${name}/kernel`);
     taps.judge.tell('vmGone', { vm: name, left });
@@ -180,11 +180,16 @@ export class Cast implements Company {
   }
 
   #ended(name: string): void {
+    this.#left(name);
+    this.stage.taps.judge.tell('gone', name);
+  }
+
+  /** It acts no more, whether its own kernel has tidied up or is gone with it. */
+  #left(name: string): void {
     const { taps } = this.stage;
     this.#parts.delete(name);
     this.meetings.ended(name);
     for (const open of taps.ledger.opens.ended(name)) taps.judge.tell('released', open);
-    taps.judge.tell('gone', name);
   }
 
   /** Where a guest tells of new entries, all that has to know a PASID knows it when its kernel has bound it. */

@@ -29,8 +29,7 @@ const LAST_PASID = 0xfffff;
 
 export class GuestVm {
   readonly vm: Vm;
-  /** Its virtual IOMMU has caching mode: a new entry is told of before it is used. */
-  readonly tellsNewEntries: boolean;
+  readonly #hasCachingMode: boolean;
   readonly #ground: VmGround;
   readonly #guest: GuestLedger;
   readonly #quota: number;
@@ -42,7 +41,7 @@ export class GuestVm {
     this.#ground = ground;
     this.#guest = ground.taps.ledger.addGuest(member.name);
     this.#quota = member.spec.pasids.quota;
-    this.tellsNewEntries = member.spec.iommu['caching-mode'];
+    this.#hasCachingMode = member.spec.iommu['caching-mode'];
     this.vm = new Vm(optionsOf(ground, member, { devices, guest: this.#guest }));
   }
 
@@ -63,6 +62,10 @@ export class GuestVm {
   /** By the index that its kernel knows them by. */
   get cpus(): readonly Cpu[] {
     return this.#cpus;
+  }
+
+  get tellsNewEntries(): boolean {
+    return this.#hasCachingMode && this.#cpus[0]?.vmcs?.translatesPasids === true;
   }
 
   get isGone(): boolean {

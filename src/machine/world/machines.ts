@@ -26,7 +26,7 @@ export interface MachineQueue {
 export interface VmState {
   /** It has ended. */
   readonly isGone: boolean;
-  /** Its virtual IOMMU has caching mode: a new entry is told of before it is used. */
+  /** Its virtual IOMMU has caching mode, and KVM listens: all know of a new entry before it is used. */
   readonly tellsNewEntries: boolean;
 }
 

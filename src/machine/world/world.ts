@@ -17,7 +17,14 @@ import {
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
 import { Kernel, type Platform } from '../../kernel/index.js';
-import { type Finding, Judge, RULES, type RuleId, type Verdict } from '../../rules/index.js';
+import {
+  type Finding,
+  type GuestLedger,
+  Judge,
+  RULES,
+  type RuleId,
+  type Verdict,
+} from '../../rules/index.js';
 import { vmMembers } from '../scenario/members.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
@@ -76,6 +83,7 @@ export class World {
   readonly vms = new Map<string, VirtualMachine>();
   readonly #parts: readonly Restorable[];
   #bootFrames: ReadonlySet<number> = new Set();
+  readonly #guestBootFrames = new Map<string, ReadonlySet<number>>();
   #pasidsAtBoot = 0;
   readonly #widest = new WidestTable();
   #isStopped = false;
@@ -206,7 +214,9 @@ export class World {
     const most = BOOT_STEPS + VM_BOOT_STEPS * vmMembers(this.scenario).length;
     while (this.#scheduler.step(chooser)) assert(steps++ < most, 'the kernel boots for ever');
     assert(hasBooted, 'the boot waits for ever');
-    this.#bootFrames = new Set([...this.taps.ledger.frames.all()].map(([frame]) => frame));
+    const { ledger } = this.taps;
+    this.#bootFrames = inUse(ledger.frames);
+    for (const { name, frames } of ledger.guests()) this.#guestBootFrames.set(name, inUse(frames));
     this.#pasidsAtBoot = this.#pasidsInUse;
   }
 
@@ -230,6 +240,7 @@ export class World {
     judge.tell('ended', {
       stuck: this.#places,
       bootFrames: this.#bootFrames,
+      guestBootFrames: this.#guestBootFrames,
       pasidsInUse: this.#pasidsInUse - this.#pasidsAtBoot,
     });
   }
@@ -261,6 +272,10 @@ function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
   assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
   return core;
 }
+
+/** The frames that somebody owns. */
+const inUse = (frames: GuestLedger['frames']): ReadonlySet<number> =>
+  new Set([...frames.all()].map(([frame]) => frame));
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {

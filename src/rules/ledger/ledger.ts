@@ -31,6 +31,10 @@ export class Ledger implements Restorable {
     return this.#guests.get(name);
   }
 
+  guests(): Iterable<GuestLedger> {
+    return this.#guests.values();
+  }
+
   /** The virtual machine that an address space is in; undefined for the host's own. */
   guestOf(mm: string): GuestLedger | undefined {
     return this.#guests.size === 0 ? undefined : this.#guests.get(mm.split('/', 1)[0] ?? '');

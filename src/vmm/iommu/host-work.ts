@@ -9,6 +9,7 @@
  */
 import { isRefusal, type Refusal, type Task } from '../../base/index.js';
 import { type DeviceTlbInvalidation, NO_PASID, type PageGroupResponse } from '../../hardware/index.js';
+import { ridName } from '../../kernel/index.js';
 import { type Bindings, type Bound, bindingOf, isInScope, isSame, type Scope } from './bindings.js';
 import type { GuestPasids } from './guest-pasids.js';
 import type { GuestTables } from './guest-tables.js';
@@ -43,20 +44,16 @@ export class HostWork {
 
   /** Makes the host's bindings in a scope those that the guest's tables ask for. */
   *compare(scope: Scope): Task<Failed> {
-    const { bindings } = this.#parts;
+    const { pasid } = scope;
     let failed = false;
-    for (const [rid, guestPasid] of this.#places(scope)) {
-      const bound = bindings.get(rid, guestPasid);
-      let wanted = this.#wanted(rid, guestPasid);
-      if (bound !== undefined) {
-        if (wanted !== undefined && isSame(bound, wanted)) continue;
-        if (!(yield* this.#unbind(bound))) {
-          failed = true;
-          continue;
-        }
-        wanted = this.#wanted(rid, guestPasid);
+    if (pasid === undefined) {
+      for (const [rid, guestPasid] of this.#places(scope)) {
+        if (yield* this.#compareOne(rid, guestPasid)) failed = true;
       }
-      if (wanted !== undefined) yield* this.#bind(wanted);
+      return failed;
+    }
+    for (const rid of this.#parts.devices()) {
+      if (isInScope(rid, scope) && (yield* this.#compareOne(rid, pasid))) failed = true;
     }
     return failed;
   }
@@ -93,19 +90,29 @@ export class HostWork {
     return this.#bound(guestPasid).length > 0;
   }
 
+  *#compareOne(rid: number, guestPasid: number): Task<Failed> {
+    const bound = this.#parts.bindings.get(rid, guestPasid);
+    let wanted = this.#wanted(rid, guestPasid);
+    if (bound !== undefined) {
+      if (wanted !== undefined && isSame(bound, wanted)) return false;
+      if (!(yield* this.#unbind(bound))) return true;
+      wanted = this.#wanted(rid, guestPasid);
+    }
+    if (wanted !== undefined) yield* this.#bind(wanted);
+    return false;
+  }
+
   /** The devices and PASIDs of a scope that may be bound, or have to be. */
   #places(scope: Scope): readonly (readonly [rid: number, guestPasid: number])[] {
     const { bindings, pasids } = this.#parts;
     const devices = this.#parts.devices();
-    const numbers = scope.pasid === undefined ? pasids.all : [scope.pasid];
-    const places = devices
-      .filter((rid) => isInScope(rid, scope))
-      .flatMap((rid) => numbers.map((guestPasid) => [rid, guestPasid] as const));
-    if (scope.pasid !== undefined) return places;
     // What is bound, and could not be any more.
     const isLeft = ({ rid, guestPasid }: Bound): boolean =>
       isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
     const left = bindings.all.filter(isLeft);
+    const places = devices
+      .filter((rid) => isInScope(rid, scope))
+      .flatMap((rid) => pasids.all.map((guestPasid) => [rid, guestPasid] as const));
     return [...left.map(({ rid, guestPasid }) => [rid, guestPasid] as const), ...places];
   }
 
@@ -158,7 +165,7 @@ export class HostWork {
   #tell(kind: string, { rid, guestPasid, hostPasid }: Bound, refusal: Refusal | undefined): void {
     const { emit, name } = this.#parts;
     const why = refusal === undefined ? {} : { why: refusal.toString() };
-    emit?.({ kind, fields: { unit: name, rid, guestPasid, hostPasid, ...why } });
+    emit?.({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
   }
 }
 
