@@ -11,6 +11,9 @@
  * Lost, of a nested miss of 24 reads that takes 490 ns: frame numbers by multiplication, which the engine keeps in
  * floating point from then on, and an entry judged field by field (970 ns); a walk in two classes, one derived from the
  * other (550 to 670 ns).
+ * And of one of 2 reads that takes 125 ns: the walk that can stop at every entry, begun at the leaves (300 ns); leaves
+ * read by functions that look for the way first (200 ns), for where the way is often not known, the engine takes all
+ * that comes after it for rare, and calls it instead of making it a part.
  */
 import { Bug, firstChooser } from '#src/base/index.js';
 import {

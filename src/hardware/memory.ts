@@ -211,7 +211,12 @@ export class Memory implements FrameMemory, Restorable {
       const last = radix[FIRST_NODE + (frame >>> 13)] ?? 0;
       return last === 0 ? 0 : (radix[last + (frame & NODE_MASK)] ?? 0);
     }
-    if (frame >= FRAME_LIMIT) return 0;
+    return frame < FRAME_LIMIT ? this.#farSlotOf(frame) : 0;
+  }
+
+  /** The same of any frame, through the root. */
+  #farSlotOf(frame: number): number {
+    const radix = this.#nodes;
     const middle = radix[(frame / 0x400_0000) & (ROOT_ENTRIES - 1)] ?? 0;
     if (middle === 0) return 0;
     const leaf = radix[middle + ((frame / NODE_ENTRIES) & NODE_MASK)] ?? 0;
