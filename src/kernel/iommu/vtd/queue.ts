@@ -13,6 +13,7 @@
 import {
   KeptList,
   KeptValue,
+  type Pause,
   type Refusal,
   refuse,
   type Task,
@@ -57,6 +58,14 @@ export interface QueueFrames {
   readonly status: number;
 }
 
+export interface QueueOptions {
+  readonly name: string;
+  readonly frames: QueueFrames;
+  readonly isWide: boolean;
+  /** @see IommuUnit.progress */
+  readonly progress: WaitQueue | undefined;
+}
+
 export class InvalidationQueue implements Invalidator {
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
@@ -70,12 +79,10 @@ export class InvalidationQueue implements Invalidator {
   /** The devices that did not answer, in their order. */
   readonly #timeouts: KeptList<number>;
   readonly #room: WaitQueue;
+  /** Where to pause while there is nothing new of hardware's. */
+  readonly #spin: Pause;
 
-  constructor(
-    context: KernelContext,
-    registers: UnitRegisters,
-    of: { readonly frames: QueueFrames; readonly name: string; readonly isWide: boolean },
-  ) {
+  constructor(context: KernelContext, registers: UnitRegisters, of: QueueOptions) {
     this.#context = context;
     this.#registers = registers;
     this.#frames = of.frames;
@@ -86,6 +93,7 @@ export class InvalidationQueue implements Invalidator {
     this.#tail = new KeptValue(context.log, 0);
     this.#timeouts = new KeptList(context.log);
     this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
+    this.#spin = of.progress ?? `${of.name}: wait for the invalidation queue`;
     context.platform.keep(this.#busy);
   }
 
@@ -141,9 +149,11 @@ export class InvalidationQueue implements Invalidator {
   /** Polls a batch's status, until it is done or a device has not answered. */
   *#wait(batch: Batch): Task {
     while (this.#status(batch.last) !== DONE) {
-      this.#recover(batch);
+      const isQuiet = this.#recover(batch);
       if (this.#timeouts.length !== batch.timeouts) return;
-      yield `${this.#name}: wait for the invalidation queue`;
+      // What came at the look for errors woke nobody.
+      if (this.#status(batch.last) === DONE) return;
+      yield isQuiet ? this.#spin : `${this.#name}: error of the invalidation queue`;
     }
   }
 
@@ -174,16 +184,19 @@ export class InvalidationQueue implements Invalidator {
     });
   }
 
-  /** Does what an error of the queue asks for, if there is one. */
-  #recover(batch: Batch): void {
+  /** Does what an error of the queue asks for; true if there is none. */
+  #recover(batch: Batch): boolean {
     const status = this.#registers.read32(VTD_REGISTER.FSTS);
-    if (FSTS_REG.IQE.get(status, 0) === 1) this.#replaceRefused(batch);
-    if (FSTS_REG.ITE.get(status, 0) === 1) {
+    const isRefused = FSTS_REG.IQE.get(status, 0) === 1;
+    const hasTimedOut = FSTS_REG.ITE.get(status, 0) === 1;
+    if (isRefused) this.#replaceRefused(batch);
+    if (hasTimedOut) {
       const device = IQER_REG.ITESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);
       tell(this.#context, 'iommu:invalidation-timeout', { unit: this.#name, rid: device });
       this.#timeouts.push(device);
       this.#registers.write32(VTD_REGISTER.FSTS, { ITE: 1 });
     }
+    return !isRefused && !hasTimedOut;
   }
 
   /** Puts a descriptor that does nothing in the place of the one that hardware stands at, if it is the batch's own. */
