@@ -3,8 +3,8 @@
  * groups, engines and commands (Intel DSA Architecture Specification, 341204, revision 3.0). Its device
  * TLB and page request interface are PCIe's.
  *
- * Left out, and not advertised: event log, inter-domain operations, interrupt message
- * storage, read buffers, performance counters, readback. Traffic classes have no effect.
+ * Left out, and not advertised: event log, inter-domain operations, read buffers, performance counters, readback.
+ * Traffic classes have no effect.
  */
 import { Bug, type Restorable } from '../../base/index.js';
 import {
@@ -64,11 +64,15 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     this.options = { ...DSA_DEFAULTS, ...options };
     const parts = dsaParts(slot, this.options);
     this.parts = parts;
-    const { name, wqs, groups, engines, entries, vectors } = this.options;
+    const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
     if (wqs > 16 || vectors > 64) throw new Bug(`${name} with ${wqs} WQs and ${vectors} vectors`);
     this.table = dsaRegisters(capabilities(this.options));
     this.registers = new RegisterFile(this.table.all, DSA_BAR0_BYTES, (register) => this.#written(register));
-    this.interrupts = new Interrupts(this.table, this.registers, parts);
+    this.interrupts = new Interrupts(this.table, this.registers, {
+      parts,
+      ims: imsEntries,
+      handles: interruptHandles,
+    });
     this.errors = new SoftwareErrors(this.table, this.registers, this.interrupts);
     this.queues = this.table.WQCFG.slice(0, wqs).map(
       (config, index) => new WorkQueue(config, this.registers, { index, capacity: entries }),
@@ -111,6 +115,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   get isRunning(): boolean {
     const state = this.deviceState;
     return state === DSA_DEVICE_STATE.ENABLED || state === DSA_DEVICE_STATE.DRAINING;
+  }
+  get hasIms(): boolean {
+    return this.options.imsEntries > 0;
   }
   get lastTag(): number {
     return this.#lastTag;
@@ -186,9 +193,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   };
 
   /** Takes a descriptor into a queue that has room. */
-  accept(queue: WorkQueue, descriptor: Int32Array): void {
+  accept(queue: WorkQueue, descriptor: Int32Array, table: number): void {
     const tag = ++this.#lastTag;
-    queue.push(descriptor, tag);
+    queue.push(descriptor, tag, table);
     this.audit?.submitted(tag, queue.index, descriptor);
   }
 

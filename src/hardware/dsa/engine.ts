@@ -11,7 +11,6 @@ import { Bug, type Restorable } from '../../base/index.js';
 import {
   DSA_BATCH,
   DSA_MEMMOVE,
-  DSA_NOOP,
   DSA_RECORD,
   DSA_FLAG as FLAG,
   DSA_OPCODE as OP,
@@ -21,20 +20,19 @@ import {
 import type { Engine } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
-import { NO_PASID } from '../vtd/request.js';
 import { Batch } from './batch.js';
 import { Buffers, LIST_SLOT, PAGE, RECORD_SLOT } from './buffers.js';
-import { type Allowed, checkDescriptor, type Verdict } from './descriptor-checks.js';
+import { checkDescriptor, type Verdict } from './descriptor-checks.js';
 import type { EngineHost } from './engine-host.js';
 import { Execution } from './execution.js';
 import type { Group } from './group.js';
 import { OPERAND, type OperandKind, operationOf } from './operation.js';
+import { Permissions } from './permissions.js';
 import { Reports } from './reports.js';
 import { NO_GROUP, NO_RESPONSE, PHASE, Work } from './work.js';
 import { DESCRIPTOR_WORDS, type WorkQueue } from './work-queue.js';
 
 const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
-const { HANDLE } = DSA_NOOP;
 const { RESPONSE_FAILURE } = PRI_CAPABILITY;
 const RECORD_ADDRESS_WORD = 2;
 const LIST_WORD = DSA_BATCH.LIST.low / 32;
@@ -56,23 +54,14 @@ export class DsaEngine implements Engine, Restorable {
   #group: Group | undefined;
   #markedGroup: Group | undefined;
   readonly #verdict: Verdict = { status: STATUS.NONE, invalidFlags: 0 };
-  readonly #permissions: { -readonly [K in keyof Allowed]: Allowed[K] } = {
-    ignoresHead: false,
-    inBatch: false,
-    operation: false,
-    blockOnFault: false,
-    interrupts: false,
-    privileged: false,
-    maxTransfer: 0,
-    maxBatch: 0,
-    overlappingCopy: false,
-  };
+  readonly #permissions: Permissions;
 
   constructor(name: string, host: EngineHost) {
     this.name = name;
     this.#host = host;
     this.#buffers = new Buffers(host, this.#work);
     this.#execution = new Execution(this.#work, this.#buffers);
+    this.#permissions = new Permissions(host, this.#work, this.#batch);
     this.#reports = new Reports(host.errors, this.#work, this.#batch);
   }
 
@@ -161,6 +150,7 @@ export class DsaEngine implements Engine, Restorable {
     const queue = this.#group?.pick();
     if (queue === undefined) throw new Bug(`${this.name} has nothing to fetch`);
     const { now, descriptor } = this.#work;
+    now.table = queue.nextTable;
     now.tag = queue.shift(descriptor);
     now.wq = queue.index;
     now.pasid = queue.pasidOf(descriptor, 0);
@@ -176,12 +166,13 @@ export class DsaEngine implements Engine, Restorable {
     now.size = XFER_SIZE.get(descriptor, 0);
     now.retries = 0;
     record.fill(0);
-    checkDescriptor(descriptor, this.#allowed(queue), this.#verdict);
+    checkDescriptor(descriptor, this.#permissions.of(queue), this.#verdict);
     const { status, invalidFlags } = this.#verdict;
     if (status !== STATUS.NONE) {
       R_INVALID_FLAGS.set(record, 0, invalidFlags);
       this.#complete(status);
-    } else if ((now.flags & FLAG.RCI) !== 0 && !this.#ownsHandle()) this.#complete(STATUS.INTERRUPT_HANDLE);
+    } else if ((now.flags & FLAG.RCI) !== 0 && !this.#permissions.ownsHandle)
+      this.#complete(STATUS.INTERRUPT_HANDLE);
     else if (now.opcode === OP.NOOP) this.#complete(STATUS.SUCCESS);
     else if (now.opcode === OP.DRAIN) now.phase = PHASE.DRAIN;
     else if (now.opcode === OP.BATCH) {
@@ -192,28 +183,6 @@ export class DsaEngine implements Engine, Restorable {
       this.#execution.begin();
       this.#beginPiece();
     }
-  }
-
-  #allowed(queue: WorkQueue): Allowed {
-    const allowed = this.#permissions;
-    const host = this.#host;
-    const { opcode } = this.#work.now;
-    const { isOpen } = this.#batch.now;
-    allowed.ignoresHead = queue.isDedicated || isOpen;
-    allowed.inBatch = isOpen;
-    allowed.operation = queue.allows(opcode) && !(isOpen && (opcode === OP.BATCH || opcode === OP.DRAIN));
-    allowed.blockOnFault = queue.allowsBlockOnFault;
-    allowed.interrupts = this.#mayInterrupt;
-    allowed.privileged = host.parts.config.isPrivilegedEnabled;
-    allowed.maxTransfer = queue.maxTransfer;
-    allowed.maxBatch = queue.maxBatch;
-    allowed.overlappingCopy = host.overlappingCopy;
-    return allowed;
-  }
-
-  #ownsHandle(): boolean {
-    const { now, descriptor } = this.#work;
-    return this.#host.interrupts.isAllowed(HANDLE.get(descriptor, 0), now.pasid);
   }
 
   /** Whether a page fault is worth a request: they are enabled, and no response has stopped them. */
@@ -416,17 +385,15 @@ export class DsaEngine implements Engine, Restorable {
 
   /** Whether an interrupt is asked for, and may be: a descriptor that failed an earlier check is looked at anew. */
   #wantsInterrupt(): boolean {
-    return (this.#work.now.flags & FLAG.RCI) !== 0 && this.#mayInterrupt && this.#ownsHandle();
-  }
-
-  /** Whether descriptors like this may ask for interrupts: users with a PASID need leave (table 5-4). */
-  get #mayInterrupt(): boolean {
-    const { isPrivileged, pasid } = this.#work.now;
-    return isPrivileged || pasid === NO_PASID || this.#host.userInterrupts;
+    return (
+      (this.#work.now.flags & FLAG.RCI) !== 0 &&
+      this.#permissions.mayInterrupt &&
+      this.#permissions.ownsHandle
+    );
   }
 
   #interrupt(): void {
-    this.#host.interrupts.complete(HANDLE.get(this.#work.descriptor, 0));
+    this.#host.interrupts.complete(this.#permissions.handle);
     this.#end(R_STATUS.get(this.#work.record, 0));
   }
 

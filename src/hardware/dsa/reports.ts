@@ -3,7 +3,7 @@
  * (Intel DSA Architecture Specification, 341204, revision 3.0, 5.8).
  */
 import { u64 } from '../../base/index.js';
-import { DSA_NOOP, DSA_RECORD, DSA_STATUS as STATUS } from '../../spec/index.js';
+import { DSA_NOOP, DSA_RECORD, DSA_FLAG as FLAG, DSA_STATUS as STATUS } from '../../spec/index.js';
 import type { Batch } from './batch.js';
 import type { SoftwareErrors } from './software-errors.js';
 import type { Work } from './work.js';
@@ -14,6 +14,10 @@ const FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 const RECORD_ADDRESS_WORD = DSA_NOOP.RECORD.low / 32;
 /** The operand identifier, in an error's information. */
 const INFO_OPERAND = 2 ** 29;
+/** Beside a handle there: an interrupt was requested, by a handle of interrupt message storage; so was a record. */
+const INFO_RCI = 1 << 16;
+const INFO_IMS = 1 << 17;
+const INFO_RCR = 1 << 18;
 
 export class Reports {
   readonly #errors: SoftwareErrors;
@@ -37,7 +41,7 @@ export class Reports {
     if (status === STATUS.INVALID_FLAGS)
       this.#errors.record({ ...common, info: INVALID_FLAGS.get(record, 0) });
     else if (status === STATUS.INTERRUPT_HANDLE)
-      this.#errors.record({ ...common, info: HANDLE.get(descriptor, 0) });
+      this.#errors.record({ ...common, info: HANDLE.get(descriptor, 0) | this.#requested() });
     else if (isFault) {
       const fault = u64(record[FAULT_WORD] ?? 0, record[FAULT_WORD + 1] ?? 0);
       const info = OPERAND.get(record, 0) * INFO_OPERAND;
@@ -54,6 +58,13 @@ export class Reports {
       isWrite: true,
       fault: u64(descriptor[RECORD_ADDRESS_WORD] ?? 0, descriptor[RECORD_ADDRESS_WORD + 1] ?? 0),
     });
+  }
+
+  /** What it asked for, as an error's information has it: an interrupt, of which table, a record. */
+  #requested(): number {
+    const { flags, table } = this.#work.now;
+    const rci = (flags & FLAG.RCI) === 0 ? 0 : INFO_RCI;
+    return rci | (table === 0 ? 0 : INFO_IMS) | ((flags & FLAG.RCR) === 0 ? 0 : INFO_RCR);
   }
 
   #descriptor() {

@@ -21,9 +21,10 @@ const OPS_WORD = OPS0.low / 32;
 
 /** Words of a descriptor. */
 export const DESCRIPTOR_WORDS = 16;
-/** A chunk of {@link Words} each: the descriptor, its tag. */
+/** A chunk of {@link Words} each: the descriptor, its tag, the table of its interrupt handle. */
 const ENTRY_WORDS = 32;
 const TAG_WORD = DESCRIPTOR_WORDS;
+const TABLE_WORD = TAG_WORD + 1;
 
 export class WorkQueue implements Restorable {
   readonly index: number;
@@ -110,8 +111,12 @@ export class WorkQueue implements Restorable {
     return this.#now.count < Math.min(size, THRESHOLD.get(this.#registers.words, this.#at));
   }
 
-  /** Adds a descriptor. A `Bug` if there is no room. */
-  push(descriptor: Int32Array, tag: number): void {
+  /**
+   * Adds a descriptor. A `Bug` if there is no room.
+   *
+   * @param table where its interrupt handle leads
+   */
+  push(descriptor: Int32Array, tag: number, table = 0): void {
     const { head, count } = this.#now;
     if (count >= this.#capacity) throw new Bug(`WQ ${this.index} holds ${count} descriptors`);
     const at = ((head + count) % this.#capacity) * ENTRY_WORDS;
@@ -119,7 +124,13 @@ export class WorkQueue implements Restorable {
     const { words } = this.#ring;
     for (let i = 0; i < DESCRIPTOR_WORDS; i++) words[at + i] = descriptor[i] ?? 0;
     words[at + TAG_WORD] = tag;
+    words[at + TABLE_WORD] = table;
     this.#now.count = count + 1;
+  }
+
+  /** Where the interrupt handle of the oldest descriptor leads. */
+  get nextTable(): number {
+    return this.#ring.words[this.#now.head * ENTRY_WORDS + TABLE_WORD] ?? 0;
   }
 
   /**
@@ -155,9 +166,10 @@ export class WorkQueue implements Restorable {
   discard(pasid: number, told: (tag: number) => void): void {
     const descriptor = new Int32Array(DESCRIPTOR_WORDS);
     for (let left = this.#now.count; left > 0; left--) {
+      const table = this.nextTable;
       const tag = this.shift(descriptor);
       if (pasid === ANY_PASID || this.pasidOf(descriptor, 0) === pasid) told(tag);
-      else this.push(descriptor, tag);
+      else this.push(descriptor, tag, table);
     }
   }
 

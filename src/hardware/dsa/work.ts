@@ -35,6 +35,8 @@ const idle = () => ({
   wq: 0,
   pasid: NO_PASID,
   isPrivileged: false,
+  /** Where its interrupt handles lead: IMS_TABLE, or 0 for MSI-X. */
+  table: 0,
   flags: 0,
   opcode: 0,
   size: 0,

@@ -155,6 +155,14 @@ const CONFIGURATION: readonly Golden[] = [
     layout: configuration.DSA_MSIXPERM,
     masks: { IGNORE: [0, 0x4n], PASID_EN: [0, 0x8n], PASID: [0, 0xfffff000n] },
   },
+  {
+    layout: configuration.DSA_IMS,
+    masks: {
+      ...{ ADDRESS: [0, 0xfffffffcn], UPPER: [0, 0xffffffff00000000n], DATA: [1, 0xffffffffn] },
+      ...{ MASK: [1, 1n << 32n], PENDING: [1, 1n << 33n], IGNORE: [1, 1n << 34n], PASID_EN: [1, 1n << 35n] },
+      ...{ PASID: [1, 0xfffffn << 44n] },
+    },
+  },
 ];
 
 describe('Intel DSA registers', () => {
