@@ -3,7 +3,7 @@
  * groups, engines and commands (Intel DSA Architecture Specification, 341204, revision 3.0). Its device
  * TLB and page request interface are PCIe's.
  *
- * Left out, and not advertised: event log, inter-domain operations, read buffers, performance counters, readback.
+ * Left out, and not advertised: inter-domain operations, read buffers, performance counters, readback.
  * Traffic classes have no effect.
  */
 import { Bug, type Restorable } from '../../base/index.js';
@@ -29,6 +29,7 @@ import { Commands } from './commands.js';
 import type { DeviceState, DsaCore } from './core.js';
 import { DsaEngine } from './engine.js';
 import type { EngineHost } from './engine-host.js';
+import { EventLog } from './event-log.js';
 import { Group } from './group.js';
 import { DEVICE_VECTOR, Interrupts } from './interrupts.js';
 import { InvalidationQueue } from './invalidations.js';
@@ -73,11 +74,13 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
       ims: imsEntries,
       handles: interruptHandles,
     });
-    this.errors = new SoftwareErrors(this.table, this.registers, this.interrupts);
+    const { interrupts } = this;
+    const log = new EventLog(this.table, this.registers, { interrupts, parts });
+    this.errors = new SoftwareErrors(this.table, this.registers, { interrupts, log });
     this.queues = this.table.WQCFG.slice(0, wqs).map(
       (config, index) => new WorkQueue(config, this.registers, { index, capacity: entries }),
     );
-    this.engines = Array.from({ length: engines }, (_, i) => new DsaEngine(`${name} engine ${i}`, this));
+    this.engines = Array.from({ length: engines }, (_, i) => new DsaEngine(`${name} engine ${i}`, this, i));
     this.#groups = Array.from({ length: groups }, () => new Group());
     this.#commands = new Commands(`${name} command`, this);
     this.#invalidations = new InvalidationQueue(parts, this.engines);
@@ -212,8 +215,8 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
 
   resetConfiguration(): void {
     this.disable();
-    const { GENCFG, GENCTRL, INTCAUSE, EVLCFG, WQCFG, GRPCFG, MSIXPERM } = this.table;
-    const all = [GENCFG, GENCTRL, INTCAUSE, EVLCFG, ...WQCFG, ...GRPCFG, ...MSIXPERM];
+    const { GENCFG, GENCTRL, INTCAUSE, EVLCFG, EVLSTATUS, WQCFG, GRPCFG, MSIXPERM } = this.table;
+    const all = [GENCFG, GENCTRL, INTCAUSE, EVLCFG, EVLSTATUS, ...WQCFG, ...GRPCFG, ...MSIXPERM];
     for (const register of all) this.#resetRegister(register);
     this.interrupts.reset();
   }

@@ -18,16 +18,21 @@ const INFO_OPERAND = 2 ** 29;
 const INFO_RCI = 1 << 16;
 const INFO_IMS = 1 << 17;
 const INFO_RCR = 1 << 18;
+/** The first of its batch whose record is in the event log. */
+const INFO_FIRST = 1 << 19;
 
 export class Reports {
   readonly #errors: SoftwareErrors;
   readonly #work: Work;
   readonly #batch: Batch;
+  /** Which names its batch. */
+  readonly #engine: number;
 
-  constructor(errors: SoftwareErrors, work: Work, batch: Batch) {
+  constructor(errors: SoftwareErrors, { work, batch, engine }: { work: Work; batch: Batch; engine: number }) {
     this.#errors = errors;
     this.#work = work;
     this.#batch = batch;
+    this.#engine = engine;
   }
 
   /** An operation ended with an error, which the record has not, or not alone. */
@@ -49,14 +54,20 @@ export class Reports {
     } else this.#errors.record(common);
   }
 
-  /** The record could not be written. */
+  /** The record could not be written, or may not be, as others before it are in the event log. */
   recordLost(status: number): void {
-    const { descriptor } = this.#work;
+    const { descriptor, record } = this.#work;
+    const { now } = this.#batch;
+    const isOfBatch = now.isOpen && this.#errors.usesLog;
+    const isFirst = isOfBatch && !now.hasLost;
+    if (isOfBatch) now.hasLost = true;
     this.#errors.record({
       error: status,
       descriptor: this.#descriptor(),
       isWrite: true,
+      info: HANDLE.get(descriptor, 0) | this.#requested() | (isFirst ? INFO_FIRST : 0),
       fault: u64(descriptor[RECORD_ADDRESS_WORD] ?? 0, descriptor[RECORD_ADDRESS_WORD + 1] ?? 0),
+      record,
     });
   }
 
@@ -70,7 +81,7 @@ export class Reports {
   #descriptor() {
     const { wq, pasid, isPrivileged } = this.#work.now;
     const { isOpen, index } = this.#batch.now;
-    const batch = isOpen ? { batchIndex: index } : {};
+    const batch = isOpen ? { batchIndex: index, batchId: this.#engine } : {};
     return { words: this.#work.descriptor, wq, pasid, isPrivileged, ...batch };
   }
 }

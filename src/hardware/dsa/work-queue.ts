@@ -19,6 +19,8 @@ const { PASID, PASID_EN, PRIV, MAX_XFER_SHIFT, MAX_BATCH_SHIFT, OPS0 } = DSA_WQC
 const { PASID: DESCRIPTOR_PASID, PRIV: DESCRIPTOR_PRIV } = DSA_NOOP;
 const OPS_WORD = OPS0.low / 32;
 
+const NONE: readonly number[] = [];
+
 /** Words of a descriptor. */
 export const DESCRIPTOR_WORDS = 16;
 /** A chunk of {@link Words} each: the descriptor, its tag, the table of its interrupt handle. */
@@ -32,7 +34,14 @@ export class WorkQueue implements Restorable {
   readonly #registers: RegisterFile;
   readonly #at: number;
   readonly #ring: Words;
-  #now = { state: DSA_WQ_STATE.DISABLED as number, head: 0, count: 0, credits: 0 };
+  #now = {
+    state: DSA_WQ_STATE.DISABLED as number,
+    head: 0,
+    count: 0,
+    credits: 0,
+    /** PASIDs of which records went to the event log after their last drain. */
+    lost: NONE as readonly number[],
+  };
   #marked = { ...this.#now };
 
   /**
@@ -54,6 +63,7 @@ export class WorkQueue implements Restorable {
   }
   set state(state: number) {
     this.#now.state = state;
+    if (state === DSA_WQ_STATE.DISABLED) this.#now.lost = NONE;
   }
 
   /** Entries that are filled. */
@@ -171,6 +181,18 @@ export class WorkQueue implements Restorable {
       if (pasid === ANY_PASID || this.pasidOf(descriptor, 0) === pasid) told(tag);
       else this.push(descriptor, tag, table);
     }
+  }
+
+  /** A record of this PASID is in the event log, and not where it should be. */
+  loseRecord(pasid: number): void {
+    if (!this.#now.lost.includes(pasid)) this.#now.lost = [...this.#now.lost, pasid];
+  }
+
+  /** Whether records of this PASID went to the event log since a drain asked last. */
+  takeLost(pasid: number): boolean {
+    if (!this.#now.lost.includes(pasid)) return false;
+    this.#now.lost = this.#now.lost.filter((other) => other !== pasid);
+    return true;
   }
 
   /** How many more it may dispatch in this round of its group's arbiter. */
