@@ -81,7 +81,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
       (config, index) => new WorkQueue(config, this.registers, { index, capacity: entries }),
     );
     this.engines = Array.from({ length: engines }, (_, i) => new DsaEngine(`${name} engine ${i}`, this, i));
-    this.#groups = Array.from({ length: groups }, () => new Group());
+    this.#groups = Array.from({ length: groups }, (_, i) => new Group(`${name} group ${i}`, slot.chooser));
     this.#commands = new Commands(`${name} command`, this);
     this.#invalidations = new InvalidationQueue(parts, this.engines);
     this.bars = [new RegisterRegion(`${name} BAR0`, this), new PortalRegion(`${name} BAR2`, this)];
