@@ -345,7 +345,7 @@ export const FAULTS: readonly Fault[] = [
     replace: '',
   }),
   iommu('a nested entry is flushed by PASID alone (D4)', 'vtd/cache-tags.ts', {
-    find: "domain.type === 'second-stage' || domain.type === 'nested'",
+    find: "type === 'second-stage' || type === 'nested'",
     replace: "domain.type === 'second-stage'",
   }),
   iommu('what is built on a domain is not flushed with it (D4)', 'vtd/cache-tags.ts', {
@@ -361,7 +361,7 @@ export const FAULTS: readonly Fault[] = [
     replace: 'if (pasid >= 0) return',
   }),
   iommu('a device TLB is not flushed (D6)', 'vtd/cache-tags.ts', {
-    find: 'const devices = tag.uses.filter(({ device }) => device.ats);',
+    find: 'const devices = uses.filter(({ device }) => device.ats);',
     replace: 'const devices = tag.uses.filter(({ device }) => device.rid < 0);',
   }),
   iommu('many ranges are flushed one by one (E3)', 'vtd/cache-tags.ts', {

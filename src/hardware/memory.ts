@@ -153,8 +153,13 @@ export class Memory implements FrameMemory, Restorable {
     for (let done = 0; done < from.length; ) {
       const offset = (address + done) % FRAME_BYTES;
       const length = Math.min(FRAME_BYTES - offset, from.length - done);
-      const at = this.writable(Math.floor((address + done) / FRAME_BYTES)) * 4 + offset;
-      this.#bytes.set(from.subarray(done, done + length), at);
+      const frame = Math.floor((address + done) / FRAME_BYTES);
+      const piece = from.subarray(done, done + length);
+      // Zeroes where nothing was ever written are there already: a cleared frame that nobody uses takes no room.
+      if (this.#slotOf(frame) !== 0 || !isZero(piece)) {
+        const at = this.writable(frame) * 4 + offset;
+        this.#bytes.set(piece, at);
+      }
       done += length;
     }
     return true;
@@ -246,3 +251,8 @@ export class Memory implements FrameMemory, Restorable {
     return made;
   }
 }
+
+const isZero = (bytes: Uint8Array): boolean => {
+  for (const byte of bytes) if (byte !== 0) return false;
+  return true;
+};

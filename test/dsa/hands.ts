@@ -87,7 +87,7 @@ export class Hands {
   }
 
   configureWq(index: number, fields: WqFields): void {
-    const ops = { OPS0: this.read(0x40) >>> 0 };
+    const ops = { OPS0: (this.read(0x44) >>> 0) * 2 ** 32 + (this.read(0x40) >>> 0) };
     this.writeAll(DSA_TABLE.WQCFG + index * DSA_STRIDE.WQCFG, encode(DSA_WQCFG, { ...ops, ...fields }));
   }
 

@@ -50,6 +50,14 @@ export class Rig extends Hands {
     this.iommu.map(PASID, RECORD_PAGE, { frame: RECORD_PAGE, rights: ALL_RIGHTS });
   }
 
+  /** Answers all page requests with this code, and goes on. */
+  answer(code: number): void {
+    for (const { rid, pasid, group } of this.iommu.pageRequests.splice(0)) {
+      this.device.pageGroupResponse({ rid, pasid, group, code });
+    }
+    this.run();
+  }
+
   bytes(address: number, length: number): Uint8Array {
     const into = new Uint8Array(length);
     this.memory.read(address, into);

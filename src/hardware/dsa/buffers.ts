@@ -21,6 +21,10 @@ import type { Work } from './work.js';
 const MAX_OPERANDS = 3;
 /** The slot of a completion record, after those of the operands. */
 export const RECORD_SLOT = MAX_OPERANDS;
+/** The slot of a batch's descriptor list. */
+export const LIST_SLOT = RECORD_SLOT + 1;
+const SLOTS = LIST_SLOT + 1;
+const LIST_BYTES = 64;
 const RECORD_BYTES = 32;
 export const PAGE = 4096;
 
@@ -28,15 +32,18 @@ export class Buffers implements Restorable {
   readonly #host: EngineHost;
   readonly #work: Work;
   /** By slot: the page, its frame (equal to it without ATS), and the offset in it. */
-  readonly #pages = new Float64Array(MAX_OPERANDS + 1);
-  readonly #frames = new Float64Array(MAX_OPERANDS + 1);
-  readonly #offsets = new Int32Array(MAX_OPERANDS + 1);
+  readonly #pages = new Float64Array(SLOTS);
+  readonly #frames = new Float64Array(SLOTS);
+  readonly #offsets = new Int32Array(SLOTS);
+  /** How many bytes of each are accessed; none, where a piece leaves an operand out. */
+  readonly #lengths = new Int32Array(SLOTS);
   /** The slots that hold a translation, a bit each. */
   #held = 0;
   readonly #marked = {
     pages: this.#pages.slice(),
     frames: this.#frames.slice(),
     offsets: this.#offsets.slice(),
+    lengths: this.#lengths.slice(),
     held: 0,
   };
   readonly #request: MemoryRequest;
@@ -55,6 +62,8 @@ export class Buffers implements Restorable {
       ...{ rid: host.parts.rid, pasid: NO_PASID, page: 0, rights: 0 },
       ...{ isTranslated: false, offset: 0, length: 0 },
     };
+    this.#lengths[RECORD_SLOT] = RECORD_BYTES;
+    this.#lengths[LIST_SLOT] = LIST_BYTES;
   }
 
   /** Sets the place of a slot: `plus` bytes after the address at `descriptor[word]`, modulo 2^64. */
@@ -66,6 +75,17 @@ export class Buffers implements Restorable {
     this.#offsets[slot] = low & (PAGE - 1);
   }
 
+  /** Sets how many bytes of an operand are accessed, which lie in one page. */
+  resize(slot: number, bytes: number): void {
+    this.#lengths[slot] = bytes;
+  }
+  lengthOf(slot: number): number {
+    return this.#lengths[slot] ?? 0;
+  }
+  /** The bytes from a slot's place to the end of its page. */
+  roomOf(slot: number): number {
+    return PAGE - (this.#offsets[slot] ?? 0);
+  }
   pageOf(slot: number): number {
     return this.#pages[slot] ?? 0;
   }
@@ -110,18 +130,18 @@ export class Buffers implements Restorable {
     return STATUS.SUCCESS;
   }
 
-  /** Reads a slot's piece to the beginning of `into`. Whether that succeeded. */
-  read(slot: number, into: Uint8Array): boolean {
+  /** Reads a slot's piece to `into[at]` and on. Whether that succeeded. */
+  read(slot: number, into: Uint8Array, at = 0): boolean {
     const request = this.#prepare(slot, RIGHT.READ);
     this.#host.audit?.requests(this.#work.now.tag, request, this.pageOf(slot));
-    return this.#host.parts.upstream.read(request, into, 0) === COMPLETION.SUCCESS;
+    return this.#host.parts.upstream.read(request, into, at) === COMPLETION.SUCCESS;
   }
 
-  /** Writes a slot's piece. Posted: the device does not learn what becomes of it. */
-  write(slot: number, from: Uint8Array): void {
+  /** Writes a slot's piece, from `from[at]` on. Posted: the device does not learn what becomes of it. */
+  write(slot: number, from: Uint8Array, at = 0): void {
     const request = this.#prepare(slot, RIGHT.WRITE);
     this.#host.audit?.requests(this.#work.now.tag, request, this.pageOf(slot));
-    this.#host.parts.upstream.write(request, from, 0);
+    this.#host.parts.upstream.write(request, from, at);
   }
 
   /** Lets go of all translations. */
@@ -135,7 +155,7 @@ export class Buffers implements Restorable {
   holds(invalidation: DeviceTlbInvalidation): boolean {
     const { pasid } = this.#work.now;
     if (this.#held === 0 || !(invalidation.isGlobal || invalidation.pasid === pasid)) return false;
-    for (let slot = 0; slot <= RECORD_SLOT; slot++) {
+    for (let slot = 0; slot < SLOTS; slot++) {
       if ((this.#held & (1 << slot)) === 0) continue;
       const distance = (this.#pages[slot] ?? 0) - invalidation.page;
       if (distance >= 0 && distance < invalidation.pages) return true;
@@ -147,6 +167,7 @@ export class Buffers implements Restorable {
     this.#marked.pages.set(this.#pages);
     this.#marked.frames.set(this.#frames);
     this.#marked.offsets.set(this.#offsets);
+    this.#marked.lengths.set(this.#lengths);
     this.#marked.held = this.#held;
   }
 
@@ -154,19 +175,19 @@ export class Buffers implements Restorable {
     this.#pages.set(this.#marked.pages);
     this.#frames.set(this.#marked.frames);
     this.#offsets.set(this.#marked.offsets);
+    this.#lengths.set(this.#marked.lengths);
     this.#held = this.#marked.held;
   }
 
   /** The request for a slot's piece. */
   #prepare(slot: number, right: number): MemoryRequest {
-    const { now } = this.#work;
     const request = this.#request;
-    request.pasid = now.pasid;
+    request.pasid = this.#work.now.pasid;
     request.rights = this.rightsFor(right);
     request.isTranslated = (this.#held & (1 << slot)) !== 0;
     request.page = this.#frames[slot] ?? 0;
     request.offset = this.#offsets[slot] ?? 0;
-    request.length = slot === RECORD_SLOT ? RECORD_BYTES : now.length;
+    request.length = this.#lengths[slot] ?? 0;
     return request;
   }
 }

@@ -76,6 +76,8 @@ export function wqError(core: DsaCore, index: number): number {
   if ((isShared && !usesPasid) || (usesPasid && !pci.isPasidEnabled)) return ERROR.WQ_PASID_ENABLE;
   const largest = registers.get(table.GENCAP, DSA_GENCAP_REG.MAX_XFER_SHIFT);
   if (get(DSA_WQCFG.MAX_XFER_SHIFT) > largest) return ERROR.WQ_TRANSFER_SIZE;
+  const batch = registers.get(table.GENCAP, DSA_GENCAP_REG.MAX_BATCH_SHIFT);
+  if (get(DSA_WQCFG.MAX_BATCH_SHIFT) > batch) return ERROR.WQ_BATCH_SIZE;
   const isPrivileged = !isShared && usesPasid && get(DSA_WQCFG.PRIV) === 1;
   if (isPrivileged && !pci.isPrivilegedEnabled) return ERROR.WQ_PRIVILEGE;
   if (hasOtherOperations(core, config)) return ERROR.WQ_OPERATIONS;

@@ -137,7 +137,7 @@ describe('enable WQ', () => {
       pci: { privileged: false },
       error: ERROR.WQ_PRIVILEGE,
     },
-    { name: 'operations that there are not', wq: { ...SHARED, OPS0: 2 }, error: ERROR.WQ_OPERATIONS },
+    { name: 'operations that there are not', wq: { ...SHARED, OPS0: 1 << 10 }, error: ERROR.WQ_OPERATIONS },
     {
       name: 'page requests disabled without an event log',
       wq: { ...SHARED, PRS_DISABLE: 1, BOF: 0 },

@@ -3,7 +3,7 @@
  * groups, engines and commands (Intel DSA Architecture Specification, 341204, revision 3.0). Its device
  * TLB and page request interface are PCIe's.
  *
- * Left out, and not advertised: batches and their fences, event log, inter-domain operations, interrupt message
+ * Left out, and not advertised: event log, inter-domain operations, interrupt message
  * storage, read buffers, performance counters, readback. Traffic classes have no effect.
  */
 import { Bug, type Restorable } from '../../base/index.js';

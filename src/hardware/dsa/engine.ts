@@ -7,8 +7,9 @@
  * Each buffer's page is translated anew for each piece. An engine that waits for a page holds no translation, so
  * that nobody waits for it, and begins its piece anew when it has the page.
  */
-import { Bug, type Restorable, u64 } from '../../base/index.js';
+import { Bug, type Restorable } from '../../base/index.js';
 import {
+  DSA_BATCH,
   DSA_MEMMOVE,
   DSA_NOOP,
   DSA_RECORD,
@@ -21,40 +22,49 @@ import type { Engine } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
 import { NO_PASID } from '../vtd/request.js';
-import { Buffers, PAGE, RECORD_SLOT } from './buffers.js';
+import { Batch } from './batch.js';
+import { Buffers, LIST_SLOT, PAGE, RECORD_SLOT } from './buffers.js';
+import { type Allowed, checkDescriptor, type Verdict } from './descriptor-checks.js';
 import type { EngineHost } from './engine-host.js';
 import { Execution } from './execution.js';
 import type { Group } from './group.js';
-import { type Allowed, checkDescriptor, type Operation, operationOf, type Verdict } from './operation.js';
+import { OPERAND, type OperandKind, operationOf } from './operation.js';
+import { Reports } from './reports.js';
 import { NO_GROUP, NO_RESPONSE, PHASE, Work } from './work.js';
-import type { WorkQueue } from './work-queue.js';
+import { DESCRIPTOR_WORDS, type WorkQueue } from './work-queue.js';
 
 const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
 const { HANDLE } = DSA_NOOP;
 const { RESPONSE_FAILURE } = PRI_CAPABILITY;
 const RECORD_ADDRESS_WORD = 2;
-const { STATUS: R_STATUS, WRITE: R_WRITE, RESULT: R_RESULT, OPERAND: R_OPERAND } = DSA_RECORD;
-const { COMPLETED: R_COMPLETED, INVALID_FLAGS: R_INVALID_FLAGS } = DSA_RECORD;
+const LIST_WORD = DSA_BATCH.LIST.low / 32;
+const DESCRIPTOR_BYTES = DESCRIPTOR_WORDS * 4;
+const { STATUS: R_STATUS, WRITE: R_WRITE, OPERAND: R_OPERAND } = DSA_RECORD;
+const { INVALID_FLAGS: R_INVALID_FLAGS, COMPLETED: R_COMPLETED, RESULT: R_RESULT } = DSA_RECORD;
 const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
-/** SWERROR's operand identifier, in its error information. */
-const INFO_OPERAND = 2 ** 29;
 
 export class DsaEngine implements Engine, Restorable {
   readonly name: string;
   readonly #host: EngineHost;
   readonly #work = new Work();
+  readonly #batch = new Batch();
+  readonly #reports: Reports;
   readonly #buffers: Buffers;
   readonly #execution: Execution;
+  /** Of the descriptor that it works on. */
+  #operands: readonly OperandKind[] = [];
   #group: Group | undefined;
   #markedGroup: Group | undefined;
   readonly #verdict: Verdict = { status: STATUS.NONE, invalidFlags: 0 };
   readonly #permissions: { -readonly [K in keyof Allowed]: Allowed[K] } = {
-    isDedicated: false,
-    operations: 0,
+    ignoresHead: false,
+    inBatch: false,
+    operation: false,
     blockOnFault: false,
     interrupts: false,
     privileged: false,
     maxTransfer: 0,
+    maxBatch: 0,
     overlappingCopy: false,
   };
 
@@ -63,6 +73,7 @@ export class DsaEngine implements Engine, Restorable {
     this.#host = host;
     this.#buffers = new Buffers(host, this.#work);
     this.#execution = new Execution(this.#work, this.#buffers);
+    this.#reports = new Reports(host.errors, this.#work, this.#batch);
   }
 
   /** Puts it into a group, or into none. */
@@ -97,7 +108,7 @@ export class DsaEngine implements Engine, Restorable {
 
   /** A reset of the function: forgets all. */
   reset(): void {
-    if (this.#work.now.phase !== PHASE.IDLE) this.#end(STATUS.NONE);
+    if (this.#work.now.phase !== PHASE.IDLE) this.#abandon();
   }
 
   /** Takes the response to a page request group; whether it waits for that. It may come while the request is sent. */
@@ -117,12 +128,14 @@ export class DsaEngine implements Engine, Restorable {
   step(): void {
     const { phase, isAborted } = this.#work.now;
     if (phase === PHASE.IDLE) this.#fetch();
-    else if (isAborted) this.#end(STATUS.NONE);
+    else if (isAborted) this.#abandon();
     else if (phase === PHASE.TRANSLATE) this.#translateOperand();
     else if (phase === PHASE.ACCESS) this.#access();
     else if (phase === PHASE.ASK) this.#ask();
     else if (phase === PHASE.WAIT) this.#answered();
     else if (phase === PHASE.DRAIN) this.#complete(STATUS.SUCCESS);
+    else if (phase === PHASE.LIST_TRANSLATE) this.#translateList();
+    else if (phase === PHASE.LIST_READ) this.#readList();
     else if (phase === PHASE.RECORD_TRANSLATE) this.#translateRecord();
     else if (phase === PHASE.RECORD_WRITE) this.#writeRecord();
     else this.#interrupt();
@@ -130,31 +143,38 @@ export class DsaEngine implements Engine, Restorable {
 
   mark(): void {
     this.#work.mark();
+    this.#batch.mark();
     this.#buffers.mark();
     this.#markedGroup = this.#group;
   }
 
   restore(): void {
     this.#work.restore();
+    this.#batch.restore();
     this.#buffers.restore();
+    this.#operands = operationOf(this.#work.now.opcode)?.operands ?? [];
+    this.#execution.resume();
     this.#group = this.#markedGroup;
   }
 
   #fetch(): void {
     const queue = this.#group?.pick();
     if (queue === undefined) throw new Bug(`${this.name} has nothing to fetch`);
-    const { now, descriptor, record } = this.#work;
+    const { now, descriptor } = this.#work;
     now.tag = queue.shift(descriptor);
     now.wq = queue.index;
     now.pasid = queue.pasidOf(descriptor, 0);
     now.isPrivileged = queue.isPrivileged(descriptor, 0);
+    this.#begin(queue);
+  }
+
+  /** Begins with a descriptor that it has fetched. */
+  #begin(queue: WorkQueue): void {
+    const { now, descriptor, record } = this.#work;
     now.flags = FLAGS.get(descriptor, 0);
     now.opcode = OPCODE.get(descriptor, 0);
     now.size = XFER_SIZE.get(descriptor, 0);
-    now.done = 0;
-    now.isBackward = false;
     now.retries = 0;
-    now.operand = 0;
     record.fill(0);
     checkDescriptor(descriptor, this.#allowed(queue), this.#verdict);
     const { status, invalidFlags } = this.#verdict;
@@ -164,21 +184,29 @@ export class DsaEngine implements Engine, Restorable {
     } else if ((now.flags & FLAG.RCI) !== 0 && !this.#ownsHandle()) this.#complete(STATUS.INTERRUPT_HANDLE);
     else if (now.opcode === OP.NOOP) this.#complete(STATUS.SUCCESS);
     else if (now.opcode === OP.DRAIN) now.phase = PHASE.DRAIN;
-    else {
-      this.#execution.begin(this.#operation());
-      now.phase = PHASE.TRANSLATE;
+    else if (now.opcode === OP.BATCH) {
+      this.#batch.open(descriptor);
+      this.#nextOfList();
+    } else {
+      this.#operands = operationOf(now.opcode)?.operands ?? [];
+      this.#execution.begin();
+      this.#beginPiece();
     }
   }
 
   #allowed(queue: WorkQueue): Allowed {
     const allowed = this.#permissions;
     const host = this.#host;
-    allowed.isDedicated = queue.isDedicated;
-    allowed.operations = queue.operations;
+    const { opcode } = this.#work.now;
+    const { isOpen } = this.#batch.now;
+    allowed.ignoresHead = queue.isDedicated || isOpen;
+    allowed.inBatch = isOpen;
+    allowed.operation = queue.allows(opcode) && !(isOpen && (opcode === OP.BATCH || opcode === OP.DRAIN));
     allowed.blockOnFault = queue.allowsBlockOnFault;
     allowed.interrupts = this.#mayInterrupt;
     allowed.privileged = host.parts.config.isPrivilegedEnabled;
     allowed.maxTransfer = queue.maxTransfer;
+    allowed.maxBatch = queue.maxBatch;
     allowed.overlappingCopy = host.overlappingCopy;
     return allowed;
   }
@@ -188,12 +216,6 @@ export class DsaEngine implements Engine, Restorable {
     return this.#host.interrupts.isAllowed(HANDLE.get(descriptor, 0), now.pasid);
   }
 
-  #operation(): Operation {
-    const operation = operationOf(this.#work.now.opcode);
-    if (operation === undefined) throw new Bug(`${this.name} works on operation ${this.#work.now.opcode}`);
-    return operation;
-  }
-
   /** Whether a page fault is worth a request: they are enabled, and no response has stopped them. */
   get #usesPageRequests(): boolean {
     const { config } = this.#host.parts;
@@ -201,28 +223,89 @@ export class DsaEngine implements Engine, Restorable {
     return !this.#host.queue(this.#work.now.wq).isPrsDisabled;
   }
 
+  /** Goes on with the batch's list where it stands. */
+  #nextOfList(): void {
+    const { now, descriptor } = this.#work;
+    this.#batch.present(descriptor);
+    now.retries = 0;
+    now.operand = LIST_SLOT;
+    this.#buffers.locate(LIST_SLOT, LIST_WORD, this.#batch.now.index * DESCRIPTOR_BYTES);
+    now.phase = PHASE.LIST_TRANSLATE;
+  }
+
+  #translateList(): void {
+    const status = this.#buffers.translate(LIST_SLOT, RIGHT.READ);
+    if (status === STATUS.SUCCESS) this.#work.now.phase = PHASE.LIST_READ;
+    // As of a record, a page fault of the list always blocks.
+    else if (status === STATUS.PAGE_FAULT) this.#fault(true);
+    else this.#endBatch(status);
+  }
+
+  #readList(): void {
+    const { now, descriptor, descriptorBytes } = this.#work;
+    const isRead = this.#buffers.read(LIST_SLOT, descriptorBytes);
+    this.#buffers.release();
+    const isFenced = (FLAGS.get(descriptor, 0) & FLAG.FENCE) !== 0;
+    if (!isRead) this.#endBatch(STATUS.HARDWARE_ERROR);
+    else if (isFenced && this.#batch.now.hasFailed) this.#endBatch(STATUS.BATCH_FAILED);
+    else this.#begin(this.#host.queue(now.wq));
+  }
+
+  /** One descriptor of the batch is done. */
+  #advance(isSuccess: boolean): void {
+    const batch = this.#batch;
+    batch.advance(isSuccess);
+    if (!batch.isOver) this.#nextOfList();
+    else this.#endBatch(batch.now.hasFailed ? STATUS.BATCH_FAILED : STATUS.SUCCESS);
+  }
+
+  /** The batch ends; what is left of its list is not looked at. Its record may say where a fault was already. */
+  #endBatch(status: number): void {
+    const { now, descriptor, record } = this.#work;
+    const { index, hasFailed } = this.#batch.now;
+    if (status !== STATUS.BATCH_PAGE_FAULT) record.fill(0);
+    this.#batch.present(descriptor);
+    this.#batch.close();
+    now.flags = FLAGS.get(descriptor, 0);
+    now.opcode = OP.BATCH;
+    R_COMPLETED.set(record, 0, index);
+    R_RESULT.set(record, 0, hasFailed ? 1 : 0);
+    this.#complete(status);
+  }
+
   #translateOperand(): void {
     const { now } = this.#work;
-    const { operands } = this.#operation();
+    const operands = this.#operands;
     const status = this.#buffers.translate(now.operand, operands[now.operand]?.right ?? 0);
     if (status === STATUS.TRANSLATION_ERROR) this.#complete(status);
     else if (status === STATUS.PAGE_FAULT) this.#fault((now.flags & FLAG.BOF) !== 0);
-    else if (++now.operand === operands.length) now.phase = PHASE.ACCESS;
+    else {
+      now.operand++;
+      this.#nextOperand();
+    }
+  }
+
+  /** Begins a piece, or begins it anew, with its first operand. */
+  #beginPiece(): void {
+    this.#work.now.operand = 0;
+    this.#nextOperand();
+  }
+
+  /** Goes on with the first operand from `operand` on that the piece has bytes of; after the last, moves the piece. */
+  #nextOperand(): void {
+    const { now } = this.#work;
+    const count = this.#operands.length;
+    while (now.operand < count && this.#buffers.lengthOf(now.operand) === 0) now.operand++;
+    now.phase = now.operand < count ? PHASE.TRANSLATE : PHASE.ACCESS;
   }
 
   #access(): void {
     const { now } = this.#work;
-    const status = this.#execution.doPiece();
+    const status = this.#execution.step();
     this.#buffers.release();
     now.retries = 0;
-    now.done += now.length;
-    if (status !== STATUS.NONE) this.#complete(status);
-    else if (now.done === now.size) this.#complete(this.#execution.endStatus());
-    else {
-      this.#execution.nextPiece(this.#operation());
-      now.operand = 0;
-      now.phase = PHASE.TRANSLATE;
-    }
+    if (status === STATUS.NONE) this.#beginPiece();
+    else this.#complete(status);
   }
 
   /** A page fault of `operand`. */
@@ -240,12 +323,19 @@ export class DsaEngine implements Engine, Restorable {
       this.#failed(STATUS.PAGE_FAULT);
       return;
     }
-    const isRecord = now.operand === RECORD_SLOT;
-    const right = isRecord ? RIGHT.WRITE : (this.#operation().operands[now.operand]?.right ?? 0);
     const page = this.#buffers.pageOf(now.operand);
     now.response = NO_RESPONSE;
     now.phase = PHASE.WAIT;
-    now.group = this.#host.parts.pageRequests.ask(now.pasid, page, this.#buffers.rightsFor(right));
+    now.group = this.#host.parts.pageRequests.ask(
+      now.pasid,
+      page,
+      this.#buffers.rightsFor(this.#rightOf(now.operand)),
+    );
+  }
+
+  #rightOf(slot: number): number {
+    if (slot === RECORD_SLOT) return RIGHT.WRITE;
+    return slot === LIST_SLOT ? RIGHT.READ : (this.#operands[slot]?.right ?? 0);
   }
 
   #answered(): void {
@@ -256,10 +346,8 @@ export class DsaEngine implements Engine, Restorable {
     if (code === PAGE_RESPONSE.INVALID_REQUEST) this.#failed(STATUS.PAGE_FAULT_INVALID_REQUEST);
     else if (code !== PAGE_RESPONSE.SUCCESS) this.#failed(STATUS.TRANSLATION_ERROR);
     else if (now.operand === RECORD_SLOT) now.phase = PHASE.RECORD_TRANSLATE;
-    else {
-      now.operand = 0;
-      now.phase = PHASE.TRANSLATE;
-    }
+    else if (now.operand === LIST_SLOT) now.phase = PHASE.LIST_TRANSLATE;
+    else this.#beginPiece();
   }
 
   /** The page of `operand` cannot be had. */
@@ -269,15 +357,18 @@ export class DsaEngine implements Engine, Restorable {
       this.#recordFailed(status === STATUS.TRANSLATION_ERROR ? status : STATUS.RECORD_FAULT);
       return;
     }
-    const operand = this.#operation().operands[now.operand];
+    const isList = now.operand === LIST_SLOT;
+    if (isList) record.fill(0);
     const page = this.#buffers.pageOf(now.operand);
     record[R_FAULT_WORD] = ((page % 2 ** 20) * PAGE + this.#buffers.offsetOf(now.operand)) | 0;
     record[R_FAULT_WORD + 1] = Math.floor(page / 2 ** 20) | 0;
-    R_WRITE.set(record, 0, operand?.right === RIGHT.WRITE ? 1 : 0);
-    R_OPERAND.set(record, 0, operand?.id ?? 0);
-    R_COMPLETED.set(record, 0, now.done);
-    if (now.opcode === OP.MEMMOVE) R_RESULT.set(record, 0, now.isBackward ? 1 : 0);
-    this.#complete(status);
+    R_WRITE.set(record, 0, this.#rightOf(now.operand) === RIGHT.WRITE ? 1 : 0);
+    R_OPERAND.set(record, 0, isList ? OPERAND.SOURCE : (this.#operands[now.operand]?.id ?? 0));
+    if (isList) this.#endBatch(status === STATUS.TRANSLATION_ERROR ? status : STATUS.BATCH_PAGE_FAULT);
+    else {
+      this.#execution.report();
+      this.#complete(status);
+    }
   }
 
   /** The operation is over: reports it where the specification says (5.8.1). */
@@ -289,7 +380,7 @@ export class DsaEngine implements Engine, Restorable {
     const isDiscarded = status === STATUS.RECORD_ALIGNMENT || status === STATUS.PRIVILEGE;
     const hasRecord = (now.flags & FLAG.CRAV) !== 0 && !isDiscarded;
     const isLogged = status === STATUS.INTERRUPT_HANDLE || status === STATUS.TRANSLATION_ERROR;
-    if (!isSuccess && (!hasRecord || isLogged)) this.#logError(status);
+    if (!isSuccess && (!hasRecord || isLogged)) this.#reports.error(status);
     if (isDiscarded) this.#end(status);
     else if (hasRecord && (!isSuccess || (now.flags & FLAG.RCR) !== 0)) {
       now.retries = 0;
@@ -297,26 +388,6 @@ export class DsaEngine implements Engine, Restorable {
       this.#buffers.locate(RECORD_SLOT, RECORD_ADDRESS_WORD, 0);
       now.phase = PHASE.RECORD_TRANSLATE;
     } else this.#afterRecord();
-  }
-
-  #logError(status: number): void {
-    const { record, descriptor } = this.#work;
-    const { errors } = this.#host;
-    const common = { error: status, descriptor: this.#errorDescriptor() };
-    const isFault = status === STATUS.PAGE_FAULT || status === STATUS.PAGE_FAULT_INVALID_REQUEST;
-    if (status === STATUS.INVALID_FLAGS) errors.record({ ...common, info: R_INVALID_FLAGS.get(record, 0) });
-    else if (status === STATUS.INTERRUPT_HANDLE)
-      errors.record({ ...common, info: HANDLE.get(descriptor, 0) });
-    else if (isFault) {
-      const fault = u64(record[R_FAULT_WORD] ?? 0, record[R_FAULT_WORD + 1] ?? 0);
-      const info = R_OPERAND.get(record, 0) * INFO_OPERAND;
-      errors.record({ ...common, isWrite: R_WRITE.get(record, 0) === 1, fault, info });
-    } else errors.record(common);
-  }
-
-  #errorDescriptor() {
-    const { wq, pasid, isPrivileged } = this.#work.now;
-    return { words: this.#work.descriptor, wq, pasid, isPrivileged };
   }
 
   #translateRecord(): void {
@@ -334,13 +405,7 @@ export class DsaEngine implements Engine, Restorable {
   }
 
   #recordFailed(status: number): void {
-    const { descriptor } = this.#work;
-    this.#host.errors.record({
-      error: status,
-      descriptor: this.#errorDescriptor(),
-      isWrite: true,
-      fault: u64(descriptor[RECORD_ADDRESS_WORD] ?? 0, descriptor[RECORD_ADDRESS_WORD + 1] ?? 0),
-    });
+    this.#reports.recordLost(status);
     this.#end(status);
   }
 
@@ -365,14 +430,24 @@ export class DsaEngine implements Engine, Restorable {
     this.#end(R_STATUS.get(this.#work.record, 0));
   }
 
+  /** Done with it, and with the batch that it may be of. */
+  #abandon(): void {
+    this.#batch.close();
+    this.#end(STATUS.NONE);
+  }
+
   /** Done with it: `status`, or 0 if it is abandoned. */
   #end(status: number): void {
     const { now } = this.#work;
+    this.#buffers.release();
+    if (this.#batch.now.isOpen) {
+      this.#advance(status === STATUS.SUCCESS);
+      return;
+    }
     now.phase = PHASE.IDLE;
     now.isAborted = false;
     now.group = NO_GROUP;
     now.response = NO_RESPONSE;
-    this.#buffers.release();
     this.#host.audit?.completed(now.tag, status);
   }
 

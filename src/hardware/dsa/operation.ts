@@ -1,11 +1,15 @@
 /**
- * What each operation of the model is made of, and the checks that a descriptor passes before it is worked on
- * (Intel DSA Architecture Specification, 341204, revision 3.0, 5.4, 5.5 and tables 5-3 to 5-5). The specification
- * leaves the order of the checks open; it is the order of the code here.
+ * What each operation of the model is made of: its buffers, its flags, what must be zero (Intel DSA Architecture
+ * Specification, 341204, revision 3.0, 5.4, 8.3 and tables 5-3 to 5-5).
  */
 import {
+  DSA_APPLY_DELTA,
+  DSA_BATCH,
+  DSA_CFLUSH,
   DSA_COMPARE,
   DSA_COMPVAL,
+  DSA_CRC,
+  DSA_CREATE_DELTA,
   DSA_DRAIN,
   DSA_DUALCAST,
   DSA_MEMFILL,
@@ -13,11 +17,9 @@ import {
   DSA_NOOP,
   type Field,
   DSA_FLAG as FLAG,
-  hasBits,
   type LayoutInfo,
   maskOf,
   DSA_OPCODE as OP,
-  DSA_STATUS as STATUS,
 } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';
 
@@ -48,11 +50,12 @@ export interface Operation {
   readonly headReserved: number;
 }
 
-const COMMON_FLAGS = FLAG.CRAV | FLAG.RCR | FLAG.RCI | FLAG.CR_TCS;
-const WITHOUT_RECORD = FLAG.RCR | FLAG.CR_TCS;
+/** What every operation allows; FENCE is for those of a batch alone. */
+export const COMMON_FLAGS = FLAG.CRAV | FLAG.RCR | FLAG.RCI | FLAG.CR_TCS;
 const WRITES = FLAG.BOF | FLAG.CC1 | FLAG.STORD;
 const WITH_RESULT = FLAG.CRAV | FLAG.RCR;
-const ANY_REPORT = FLAG.RCR | FLAG.RCI;
+/** A drain reports somewhere. */
+export const ANY_REPORT = FLAG.RCR | FLAG.RCI;
 
 const source = (word: number): OperandKind => ({ word, right: RIGHT.READ, id: OPERAND.SOURCE });
 const source2 = (word: number): OperandKind => ({ word, right: RIGHT.READ, id: OPERAND.SOURCE2 });
@@ -72,9 +75,14 @@ function operation(
   return { opcode, operands, flags, required, hasSize: operands.length > 0, reserved, headReserved };
 }
 
+/** A cache flush reads and writes nothing; it needs a page that can be read. */
+const flushed = (word: number): OperandKind => ({ word, right: RIGHT.READ, id: OPERAND.DESTINATION });
+
+const CRC = FLAG.ADDR3_TCS | FLAG.CRC_READ_SEED | FLAG.CRC_BYPASS_INVERSION | FLAG.CRC_BYPASS_DATA_REFLECTION;
 const TCS12 = FLAG.ADDR1_TCS | FLAG.ADDR2_TCS;
 const OPERATIONS: readonly Operation[] = [
   operation(OP.NOOP, DSA_NOOP, {}),
+  operation(OP.BATCH, DSA_BATCH, { flags: FLAG.ADDR1_TCS }),
   operation(OP.DRAIN, DSA_DRAIN, {
     required: ANY_REPORT,
     unused: [DSA_DRAIN.READBACK1, DSA_DRAIN.READBACK2],
@@ -99,120 +107,35 @@ const OPERATIONS: readonly Operation[] = [
     operands: [source(4), target(6), target2(10)],
     flags: WRITES | TCS12 | FLAG.ADDR3_TCS,
   }),
+  operation(OP.CREATE_DELTA, DSA_CREATE_DELTA, {
+    operands: [source(4), source2(6), target(10)],
+    flags: WRITES | FLAG.CHECK_RESULT | TCS12 | FLAG.ADDR3_TCS,
+    required: WITH_RESULT,
+  }),
+  operation(OP.APPLY_DELTA, DSA_APPLY_DELTA, {
+    operands: [source(4), target(6)],
+    flags: WRITES | TCS12,
+  }),
+  operation(OP.CRCGEN, DSA_CRC, {
+    operands: [source(4), source2(12)],
+    flags: FLAG.BOF | FLAG.ADDR1_TCS | CRC,
+    required: WITH_RESULT,
+    unused: [DSA_CRC.DST],
+  }),
+  operation(OP.COPY_CRC, DSA_CRC, {
+    operands: [source(4), source2(12), target(6)],
+    flags: WRITES | TCS12 | CRC,
+    required: WITH_RESULT,
+  }),
+  operation(OP.CFLUSH, DSA_CFLUSH, { operands: [flushed(6)], flags: WRITES | FLAG.ADDR2_TCS }),
 ];
 
-const BY_OPCODE: readonly (Operation | undefined)[] = Array.from({ length: 32 }, (_, opcode) =>
+/** The operations of the model, a bit each, as OPCAP has them. */
+export const DSA_OPERATIONS = OPERATIONS.reduce((bits, { opcode }) => bits | (1n << BigInt(opcode)), 0n);
+
+const BY_OPCODE: readonly (Operation | undefined)[] = Array.from({ length: 256 }, (_, opcode) =>
   OPERATIONS.find((each) => each.opcode === opcode),
 );
 
 /** The operation of this type; undefined if the model has none. */
 export const operationOf = (opcode: number): Operation | undefined => BY_OPCODE[opcode];
-
-const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
-const SRC_WORD = 4;
-const DST_WORD = 6;
-const DST2_WORD = 10;
-const RECORD_WORD = 2;
-const HANDLE = DSA_NOOP.HANDLE;
-const PAGE_MASK = 0xfff;
-
-/** What a work queue and the device allow a descriptor. */
-export interface Allowed {
-  readonly isDedicated: boolean;
-  /** Operation types, a bit each. */
-  readonly operations: number;
-  readonly blockOnFault: boolean;
-  readonly interrupts: boolean;
-  readonly privileged: boolean;
-  readonly maxTransfer: number;
-  readonly overlappingCopy: boolean;
-}
-
-/** What was found. */
-export interface Verdict {
-  status: number;
-  /** The flags that are invalid or missing, where that is the status. */
-  invalidFlags: number;
-}
-
-/**
- * Checks a descriptor, all but its interrupt handle. A verdict of status NONE lets it pass.
- *
- * @param words the descriptor
- * @param allowed what its queue allows
- * @param out takes the verdict
- */
-export function checkDescriptor(words: Int32Array, allowed: Allowed, out: Verdict): void {
-  out.invalidFlags = 0;
-  const flags = FLAGS.get(words, 0);
-  const record = words[RECORD_WORD] ?? 0;
-  if ((flags & FLAG.CRAV) !== 0 && (record & 31) !== 0) {
-    out.status = STATUS.RECORD_ALIGNMENT;
-    return;
-  }
-  const opcode = OPCODE.get(words, 0);
-  const operation =
-    opcode < 32 && ((allowed.operations >>> opcode) & 1) !== 0 ? operationOf(opcode) : undefined;
-  if (operation === undefined) {
-    out.status = STATUS.BAD_OPCODE;
-    return;
-  }
-  out.invalidFlags = invalidFlags(flags, operation, allowed);
-  if (out.invalidFlags !== 0) out.status = STATUS.INVALID_FLAGS;
-  else if (hasReserved(words, flags, { operation, allowed })) out.status = STATUS.RESERVED_FIELD;
-  else if (!allowed.isDedicated && (words[0] ?? 0) < 0 && !allowed.privileged) out.status = STATUS.PRIVILEGE;
-  else out.status = operation.hasSize ? bufferStatus(words, operation, allowed) : STATUS.NONE;
-}
-
-function invalidFlags(flags: number, operation: Operation, allowed: Allowed): number {
-  let permitted = COMMON_FLAGS | operation.flags;
-  if ((flags & FLAG.CRAV) === 0) permitted &= ~WITHOUT_RECORD;
-  if (!allowed.blockOnFault) permitted &= ~FLAG.BOF;
-  if (!allowed.interrupts) permitted &= ~FLAG.RCI;
-  const missing = operation.required & ~flags;
-  const isMissing = operation.opcode === OP.DRAIN ? missing === ANY_REPORT : missing !== 0;
-  return (flags & ~permitted) | (isMissing ? missing : 0);
-}
-
-function hasReserved(
-  words: Int32Array,
-  flags: number,
-  { operation, allowed }: { operation: Operation; allowed: Allowed },
-): boolean {
-  if (hasBits(operation.reserved, words, 0)) return true;
-  if (!allowed.isDedicated && ((words[0] ?? 0) & operation.headReserved) !== 0) return true;
-  const isRecordSet = ((words[RECORD_WORD] ?? 0) | (words[RECORD_WORD + 1] ?? 0)) !== 0;
-  if ((flags & FLAG.CRAV) === 0 && isRecordSet) return true;
-  return (flags & FLAG.RCI) === 0 && HANDLE.get(words, 0) !== 0;
-}
-
-function bufferStatus(words: Int32Array, operation: Operation, allowed: Allowed): number {
-  const size = XFER_SIZE.get(words, 0);
-  if (size === 0 || size > allowed.maxTransfer) return STATUS.TRANSFER_SIZE;
-  if (operation.opcode === OP.MEMMOVE && !allowed.overlappingCopy) {
-    return overlap(words, SRC_WORD, DST_WORD) ? STATUS.OVERLAP : STATUS.NONE;
-  }
-  if (operation.opcode !== OP.DUALCAST) return STATUS.NONE;
-  const differ = (words[DST_WORD] ?? 0) ^ (words[DST2_WORD] ?? 0);
-  if ((differ & PAGE_MASK) !== 0) return STATUS.DUALCAST_ADDRESSES;
-  const overlaps =
-    overlap(words, SRC_WORD, DST_WORD) ||
-    overlap(words, SRC_WORD, DST2_WORD) ||
-    overlap(words, DST_WORD, DST2_WORD);
-  return overlaps ? STATUS.OVERLAP : STATUS.NONE;
-}
-
-/** Whether two buffers of the transfer size overlap; their addresses lie at `words[a]` and `words[b]`. */
-function overlap(words: Int32Array, a: number, b: number): boolean {
-  const size = XFER_SIZE.get(words, 0);
-  const distance = distanceOf(words, a, b);
-  return distance < size || distanceOf(words, b, a) < size;
-}
-
-/** How far the address at `words[to]` lies above the one at `words[from]`, modulo 2^64; rounded above 2^53. */
-export function distanceOf(words: Int32Array, from: number, to: number): number {
-  const lo = ((words[to] ?? 0) >>> 0) - ((words[from] ?? 0) >>> 0);
-  const borrow = lo < 0 ? 1 : 0;
-  const hi = ((words[to + 1] ?? 0) - (words[from + 1] ?? 0) - borrow) >>> 0;
-  return hi * 2 ** 32 + (lo >>> 0);
-}

@@ -1,11 +1,23 @@
 /**
  * Operations against a model that is an array of bytes, with page faults at every page: what is reported as done
- * is done, and nothing else is touched. That one rig is put back for each run tests this, too.
+ * is done, and nothing else is touched.
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { descriptor, PASID, Rig } from '../../../test/dsa/rig.js';
 import {
+  BASE,
+  BYTES,
+  FIRST_PAGE,
+  frameOf,
+  memory,
+  PAGES,
+  prepare,
+  rig,
+  touches,
+} from '../../../test/dsa/pages.js';
+import { descriptor, PASID } from '../../../test/dsa/rig.js';
+import {
+  DSA_CFLUSH,
   DSA_COMPARE,
   DSA_COMPVAL,
   DSA_DUALCAST,
@@ -17,13 +29,6 @@ import {
 } from '../../spec/index.js';
 import { ALL_RIGHTS } from '../index.js';
 
-/** The buffers lie in 8 pages from here on, which are mapped to frames in another order. */
-const FIRST_PAGE = 0x7f000;
-const PAGES = 8;
-const BYTES = PAGES * 4096;
-const BASE = FIRST_PAGE * 4096;
-const frameOf = (index: number): number => 0x200 + ((index * 5) % PAGES) * 3;
-
 const ranges = fc.record({
   src: fc.nat(BYTES - 1),
   dst: fc.nat(BYTES - 1),
@@ -33,34 +38,6 @@ const ranges = fc.record({
   missing: fc.option(fc.nat(PAGES - 1), { nil: undefined }),
 });
 type Ranges = ReturnType<typeof ranges.generate> extends { value: infer T } ? T : never;
-
-/** One rig for all runs: each begins by putting it back. */
-const rig = new Rig();
-rig.start();
-rig.mark();
-
-/** The rig with all pages but the missing one, filled by the seed; and what they hold. */
-function prepare(missing: number | undefined, seed: number): Uint8Array {
-  rig.restore();
-  const model = new Uint8Array(BYTES);
-  for (let i = 0; i < BYTES; i++) model[i] = (Math.imul(i + 1, seed | 1) >>> 13) & 3;
-  for (let i = 0; i < PAGES; i++) {
-    rig.memory.write(frameOf(i) * 4096, model.subarray(i * 4096, (i + 1) * 4096));
-    if (i !== missing) rig.iommu.map(PASID, FIRST_PAGE + i, { frame: frameOf(i), rights: ALL_RIGHTS });
-  }
-  return model;
-}
-
-function memory(): Uint8Array {
-  const all = new Uint8Array(BYTES);
-  for (let i = 0; i < PAGES; i++) all.set(rig.bytes(frameOf(i) * 4096, 4096), i * 4096);
-  return all;
-}
-
-/** Whether bytes of the missing page are touched. */
-function touches(missing: number | undefined, start: number, size: number): boolean {
-  return missing !== undefined && start < (missing + 1) * 4096 && start + size > missing * 4096;
-}
 
 describe('memory move', () => {
   test('moves as if by way of a copy, as far as it says', () => {
@@ -214,5 +191,25 @@ test('dualcast writes both destinations', () => {
   expect(rig.status).toBe(DSA_STATUS.SUCCESS);
   model.copyWithin(2 * 4096 + 9, 100, 5100);
   model.copyWithin(5 * 4096 + 9, 100, 5100);
+  expect(Buffer.compare(memory(), model)).toBe(0);
+});
+
+test('a cache flush wants its pages, and moves nothing', () => {
+  const model = prepare(2, 7);
+  const requests: number[] = [];
+  rig.device.audit = {
+    ...{ submitted: () => {}, refused: () => {}, completed: () => {} },
+    requests: (_, { length }) => requests.push(length),
+  };
+  const flush = (bytes: number): void => {
+    rig.submit(descriptor(DSA_CFLUSH, { OPCODE: DSA_OPCODE.CFLUSH, DST: BASE + 100, XFER_SIZE: bytes }));
+    rig.run();
+  };
+  flush(8000);
+  expect(rig.status).toBe(DSA_STATUS.SUCCESS);
+  flush(9000);
+  rig.device.audit = undefined;
+  expect([rig.status, rig.recordField('COMPLETED')]).toEqual([DSA_STATUS.PAGE_FAULT, 8092n]);
+  expect(requests).toEqual([32, 32]);
   expect(Buffer.compare(memory(), model)).toBe(0);
 });

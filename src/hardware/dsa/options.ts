@@ -1,6 +1,6 @@
 /**
  * What one Intel DSA device is, and how it says so: the capability registers that follow from its options
- * (Intel DSA Architecture Specification, 341204, revision 3.0, 9.2). The model has neither batches, event log,
+ * (Intel DSA Architecture Specification, 341204, revision 3.0, 9.2). The model has neither event log,
  * interrupt message storage, performance counters, read buffers, destination readback nor occupancy interrupts,
  * and says so too.
  */
@@ -10,12 +10,12 @@ import {
   DSA_ENGCAP_REG,
   DSA_GENCAP_REG,
   DSA_GRPCAP_REG,
-  DSA_OPCODE,
   DSA_WQCAP_REG,
   type DsaRegisterOptions,
   encode,
   type Layout,
 } from '../../spec/index.js';
+import { DSA_OPERATIONS } from './operation.js';
 
 export interface DsaOptions {
   /** Names it in choices and events: `dsa0`. */
@@ -32,6 +32,8 @@ export interface DsaOptions {
   readonly overlappingCopy: boolean;
   /** Largest transfer: 2^N bytes. */
   readonly maxTransferShift: number;
+  /** Largest batch: 2^N descriptors. */
+  readonly maxBatchShift: number;
   /** Translations that the device TLB holds. */
   readonly tlbEntries: number;
   /** Page requests that can be outstanding. */
@@ -50,20 +52,11 @@ export const DSA_DEFAULTS: DsaOptions = {
   vectors: 9,
   overlappingCopy: true,
   maxTransferShift: 21,
+  maxBatchShift: 10,
   tlbEntries: 16,
   pageRequests: 32,
   pageRequestRetries: 3,
 };
-
-/** The operations of the model. */
-export const DSA_OPERATIONS =
-  (1 << DSA_OPCODE.NOOP) |
-  (1 << DSA_OPCODE.DRAIN) |
-  (1 << DSA_OPCODE.MEMMOVE) |
-  (1 << DSA_OPCODE.MEMFILL) |
-  (1 << DSA_OPCODE.COMPARE) |
-  (1 << DSA_OPCODE.COMPVAL) |
-  (1 << DSA_OPCODE.DUALCAST);
 
 const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
 
@@ -78,6 +71,7 @@ export function capabilities(options: DsaOptions): DsaRegisterOptions {
       CMD_CAP: 1,
       FAULT_INFO: 1,
       MAX_XFER_SHIFT: options.maxTransferShift,
+      MAX_BATCH_SHIFT: options.maxBatchShift,
       CONFIG: 1,
     }),
     wqcap: quad(DSA_WQCAP_REG, {
@@ -88,7 +82,7 @@ export function capabilities(options: DsaOptions): DsaRegisterOptions {
     }),
     grpcap: quad(DSA_GRPCAP_REG, { GROUPS: options.groups }),
     engcap: quad(DSA_ENGCAP_REG, { ENGINES: options.engines }),
-    opcap: BigInt(DSA_OPERATIONS),
+    opcap: DSA_OPERATIONS,
     cmdcap: BigInt(COMMANDS),
     wqs: options.wqs,
     groups: options.groups,

@@ -21,6 +21,8 @@ export interface ErrorDescriptor {
   /** Negative for none. */
   readonly pasid: number;
   readonly isPrivileged: boolean;
+  /** Where it was one of a batch. */
+  readonly batchIndex?: number;
 }
 
 /** An error, as SWERROR has it; what is left out is zero. */
@@ -60,6 +62,8 @@ export class SoftwareErrors {
     registers.set(SWERROR, F.VALID, 1);
     registers.set(SWERROR, F.DESC_VALID, descriptor === undefined ? 0 : 1);
     registers.set(SWERROR, F.WQ_VALID, descriptor === undefined ? 0 : 1);
+    registers.set(SWERROR, F.BATCH, descriptor?.batchIndex === undefined ? 0 : 1);
+    registers.set(SWERROR, F.BATCH_INDEX, descriptor?.batchIndex ?? 0);
     registers.set(SWERROR, F.RW, what.isWrite === true ? 1 : 0);
     registers.set(SWERROR, F.PRIV, descriptor?.isPrivileged === true ? 1 : 0);
     registers.set(SWERROR, F.INFO_VALID, what.info === undefined ? 0 : 1);

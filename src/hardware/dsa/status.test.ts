@@ -48,9 +48,12 @@ const good = (fields: Parameters<typeof move>[0] = {}): Int32Array =>
 
 describe('checks of a descriptor', () => {
   test.each([
-    { name: 'an operation that there is not', words: good({ OPCODE: OP.CRCGEN }), status: STATUS.BAD_OPCODE },
+    {
+      name: 'an operation that there is not',
+      words: good({ OPCODE: OP.TRANSLATION_FETCH }),
+      status: STATUS.BAD_OPCODE,
+    },
     { name: 'an operation beyond all', words: good({ OPCODE: 0xff }), status: STATUS.BAD_OPCODE },
-    { name: 'a batch', words: good({ OPCODE: OP.BATCH }), status: STATUS.BAD_OPCODE },
     {
       name: 'a fence outside of a batch',
       words: good({ FLAGS: WITH_RECORD | FLAG.FENCE }),

@@ -15,7 +15,7 @@ import {
 import { NO_PASID } from '../vtd/request.js';
 
 const { SIZE, THRESHOLD, MODE, BOF, ATS_DISABLE, PRS_DISABLE, PRIORITY } = DSA_WQCFG;
-const { PASID, PASID_EN, PRIV, MAX_XFER_SHIFT, OPS0 } = DSA_WQCFG;
+const { PASID, PASID_EN, PRIV, MAX_XFER_SHIFT, MAX_BATCH_SHIFT, OPS0 } = DSA_WQCFG;
 const { PASID: DESCRIPTOR_PASID, PRIV: DESCRIPTOR_PRIV } = DSA_NOOP;
 const OPS_WORD = OPS0.low / 32;
 
@@ -80,9 +80,13 @@ export class WorkQueue implements Restorable {
   get maxTransfer(): number {
     return (1 << MAX_XFER_SHIFT.get(this.#registers.words, this.#at)) >>> 0;
   }
-  /** The operation types 0 to 31 that are allowed, a bit each. */
-  get operations(): number {
-    return this.#registers.words[this.#at + OPS_WORD] ?? 0;
+  get maxBatch(): number {
+    return 1 << MAX_BATCH_SHIFT.get(this.#registers.words, this.#at);
+  }
+  /** Whether it allows operations of this type, 0 to 255. */
+  allows(opcode: number): boolean {
+    const bits = this.#registers.words[this.#at + OPS_WORD + (opcode >>> 5)] ?? 0;
+    return ((bits >>> (opcode & 31)) & 1) === 1;
   }
 
   /** The PASID of the requests for the descriptor at `words[at]`. */

@@ -18,9 +18,14 @@ export const PHASE = {
   RECORD_TRANSLATE: 6,
   RECORD_WRITE: 7,
   INTERRUPT: 8,
+  /** the next descriptor of a batch */
+  LIST_TRANSLATE: 9,
+  LIST_READ: 10,
 } as const;
 
 const RECORD_WORDS = 8;
+/** A delta record's entry, or a data integrity field. */
+const ENTRY_BYTES = 16;
 export const NO_RESPONSE = -1;
 export const NO_GROUP = -1;
 
@@ -38,6 +43,12 @@ const idle = () => ({
   isBackward: false,
   /** The piece: how many bytes. */
   length: 0,
+  /** Of operations of several stages: the stage, and how far it is. */
+  stage: 0,
+  side: 0,
+  /** A delta record's bytes that are written; the last unit that was applied. */
+  delta: 0,
+  crc: 0,
   /** The operand that is translated, or waited for; RECORD_SLOT for the record. */
   operand: 0,
   /** Page requests for the piece, or for the record. */
@@ -53,8 +64,11 @@ export class Work implements Restorable {
   readonly descriptorBytes = new Uint8Array(this.descriptor.buffer);
   readonly record = new Int32Array(RECORD_WORDS);
   readonly recordBytes = new Uint8Array(this.record.buffer);
+  /** What a stage hands to the next. */
+  readonly entry = new Uint8Array(ENTRY_BYTES);
   readonly #marked = {
     now: idle(),
+    entry: this.entry.slice(),
     descriptor: this.descriptor.slice(),
     record: this.record.slice(),
   };
@@ -63,11 +77,13 @@ export class Work implements Restorable {
     Object.assign(this.#marked.now, this.now);
     this.#marked.descriptor.set(this.descriptor);
     this.#marked.record.set(this.record);
+    this.#marked.entry.set(this.entry);
   }
 
   restore(): void {
     Object.assign(this.now, this.#marked.now);
     this.descriptor.set(this.#marked.descriptor);
     this.record.set(this.#marked.record);
+    this.entry.set(this.#marked.entry);
   }
 }

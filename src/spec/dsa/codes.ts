@@ -66,6 +66,10 @@ export const DSA_FLAG = {
   CR_TCS: 1 << 12,
   STORD: 1 << 13,
   CC2: 1 << 14,
+  /** Of operations with a CRC: the seed is in memory; it and the result are neither inverted nor reflected. */
+  CRC_READ_SEED: 1 << 16,
+  CRC_BYPASS_INVERSION: 1 << 17,
+  CRC_BYPASS_DATA_REFLECTION: 1 << 18,
 } as const;
 
 /** Operation status codes (5.8.1), and the errors that SWERROR alone reports (5.8.2). */
