@@ -22,10 +22,9 @@ export interface Use {
   readonly pasid: number;
 }
 
-/** Which domain it is that is attached there. */
-export interface DomainUse {
+/** A use, and which of the domains that share a tag it is of. */
+interface TaggedUse extends Use {
   readonly domain: Domain;
-  readonly use: Use;
 }
 
 /** What the unit's caches hold of one domain, or of the nested ones that share a domain id. */
@@ -34,7 +33,7 @@ class Tag {
   readonly type: Domain['type'];
   readonly name: string;
   /** By device and PASID. */
-  readonly uses: KeptMap<number, DomainUse>;
+  readonly uses: KeptMap<number, TaggedUse>;
 
   constructor({ log }: KernelContext, did: number, { type, name }: Domain) {
     this.did = did;
@@ -75,7 +74,7 @@ export class CacheTags {
   add(domain: Domain, use: Use): number | Refusal<'ENOSPC'> {
     const tag = this.#tags.get(keyOf(domain)) ?? this.#newTag(domain);
     if (tag === undefined) return refuse('ENOSPC', `${this.#unit} has no domain id left`);
-    tag.uses.set(placeOf(use), { domain, use });
+    tag.uses.set(placeOf(use), { ...use, domain });
     return tag.did;
   }
 
@@ -102,10 +101,12 @@ export class CacheTags {
   }
 
   /** The uses of a domain, and of what is built on it. */
-  usesOn(domain: Domain): DomainUse[] {
-    const nested = this.#nested.get(domain)?.values() ?? [];
+  usesOn(domain: Domain): { readonly domain: Domain; readonly use: Use }[] {
     const own = this.#tags.get(keyOf(domain));
-    return (own === undefined ? nested : [own, ...nested]).flatMap(({ uses }) => uses.values());
+    const nested = this.#nested.get(domain)?.values() ?? [];
+    return [...(own === undefined ? [] : [own]), ...nested].flatMap(({ uses }) =>
+      uses.values().map((use) => ({ domain: use.domain, use })),
+    );
   }
 
   /** What flushes pages of a domain from all caches, and of those that are built on it. */
@@ -141,7 +142,7 @@ export class CacheTags {
 
   /** @param ranges what has changed; everything if there are none */
   #ofTag(tag: Tag, ranges: readonly PageRange[]): Int32Array[] {
-    const uses = tag.uses.values().map(({ use }) => use);
+    const uses = tag.uses.values();
     const blocks = ranges.map(({ first, last }) => inv.blockOf(first, last));
     const isWhole = this.#hasSecondStage(tag);
     const pasids = isWhole ? [0] : [...new Set(uses.map(({ pasid }) => pasid))];
