@@ -14,6 +14,8 @@ const none = () => ({
   /** How many descriptors are done; the index of the one that is worked on. */
   index: 0,
   hasFailed: false,
+  /** Whether the record of one is in the event log. */
+  hasLost: false,
 });
 
 export class Batch implements Restorable {
@@ -27,6 +29,7 @@ export class Batch implements Restorable {
     this.now.isOpen = true;
     this.now.index = 0;
     this.now.hasFailed = false;
+    this.now.hasLost = false;
   }
 
   /** Puts the batch descriptor where descriptors are worked on. */

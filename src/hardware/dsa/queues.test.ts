@@ -67,12 +67,11 @@ describe('a shared queue', () => {
     expect(submit(PORTAL.LIMITED)).toBe(true);
   });
 
-  test('ignores posted writes, and has no portals for interrupt message storage', () => {
+  test('ignores posted writes', () => {
     const rig = started();
     rig.submit(noop(), { posted: true });
     rig.run();
     expect([rig.status, rig.softwareErrorCode]).toEqual([0, 0]);
-    expect(rig.submit(noop(), { portal: PORTAL.IMS_LIMITED })).toBe(false);
   });
 
   test('says retry while it is disabled, and where there is no queue', () => {
