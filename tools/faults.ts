@@ -189,9 +189,9 @@ export const FAULTS: readonly Fault[] = [
     find: '      rights &= entry.rights;',
     replace: '      rights = entry.rights;',
   }),
-  judged('users get through to pages of the supervisor', 'vtd/walk.ts', {
-    find: 'return (this.#needed & (WRITE | EXECUTE)) | USER;',
-    replace: 'return this.#needed & (WRITE | EXECUTE);',
+  judged('users get through to pages of the supervisor', 'vtd/address-space.ts', {
+    find: 'return (rights & (WRITE | EXECUTE)) | USER;',
+    replace: 'return rights & (WRITE | EXECUTE);',
   }),
   judged('translations lead to the interrupt range', 'vtd/walk.ts', {
     find: 'if (isInterruptFrame(target)) return this.#interruptFault();',
@@ -222,7 +222,7 @@ export const FAULTS: readonly Fault[] = [
     replace: '+ 1',
   }),
   judged('writes leave no dirty bit', 'vtd/accessed-dirty.ts', {
-    find: '(isLeaf && isWrite ? ACCESSED_DIRTY : ACCESSED)',
+    find: '(isWritten ? ACCESSED_DIRTY : ACCESSED)',
     replace: 'ACCESSED',
   }),
   judged('FPD of a PASID table entry silences nothing', 'vtd/device-tables.ts', {
@@ -230,8 +230,8 @@ export const FAULTS: readonly Fault[] = [
     replace: 'this.silenced = this.#directorySilenced;',
   }),
   judged('upper halves of canonical addresses are not canonical', 'paging/first-stage.ts', {
-    find: 'return page < half || page >= 2 ** 52 - half;',
-    replace: 'return page < half;',
+    find: 'return equal === 0 || equal === 0xfffff >> below;',
+    replace: 'return equal === 0;',
   }),
   judged('a 1 GiB page keeps too few bits of the address', 'paging/step.ts', {
     find: 'const OFFSETS = [0, 0, 2 ** 9 - 1, 2 ** 18 - 1];',
@@ -257,9 +257,19 @@ export const FAULTS: readonly Fault[] = [
     tests: ['unit.literal'],
   }),
   vtd('PASIDs with and without accessed bits share the ways to second-stage tables', 'paging-walk.ts', {
-    find: '(space.secondAccessedDirty ? 1 : 0)',
+    find: '(secondAccessedDirty ? 1 : 0)',
     replace: '0',
     tests: ['paging-structures'],
+  }),
+  vtd('a walk of leaves alone caches writes that have to leave a mark', 'leaf-walk.ts', {
+    find: 'this.#isDirty ? rights : rights & ~WRITE',
+    replace: 'rights',
+    tests: ['leaf-walk'],
+  }),
+  vtd('a walk of leaves alone takes the rights of leaves for those of the way', 'leaf-walk.ts', {
+    find: 'second.rightsOf(way) & step.rights',
+    replace: 'step.rights',
+    tests: ['leaf-walk'],
   }),
   vtd('all invalidations of pages are of leaves alone', 'unit-caches.ts', {
     find: 'if (!leafOnly) this.firstTables?.remove({ domain, tag: pasid, page, pages });',
@@ -335,12 +345,12 @@ export const FAULTS: readonly Fault[] = [
     replace: '',
   }),
   iommu('a nested entry is flushed by PASID alone (D4)', 'vtd/cache-tags.ts', {
-    find: "domain.type === 'second-stage' || domain.type === 'nested'",
+    find: "type === 'second-stage' || type === 'nested'",
     replace: "domain.type === 'second-stage'",
   }),
   iommu('what is built on a domain is not flushed with it (D4)', 'vtd/cache-tags.ts', {
-    find: 'tagged.parent === domain',
-    replace: 'tagged === domain',
+    find: "else if (tagged.type === 'nested' && tagged.parent === domain)",
+    replace: "else if (tagged.type === 'nested' && tagged === domain)",
   }),
   iommu('only one of several units is flushed (D5)', 'paging-domain.ts', {
     find: 'of this.#drivers()) {',
@@ -351,7 +361,7 @@ export const FAULTS: readonly Fault[] = [
     replace: 'if (pasid >= 0) return',
   }),
   iommu('a device TLB is not flushed (D6)', 'vtd/cache-tags.ts', {
-    find: 'const devices = tag.uses.filter(({ device }) => device.ats);',
+    find: 'const devices = uses.filter(({ device }) => device.ats);',
     replace: 'const devices = tag.uses.filter(({ device }) => device.rid < 0);',
   }),
   iommu('many ranges are flushed one by one (E3)', 'vtd/cache-tags.ts', {

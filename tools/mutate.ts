@@ -10,7 +10,7 @@ import { FAULTS, type Fault } from './faults.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const COPY = join(ROOT, 'build', 'mutate');
-const COPIED = ['src', 'test', 'lab', 'vitest.config.ts', 'package.json', 'tsconfig.base.json'];
+const COPIED = ['src', 'test', 'lab', 'scenarios', 'vitest.config.ts', 'package.json', 'tsconfig.base.json'];
 
 /** Makes the copy afresh. */
 function copy(): void {

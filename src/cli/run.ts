@@ -47,12 +47,14 @@ const EXAMPLES = (): string => `
 Scenarios that ship with ioasis: ${shippedScenarios().join(', ')}
 
 Examples:
-  the path of a PASID from a process to a byte in memory, told as it happens
-    $ ioasis run native-sva
+  the path of a PASID from a process in a virtual machine to a byte in memory, told as it happens
+    $ ioasis run two-vms-one-swq
   the same processes in another order, without the story
-    $ ioasis run native-sva --seed 7 --quiet
+    $ ioasis run two-vms-one-swq --seed 7 --quiet
   five hundred orders: only what goes wrong is told
-    $ ioasis run native-sva --seeds 1..500
+    $ ioasis run two-vms-one-swq --seeds 1..500
+  the same without virtual machines
+    $ ioasis run native-sva
   your own scenario; editors complete and check it with schema/scenario.schema.json
     $ ioasis run my.yaml --trace my.jsonl
 

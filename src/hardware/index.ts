@@ -20,6 +20,7 @@ export * from './pci/device-tlb.js';
 export * from './pci/page-request-interface.js';
 export * from './pci/ports.js';
 export * from './pci/root-complex.js';
+export * from './vtd/address-space.js';
 export * from './vtd/device-tables.js';
 export * from './vtd/end.js';
 export type { EntryAudit } from './vtd/entry-walk.js';

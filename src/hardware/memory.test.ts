@@ -228,3 +228,16 @@ describe('dirty frames', () => {
     expect(() => new Memory(RANGES).restore()).toThrow(Bug);
   });
 });
+
+test('zeroes that are written where nothing was take no room, and clear where something was', () => {
+  const memory = new Memory(RANGES);
+  const zeroes = new Uint8Array(FRAME_BYTES);
+  expect(memory.write(FRAME_BYTES, zeroes)).toBe(true);
+  expect(memory.writtenFrames).toBe(0);
+  memory.write(FRAME_BYTES + 5, Uint8Array.of(7));
+  memory.write(FRAME_BYTES, zeroes);
+  const found = Uint8Array.of(1);
+  memory.read(FRAME_BYTES + 5, found);
+  expect([memory.writtenFrames, found[0]]).toEqual([1, 0]);
+  expect(memory.write(4 * FRAME_BYTES, zeroes)).toBe(false);
+});

@@ -153,8 +153,13 @@ export class Memory implements FrameMemory, Restorable {
     for (let done = 0; done < from.length; ) {
       const offset = (address + done) % FRAME_BYTES;
       const length = Math.min(FRAME_BYTES - offset, from.length - done);
-      const at = this.writable(Math.floor((address + done) / FRAME_BYTES)) * 4 + offset;
-      this.#bytes.set(from.subarray(done, done + length), at);
+      const frame = Math.floor((address + done) / FRAME_BYTES);
+      const piece = from.subarray(done, done + length);
+      // Zeroes where nothing was ever written are there already: a cleared frame that nobody uses takes no room.
+      if (this.#slotOf(frame) !== 0 || !isZero(piece)) {
+        const at = this.writable(frame) * 4 + offset;
+        this.#bytes.set(piece, at);
+      }
       done += length;
     }
     return true;
@@ -206,7 +211,12 @@ export class Memory implements FrameMemory, Restorable {
       const last = radix[FIRST_NODE + (frame >>> 13)] ?? 0;
       return last === 0 ? 0 : (radix[last + (frame & NODE_MASK)] ?? 0);
     }
-    if (frame >= FRAME_LIMIT) return 0;
+    return frame < FRAME_LIMIT ? this.#farSlotOf(frame) : 0;
+  }
+
+  /** The same of any frame, through the root. */
+  #farSlotOf(frame: number): number {
+    const radix = this.#nodes;
     const middle = radix[(frame / 0x400_0000) & (ROOT_ENTRIES - 1)] ?? 0;
     if (middle === 0) return 0;
     const leaf = radix[middle + ((frame / NODE_ENTRIES) & NODE_MASK)] ?? 0;
@@ -241,3 +251,8 @@ export class Memory implements FrameMemory, Restorable {
     return made;
   }
 }
+
+const isZero = (bytes: Uint8Array): boolean => {
+  for (const byte of bytes) if (byte !== 0) return false;
+  return true;
+};

@@ -9,12 +9,12 @@
 import { hex } from '../base/index.js';
 import {
   type AddressSpace,
-  ALL_RIGHTS,
   hasFirstStage,
   hasSecondStage,
   INTERRUPT_FRAMES,
   pagesPerEntry,
   RIGHT,
+  rightsOfEntry,
   secondStageOf,
   type UnitFormat,
 } from '../hardware/index.js';
@@ -40,10 +40,6 @@ export function mappedRanges(space: AddressSpace, context: MappingContext): Mapp
   return withoutInterruptRange(ranges, context);
 }
 
-/** The most that a request can be granted: to execute takes ERE. */
-const grantable = (space: AddressSpace): number =>
-  space.executeRequests ? ALL_RIGHTS : ALL_RIGHTS & ~RIGHT.EXECUTE;
-
 /** Whether some request can make use of these rights: one without privilege, or with it where SRE allows it. */
 function isUsable(space: AddressSpace, rights: number): boolean {
   const isReached = (rights & RIGHT.USER) !== 0 || space.supervisorRequests;
@@ -58,7 +54,7 @@ function secondStage(space: AddressSpace, { format }: MappingContext): Stage {
     levels: space.secondLevels,
     pageLimit: Math.min(pagesPerEntry(space.secondLevels + 1), format.guestPageLimit),
     isSigned: false,
-    rights: grantable(space),
+    rights: rightsOfEntry(space),
     isUsable: (rights) => (rights & ACCESS) !== 0,
     step: (level, words, at, out) => implementation.step(level, words, at, out),
     locate: (frame) => frame,
@@ -76,7 +72,7 @@ function firstStage(
     levels: space.firstLevels,
     pageLimit: 2 ** 52,
     isSigned: true,
-    rights: grantable(space),
+    rights: rightsOfEntry(space),
     isUsable: (rights) => isUsable(space, rights),
     step: (level, words, at, out) => format.firstStage.step(level, words, at, out),
     locate: (frame) => {

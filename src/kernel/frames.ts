@@ -40,6 +40,9 @@ export interface FramesOptions {
 }
 
 const RANDOM_WORDS = 4;
+/** Of a frame's byte of holds: it has been freed, and goes with the last hold. */
+const FREED = 0x80;
+const MAX_HOLDS = 0x7f;
 const ZEROS = new Uint8Array(PAGE_BYTES);
 
 export class Frames {
@@ -56,6 +59,8 @@ export class Frames {
   readonly #random: Random;
   /** The generator's state. */
   readonly #randomState = new Words(RANDOM_WORDS, RANDOM_WORDS);
+  /** A byte for each frame: how many hold it, and {@link FREED}. There is none of it before the first hold. */
+  readonly #holds = new Words(0, 16);
 
   constructor({ platform, log, ledger, mayFail, seed = 0 }: FramesOptions) {
     this.#platform = platform;
@@ -70,6 +75,7 @@ export class Frames {
     this.#random.save(this.#randomState.words);
     platform.keep(this.#used);
     platform.keep(this.#randomState);
+    platform.keep(this.#holds);
   }
 
   /** How many frames are in use. */
@@ -126,10 +132,41 @@ export class Frames {
     return frame;
   }
 
-  /** Gives a frame back. A `Bug` if it is not in use. */
+  /**
+   * Keeps a frame in use, whoever frees it, until {@link Frames.release}: a device may reach it.
+   *
+   * On failure: `EOVERFLOW` after 127 times.
+   */
+  hold(frame: number): Refusal<'EOVERFLOW'> | undefined {
+    this.#holds.grow((this.#total + 3) >>> 2);
+    const index = this.#indexOf(frame);
+    assert(this.#isUsed(index), `frame ${frame} is held, and is free`);
+    const holds = this.#holdsOf(index);
+    if ((holds & MAX_HOLDS) === MAX_HOLDS)
+      return refuse('EOVERFLOW', `frame ${frame} is held ${MAX_HOLDS} times`);
+    this.#setHolds(index, holds + 1);
+    return undefined;
+  }
+
+  /** Ends one hold. A frame that has been freed meanwhile is free with the last one. */
+  release(frame: number): void {
+    const index = this.#indexOf(frame);
+    const holds = this.#holdsOf(index);
+    assert((holds & MAX_HOLDS) > 0, `frame ${frame} is not held`);
+    const isLast = holds === (FREED | 1);
+    this.#setHolds(index, isLast ? 0 : holds - 1);
+    if (isLast) this.free(frame);
+  }
+
+  /** Gives a frame back; one that is held goes with its last hold. A `Bug` if it is not in use. */
   free(frame: number): void {
     const index = this.#indexOf(frame);
-    assert(this.#isUsed(index), `frame ${frame} is freed twice`);
+    const holds = this.#holdsOf(index);
+    assert(this.#isUsed(index) && holds < FREED, `frame ${frame} is freed twice`);
+    if (holds > 0) {
+      this.#setHolds(index, holds | FREED);
+      return;
+    }
     this.#setUsed(index, false);
     this.#inUse.value--;
     if (index >>> 5 < this.#firstFree.value) this.#firstFree.value = index >>> 5;
@@ -169,6 +206,16 @@ export class Frames {
       if (run === count) return frame - count + 1;
     }
     return -1;
+  }
+
+  #holdsOf(index: number): number {
+    return ((this.#holds.words[index >>> 2] ?? 0) >>> ((index & 3) * 8)) & 0xff;
+  }
+
+  #setHolds(index: number, holds: number): void {
+    const shift = (index & 3) * 8;
+    const word = this.#holds.words[index >>> 2] ?? 0;
+    this.#holds.set(index >>> 2, (word & ~(0xff << shift)) | (holds << shift));
   }
 
   #frameAt(index: number): number {

@@ -31,5 +31,6 @@ export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
 export { Mdev, type MdevConfig } from './vdcm/mdev.js';
+export { VfioContainer } from './vfio/container.js';
 export type { FaultListener, VfioDevice } from './vfio/device.js';
-export type { Vfio, VfioContainer } from './vfio/signatures.js';
+export { Vfio, type VfioOptions } from './vfio/vfio.js';

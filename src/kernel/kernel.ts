@@ -15,6 +15,7 @@ import { Kvm } from './kvm/kvm.js';
 import { enumeratePci } from './pci.js';
 import type { Platform } from './platform.js';
 import { Processes } from './process.js';
+import { Vfio } from './vfio/vfio.js';
 
 export interface KernelOptions {
   /** `host`, `vm1`. */
@@ -41,6 +42,7 @@ export class Kernel {
   readonly iommu: Iommu;
   readonly sva: Sva;
   readonly kvm: Kvm;
+  readonly vfio: Vfio;
   /** Where the PASIDs of its own processes come from: the host set. */
   readonly pasids: IoasidSet;
   readonly #ridDomain: RidDomain;
@@ -62,6 +64,7 @@ export class Kernel {
     this.pasids = set;
     this.sva = new Sva(this.context, this.iommu, set);
     this.kvm = new Kvm(this.context, ioasids);
+    this.vfio = new Vfio(this.context, this.iommu, ioasids);
     this.#ridDomain = options.ridDomain ?? 'blocked';
     this.#idxds = new KeptList(log);
   }

@@ -8,6 +8,8 @@ import * as spec from './index.js';
 
 import * as pci from './pci/index.js';
 
+import * as uapi from './uapi/index.js';
+
 import * as faults from './vtd/faults.js';
 import * as invalidation from './vtd/invalidation.js';
 import * as optionalRegisters from './vtd/optional-register-layouts.js';
@@ -20,7 +22,7 @@ import * as x86 from './x86/index.js';
 /** The modules that a `golden*.test.ts` beside them goes through. */
 const MODULES = [
   ...[x86, pci, tables, secondStage, invalidation, requests, faults, registers, optionalRegisters],
-  ...[dsaRegisters, dsaConfiguration, dsaDescriptors],
+  ...[dsaRegisters, dsaConfiguration, dsaDescriptors, uapi],
 ];
 
 test('no layout is without golden bytes', () => {

@@ -8,6 +8,7 @@ import {
   FAULT,
   IOMMU_CACHE_INVALIDATE,
   IOMMU_FAULT,
+  IOMMU_FAULT_BYTES,
   IOMMU_FAULT_EVENT_WORD,
   IOMMU_FAULT_PAGE_REQUEST,
   IOMMU_FAULT_TYPE,
@@ -155,7 +156,7 @@ describe("the host's side, over VFIO", () => {
     side.forward({ pageRequest: (each) => void told.push(each), fault: (each) => void told.push(each) });
     const [tell] = listeners;
     const report = (type: number, event: Int32Array): void => {
-      const words = new Int32Array(IOMMU_FAULT.bytes / 4);
+      const words = new Int32Array(IOMMU_FAULT_BYTES / 4);
       IOMMU_FAULT.TYPE.set(words, 0, type);
       words.set(event, IOMMU_FAULT_EVENT_WORD);
       tell?.(new Uint8Array(words.buffer));

@@ -21,6 +21,8 @@ export interface Fault {
   readonly replace: string;
   /** The unit does not snoop. */
   readonly isWrittenBack?: boolean;
+  /** The scenario that it is run with: `native-sva`, if it is not given. */
+  readonly scenario?: string;
 }
 
 /** The first run that a rule was broken in. */
@@ -29,7 +31,7 @@ export interface Caught {
   readonly findings: readonly { readonly rule: string; readonly message: string }[];
 }
 
-/** Runs `native-sva` by one seed after the other, until this rule is broken, or any; undefined if none is. */
+/** Runs its scenario by one seed after the other, until this rule is broken, or any; undefined if none is. */
 export function firstFinding(fault: Fault | undefined, seeds: number, rule = ''): Caught | undefined {
   const folder = fault === undefined ? SOUND : faulty(fault);
   const args = [join(folder, 'run.js'), scenarioFile(fault), String(seeds), rule];
@@ -38,11 +40,11 @@ export function firstFinding(fault: Fault | undefined, seeds: number, rule = '')
   return stdout === '' ? undefined : (JSON.parse(stdout) as Caught);
 }
 
-/** `native-sva`, as it ships or on a unit that sees what is written back. */
+/** As it ships, or on a unit that sees what is written back. */
 const scenarioFile = (fault: Fault | undefined): string =>
   fault?.isWrittenBack === true
     ? join(SOUND, 'written-back.yaml')
-    : join(ROOT, 'scenarios', 'native-sva.yaml');
+    : join(ROOT, 'scenarios', `${fault?.scenario ?? 'native-sva'}.yaml`);
 
 /** Makes the copy without a fault; to be called first. */
 export function copySound(): void {

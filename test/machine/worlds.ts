@@ -66,6 +66,7 @@ export function stateOf({ hardware, kernel, taps, tasks }: World): Record<string
     ledger: {
       step: taps.ledger.step,
       frames: [...taps.ledger.frames.all()],
+      guests: [...taps.ledger.guests()].map(({ frames, pasids }) => [[...frames.all()], [...pasids.all()]]),
       pasids: [...taps.ledger.pasids.all()],
       jobs: [...taps.ledger.jobs.pending()],
       opens: [...taps.ledger.opens.all()],

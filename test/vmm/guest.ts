@@ -68,6 +68,7 @@ export class Guest {
     const client: IommuClient = {
       pageRequest: (_driver, request) => this.#serve(request),
       ownerOf: () => undefined,
+      fault: () => {},
     };
     must(this.run(this.driver.boot(client)));
     for (const each of endpoints) must(this.run(this.driver.addDevice(each)));

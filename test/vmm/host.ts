@@ -16,8 +16,7 @@ import { type FrameLedger, type FrameOwner, Kernel, Mdev } from '../../src/kerne
 import { parseScenario, Scheduler } from '../../src/machine/index.js';
 import { Hardware } from '../../src/machine/world/hardware.js';
 import { HostPlatform, type KernelEvent } from '../../src/machine/world/platform.js';
-import { Vm, type VmHost, type VmOptions } from '../../src/vmm/index.js';
-import { FakeVfio } from './fakes.js';
+import { Vm, type VmOptions } from '../../src/vmm/index.js';
 
 const MACHINE = `
 version: 1
@@ -71,7 +70,6 @@ export class TestHost {
     };
     const { tasks, ioasids } = this;
     this.kernel = new Kernel({ name: 'host', platform, tasks, ioasids, ledger, seed, quota: 1000 });
-    Object.assign(this.kernel, { vfio: new FakeVfio(ioasids) });
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
     this.run(this.#boot());
     this.#kept = [this.hardware, ...platform.kept, ioasids, tasks];
@@ -88,7 +86,7 @@ export class TestHost {
   newVm(name: string, options: Partial<VmOptions> = {}): Vm {
     return new Vm({
       name,
-      host: this.kernel as VmHost,
+      host: this.kernel,
       machine: { memory: this.hardware.memory, cpus: this.hardware.vcpus.every },
       tasks: this.tasks,
       chooser: this.chooser,

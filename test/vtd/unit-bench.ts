@@ -80,7 +80,16 @@ export interface Recorded {
 
 /** Fields of a context entry that differ from: present, and the directory that all share. */
 export type ContextFields = Parameters<typeof encode<ContextField>>[1];
-type ContextField = 'P' | 'FPD' | 'DTE' | 'PASIDE' | 'PRE' | 'RID_PASID' | 'RID_PRIV' | 'PASIDDIRPTR';
+type ContextField =
+  | 'P'
+  | 'FPD'
+  | 'DTE'
+  | 'PASIDE'
+  | 'PRE'
+  | 'PDTS'
+  | 'RID_PASID'
+  | 'RID_PRIV'
+  | 'PASIDDIRPTR';
 
 export class UnitBench {
   readonly memory = new Memory([{ first: 0, last: FRAMES - 1 }]);

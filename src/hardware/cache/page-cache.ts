@@ -131,13 +131,19 @@ export class PageCache implements Restorable {
   add(entry: PageEntry): void {
     const size = sizeOf(entry.pages);
     this.seek(entry.page);
+    this.#put(entry, size, this.#probe(entry.space, entry.tag, size));
+  }
+
+  /** The same, of the page sought, which {@link PageCache.find} has not found under the entry's space and tag. */
+  addSought(entry: PageEntry): void {
+    this.#put(entry, sizeOf(entry.pages), NONE);
+  }
+
+  /** @param same the slot of the entry of the same pages and size */
+  #put(entry: PageEntry, size: number, same: number): void {
     const lo = this.#lo & lowMask(size);
     const hi = (this.#hi & highMask(size)) | (size << 20);
-    const slot = this.#place(
-      size,
-      this.#probe(entry.space, entry.tag, size),
-      hash3(lo, entry.tag, entry.space ^ hi),
-    );
+    const slot = same !== NONE ? same : this.#place(size, hash3(lo, entry.tag, entry.space ^ hi));
     const at = slot * ENTRY_WORDS;
     this.#state.touch(at);
     const words = this.#words;
@@ -219,9 +225,8 @@ export class PageCache implements Restorable {
     this.#listSizes();
   }
 
-  /** The slot that an entry of a size gets: the one of the `same` pages, or a free one, or that of one that has to go. */
-  #place(size: number, same: number, hash: number): number {
-    if (same !== NONE) return same;
+  /** The slot that an entry of a size gets: a free one, or that of one that has to go. */
+  #place(size: number, hash: number): number {
     const victim = this.#slots.victim();
     if (victim === NONE) {
       this.#count(size, 1);

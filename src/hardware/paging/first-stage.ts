@@ -3,10 +3,12 @@
  * a PASID, by VT-d and AMD's IOMMU (Intel SDM volume 3, 5.5; VT-d 3.6 and 9.8). One pure step, from an entry to
  * what it means. Accessed and dirty bits, and what a right that is missing leads to, are the walker's business.
  */
+import { assert } from '../../base/index.js';
 import {
   FIRST_STAGE_ENTRY,
   FIRST_STAGE_LEAF_1G,
   FIRST_STAGE_LEAF_2M,
+  maskOf,
   reservedWith,
 } from '../../spec/index.js';
 import {
@@ -15,7 +17,6 @@ import {
   type EntryKind,
   offsetIn,
   type PagingStep,
-  pagesPerEntry,
   RIGHT,
   reservedRows,
   setFrame,
@@ -23,8 +24,15 @@ import {
 } from './step.js';
 
 const { P, RW, US, PS, XD, ADDR } = FIRST_STAGE_ENTRY;
+/** The same bits of the entry's words, to be looked at as they were read. */
+const [PRESENT = 0] = maskOf(FIRST_STAGE_ENTRY, P);
+const [WRITABLE = 0] = maskOf(FIRST_STAGE_ENTRY, RW);
+const [OF_USERS = 0] = maskOf(FIRST_STAGE_ENTRY, US);
+const [LARGE = 0] = maskOf(FIRST_STAGE_ENTRY, PS);
+const [, NO_EXECUTE = 0] = maskOf(FIRST_STAGE_ENTRY, XD);
+assert(WRITABLE === RIGHT.WRITE, 'the bit of RW is no right');
 const { ABSENT, TABLE, LEAF, MALFORMED } = ENTRY;
-const { READ, WRITE, EXECUTE, USER } = RIGHT;
+const { READ, EXECUTE, USER } = RIGHT;
 /** The words of an entry, and the row of entries that lead to a table: constants of this module, as above. */
 const WORDS = ENTRY_WORDS;
 const TO_TABLE = TABLE_ROW;
@@ -60,14 +68,18 @@ export class FirstStage {
    * @param out its rights are filled unless ABSENT, its frame for TABLE and LEAF
    */
   step(level: number, words: Int32Array, at: number, out: PagingStep): EntryKind {
-    if (P.get(words, at) === 0) return ABSENT;
+    const low = words[at] ?? 0;
+    const high = words[(at + 1) | 0] ?? 0;
+    if ((low & PRESENT) === 0) return ABSENT;
     out.rights =
-      READ | (RW.get(words, at) * WRITE) | (US.get(words, at) * USER) | ((1 - XD.get(words, at)) * EXECUTE);
-    const isLeaf = level === 1 || PS.get(words, at) === 1;
+      READ |
+      (low & WRITABLE) |
+      ((low & OF_USERS) === 0 ? 0 : USER) |
+      ((high & NO_EXECUTE) === 0 ? EXECUTE : 0);
+    const isLeaf = level === 1 || (low & LARGE) !== 0;
     const row = (isLeaf ? level : TO_TABLE) * WORDS;
     const reserved = this.#reserved;
-    const low = (words[at] ?? 0) & (reserved[row] ?? 0);
-    if ((low | ((words[at + 1] ?? 0) & (reserved[row + 1] ?? 0))) !== 0) return MALFORMED;
+    if (((low & (reserved[row] ?? 0)) | (high & (reserved[row + 1] ?? 0))) !== 0) return MALFORMED;
     const frame = ADDR.getLow(words, at);
     // Bit 12 of a large leaf is PAT, no part of its address.
     setFrame(out, isLeaf ? frame & ~offsetIn(-1, level) : frame, ADDR.getHigh(words, at));
@@ -78,10 +90,11 @@ export class FirstStage {
 /**
  * Whether a 64-bit address is canonical: all bits above the width of the paging mode equal the highest of it.
  *
- * @param page the address without its low 12 bits, as a number of 52 bits
+ * @param high bits 63:44 of the address: the high half of its page number
  * @param levels 4 (48 bits) or 5 (57 bits)
  */
-export function isCanonical(page: number, levels: number): boolean {
-  const half = pagesPerEntry(levels) * 256;
-  return page < half || page >= 2 ** 52 - half;
+export function isCanonical(high: number, levels: number): boolean {
+  const below = levels * 9 - 33;
+  const equal = high >> below;
+  return equal === 0 || equal === 0xfffff >> below;
 }

@@ -9,6 +9,7 @@
 import { FAULT, FIRST_STAGE_ENTRY, maskOf, SECOND_STAGE_ENTRY } from '../../spec/index.js';
 import { ABSENT, type FrameReader, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
+import type { AddressSpace } from './device-tables.js';
 import type { Request } from './request.js';
 import type { Walk } from './walk.js';
 
@@ -21,9 +22,26 @@ const ACCESSED_DIRTY = ACCESSED | DIRTY;
 const [EXTENDED = 0] = maskOf(FIRST_STAGE_ENTRY, EA);
 const [GLOBAL = 0] = maskOf(FIRST_STAGE_ENTRY, G);
 const { PS: PS_2, A: A_2, D: D_2 } = SECOND_STAGE_ENTRY;
+const [LARGE_2 = 0] = maskOf(SECOND_STAGE_ENTRY, PS_2);
+const [ACCESSED_2 = 0] = maskOf(SECOND_STAGE_ENTRY, A_2);
+const [DIRTY_2 = 0] = maskOf(SECOND_STAGE_ENTRY, D_2);
+const ACCESSED_DIRTY_2 = ACCESSED_2 | DIRTY_2;
 
 /** Called between the reading of an entry and its mark: others may store to memory there. */
 export type BeforeMark = () => void;
+
+/** The marks that a first-stage entry needs, in its first word; `isWritten` for the leaf of a page that is written. */
+export const marksOfFirst = (isWritten: boolean, { extendedAccessed }: AddressSpace): number =>
+  (isWritten ? ACCESSED_DIRTY : ACCESSED) | (extendedAccessed ? EXTENDED : 0);
+
+/** The same of a second-stage entry. */
+export const marksOfSecond = (isWritten: boolean): number => (isWritten ? ACCESSED_DIRTY_2 : ACCESSED_2);
+
+/** Of the first word of a first-stage leaf: whether it holds for every PASID, and whether its page was written. */
+export const isGlobalPage = (entry: number): boolean => (entry & GLOBAL) !== 0;
+export const isDirtyPage = (entry: number): boolean => (entry & DIRTY) !== 0;
+/** The latter of a second-stage leaf. */
+export const isDirtyOfSecond = (entry: number): boolean => (entry & DIRTY_2) !== 0;
 
 export class AccessedDirty {
   /** Whether writes have left their mark: a translation that lets writes pass may be cached. */
@@ -73,16 +91,15 @@ export class AccessedDirty {
     if (walk.fault === 0) {
       const entry = this.#reader.words[walk.at] ?? 0;
       const isLeaf = level === 1 || (entry & LARGE) !== 0;
-      const needed =
-        (isLeaf && isWrite ? ACCESSED_DIRTY : ACCESSED) | (space.extendedAccessed ? EXTENDED : 0);
+      const needed = marksOfFirst(isLeaf && isWrite, space);
       if ((entry & needed) !== needed) {
         if (!this.isTableWritable) return FAULT.NESTED_WRITE_DENIED;
         if (hasTableMarks) this.#markTableDirty();
-        this.#markFirst(frame, word, needed);
+        this.#mark(frame, word, needed);
       }
       if (isLeaf) {
-        this.isGlobal = (entry & GLOBAL) !== 0;
-        this.isDirty = ((entry | needed) & DIRTY) !== 0;
+        this.isGlobal = isGlobalPage(entry);
+        this.isDirty = isDirtyPage(entry | needed);
       }
     }
     if (hasTableMarks) this.isTableWritable &&= this.#isTableDirty();
@@ -96,22 +113,17 @@ export class AccessedDirty {
     if (this.#beforeMark !== undefined) this.#settle(walk, isWrite);
     walk.stepSecond();
     if (walk.fault !== 0) return walk.fault;
-    const { words } = this.#reader;
-    const isLeaf = level === 1 || PS_2.get(words, walk.at) === 1;
+    const entry = this.#reader.words[walk.at] ?? 0;
+    const isLeaf = level === 1 || (entry & LARGE_2) !== 0;
     const isResult = isLeaf && walk.stage === 'done';
-    const isDirty = D_2.get(words, walk.at) === 1;
-    const marksWrite = isResult && isWrite && !isDirty;
-    if (A_2.get(words, walk.at) === 0 || marksWrite) {
-      const at = this.#memory.writable(frame) + word;
-      A_2.set(this.#memory.words, at, 1);
-      if (marksWrite) D_2.set(this.#memory.words, at, 1);
-    }
+    const needed = marksOfSecond(isResult && isWrite);
+    if ((entry & needed) !== needed) this.#mark(frame, word, needed);
     if (isLeaf) {
       this.#leafFrame = frame;
       this.#leafWord = word;
       this.#isLeafKnown = true;
     }
-    if (isResult) this.isDirty = this.isDirty && (isDirty || marksWrite);
+    if (isResult) this.isDirty = this.isDirty && isDirtyOfSecond(entry | needed);
     return 0;
   }
 
@@ -138,7 +150,7 @@ export class AccessedDirty {
   }
 
   /** @param marks of the entry's first word */
-  #markFirst(frame: number, word: number, marks: number): void {
+  #mark(frame: number, word: number, marks: number): void {
     const at = this.#memory.writable(frame) + word;
     const { words } = this.#memory;
     words[at] = (words[at] ?? 0) | marks;

@@ -21,7 +21,6 @@ import {
   SCALABLE_ROOT_ENTRY,
   TT,
 } from '../../spec/index.js';
-import type { SecondStage } from '../paging/second-stage.js';
 import type { UnitFormat } from './format.js';
 
 const legacyRoot = ROOT_ENTRY;
@@ -308,10 +307,6 @@ export const hasFirstStage = (translation: Translation): boolean =>
   translation === 'first-stage' || translation === 'nested';
 export const hasSecondStage = (translation: Translation): boolean =>
   translation === 'second-stage' || translation === 'nested';
-
-/** The second stage's format for an address space: whether X counts hangs on its PASID entry. */
-export const secondStageOf = (format: UnitFormat, space: AddressSpace): SecondStage =>
-  space.executeRequests ? format.executableSecondStage : format.secondStage;
 
 function isOffered(format: UnitFormat, translation: Translation): boolean {
   switch (translation) {

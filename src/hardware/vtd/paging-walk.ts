@@ -9,9 +9,14 @@
  * the walk further down. The way to a nested table that cannot be marked is not.
  */
 import type { AccessedDirty } from './accessed-dirty.js';
+import type { AddressSpace } from './device-tables.js';
 import type { Request } from './request.js';
 import { type TableCache, tableWays } from './table-cache.js';
 import type { Walk } from './walk.js';
+
+/** What keeps ways through the second stage apart that one domain's address spaces do not share. */
+export const tagOfSecond = ({ secondAccessedDirty, executeRequests }: AddressSpace): number =>
+  (secondAccessedDirty ? 1 : 0) | (executeRequests ? 2 : 0);
 
 export class PagingWalk {
   readonly #marks: AccessedDirty;
@@ -46,7 +51,7 @@ export class PagingWalk {
 
   #begin(walk: Walk): void {
     const { space } = walk.tables;
-    this.#second?.within(space.domain, (space.secondAccessedDirty ? 1 : 0) | (space.executeRequests ? 2 : 0));
+    this.#second?.within(space.domain, tagOfSecond(space));
     this.#skippedTo = 0;
     const first = this.#first;
     if (first === undefined || space.firstLevels === 0) return;

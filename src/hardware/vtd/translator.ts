@@ -20,6 +20,7 @@ import { DeviceTables } from './device-tables.js';
 import { KIND, NO_TRANSLATION } from './entry-summary.js';
 import { type EntryAudit, EntryWalk } from './entry-walk.js';
 import type { UnitFormat } from './format.js';
+import { LeafWalk } from './leaf-walk.js';
 import { PagingWalk } from './paging-walk.js';
 import { isInterruptFrame, NO_PASID, type Request } from './request.js';
 import { TableReader } from './table-reader.js';
@@ -67,6 +68,8 @@ export class Translator implements Restorable {
   readonly #marks: AccessedDirty;
   readonly #entries: EntryWalk;
   readonly #paging: PagingWalk;
+  /** Without it all tables are walked: where paging structures are not cached, or are not snooped. */
+  readonly #leaves: LeafWalk | undefined;
   readonly #entry = pageEntry();
   /** The walk of the root table that it was made for. */
   #walk: Walk | undefined;
@@ -88,7 +91,10 @@ export class Translator implements Restorable {
       tableReader: this.#tableReader,
     });
     this.#marks = new AccessedDirty(memory, this.#reader, beforeMark);
-    this.#paging = new PagingWalk(this.#marks, this.caches.firstTables, this.caches.secondTables);
+    const { firstTables: first, secondTables: second } = this.caches;
+    this.#paging = new PagingWalk(this.#marks, first, second);
+    if (first === undefined || second === undefined || writtenBack !== undefined) return;
+    this.#leaves = new LeafWalk({ format, memory, caches: this.caches, first, second });
   }
 
   /** Who watches the PASID table entries that are taken in. */
@@ -126,6 +132,7 @@ export class Translator implements Restorable {
     if (this.#state.words[ENABLED] !== 1) return this.#untranslated(request, out);
     const found = this.caches.lookUp(request, out);
     if (found === FOUND.TRANSLATION) return true;
+    if (found === FOUND.SPACE && this.#leaves?.run(request, out) === true) return true;
     if (found === FOUND.PASS && this.#pass(request, out)) return true;
     return this.#byWalk(request, out);
   }

@@ -40,8 +40,11 @@ export interface PageRun {
 /** Tags of the IOTLB beside PASIDs: of a second-stage translation, and of one that holds for every PASID. */
 export const TAG = { SECOND: -1, GLOBAL: -2 } as const;
 
-/** What {@link UnitCaches.lookUp} answers: nothing to be had, a translation, or pass-through. */
-export const FOUND = { NOTHING: 0, TRANSLATION: 1, PASS: 2 } as const;
+/**
+ * What {@link UnitCaches.lookUp} answers: nothing to be had, a translation, or pass-through; or an address space that
+ * takes such requests, and no translation in it for the page.
+ */
+export const FOUND = { NOTHING: 0, TRANSLATION: 1, PASS: 2, SPACE: 3 } as const;
 
 /** The state's words: what the IOTLB has ever held. */
 const HAS_GLOBAL = 0;
@@ -117,7 +120,8 @@ export class UnitCaches implements Restorable {
     if (kind === KIND.PASS) return FOUND.PASS;
     iotlb.seek(page);
     const slot = this.#translation(domain, kind === KIND.SECOND ? TAG.SECOND : pasid);
-    if (slot === NONE || (rights & ~iotlb.rightsOf(slot)) !== 0) return FOUND.NOTHING;
+    if (slot === NONE) return FOUND.SPACE;
+    if ((rights & ~iotlb.rightsOf(slot)) !== 0) return FOUND.NOTHING;
     if (this.forgets && this.#loses(context, entry, slot)) return FOUND.NOTHING;
     out.frame = iotlb.frameOf(slot);
     out.pages = iotlb.pagesOf(slot);
@@ -140,11 +144,22 @@ export class UnitCaches implements Restorable {
 
   /** Keeps a translation, or the reason why there is none. */
   keep(entry: PageEntry): void {
+    this.#note(entry);
+    this.iotlb.add(entry);
+  }
+
+  /** The same of the page that the last look-up has found no translation of, under the tag that it was sought by. */
+  keepSought(entry: PageEntry): void {
+    this.#note(entry);
+    this.iotlb.addSought(entry);
+  }
+
+  /** What the IOTLB holds from now on. */
+  #note(entry: PageEntry): void {
     if (entry.tag === TAG.GLOBAL) this.#state.set(HAS_GLOBAL, 1);
     if (this.#state.words[HAS_NESTED] !== 1 && (entry.kind & SPACE.KIND) === KIND.NESTED) {
       this.#state.set(HAS_NESTED, 1);
     }
-    this.iotlb.add(entry);
   }
 
   /** Forgets everything. */

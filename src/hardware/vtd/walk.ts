@@ -20,10 +20,10 @@ import {
   type EntryKind,
   indexOf,
   offsetIn,
-  pagesPerEntry,
   pagingStep,
   RIGHT,
 } from '../paging/step.js';
+import { isBeyondSecond, neededOfFirst, rightsOfEntry, secondStageOf } from './address-space.js';
 import {
   type AddressSpace,
   type Context,
@@ -34,7 +34,6 @@ import {
   PASID_ENTRY_BYTES,
   PASIDS_PER_TABLE,
   ROOT_ENTRY_BYTES,
-  secondStageOf,
 } from './device-tables.js';
 import type { UnitFormat } from './format.js';
 import { isInterruptFrame, NO_PASID, type Request } from './request.js';
@@ -49,7 +48,7 @@ const LEAF_PAGES = [1, 1, 1 << 9, 1 << 18];
 /** Constants of this module: the engine folds them, and would load what is imported at each use. */
 const NOT_THERE = ABSENT;
 const { TABLE, ABSENT: NOTHING, MALFORMED } = ENTRY;
-const { READ, WRITE, EXECUTE, USER } = RIGHT;
+const { READ, EXECUTE, USER } = RIGHT;
 const WORDS = ENTRY_WORDS;
 const INVERSE_32 = 1 / 2 ** 32;
 const ALL = ALL_RIGHTS;
@@ -167,7 +166,7 @@ export class Walk {
     this.#firstPages = ANY_SIZE;
     if (pasid !== NONE) {
       if (!this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
-    } else if (isInterruptFrame(page)) {
+    } else if (this.pageHigh === 0 && isInterruptFrame(this.pageLow)) {
       this.#fail(this.#interruptFault());
     }
   }
@@ -375,30 +374,27 @@ export class Walk {
   }
 
   #beginTranslation(): number {
-    const { space, isScalable } = this.tables;
-    const { page } = this.#request;
-    if (!space.executeRequests) this.firstRights = ALL & ~EXECUTE;
+    const { space } = this.tables;
+    this.firstRights = rightsOfEntry(space);
     this.#secondStage = secondStageOf(this.#format, space);
     this.#isNested = space.translation === 'nested';
     switch (space.translation) {
       case 'pass-through':
-        if (page >= this.#format.frameLimit)
-          return isScalable ? FAULT.SM_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;
-        return this.#finish(page, 1, this.firstRights);
+        return this.#passThrough();
       case 'second-stage':
         this.#firstLevel = 0;
-        return this.#beginSecond(page);
+        return this.#beginSecond(this.#request.page);
       default:
-        if (!isCanonical(page, space.firstLevels)) return FAULT.NOT_CANONICAL;
-        this.#firstNeeded = this.#neededOfFirst(space.writeProtect);
+        if (!isCanonical(this.pageHigh, space.firstLevels)) return FAULT.NOT_CANONICAL;
+        this.#firstNeeded = neededOfFirst(this.#needed, this.#isPrivileged, space);
         return this.#beginFirst(space.firstRoot, space.firstLevels);
     }
   }
 
-  /** What the first stage has to grant. READ it does by being there; privileged writes may pass without WRITE. */
-  #neededOfFirst(writeProtect: boolean): number {
-    if (!this.#isPrivileged) return (this.#needed & (WRITE | EXECUTE)) | USER;
-    return this.#needed & (writeProtect ? WRITE | EXECUTE : EXECUTE);
+  #passThrough(): number {
+    const { page } = this.#request;
+    if (page < this.#format.frameLimit) return this.#finish(page, 1, this.firstRights);
+    return this.tables.isScalable ? FAULT.SM_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;
   }
 
   /** Goes on at the first-stage table of `level` that lies in `frame`: a guest's one where nested. */
@@ -437,7 +433,7 @@ export class Walk {
     const { secondLevels, secondRoot } = this.tables.space;
     this.guestLow = page | 0;
     this.guestHigh = (page * INVERSE_32) | 0;
-    if (page >= pagesPerEntry(secondLevels + 1) || page >= this.#format.guestPageLimit) {
+    if (isBeyondSecond(page, this.tables.space, this.#format)) {
       if (!this.tables.isScalable) return FAULT.ADDRESS_BEYOND_WIDTH;
       return this.#isNested ? FAULT.NESTED_ADDRESS_BEYOND_WIDTH : FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH;
     }

@@ -13,7 +13,7 @@ import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
 import { changeDomain } from './change.js';
-import { Attachment, IommuDevice } from './device.js';
+import { Attachment, type AttachmentClient, IommuDevice } from './device.js';
 import { DIRECT, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
 import type { AttachErrno, IommuDriver } from './driver.js';
@@ -24,7 +24,7 @@ import { countUse, replaceLocked } from './replace.js';
 import { VtdUnit } from './vtd/unit.js';
 
 /** A nested domain's first stage; what is left out is off, and the levels are 4. */
-export interface NestedOptions extends Pick<NestedStage, 'name' | 'root'> {
+export interface NestedOptions extends Pick<NestedStage, 'name' | 'root' | 'sharedId'> {
   readonly levels?: number;
   readonly supervisor?: boolean;
   readonly writeProtect?: boolean;
@@ -65,6 +65,7 @@ export class Iommu {
       const driver = new VtdUnit(this.#context, unit, `dmar${index}`);
       const refusal = yield* driver.boot({
         pageRequest: (from, request) => this.pageRequests.receive(from, request),
+        fault: (fault) => this.#attachmentOf(fault.rid, fault.pasid)?.client?.fault(fault),
         ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
       });
       if (refusal !== undefined) return refusal;
@@ -160,7 +161,11 @@ export class Iommu {
     if (root >= 2 ** (parent.width - 12))
       return refuse('EINVAL', `the root of ${name} is not in ${parent.name}`);
     const { levels = 4, supervisor = false, writeProtect = false, extendedAccessed = false } = options;
-    return { type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed };
+    const { sharedId } = options;
+    return {
+      ...{ type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed },
+      ...(sharedId && { sharedId }),
+    };
   }
 
   /**
@@ -193,14 +198,20 @@ export class Iommu {
   }
 
   /**
-   * Attaches a domain to a (device, PASID); to PASID 0 for the requests that have none.
+   * Attaches a domain to a (device, PASID); to PASID 0 for the requests that have none. A client serves its page
+   * requests in the kernel's place.
    *
    * On failure: `EBUSY` if something is attached; what the driver refuses with. Nothing has changed.
    */
-  *attach(device: IommuDevice, pasid: Pasid, domain: Domain): Task<Attachment | Refusal<AttachErrno>> {
+  *attach(
+    device: IommuDevice,
+    pasid: Pasid,
+    domain: Domain,
+    client?: AttachmentClient,
+  ): Task<Attachment | Refusal<AttachErrno>> {
     yield* device.lock.lock();
     try {
-      return yield* this.#attachLocked(device, pasid, domain);
+      return yield* this.#attachLocked(device, { pasid, domain, client });
     } finally {
       device.lock.unlock();
     }
@@ -262,7 +273,8 @@ export class Iommu {
     const { device, pasid, domain } = attachment;
     const wasReplaced = attachment.replacedBy.value !== undefined;
     if (!wasReplaced && device.attachments.get(pasid) !== attachment) return undefined;
-    yield* this.pageRequests.drain(attachment);
+    // What a client had is answered; a device that has been quiesced has nothing on its way to a client.
+    if (attachment.client === undefined) yield* this.pageRequests.drain(attachment);
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
     while (attachment.entry.value === 'changing') yield attachment.changed;
     const successor = attachment.replacedBy.value;
@@ -278,10 +290,14 @@ export class Iommu {
     return undefined;
   }
 
-  *#attachLocked(device: IommuDevice, pasid: Pasid, domain: Domain): Task<Attachment | Refusal<AttachErrno>> {
+  *#attachLocked(
+    device: IommuDevice,
+    of: ConstructorParameters<typeof Attachment>[2],
+  ): Task<Attachment | Refusal<AttachErrno>> {
+    const { pasid, domain } = of;
     if (device.presence.value !== 'there') return refuse('EBUSY', `${device.name} is on its way out`);
     if (device.attachments.has(pasid)) return refuse('EBUSY', `PASID ${pasid} of ${device.name} is in use`);
-    const attachment = new Attachment(this.#context, device, { pasid, domain });
+    const attachment = new Attachment(this.#context, device, of);
     // A page request may come as soon as the entry is present.
     device.attachments.set(pasid, attachment);
     countUse(domain, 1);
@@ -332,6 +348,10 @@ export class Iommu {
     entry.value = mute ? 'muted' : 'none';
     changed.wakeAll();
     return refusal;
+  }
+
+  #attachmentOf(rid: number, pasid: Pasid | undefined): Attachment | undefined {
+    return this.device(rid)?.attachments.get(pasid ?? NO_PASID);
   }
 
   #driverOf(rid: number): IommuDriver | undefined {

@@ -10,7 +10,7 @@ import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
 import type { DmaSpace } from './dma.js';
 import type { Domain, RidDomain } from './domain.js';
-import type { Endpoint, IommuDriver } from './driver.js';
+import type { DmaFault, Endpoint, IommuDriver, PageRequest } from './driver.js';
 
 export class IommuDevice implements Endpoint {
   readonly pci: PciDevice;
@@ -60,6 +60,14 @@ export class IommuDevice implements Endpoint {
 /** How far the table entry of an attachment has come: `muted` is not present, and its faults are not recorded. */
 export type EntryState = 'none' | 'present' | 'changing' | 'muted';
 
+/** Who serves the page requests of an attachment in the kernel's place, and is told of its faults: a guest. */
+export interface AttachmentClient {
+  /** Takes a group of page requests, which is to be answered by `PageRequests.respond`; false if nobody is there. */
+  pageRequests(group: readonly PageRequest[]): boolean;
+  /** It is called in an interrupt's context. */
+  fault(fault: DmaFault): void;
+}
+
 /** One (device, PASID) with a domain attached. */
 export class Attachment {
   readonly device: IommuDevice;
@@ -80,11 +88,20 @@ export class Attachment {
   readonly serving: KeptValue<number>;
   /** Woken when `serving` becomes 0. */
   readonly served: WaitQueue;
+  readonly client: AttachmentClient | undefined;
+  /** By group index: requests of groups whose last one has not come. */
+  readonly partial: KeptMap<number, readonly PageRequest[]>;
+  /** By group index: the last request of those that the client has, and has not answered. */
+  readonly outstanding: KeptMap<number, PageRequest>;
 
   constructor(
     { log }: KernelContext,
     device: IommuDevice,
-    of: { readonly pasid: Pasid; readonly domain: Domain },
+    of: {
+      readonly pasid: Pasid;
+      readonly domain: Domain;
+      readonly client?: AttachmentClient | undefined;
+    },
   ) {
     this.device = device;
     this.pasid = of.pasid;
@@ -97,5 +114,8 @@ export class Attachment {
     this.replacedBy = new KeptValue<Attachment | undefined>(log, undefined);
     this.serving = new KeptValue(log, 0);
     this.served = new WaitQueue(`page requests of PASID ${of.pasid} on ${device.name}`);
+    this.client = of.client;
+    this.partial = new KeptMap(log);
+    this.outstanding = new KeptMap(log);
   }
 }

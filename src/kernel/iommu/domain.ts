@@ -52,6 +52,11 @@ export interface NestedStage extends Named {
   readonly writeProtect: boolean;
   /** The extended accessed bit is kept (EAFE). */
   readonly extendedAccessed: boolean;
+  /**
+   * What it shares a domain id with: others over the same second stage, attached to other PASIDs of the same
+   * function. A unit has 2^16 ids, and VMs may have more PASIDs than that. Left out, its id is its own.
+   */
+  readonly sharedId?: object;
 }
 
 /** All of memory, as it is. */

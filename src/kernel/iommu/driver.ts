@@ -9,7 +9,7 @@
 import type { Refusal, Task } from '../../base/index.js';
 import type { IoasidAllocatorOps } from '../../ioasid/index.js';
 import type { Pasid } from '../ids.js';
-import type { Domain } from './domain.js';
+import type { Domain, NestedStage } from './domain.js';
 
 /** What a driver knows of a function behind its unit. */
 export interface Endpoint {
@@ -40,12 +40,37 @@ export interface PageRequest {
   readonly isLast: boolean;
 }
 
+/** A request that was not translated, as hardware recorded it. */
+export interface DmaFault {
+  readonly rid: number;
+  readonly pasid: Pasid | undefined;
+  readonly page: number;
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly execute: boolean;
+  readonly privileged: boolean;
+  readonly reason: DmaFaultReason;
+}
+
+/** What kept it from being translated. */
+export type DmaFaultReason =
+  | 'unknown'
+  | 'PASID table'
+  | 'PASID entry'
+  | 'PASID out of range'
+  | 'walk'
+  | 'not present'
+  | 'permission'
+  | 'address too large';
+
 /** What a driver needs of the core. */
 export interface IommuClient {
   /** Takes page requests, in the order in which the queue has them. */
   pageRequest(driver: IommuDriver, request: PageRequest): Task;
   /** Whose address space a (device, PASID) is, for messages; undefined if nobody's. */
   ownerOf(rid: number, pasid: number): string | undefined;
+  /** Takes faults. It is called in an interrupt's context. */
+  fault(fault: DmaFault): void;
 }
 
 /** What a group of page requests is answered. */
@@ -55,6 +80,23 @@ export type PageResponse = 'success' | 'invalid request' | 'failure';
 export interface PageRange {
   readonly first: number;
   readonly last: number;
+}
+
+/** What a guest has changed in its first stages, behind one device, and which caches may hold it. */
+export interface GuestFlush {
+  /** Attached nested domains that share a domain id. */
+  readonly entries: readonly { readonly pasid: Pasid; readonly domain: NestedStage }[];
+  readonly iotlb: boolean;
+  readonly deviceTlb: boolean;
+  readonly pasidCache: boolean;
+  /** All pages, if left out. */
+  readonly range?: PageRange | undefined;
+}
+
+/** What a guest may use of a unit by nested translation; registers as VT-d has them. */
+export interface NestingInfo {
+  readonly cap: bigint;
+  readonly ecap: bigint;
 }
 
 /** The page tables that a unit walks. */
@@ -113,6 +155,8 @@ export interface IommuDriver {
   readonly canSnoop: boolean;
   /** The stages in which it can mark what DMA has written to so that the kernel sees it. */
   readonly dirtyStages: readonly ('first-stage' | 'second-stage')[];
+  /** Undefined if it has no nested translation. */
+  readonly nesting: NestingInfo | undefined;
   /** Gives out the machine's PASIDs, if that is not for the kernel to do. */
   readonly pasidAllocator: IoasidAllocatorOps | undefined;
 
@@ -187,6 +231,9 @@ export interface IommuDriver {
 
   /** Entries of these pages have become present: says so where a unit may have cached that there are none. */
   flushNew(domain: Domain, range: PageRange): Task<Refusal<'EIO'> | undefined>;
+
+  /** Returns when no cache has what a guest has changed, though it may have told less than hardware needs. */
+  flushGuest(device: Endpoint, flush: GuestFlush): Task<Refusal<'EIO'> | undefined>;
 
   /** Returns when all page requests that the device sent before have reached the sink. */
   drainPageRequests(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined>;

@@ -1,9 +1,10 @@
 /**
- * Page requests, whatever unit they come from: collected into groups by (device, PASID, group index), each group
- * served by a task of its own, and answered once. A group whose PASID is gone, or on its way out, is answered
- * Invalid Request: Response Failure would stop the whole function.
+ * Page requests, whatever unit they come from: collected into groups by (device, PASID, group index). A group is
+ * served by a task of its own, and answered once; one that a client serves, a guest, is kept as a record until its
+ * answer comes. A group whose PASID is gone, or on its way out, is answered Invalid Request: Response Failure would
+ * stop the whole function.
  */
-import { KeptMap, KeptValue, type Task, type UndoLog } from '../../base/index.js';
+import { KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { pageName, ridName } from '../ids.js';
 import type { Attachment, IommuDevice } from './device.js';
@@ -12,8 +13,6 @@ import type { IommuDriver, PageRequest, PageResponse } from './driver.js';
 export class PageRequests {
   readonly #context: KernelContext;
   readonly #deviceAt: (rid: number) => IommuDevice | undefined;
-  /** Requests of groups whose last one has not come. */
-  readonly #partial: KeptMap<string, readonly PageRequest[]>;
   readonly #count: KeptValue<number>;
   /** Whether it takes requests and answers none: what a kernel does that hangs. */
   isSilent = false;
@@ -21,7 +20,6 @@ export class PageRequests {
   constructor(context: KernelContext, deviceAt: (rid: number) => IommuDevice | undefined) {
     this.#context = context;
     this.#deviceAt = deviceAt;
-    this.#partial = newPartial(context.log);
     this.#count = new KeptValue(context.log, 0);
   }
 
@@ -30,20 +28,49 @@ export class PageRequests {
     // A stop marker ends what a device had of a PASID; nobody answers it.
     if (!request.read && !request.write && request.isLast) return;
     if (this.isSilent) return;
-    const key = keyOf(request);
-    const group = [...(this.#partial.get(key) ?? []), request];
-    if (!request.isLast) {
-      this.#partial.set(key, group);
-      return;
-    }
-    this.#partial.delete(key);
     const attachment = this.#attachmentOf(request);
     if (attachment === undefined) {
-      yield* this.#answer(driver, request, 'invalid request');
+      if (request.isLast) yield* this.#answer(driver, request, 'invalid request');
       return;
     }
-    attachment.serving.value++;
-    this.#context.tasks.spawn(`page request ${this.#count.value++}`, this.#serve(attachment, group));
+    const group = [...(attachment.partial.get(request.group) ?? []), request];
+    if (!request.isLast) {
+      attachment.partial.set(request.group, group);
+      return;
+    }
+    attachment.partial.delete(request.group);
+    if (attachment.client !== undefined) yield* this.#forward(attachment, group);
+    else {
+      attachment.serving.value++;
+      this.#context.tasks.spawn(`page request ${this.#count.value++}`, this.#serve(attachment, group));
+    }
+  }
+
+  /**
+   * A client's answer to a group that it has.
+   *
+   * On failure: `EINVAL` if it has no such group, or has answered it: nothing is sent; `EIO`.
+   */
+  *respond(
+    attachment: Attachment,
+    group: number,
+    response: PageResponse,
+  ): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
+    const { device, pasid, outstanding } = attachment;
+    const request = outstanding.get(group);
+    if (request === undefined) {
+      return refuse('EINVAL', `group ${group} of PASID ${pasid} of ${device.name} is not to be answered`);
+    }
+    // Before anything can sleep: it is answered once.
+    outstanding.delete(group);
+    return yield* this.#answer(device.driver, request, response);
+  }
+
+  /** Answers what a client has not answered: it never will. The attachment is dying, or `which` says of which groups. */
+  *abort(attachment: Attachment, which: (group: number) => boolean = () => true): Task {
+    for (const group of attachment.outstanding.keys()) {
+      if (which(group)) yield* this.respond(attachment, group, 'invalid request');
+    }
   }
 
   /**
@@ -51,12 +78,22 @@ export class PageRequests {
    * so each that is not served yet is answered Invalid Request.
    */
   *drain(attachment: Attachment): Task {
-    const { device, pasid } = attachment;
+    const { device, pasid, partial } = attachment;
     if (device.pri) yield* device.driver.drainPageRequests(device, pasid);
     while (attachment.serving.value > 0) yield attachment.served;
-    for (const key of this.#partial.keys()) {
-      if (key.startsWith(`${device.rid}/${pasid}/`)) this.#partial.delete(key);
-    }
+    yield* this.abort(attachment);
+    for (const group of partial.keys()) partial.delete(group);
+  }
+
+  *#forward(attachment: Attachment, group: readonly PageRequest[]): Task {
+    const last = group.at(-1);
+    if (last === undefined) return;
+    const { outstanding, client, device } = attachment;
+    // A device that asks anew by a group that is not answered has forgotten it.
+    outstanding.set(last.group, last);
+    if (client?.pageRequests(group) === true) return;
+    outstanding.delete(last.group);
+    yield* this.#answer(device.driver, last, 'invalid request');
   }
 
   *#serve(attachment: Attachment, group: readonly PageRequest[]): Task {
@@ -90,10 +127,14 @@ export class PageRequests {
     return false;
   }
 
-  *#answer(driver: IommuDriver, request: PageRequest, response: PageResponse): Task {
+  *#answer(
+    driver: IommuDriver,
+    request: PageRequest,
+    response: PageResponse,
+  ): Task<Refusal<'EIO'> | undefined> {
     const { rid, pasid = null, group } = request;
     tell(this.#context, 'iommu:page-response', { rid: ridName(rid), pasid, group, response });
-    yield* driver.respond(request, response);
+    return yield* driver.respond(request, response);
   }
 
   #attachmentOf({ rid, pasid }: PageRequest): Attachment | undefined {
@@ -102,7 +143,3 @@ export class PageRequests {
     return attachment?.dying.value === true ? undefined : attachment;
   }
 }
-
-const newPartial = (log: UndoLog): KeptMap<string, readonly PageRequest[]> => new KeptMap(log);
-
-const keyOf = ({ rid, pasid, group }: PageRequest): string => `${rid}/${pasid ?? '-'}/${group}`;

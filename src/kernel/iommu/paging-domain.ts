@@ -139,6 +139,16 @@ export class PagingDomain {
   }
 
   /**
+   * Whether these pages can be mapped here at all.
+   *
+   * On failure: `EINVAL`.
+   */
+  judge(range: PageRange): Refusal<'EINVAL'> | undefined {
+    const wrong = this.#wrongWith(range) ?? this.#wrongPlace(range);
+    return wrong === undefined ? undefined : refuse('EINVAL', wrong);
+  }
+
+  /**
    * Maps pages to frames.
    *
    * On failure: `EINVAL` for pages that do not fit, or for rights that there are not; `EEXIST` if one of them is

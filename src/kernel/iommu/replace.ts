@@ -88,7 +88,7 @@ function reserveOne(attachment: Attachment, to: Domain): Replacement | Refusal<A
   ) {
     return refuse('EBUSY', `PASID ${pasid} of ${device.name} is on its way out`);
   }
-  if (domain.handleFault !== undefined || to.handleFault !== undefined) {
+  if (domain.handleFault !== undefined || to.handleFault !== undefined || attachment.client !== undefined) {
     return refuse('EBUSY', `PASID ${pasid} of ${device.name}: page requests are served`);
   }
   return device.driver.prepareReplace(device, pasid, { from: domain, to });

@@ -273,6 +273,46 @@ export class AddressSpace {
   }
 
   /**
+   * The frames of a range of pages, all present, and held: they stay in use, whatever becomes of the pages. Whoever
+   * gets them releases each.
+   *
+   * On failure: `EFAULT` if a page is not promised with these rights, or is a device's; `ENOMEM`; `EOVERFLOW`. None
+   * is held.
+   */
+  *holdPages(
+    range: { readonly first: number; readonly count: number },
+    write: boolean,
+  ): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
+    const { first, count } = range;
+    const held = new Int32Array(count);
+    yield* this.#lock.lock();
+    try {
+      for (let i = 0; i < count; i++) {
+        const frame = this.#holdPage(first + i, write);
+        if (isRefusal(frame)) {
+          for (const each of held.subarray(0, i)) this.#context.frames.release(each);
+          return frame;
+        }
+        held[i] = frame;
+      }
+    } finally {
+      this.#lock.unlock();
+    }
+    return held;
+  }
+
+  #holdPage(page: number, write: boolean): number | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'> {
+    const refusal = this.#fault(page, { write, execute: false });
+    if (refusal !== undefined) return refusal;
+    if (this.#overlapping(page, page)[0]?.portal !== undefined) {
+      return refuse('EFAULT', `${pageName(page)} of ${this.name} is a device's`);
+    }
+    const leaf = this.table.leaf(page);
+    assert(leaf !== undefined, 'a fault was served, and there is no leaf');
+    return this.#context.frames.hold(leaf.frame) ?? leaf.frame;
+  }
+
+  /**
    * Copies bytes to the process's memory as the kernel does on its behalf, with the process's rights.
    *
    * On failure: `EFAULT`, `ENOMEM`; what came before stays copied.

@@ -62,7 +62,8 @@ export class Cast implements Company {
         else this.#enter(vm, member, undefined);
       }
       const steps = this.stepsOf(`${vm.member.group}/kernel`);
-      const context = { taps, meetings: this.meetings, machine: vm };
+      const flushing = () => this.#flushing(vm);
+      const context = { taps, meetings: this.meetings, machine: vm, flushing };
       if (steps.length > 0) vm.kernel.context.tasks.spawn('kernel', guestKernel(context, steps));
     }
     if (counted.length > 0) tasks.spawn('call of the cast', this.#call(counted));
@@ -199,6 +200,21 @@ export class Cast implements Company {
     const guest = pasid === undefined ? undefined : ledger.pasids.tenure(pasid)?.guest;
     if (pasid === undefined || guest === undefined || machine.vm?.tellsNewEntries !== true) return;
     judge.tell('bound', { vm: machine.name, mm, device: machine.deviceOf(device), pasid, guest });
+  }
+
+  /** A guest flushes everything: whatever it had told or not, all know in the end what was bound before. */
+  #flushing(machine: Machine): () => void {
+    const { ledger, judge } = this.stage.taps;
+    const open = [...ledger.opens.all()].filter(({ mm }) => ledger.guestOf(mm)?.name === machine.name);
+    return () => {
+      for (const { mm, device } of open) {
+        if (!ledger.opens.isBound(mm, device) || ledger.dying.get(mm) !== undefined) continue;
+        const pasid = ledger.pasids.of(mm);
+        const guest = pasid === undefined ? undefined : ledger.pasids.tenure(pasid)?.guest;
+        if (pasid === undefined || guest === undefined) continue;
+        judge.tell('bound', { vm: machine.name, mm, device, pasid, guest });
+      }
+    };
   }
 
   #unbound(mm: string, machine: Machine, fields: KernelEvent['fields']): void {

@@ -50,9 +50,18 @@ function* endVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   cast.vmGone(name, vm.remains());
 }
 
+/** What a guest's kernel acts on. */
+export interface GuestContext {
+  readonly taps: Taps;
+  readonly meetings: Meetings;
+  readonly machine: VirtualMachine;
+  /** Told that all that its unit has cached will be flushed; what it gives is told when that is done. */
+  readonly flushing: () => () => void;
+}
+
 /** The steps of a guest's kernel. */
 export function* guestKernel(
-  { taps, meetings, machine }: { taps: Taps; meetings: Meetings; machine: VirtualMachine },
+  { taps, meetings, machine, flushing }: GuestContext,
   steps: readonly Step[],
 ): Task {
   const name = `${machine.name}/kernel`;
@@ -61,6 +70,8 @@ export function* guestKernel(
     if ('meet' in step) yield* meetings.meet(step.meet, name);
     if (!('flush' in step)) continue;
     taps.tell('machine', name, 'step', { does: actionText(step) });
+    const flushed = flushing();
     for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[step.flush]);
+    flushed();
   }
 }

@@ -6,15 +6,18 @@ import { recordedRun, replayDifference } from './replay.js';
 vi.setConfig({ testTimeout: 120_000 });
 
 describe('a recorded run', () => {
-  it.each(['smallest', 'native-sva'])('of %s is repeated from its choices, event for event', (name) => {
-    const world = worldOf(name);
-    for (let seed = 1; seed <= 5; seed++) {
-      const run = recordedRun(world, seed);
-      expect(run.choices.length).toBeGreaterThan(5);
-      expect(replayDifference(world, run)).toBeUndefined();
-      expect(replayDifference(worldOf(name), run)).toBeUndefined();
-    }
-  });
+  it.each(['smallest', 'native-sva', 'two-vms-one-swq', 'wide-flush'])(
+    'of %s is repeated from its choices, event for event',
+    (name) => {
+      const world = worldOf(name);
+      for (let seed = 1; seed <= 5; seed++) {
+        const run = recordedRun(world, seed);
+        expect(run.choices.length).toBeGreaterThan(5);
+        expect(replayDifference(world, run)).toBeUndefined();
+        expect(replayDifference(worldOf(name), run)).toBeUndefined();
+      }
+    },
+  );
 
   it('that differs is told, with what differs', () => {
     const world = worldOf('smallest');

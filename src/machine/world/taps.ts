@@ -158,8 +158,10 @@ export class Taps implements Wiring, Restorable {
   /** What a guest's kernel and its VMM tell. @param aliases what the guest calls devices, and what the scenario does */
   guestKernel(vm: string, aliases: Aliases): (event: KernelEvent) => void {
     return ({ kind, fields: told }) => {
-      const fields = this.#named(told, aliases);
-      this.tell('kernel', this.actor, kind, fields);
+      // Of what nobody reads, only the devices matter.
+      const isRead = this.listener !== undefined || told['device'] !== undefined;
+      const fields = isRead ? this.#named(told, aliases) : told;
+      if (this.listener !== undefined) this.tell('kernel', this.actor, kind, fields);
       this.hooks?.kernelEvent({ kind, fields }, vm);
     };
   }

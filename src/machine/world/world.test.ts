@@ -5,7 +5,10 @@ import { World } from './world.js';
 // Whole runs, hundreds of them: minutes where others use the machine too.
 vi.setConfig({ testTimeout: 120_000 });
 
-const SHIPPED = ['smallest', 'native-sva'];
+const SHIPPED = [
+  ...['smallest', 'native-sva'],
+  ...['two-vms-one-swq', 'late-kvm', 'wide-flush', 'silent-guest'],
+];
 
 describe.each(SHIPPED)('%s', (name) => {
   it('keeps all rules under two hundred seeds', () => {

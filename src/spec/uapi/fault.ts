@@ -25,10 +25,13 @@ export const IOMMU_FAULT_REASON = {
   OOR_ADDRESS: 8,
 } as const;
 
-export const IOMMU_FAULT = layout('iommu_fault', 64, `${SOURCE}, struct iommu_fault`, {
+/** The head of a report. */
+export const IOMMU_FAULT = layout('iommu_fault', 8, `${SOURCE}, struct iommu_fault`, {
   TYPE: [31, 0, 'type', { 1: 'unrecoverable', 2: 'page request' }],
-  EVENT: [511, 64, 'the event: one of the two'],
 });
+
+/** A report, whatever its event. */
+export const IOMMU_FAULT_BYTES = 64;
 
 /** The word of a report at which its event begins. */
 export const IOMMU_FAULT_EVENT_WORD = 2;
@@ -71,13 +74,14 @@ export const IOMMU_FAULT_PAGE_REQUEST = layout(
   {
     PASID_VALID: [0, 'PASID is there'],
     LAST_PAGE: [1, 'last request of its group'],
-    PRIV_DATA: [2, 'PRIVATE_DATA is there'],
+    PRIV_DATA: [2, 'the private data is there'],
     NEEDS_PASID: [3, 'the answer must name the PASID'],
     PASID: [63, 32, 'PASID'],
     GRPID: [95, 64, 'page request group index'],
     PERM: [127, 96, 'what is wanted: read 1, write 2, execute 4, privileged 8'],
     ADDR: [191, 128, 'address of the page'],
-    PRIVATE_DATA: [319, 192, 'of the device'],
+    PRIVATE_DATA_0: [255, 192, 'of the device'],
+    PRIVATE_DATA_1: [319, 256, 'of the device'],
   },
 );
 

@@ -4,17 +4,17 @@
  * is attached to by PASID. From that follows what has to be flushed when something of the domain changes (bugs D4 to
  * D6): all tags are asked for, whoever made the change.
  */
-import { assert, KeptMap, type Refusal, refuse } from '../../../base/index.js';
+import { Bug, KeptMap, type Refusal, refuse } from '../../../base/index.js';
 import type { KernelContext } from '../../context.js';
 import type { Domain } from '../domain.js';
-import type { Endpoint, PageRange } from '../driver.js';
+import type { Endpoint, GuestFlush, PageRange } from '../driver.js';
 import type { Capabilities } from './capabilities.js';
+import { DomainIds } from './domain-ids.js';
 import * as inv from './invalidations.js';
 
-/** Domain id 0 tags what caching mode caches of entries that are not present. */
-const FIRST_DID = 1;
 /** More descriptors than this for one change, and everything of the domain is flushed instead (bug E3). */
 const MAX_DESCRIPTORS = 24;
+const PASIDS = 2 ** 20;
 
 /** A (device, PASID) that a domain is attached to. */
 export interface Use {
@@ -22,26 +22,44 @@ export interface Use {
   readonly pasid: number;
 }
 
-/** What the unit's caches hold of one domain. */
-interface Tag {
+/** A use, and which of the domains that share a tag it is of. */
+interface TaggedUse extends Use {
+  readonly domain: Domain;
+}
+
+/** What the unit's caches hold of one domain, or of the nested ones that share a domain id. */
+class Tag {
   readonly did: number;
-  readonly uses: readonly Use[];
+  readonly type: Domain['type'];
+  readonly name: string;
+  /** By device and PASID. */
+  readonly uses: KeptMap<number, TaggedUse>;
+
+  constructor({ log }: KernelContext, did: number, { type, name }: Domain) {
+    this.did = did;
+    this.type = type;
+    this.name = name;
+    this.uses = new KeptMap(log);
+  }
 }
 
 export class CacheTags {
+  readonly #context: KernelContext;
   readonly #caps: Capabilities;
   readonly #unit: string;
-  readonly #tags: KeptMap<Domain, Tag>;
+  readonly #dids: DomainIds;
+  /** By the domain, or by what nested ones share. */
+  readonly #tags: KeptMap<object, Tag>;
+  /** The tags of nested domains, by what they are built on. */
+  readonly #nested: KeptMap<object, KeptMap<object, Tag>>;
 
-  constructor({ log }: KernelContext, caps: Capabilities, unit: string) {
+  constructor(context: KernelContext, caps: Capabilities, unit: string) {
+    this.#context = context;
     this.#caps = caps;
     this.#unit = unit;
-    this.#tags = new KeptMap(log);
-  }
-
-  /** The domain ids that are taken. */
-  get dids(): readonly number[] {
-    return this.#tags.values().map(({ did }) => did);
+    this.#dids = new DomainIds(context, caps.domains);
+    this.#tags = new KeptMap(context.log);
+    this.#nested = new KeptMap(context.log);
   }
 
   didOf(domain: Domain): number {
@@ -54,63 +72,91 @@ export class CacheTags {
    * On failure: `ENOSPC`.
    */
   add(domain: Domain, use: Use): number | Refusal<'ENOSPC'> {
-    const known = this.#tags.get(domain);
-    const did = known?.did ?? this.#freeDid();
-    if (did >= this.#caps.domains) return refuse('ENOSPC', `${this.#unit} has no domain id left`);
-    this.#tags.set(domain, { did, uses: [...(known?.uses ?? []), use] });
-    return did;
+    const tag = this.#tags.get(keyOf(domain)) ?? this.#newTag(domain);
+    if (tag === undefined) return refuse('ENOSPC', `${this.#unit} has no domain id left`);
+    tag.uses.set(placeOf(use), { ...use, domain });
+    return tag.did;
   }
 
   /** Nothing that the use has left is in any cache; with the last one the id is free again. */
-  remove(domain: Domain, { device, pasid }: Use): void {
+  remove(domain: Domain, use: Use): void {
     const tag = this.#tagOf(domain);
-    const at = tag.uses.findIndex((use) => use.device === device && use.pasid === pasid);
-    assert(at >= 0, `${domain.name} is not attached to PASID ${pasid} of ${device.name}`);
-    const uses = tag.uses.filter((_, i) => i !== at);
-    if (uses.length === 0) this.#tags.delete(domain);
-    else this.#tags.set(domain, { did: tag.did, uses });
+    if (!tag.uses.delete(placeOf(use))) {
+      throw new Bug(`${domain.name} is not attached to PASID ${use.pasid} of ${use.device.name}`);
+    }
+    if (tag.uses.size > 0) return;
+    this.#tags.delete(keyOf(domain));
+    this.#dids.give(tag.did);
+    if (domain.type !== 'nested') return;
+    const siblings = this.#nested.get(domain.parent);
+    siblings?.delete(keyOf(domain));
+    if (siblings?.size === 0) this.#nested.delete(domain.parent);
   }
 
   /** What flushes all translations of one use, from this unit's caches and the device's. */
   ofUse(domain: Domain, { device, pasid }: Use): Int32Array[] {
-    const flushes = [this.#whole(domain, this.didOf(domain), pasid)];
+    const flushes = [this.#whole(this.#tagOf(domain), pasid)];
     if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));
     return flushes;
   }
 
   /** The uses of a domain, and of what is built on it. */
   usesOn(domain: Domain): { readonly domain: Domain; readonly use: Use }[] {
-    return this.#tags.keys().flatMap((tagged) => {
-      const isOn = tagged === domain || (tagged.type === 'nested' && tagged.parent === domain);
-      return isOn ? this.#tagOf(tagged).uses.map((use) => ({ domain: tagged, use })) : [];
-    });
+    const own = this.#tags.get(keyOf(domain));
+    const nested = this.#nested.get(domain)?.values() ?? [];
+    return [...(own === undefined ? [] : [own]), ...nested].flatMap(({ uses }) =>
+      uses.values().map((use) => ({ domain: use.domain, use })),
+    );
   }
 
   /** What flushes pages of a domain from all caches, and of those that are built on it. */
   ofRanges(domain: Domain, ranges: readonly PageRange[]): Int32Array[] {
     const flushes: Int32Array[] = [];
-    for (const tagged of this.#tags.keys()) {
-      if (tagged === domain) flushes.push(...this.#ofTag(tagged, ranges));
-      // Which pages of the first stage lead to those of the second one, nobody knows.
-      else if (tagged.type === 'nested' && tagged.parent === domain) flushes.push(...this.#ofTag(tagged, []));
+    const own = this.#tags.get(keyOf(domain));
+    if (own !== undefined) flushes.push(...this.#ofTag(own, ranges));
+    // Which pages of the first stage lead to those of the second one, nobody knows.
+    for (const tag of this.#nested.get(domain)?.values() ?? []) flushes.push(...this.#ofTag(tag, []));
+    return flushes;
+  }
+
+  /** What flushes what a guest has changed in its own stages. */
+  ofGuest(device: Endpoint, { entries, iotlb, deviceTlb, pasidCache, range }: GuestFlush): Int32Array[] {
+    const [first] = entries;
+    if (first === undefined) return [];
+    const did = this.didOf(first.domain);
+    const flushes: Int32Array[] = [];
+    const block = range && inv.blockOf(range.first, range.last);
+    const isBlock = block !== undefined && this.#caps.pageSelective && block.order <= this.#caps.maxMask;
+    if (pasidCache) for (const { pasid } of entries) flushes.push(inv.flushPasid(did, pasid));
+    if (iotlb && entries.length > MAX_DESCRIPTORS) flushes.push(inv.flushDomain(did));
+    else if (iotlb) {
+      for (const { pasid } of entries) {
+        flushes.push(isBlock ? inv.flushPages({ did, pasid }, block) : inv.flushPasidIotlb(did, pasid));
+      }
+    }
+    if (deviceTlb && device.ats) {
+      for (const { pasid } of entries) flushes.push(inv.flushDeviceTlb(device, pasid, block));
     }
     return flushes;
   }
 
   /** @param ranges what has changed; everything if there are none */
-  #ofTag(domain: Domain, ranges: readonly PageRange[]): Int32Array[] {
-    const tag = this.#tagOf(domain);
+  #ofTag(tag: Tag, ranges: readonly PageRange[]): Int32Array[] {
+    const uses = tag.uses.values();
     const blocks = ranges.map(({ first, last }) => inv.blockOf(first, last));
-    const pasids = domain.type === 'second-stage' ? [0] : [...new Set(tag.uses.map(({ pasid }) => pasid))];
-    const devices = tag.uses.filter(({ device }) => device.ats);
-    const isFew = blocks.length > 0 && blocks.length * (pasids.length + devices.length) <= MAX_DESCRIPTORS;
+    const isWhole = this.#hasSecondStage(tag);
+    const pasids = isWhole ? [0] : [...new Set(uses.map(({ pasid }) => pasid))];
+    const devices = uses.filter(({ device }) => device.ats);
+    const isFew =
+      blocks.length > 0 &&
+      tag.type !== 'nested' &&
+      blocks.length * (pasids.length + devices.length) <= MAX_DESCRIPTORS;
     const byPages =
       isFew && this.#caps.pageSelective && blocks.every(({ order }) => order <= this.#caps.maxMask);
     const flushes: Int32Array[] = [];
     for (const pasid of pasids) {
-      if (byPages)
-        flushes.push(...blocks.map((block) => this.#pages(domain, { did: tag.did, pasid }, block)));
-      else flushes.push(this.#whole(domain, tag.did, pasid));
+      if (byPages) flushes.push(...blocks.map((block) => this.#pages(tag, pasid, block)));
+      else flushes.push(this.#whole(tag, pasid));
     }
     for (const { device, pasid } of devices) {
       if (isFew) flushes.push(...blocks.map((block) => inv.flushDeviceTlb(device, pasid, block)));
@@ -120,26 +166,43 @@ export class CacheTags {
   }
 
   /** First-stage and pass-through entries are tagged by PASID; a flush by PASID leaves what a second stage made. */
-  #whole(domain: Domain, did: number, pasid: number): Int32Array {
-    const hasSecondStage = domain.type === 'second-stage' || domain.type === 'nested';
-    if (hasSecondStage || !this.#caps.scalableMode) return inv.flushDomain(did);
-    return inv.flushPasidIotlb(did, pasid);
+  #whole(tag: Tag, pasid: number): Int32Array {
+    if (this.#hasSecondStage(tag) || !this.#caps.scalableMode) return inv.flushDomain(tag.did);
+    return inv.flushPasidIotlb(tag.did, pasid);
   }
 
-  #pages(domain: Domain, of: { did: number; pasid: number }, block: inv.Block): Int32Array {
-    return domain.type === 'second-stage' ? inv.flushDomainPages(of.did, block) : inv.flushPages(of, block);
+  #pages({ type, did }: Tag, pasid: number, block: inv.Block): Int32Array {
+    return type === 'second-stage' ? inv.flushDomainPages(did, block) : inv.flushPages({ did, pasid }, block);
+  }
+
+  #hasSecondStage({ type }: Tag): boolean {
+    return type === 'second-stage' || type === 'nested';
   }
 
   #tagOf(domain: Domain): Tag {
-    const tag = this.#tags.get(domain);
-    assert(tag !== undefined, `${domain.name} has no domain id on ${this.#unit}`);
+    const tag = this.#tags.get(keyOf(domain));
+    if (tag === undefined) throw new Bug(`${domain.name} has no domain id on ${this.#unit}`);
     return tag;
   }
 
-  #freeDid(): number {
-    const taken = new Set(this.dids);
-    let did = FIRST_DID;
-    while (taken.has(did)) did++;
-    return did;
+  #newTag(domain: Domain): Tag | undefined {
+    const did = this.#dids.take();
+    if (did === undefined) return undefined;
+    const tag = new Tag(this.#context, did, domain);
+    this.#tags.set(keyOf(domain), tag);
+    if (domain.type === 'nested') this.#siblingsOf(domain.parent).set(keyOf(domain), tag);
+    return tag;
+  }
+
+  #siblingsOf(parent: object): KeptMap<object, Tag> {
+    const known = this.#nested.get(parent);
+    if (known !== undefined) return known;
+    const made = new KeptMap<object, Tag>(this.#context.log);
+    this.#nested.set(parent, made);
+    return made;
   }
 }
+
+const keyOf = (domain: Domain): object => (domain.type === 'nested' ? (domain.sharedId ?? domain) : domain);
+
+const placeOf = ({ device, pasid }: Use): number => device.rid * PASIDS + pasid;

@@ -1,7 +1,8 @@
 /**
  * What a unit can do, read once from CAP and ECAP (VT-d 4.1, 11.4.2 and 11.4.3), as the driver needs it.
  */
-import { CAP_REG, ECAP_REG, VTD_REGISTER } from '../../../spec/index.js';
+import { u64 } from '../../../base/index.js';
+import { CAP_REG, ECAP_REG, maskOf, VTD_REGISTER } from '../../../spec/index.js';
 import type { UnitRegisters } from './registers.js';
 
 export interface Capabilities {
@@ -49,7 +50,15 @@ export interface Capabilities {
   readonly domains: number;
   /** Offset of the fault recording registers, in bytes, and how many there are. */
   readonly faultRecords: { readonly offset: number; readonly count: number };
+  /** The bits of CAP and ECAP that concern first stages of a guest's. */
+  readonly nesting: { readonly cap: bigint; readonly ecap: bigint };
 }
+
+const quadOf = (words: Int32Array): bigint => u64(words[0] ?? 0, words[1] ?? 0);
+const GUEST_CAP = quadOf(maskOf(CAP_REG, CAP_REG.FS1GP, CAP_REG.FS5LP));
+const GUEST_ECAP = quadOf(
+  maskOf(ECAP_REG, ECAP_REG.PRS, ECAP_REG.SRS, ECAP_REG.EAFS, ECAP_REG.PASID, ECAP_REG.PSS, ECAP_REG.NEST),
+);
 
 export function readCapabilities(registers: UnitRegisters): Capabilities {
   const cap = registers.read64(VTD_REGISTER.CAP);
@@ -90,6 +99,7 @@ export function readCapabilities(registers: UnitRegisters): Capabilities {
     pageSelective: c.PSI.get(cap, 0) === 1,
     maxMask: c.MAMV.get(cap, 0),
     domains: 2 ** Math.min(4 + 2 * c.ND.get(cap, 0), 16),
+    nesting: { cap: quadOf(cap) & GUEST_CAP, ecap: quadOf(ecap) & GUEST_ECAP },
     faultRecords: { offset: c.FRO.get(cap, 0) * 16, count: c.NFR.get(cap, 0) + 1 },
   };
 }

@@ -2,10 +2,17 @@
  * Fault interrupts (VT-d 4.1, 7.3 and 11.4.9): reads the fault records, tells of each with its device and PASID,
  * and clears it, so that the register can take the next one.
  */
-import { FAULT_REASONS, FAULT_RECORD, FAULT_TYPE, FSTS_REG, VTD_REGISTER } from '../../../spec/index.js';
+import {
+  FAULT,
+  FAULT_REASONS,
+  FAULT_RECORD,
+  FAULT_TYPE,
+  FSTS_REG,
+  VTD_REGISTER,
+} from '../../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../../context.js';
-import { pageName, ridName } from '../../ids.js';
-import type { IommuClient } from '../driver.js';
+import { Pasid, pageName, ridName } from '../../ids.js';
+import type { DmaFaultReason, IommuClient } from '../driver.js';
 import { routeEvent } from './events.js';
 import type { UnitRegisters } from './registers.js';
 
@@ -20,6 +27,34 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
   [FAULT_TYPE.READ]: 'read',
   [FAULT_TYPE.ATOMIC]: 'atomic',
 };
+
+/** Kinds of reasons, each by its first code; up to the next it is the same (VT-d 4.1, 7.1.3). */
+const KINDS: readonly (readonly [first: number, kind: DmaFaultReason])[] = [
+  [FAULT.FIRST_STAGE_AD_NO_SNOOP, 'walk'],
+  [FAULT.USER_DENIED, 'permission'],
+  [FAULT.NOT_CANONICAL, 'address too large'],
+  [FAULT.SECOND_STAGE_AD_NO_SNOOP, 'walk'],
+  [FAULT.SECOND_STAGE_DENIED, 'permission'],
+  [FAULT.SECOND_STAGE_ACCESS, 'walk'],
+  [FAULT.NESTED_READ_DENIED, 'walk'],
+  [FAULT.NESTED_ADDRESS_BEYOND_WIDTH, 'address too large'],
+  [FAULT.FIRST_STAGE_RESERVED, 'walk'],
+  [FAULT.FIRST_STAGE_NOT_PRESENT, 'not present'],
+  [FAULT.FIRST_STAGE_ACCESS, 'walk'],
+  [FAULT.ERE_CLEAR, 'permission'],
+  [FAULT.PASID_NOT_PRESENT, 'PASID entry'],
+  [FAULT.PASID_DIRECTORY_ACCESS, 'PASID table'],
+  [FAULT.PASID_BEYOND_DIRECTORY, 'PASID out of range'],
+];
+const BEYOND_WIDTH: ReadonlySet<number> = new Set([
+  FAULT.SM_ADDRESS_BEYOND_WIDTH,
+  FAULT.SECOND_STAGE_ADDRESS_BEYOND_WIDTH,
+]);
+
+function kindOf(code: number): DmaFaultReason {
+  if (BEYOND_WIDTH.has(code)) return 'address too large';
+  return KINDS.find(([first]) => code >= first)?.[1] ?? 'unknown';
+}
 
 /** Where a unit's fault records are, and whose they are. */
 export interface FaultSource {
@@ -74,5 +109,16 @@ function tellFault(
     access: TYPE_NAMES[type] ?? null,
     code: r.FR.get(words, 0),
     reason: reason === undefined ? null : `${reason.name}: ${reason.text}`,
+  });
+  const isWrite = type !== FAULT_TYPE.READ;
+  client.fault({
+    rid: r.SID.get(words, 0),
+    pasid: pasid === null ? undefined : Pasid.of(pasid),
+    page: r.FI.get(words, 0),
+    read: !isWrite,
+    write: isWrite,
+    execute: r.EXE.get(words, 0) === 1,
+    privileged: r.PRIV.get(words, 0) === 1,
+    reason: kindOf(r.FR.get(words, 0)),
   });
 }

@@ -15,8 +15,10 @@ import type { Domain } from '../domain.js';
 import type {
   AttachErrno,
   Endpoint,
+  GuestFlush,
   IommuClient,
   IommuDriver,
+  NestingInfo,
   PageRange,
   PageRequest,
   PageResponse,
@@ -107,6 +109,10 @@ export class VtdUnit implements IommuDriver {
     const { secondStage, secondStageLevels, secondStageLeaves, guestAddressWidth } = this.#caps;
     const levels = secondStage ? secondStageLevels : [];
     return { levels, leaves: secondStageLeaves, width: guestAddressWidth };
+  }
+
+  get nesting(): NestingInfo | undefined {
+    return this.#caps.nested && this.#caps.pasidBits > 0 ? this.#caps.nesting : undefined;
   }
 
   *boot(client: IommuClient): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
@@ -272,8 +278,14 @@ export class VtdUnit implements IommuDriver {
   }
 
   *flushNew(domain: Domain, range: PageRange): Task<Refusal<'EIO'> | undefined> {
+    if (!this.#caps.cachingMode) return yield* this.#tellNew([]);
     const flushes = this.#tags.ofRanges(domain, [range]);
     return flushes.length === 0 ? undefined : yield* this.#tellNew(flushes);
+  }
+
+  *flushGuest(device: Endpoint, flush: GuestFlush): Task<Refusal<'EIO'> | undefined> {
+    const flushes = this.#tags.ofGuest(device, flush);
+    return flushes.length === 0 ? undefined : yield* this.#ready.queue.sync(flushes);
   }
 
   /** After VT-d 4.1, 7.10: what the device sent is in the queue once the device TLB has answered and PD is done. */

@@ -1,0 +1,164 @@
+/**
+ * A device that a virtual machine has, as the IOMMU layer knows it; what binds it to a guest's PASID; and the nested
+ * entry that a binding uses. The three name each other, so they stand in one file.
+ *
+ * Virtual devices of one VM that are made of one function, and are bound to one PASID, share the entry: hardware
+ * cannot tell them apart. The first of them is given its page requests.
+ */
+import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
+import type { Ioasid, IoasidHolder } from '../../../ioasid/index.js';
+import type { KernelContext } from '../../context.js';
+import type { GuestPasid, Pasid } from '../../ids.js';
+import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
+import type { NestedStage } from '../domain.js';
+import type { DmaFault, PageRequest } from '../driver.js';
+
+/** What a device needs to have for a guest's PASIDs. */
+export interface GuestEndpoint {
+  readonly name: string;
+  /** The function whose RID its DMA carries. */
+  readonly iommu: IommuDevice;
+  /** Its requests carry the host's PASIDs; those of a whole function carry what the guest has put into it. */
+  readonly usesParentPasids: boolean;
+  /** Whether the guest sees a device TLB; if not, the host flushes it for the guest. */
+  readonly showsAts?: boolean;
+  /** Returns when it has nothing of a PASID under way, as its requests carry it. */
+  drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+}
+
+/** What a guest is told, by its own PASIDs. */
+export type GuestFault =
+  | { readonly kind: 'page request'; readonly guestPasid: GuestPasid; readonly request: PageRequest }
+  | {
+      readonly kind: 'unrecoverable';
+      readonly guestPasid: GuestPasid | undefined;
+      readonly fault: DmaFault;
+    };
+
+export class GuestDevice {
+  readonly endpoint: GuestEndpoint;
+  readonly holder: IoasidHolder;
+  /** It may be called in an interrupt's context. */
+  readonly listener: KeptValue<((fault: GuestFault) => void) | undefined>;
+  /** By the host's id. */
+  readonly bindings: KeptMap<number, GuestBinding>;
+
+  constructor({ log }: KernelContext, endpoint: GuestEndpoint, holder: IoasidHolder) {
+    this.endpoint = endpoint;
+    this.holder = holder;
+    this.listener = new KeptValue<((fault: GuestFault) => void) | undefined>(log, undefined);
+    this.bindings = new KeptMap(log);
+  }
+
+  get name(): string {
+    return this.endpoint.name;
+  }
+
+  get iommu(): IommuDevice {
+    return this.endpoint.iommu;
+  }
+}
+
+/** How far a binding has come; `held` if hardware did not confirm its end, and the id stays in use. */
+export type BindingState = 'binding' | 'bound' | 'leaving' | 'held' | 'gone';
+
+/** One device bound to one PASID. */
+export class GuestBinding {
+  readonly device: GuestDevice;
+  readonly id: Ioasid;
+  readonly guestPasid: GuestPasid;
+  readonly state: KeptValue<BindingState>;
+  readonly entry: KeptValue<GuestEntry | undefined>;
+  /** Whether the device did not say that it has nothing of the PASID any more. */
+  readonly isUndrained: KeptValue<boolean>;
+  /** Woken on each change of the state. */
+  readonly changed: WaitQueue;
+
+  constructor(
+    { log }: KernelContext,
+    device: GuestDevice,
+    of: { readonly id: Ioasid; readonly guestPasid: GuestPasid },
+  ) {
+    this.device = device;
+    this.id = of.id;
+    this.guestPasid = of.guestPasid;
+    this.state = new KeptValue<BindingState>(log, 'binding');
+    this.entry = new KeptValue<GuestEntry | undefined>(log, undefined);
+    this.isUndrained = new KeptValue(log, false);
+    this.changed = new WaitQueue(`guest PASID ${of.guestPasid} on ${device.name}`);
+  }
+
+  become(state: BindingState): void {
+    this.state.value = state;
+    this.changed.wakeAll();
+  }
+}
+
+/** `stuck` if hardware did not confirm its end. */
+type State = 'making' | 'present' | 'leaving' | 'stuck' | 'gone';
+
+export class GuestEntry implements AttachmentClient {
+  readonly pasid: Pasid;
+  readonly guestPasid: GuestPasid;
+  readonly domain: NestedStage;
+  readonly users: KeptList<GuestBinding>;
+  readonly state: KeptValue<State>;
+  readonly attachment: KeptValue<Attachment | undefined>;
+  /** Who has been given a group of page requests, by its index. */
+  readonly given: KeptMap<number, GuestBinding>;
+  /** Woken on each change of the state. */
+  readonly changed: WaitQueue;
+
+  constructor(
+    { log }: KernelContext,
+    of: { readonly pasid: Pasid; readonly guestPasid: GuestPasid; readonly domain: NestedStage },
+  ) {
+    this.pasid = of.pasid;
+    this.guestPasid = of.guestPasid;
+    this.domain = of.domain;
+    this.users = new KeptList(log);
+    this.state = new KeptValue<State>(log, 'making');
+    this.attachment = new KeptValue<Attachment | undefined>(log, undefined);
+    this.given = new KeptMap(log);
+    this.changed = new WaitQueue(`entry of ${of.domain.name}`);
+  }
+
+  become(state: State): void {
+    this.state.value = state;
+    this.changed.wakeAll();
+  }
+
+  /** From now on the host answers its page requests, and nobody is told of its faults. */
+  stop(): void {
+    const attachment = this.attachment.value;
+    if (attachment === undefined || this.state.value !== 'present') return;
+    attachment.dying.value = true;
+    this.become('leaving');
+  }
+
+  pageRequests(group: readonly PageRequest[]): boolean {
+    const user = this.#listening();
+    const index = group.at(-1)?.group;
+    if (user === undefined || index === undefined) return false;
+    this.given.set(index, user);
+    const { guestPasid } = this;
+    for (const request of group) tellGuest(user, { kind: 'page request', guestPasid, request });
+    return true;
+  }
+
+  fault(fault: DmaFault): void {
+    const user = this.#listening();
+    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid: this.guestPasid, fault });
+  }
+
+  #listening(): GuestBinding | undefined {
+    if (this.state.value !== 'present') return undefined;
+    return this.users.items.find(
+      ({ state, device }) => state.value === 'bound' && device.listener.value !== undefined,
+    );
+  }
+}
+
+function tellGuest({ device }: GuestBinding, fault: GuestFault): void {
+  device.listener.value?.(fault);
+}

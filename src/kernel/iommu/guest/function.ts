@@ -1,0 +1,116 @@
+/**
+ * What one VM has of one function: nested entries, a guest's first stage over its VM's second stage, by PASID.
+ *
+ * All of them share a domain id: it differs from that of any other function, so that a number that means one thing on
+ * a function and another on the next does not meet in the IOTLB (flow 4).
+ */
+import { isRefusal, KeptMap, type Refusal, refuse, type Task } from '../../../base/index.js';
+import type { KernelContext } from '../../context.js';
+import type { Pasid } from '../../ids.js';
+import type { Iommu } from '../core.js';
+import type { IommuDevice } from '../device.js';
+import type { AttachErrno } from '../driver.js';
+import type { PagingDomain } from '../paging-domain.js';
+import { type GuestBinding, GuestEntry } from './binding.js';
+
+/** A first stage, as a guest's PASID table entry tells it. */
+export interface GuestStage {
+  /** The frame of its root: the guest's number. */
+  readonly root: number;
+  readonly levels: number;
+  readonly supervisor: boolean;
+  readonly writeProtect: boolean;
+  readonly extendedAccessed: boolean;
+}
+
+/** What one VM has of one function. */
+export class GuestFunction {
+  readonly device: IommuDevice;
+  readonly #context: KernelContext;
+  readonly #iommu: Iommu;
+  readonly #parent: PagingDomain;
+  readonly #entries: KeptMap<Pasid, GuestEntry>;
+  readonly #sharedId = {};
+
+  constructor(context: KernelContext, iommu: Iommu, of: { parent: PagingDomain; device: IommuDevice }) {
+    this.#context = context;
+    this.#iommu = iommu;
+    this.#parent = of.parent;
+    this.device = of.device;
+    this.#entries = new KeptMap(context.log);
+  }
+
+  /**
+   * Makes a binding a user of its PASID's entry, which is valid then.
+   *
+   * On failure: `EINVAL` for a root that is not the guest's, `EBUSY` if the entry is another's, or what the IOMMU
+   * core refuses with; the binding has no entry.
+   */
+  *enter(
+    binding: GuestBinding,
+    pasid: Pasid,
+    stage: GuestStage,
+  ): Task<GuestEntry | Refusal<AttachErrno | 'EIO'>> {
+    const { guestPasid } = binding;
+    for (let known = this.#entries.get(pasid); known !== undefined; known = this.#entries.get(pasid)) {
+      if (known.state.value === 'present') return this.#share(known, binding, stage);
+      if (known.state.value === 'stuck') return refuse('EBUSY', `${known.domain.name} was not let go of`);
+      yield known.changed;
+    }
+    const name = `guest PASID ${guestPasid} of ${this.#parent.name}`;
+    const domain = this.#iommu.allocNested(this.#parent, { ...stage, name, sharedId: this.#sharedId });
+    if (isRefusal(domain)) return domain;
+    const entry = new GuestEntry(this.#context, { pasid, guestPasid, domain });
+    entry.users.push(binding);
+    this.#entries.set(pasid, entry);
+    const attachment = yield* this.#iommu.attach(this.device, pasid, domain, entry);
+    if (isRefusal(attachment)) {
+      this.#entries.delete(pasid);
+      entry.become('gone');
+      return attachment;
+    }
+    entry.attachment.value = attachment;
+    entry.become('present');
+    binding.entry.value = entry;
+    return entry;
+  }
+
+  /**
+   * A binding is no user of its entry any more; the last one clears it.
+   *
+   * On failure: `EIO` if hardware did not confirm: the binding stays the entry's.
+   */
+  *leave(binding: GuestBinding): Task<Refusal<'EIO'> | undefined> {
+    const entry = binding.entry.value;
+    if (entry === undefined) return undefined;
+    const attachment = entry.attachment.value;
+    if (entry.users.length === 1 && attachment !== undefined) {
+      entry.stop();
+      const refusal = yield* this.#iommu.detach(attachment);
+      if (refusal !== undefined) {
+        entry.become('stuck');
+        return refusal;
+      }
+      this.#entries.delete(entry.pasid);
+      entry.become('gone');
+    }
+    entry.users.remove(binding);
+    binding.entry.value = undefined;
+    return undefined;
+  }
+
+  #share(entry: GuestEntry, binding: GuestBinding, stage: GuestStage): GuestEntry | Refusal<'EBUSY'> {
+    const { domain, guestPasid } = entry;
+    const isSame =
+      guestPasid === binding.guestPasid &&
+      domain.root === stage.root &&
+      domain.levels === stage.levels &&
+      domain.supervisor === stage.supervisor &&
+      domain.writeProtect === stage.writeProtect &&
+      domain.extendedAccessed === stage.extendedAccessed;
+    if (!isSame) return refuse('EBUSY', `${domain.name} has another first stage on ${this.device.name}`);
+    entry.users.push(binding);
+    binding.entry.value = entry;
+    return entry;
+  }
+}

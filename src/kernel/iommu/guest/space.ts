@@ -1,0 +1,382 @@
+/**
+ * Guest PASIDs of one virtual machine: first stages of a guest's, bound to PASIDs of the host's over the VM's second
+ * stage (flow 2.3 to 2.7).
+ *
+ * To bind: a reference to the id is taken, the entry becomes valid, then the SPID is attached, by which the core
+ * announces BIND with the first device. To let go, whoever asks for it: the SPID is detached, by which the core
+ * announces UNBIND with the last device; what follows is work in the core's phases, after what others do to stop
+ * submission: the device is drained, then the entry cleared, then the reference given back. From UNBIND on, or FREE,
+ * page requests of the PASID are answered here. What hardware did not confirm keeps its reference, and so its id.
+ */
+import {
+  Bug,
+  isRefusal,
+  KeptList,
+  KeptMap,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../../../base/index.js';
+import {
+  Ioasid,
+  type IoasidSet,
+  ioasidAttachSpid,
+  ioasidDetachSpid,
+  ioasidFind,
+  ioasidFindBySpid,
+  ioasidFinishWork,
+  ioasidGet,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidPut,
+  ioasidQueueWork,
+  ioasidSetFree,
+  ioasidTakeWork,
+} from '../../../ioasid/index.js';
+import { type KernelContext, tell } from '../../context.js';
+import { type GuestPasid, Pasid } from '../../ids.js';
+import type { Iommu } from '../core.js';
+import type { IommuDevice } from '../device.js';
+import type { PageRange, PageResponse } from '../driver.js';
+import type { PagingDomain } from '../paging-domain.js';
+import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry } from './binding.js';
+import { GuestFunction, type GuestStage } from './function.js';
+
+export interface GuestBindRequest {
+  /** The host's PASID: an id of the VM's set. */
+  readonly hostPasid: number;
+  readonly guestPasid: GuestPasid;
+  readonly stage: GuestStage;
+}
+
+/** What a guest says that caches may not hold any more. */
+export interface GuestInvalidation {
+  /** All of the VM's on that device, if left out. */
+  readonly guestPasid?: GuestPasid;
+  readonly range?: PageRange;
+  readonly iotlb: boolean;
+  readonly deviceTlb: boolean;
+  readonly pasidCache: boolean;
+}
+
+type BindErrno =
+  | ('EINVAL' | 'EOVERFLOW' | 'EOPNOTSUPP' | 'ENODEV' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'EAGAIN')
+  | ('ENOSPC' | 'ENOMEM' | 'EIO');
+
+export interface GuestSpaceOptions {
+  readonly name: string;
+  readonly set: IoasidSet;
+  /** Maps guest-physical memory. */
+  readonly parent: PagingDomain;
+}
+
+export class GuestSpace {
+  readonly set: IoasidSet;
+  readonly parent: PagingDomain;
+  readonly name: string;
+  readonly #context: KernelContext;
+  readonly #iommu: Iommu;
+  readonly #devices: KeptList<GuestDevice>;
+  readonly #parts: KeptMap<IommuDevice, GuestFunction>;
+  /** The bindings of each id. */
+  readonly #byId: KeptMap<number, KeptList<GuestBinding>>;
+  readonly #isClosed: KeptValue<boolean>;
+  /** Bindings that are neither gone nor held. */
+  readonly #live: KeptValue<number>;
+  readonly #ended: WaitQueue;
+
+  constructor(context: KernelContext, iommu: Iommu, of: GuestSpaceOptions) {
+    const { log } = context;
+    this.#context = context;
+    this.#iommu = iommu;
+    this.name = of.name;
+    this.set = of.set;
+    this.parent = of.parent;
+    this.#devices = new KeptList(log);
+    this.#parts = new KeptMap(log);
+    this.#byId = new KeptMap(log);
+    this.#isClosed = new KeptValue(log, false);
+    this.#live = new KeptValue(log, 0);
+    this.#ended = new WaitQueue(`guest PASIDs of ${of.name}`);
+  }
+
+  /**
+   * A device that PASIDs can be bound to.
+   *
+   * On failure: `ENOMEM`.
+   */
+  addDevice(endpoint: GuestEndpoint): GuestDevice | Refusal<'ENOMEM'> {
+    const name = `${this.name} ${endpoint.name}`;
+    const wake = (): void => void this.#context.tasks.spawn(`${name}: unbind`, this.#work(device));
+    const holder = ioasidHolderAlloc(this.set.core, name, wake);
+    if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
+    const device = new GuestDevice(this.#context, endpoint, holder);
+    this.#devices.push(device);
+    return device;
+  }
+
+  /** Forgets a device of which nothing is bound. */
+  removeDevice(device: GuestDevice): void {
+    this.#devices.remove(device);
+    // Who still holds ids that hardware did not let go of stays.
+    ioasidHolderFree(device.holder);
+  }
+
+  /**
+   * Binds a guest's first stage to a PASID, for one device.
+   *
+   * On failure: `EINVAL` for what is no id, no SPID, or a root that the VM does not have; `ENOENT` if the id is
+   * free; `EACCES` if it is of another set; `EBUSY` if it is being freed, is bound for this device, or if one of the
+   * two numbers stands for another; `EAGAIN` while others still undo an earlier binding; `ENODEV` if the VM is
+   * ending; what the IOMMU core refuses with. Nothing is bound.
+   */
+  *bind(device: GuestDevice, request: GuestBindRequest): Task<Refusal<BindErrno> | undefined> {
+    const { hostPasid, guestPasid, stage } = request;
+    const wrong = ioasidFind(this.set, hostPasid);
+    if (isRefusal(wrong)) return wrong;
+    for (let old = device.bindings.get(hostPasid); old !== undefined; old = device.bindings.get(hostPasid)) {
+      if (old.state.value !== 'leaving') {
+        return refuse('EBUSY', `host PASID ${hostPasid} is bound to ${device.name}`);
+      }
+      yield old.changed;
+    }
+    if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
+    const got = ioasidGet(this.set, hostPasid, device.holder);
+    if (got !== undefined) return withoutDeadlock(got);
+    const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
+    this.#add(binding);
+    const entry = yield* this.#partOf(device.iommu).enter(binding, pasidOf(device, request), stage);
+    if (isRefusal(entry)) {
+      // What hardware did not confirm it may still use.
+      this.#end(binding, entry.errno === 'EIO');
+      return entry;
+    }
+    const refusal = this.#isClosed.value
+      ? refuse('ENODEV', `${this.name} is ending`)
+      : ioasidAttachSpid(this.set, hostPasid, guestPasid);
+    if (refusal !== undefined) {
+      const unconfirmed = yield* this.#partOf(device.iommu).leave(binding);
+      this.#end(binding, unconfirmed !== undefined);
+      return withoutDeadlock(refusal);
+    }
+    binding.become('bound');
+    const fields = { vm: this.name, device: device.name, guestPasid, pasid: hostPasid };
+    tell(this.#context, 'guest:bind', fields);
+    return undefined;
+  }
+
+  /**
+   * Undoes a bind: returns when nothing of it is left. That it is being undone already is no error.
+   *
+   * On failure: `EINVAL` for what is no id, or if the two PASIDs are not bound to each other; `ENOENT` if the id is
+   * free, or not bound to the device; `EACCES` if it is of another set; `EIO` if hardware did not confirm: the id
+   * stays in use, and one can try again.
+   */
+  *unbind(
+    device: GuestDevice,
+    hostPasid: number,
+    guestPasid?: GuestPasid,
+  ): Task<Refusal<'EINVAL' | 'ENOENT' | 'EACCES' | 'EIO'> | undefined> {
+    const wrong = ioasidFind(this.set, hostPasid);
+    if (isRefusal(wrong)) return wrong;
+    const binding = device.bindings.get(hostPasid);
+    if (binding === undefined) return refuse('ENOENT', `PASID ${hostPasid} is not bound to ${device.name}`);
+    if (guestPasid !== undefined && binding.guestPasid !== guestPasid) {
+      return refuse('EINVAL', `PASID ${hostPasid} is guest PASID ${binding.guestPasid}, not ${guestPasid}`);
+    }
+    while (binding.state.value === 'binding') yield binding.changed;
+    if (binding.state.value === 'bound' || binding.state.value === 'held') yield* this.#letGo([binding]);
+    while (binding.state.value === 'leaving') yield binding.changed;
+    if (binding.state.value === 'gone') return undefined;
+    return refuse('EIO', `${device.name} did not let go of PASID ${hostPasid}`);
+  }
+
+  /**
+   * A guest's answer to a group of page requests.
+   *
+   * On failure: `EINVAL` if the device has no such group outstanding: it is dropped, which is told; `EIO`.
+   */
+  *respond(
+    device: GuestDevice,
+    { guestPasid, group, response }: { guestPasid: GuestPasid; group: number; response: PageResponse },
+  ): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
+    const binding = this.#boundAs(device, guestPasid);
+    const entry = binding?.entry.value;
+    const attachment = entry?.attachment.value;
+    if (entry === undefined || attachment === undefined || entry.given.get(group) !== binding) {
+      const fields = { vm: this.name, device: device.name, guestPasid, group };
+      tell(this.#context, 'guest:response-dropped', fields);
+      return refuse('EINVAL', `${device.name} has no group ${group} of guest PASID ${guestPasid} to answer`);
+    }
+    entry.given.delete(group);
+    return yield* this.#iommu.pageRequests.respond(attachment, group, response);
+  }
+
+  /**
+   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none.
+   *
+   * On failure: `EIO`.
+   */
+  *invalidate(device: GuestDevice, what: GuestInvalidation): Task<Refusal<'EIO'> | undefined> {
+    const { guestPasid, range, iotlb, pasidCache } = what;
+    const bindings =
+      guestPasid === undefined ? device.bindings.values() : [this.#boundAs(device, guestPasid)];
+    const entries: GuestEntry[] = [];
+    for (const binding of bindings) {
+      const entry = binding?.entry.value;
+      const attachment = entry?.attachment.value;
+      while (attachment?.entry.value === 'changing') yield attachment.changed;
+      if (entry !== undefined && attachment?.entry.value === 'present') entries.push(entry);
+    }
+    // Its guest may not know of a device TLB, which has what the IOTLB had.
+    const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
+    const present = entries.filter(({ attachment }) => attachment.value?.entry.value === 'present');
+    const flush = { entries: present, iotlb, deviceTlb, pasidCache, range };
+    return yield* device.iommu.driver.flushGuest(device.iommu, flush);
+  }
+
+  /** FREE has been announced: under the core's lock. */
+  freed(id: number): void {
+    const bindings = this.#byId.get(id);
+    if (bindings === undefined) return;
+    for (const { state, entry } of bindings.items) if (state.value === 'bound') entry.value?.stop();
+    this.#context.tasks.spawn(`${this.name}: PASID ${id} is freed`, this.#letGo(bindings.items));
+  }
+
+  /**
+   * The end of the VM: returns when nothing of any of its PASIDs is left, and they and its set are given back.
+   *
+   * On failure: `EIO` if hardware did not confirm all of it: those ids stay in use.
+   */
+  *close(): Task<Refusal<'EIO'> | undefined> {
+    this.#isClosed.value = true;
+    ioasidSetFree(this.set);
+    while (this.#live.value > 0) yield this.#ended;
+    for (const id of this.#byId.keys()) yield* this.#letGo(this.#byId.get(id)?.items ?? []);
+    while (this.#live.value > 0) yield this.#ended;
+    if (this.#byId.size === 0) return undefined;
+    return refuse('EIO', `hardware did not let go of PASIDs ${this.#byId.keys().join(', ')} of ${this.name}`);
+  }
+
+  /** Lets go of bindings of one id that nobody lets go of yet. Returns when that has begun. */
+  *#letGo(bindings: readonly GuestBinding[]): Task {
+    const all = bindings.filter(({ state }) => state.value === 'bound' || state.value === 'held');
+    const wasBound = all.filter(({ state }) => state.value === 'bound');
+    for (const binding of all) {
+      if (binding.state.value === 'held') this.#live.value++;
+      binding.become('leaving');
+      const entry = binding.entry.value;
+      if (entry?.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
+    }
+    for (const { id } of wasBound) {
+      const detached = ioasidDetachSpid(this.set, id);
+      if (isRefusal(detached)) throw new Bug(detached.why);
+    }
+    for (const binding of all) {
+      yield* this.#queue(binding, 'drain');
+      yield* this.#queue(binding, 'clear');
+    }
+    for (const binding of all) yield* this.#abort(binding);
+  }
+
+  /** Work that has to be done: there is no memory for it for a while at most. */
+  *#queue({ device, id }: GuestBinding, phase: 'drain' | 'clear'): Task {
+    for (;;) {
+      const refusal = ioasidQueueWork(this.set, id, { holder: device.holder, phase });
+      if (refusal === undefined) return;
+      if (refusal.errno !== 'ENOMEM') throw new Bug(refusal.why);
+      yield `${this.name}: no memory for the end of PASID ${id}`;
+    }
+  }
+
+  /** Answers what the guest has not answered: it never will. */
+  *#abort(binding: GuestBinding): Task {
+    const entry = binding.entry.value;
+    const attachment = entry?.attachment.value;
+    if (entry === undefined || attachment === undefined) return;
+    for (const group of entry.given.keys()) {
+      if (entry.given.get(group) !== binding) continue;
+      entry.given.delete(group);
+      yield* this.#iommu.pageRequests.respond(attachment, group, 'invalid request');
+    }
+  }
+
+  /** One item of work on one id of a device's. */
+  *#work(device: GuestDevice): Task {
+    const work = ioasidTakeWork(device.holder);
+    if (work === undefined || isRefusal(work)) return;
+    const binding = device.bindings.get(work.id);
+    if (binding === undefined)
+      throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
+    if (work.phase === 'drain') {
+      const refusal = yield* device.endpoint.drain(pasidOf(device, { ...binding, hostPasid: binding.id }));
+      binding.isUndrained.value = refusal !== undefined;
+      ioasidFinishWork(work);
+      return;
+    }
+    const refusal = yield* this.#partOf(device.iommu).leave(binding);
+    ioasidFinishWork(work);
+    this.#end(binding, refusal !== undefined || binding.isUndrained.value);
+  }
+
+  #add(binding: GuestBinding): void {
+    const { device, id } = binding;
+    device.bindings.set(id, binding);
+    const known = this.#byId.get(id);
+    const list = known ?? new KeptList<GuestBinding>(this.#context.log);
+    list.push(binding);
+    if (known === undefined) this.#byId.set(id, list);
+    this.#live.value++;
+  }
+
+  /** Nothing of a binding is left; or its reference stays, if hardware did not say so. */
+  #end(binding: GuestBinding, isHeld: boolean): void {
+    const { device, id, guestPasid } = binding;
+    this.#live.value--;
+    if (!isHeld) {
+      device.bindings.delete(id);
+      const list = this.#byId.get(id);
+      list?.remove(binding);
+      if (list?.length === 0) this.#byId.delete(id);
+      const put = ioasidPut(this.set, id, device.holder);
+      if (isRefusal(put)) throw new Bug(put.why);
+    }
+    const kind = isHeld ? 'guest:held' : 'guest:unbind';
+    tell(this.#context, kind, { vm: this.name, device: device.name, guestPasid, pasid: id });
+    binding.become(isHeld ? 'held' : 'gone');
+    if (this.#live.value === 0) this.#ended.wakeAll();
+  }
+
+  #boundAs(device: GuestDevice, guestPasid: GuestPasid): GuestBinding | undefined {
+    const id = ioasidFindBySpid(this.set, guestPasid);
+    return isRefusal(id) ? undefined : device.bindings.get(id);
+  }
+
+  #partOf(device: IommuDevice): GuestFunction {
+    const known = this.#parts.get(device);
+    if (known !== undefined) return known;
+    const made = new GuestFunction(this.#context, this.#iommu, { parent: this.parent, device });
+    this.#parts.set(device, made);
+    return made;
+  }
+}
+
+/**
+ * The PASID that a device's requests carry. It is the host's, but for a whole function's: nobody stands between it
+ * and the guest, which programs its own numbers into it (flow 4).
+ */
+function pasidOf(
+  { endpoint }: GuestDevice,
+  { hostPasid, guestPasid }: Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>,
+): Pasid {
+  return Pasid.of(endpoint.usesParentPasids ? hostPasid : guestPasid);
+}
+
+/** Nothing here is called under the core's lock. */
+function withoutDeadlock(refusal: Refusal<BindErrno | 'EDEADLK'>): Refusal<BindErrno> {
+  const { errno, why } = refusal;
+  if (errno === 'EDEADLK') throw new Bug(why);
+  return refuse(errno, why);
+}

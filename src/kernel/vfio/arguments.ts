@@ -1,0 +1,251 @@
+/**
+ * Arguments of VFIO's calls: read once from what the caller gave, then judged as the kernel's ioctls judge them. A
+ * structure that is too short, of another version, with flags that nobody has defined or with padding that is not
+ * zero is `EINVAL`; bytes that the caller did not give are `EFAULT`. What comes after the last field that is known
+ * here is left alone, as an older kernel does with a newer caller.
+ */
+import { isRefusal, type Refusal, refuse } from '../../base/index.js';
+import {
+  type Field,
+  hasReservedBits,
+  IOMMU_CACHE_INVALIDATE,
+  IOMMU_CACHE_INVALIDATE_SCOPE_WORD,
+  IOMMU_CACHE_INVALIDATE_VERSION,
+  IOMMU_GPASID_BIND,
+  IOMMU_GPASID_BIND_VERSION,
+  IOMMU_INV_ADDR,
+  IOMMU_INV_GRANULARITY,
+  IOMMU_INV_PASID,
+  IOMMU_PAGE_RESPONSE,
+  IOMMU_PAGE_RESPONSE_CODE,
+  IOMMU_PAGE_RESPONSE_VERSION,
+  IOMMU_PASID_FORMAT_INTEL_VTD,
+  type LayoutInfo,
+  VFIO_DMA_MAP,
+  VFIO_DMA_UNMAP,
+  VFIO_PASID_REQUEST,
+} from '../../spec/index.js';
+import { GuestPasid, PAGE_BYTES, Pasid } from '../ids.js';
+import type { PageRange, PageResponse } from '../iommu/driver.js';
+import type { GuestBindRequest, GuestInvalidation } from '../iommu/guest/space.js';
+
+type Bad = Refusal<'EFAULT' | 'EINVAL'>;
+
+const wrong = (what: string): Refusal<'EINVAL'> => refuse('EINVAL', what);
+
+/** Reads a structure that begins with `argsz`; what stands behind it in the argument comes along, up to `bytes`. */
+function read(argument: Uint8Array, of: LayoutInfo, bytes = of.bytes): Int32Array | Bad {
+  const words = new Int32Array(bytes / 4);
+  const into = new Uint8Array(words.buffer);
+  if (argument.length < 4) return refuse('EFAULT', `${of.name} of ${argument.length} bytes`);
+  into.set(argument.subarray(0, 4));
+  const argsz = (words[0] ?? 0) >>> 0;
+  if (argsz < of.bytes) return wrong(`${of.name} of ${argsz} bytes`);
+  const wanted = Math.min(argsz, bytes);
+  if (argument.length < wanted) return refuse('EFAULT', `${of.name} ends after ${argument.length} bytes`);
+  into.set(argument.subarray(0, wanted));
+  if (hasReservedBits(of, words, 0)) return wrong(`${of.name} with unknown flags or padding`);
+  return words;
+}
+
+/** A field of 64 bits from `words[at]` on; undefined if it does not fit a number. */
+function wide(field: Field, words: Int32Array, at = 0): number | undefined {
+  const low = at + field.low / 32;
+  const high = (words[low + 1] ?? 0) >>> 0;
+  return high < 2 ** 21 ? high * 2 ** 32 + ((words[low] ?? 0) >>> 0) : undefined;
+}
+
+function versionOf(of: LayoutInfo & { readonly VERSION: Field }, words: Int32Array): number {
+  return of.VERSION.get(words, 0);
+}
+
+export interface DmaMapRequest extends PageRange {
+  /** The process's first page. */
+  readonly page: number;
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+/** `VFIO_IOMMU_MAP_DMA`. */
+export function parseDmaMap(argument: Uint8Array): DmaMapRequest | Bad {
+  const f = VFIO_DMA_MAP;
+  const words = read(argument, f);
+  if (isRefusal(words)) return words;
+  const [canRead, canWrite] = [f.READ.get(words, 0) === 1, f.WRITE.get(words, 0) === 1];
+  if (!canRead && !canWrite) return wrong('a mapping that may be neither read nor written');
+  const pages = pagesOf(wide(f.IOVA, words), wide(f.SIZE, words));
+  const from = pagesOf(wide(f.VADDR, words), wide(f.SIZE, words));
+  if (pages === undefined || from === undefined) return wrong('a mapping that is not of whole pages');
+  return { ...pages, page: from.first, read: canRead, write: canWrite };
+}
+
+/** `VFIO_IOMMU_UNMAP_DMA`, without its flags. */
+export function parseDmaUnmap(argument: Uint8Array): PageRange | Bad {
+  const f = VFIO_DMA_UNMAP;
+  const words = read(argument, f);
+  if (isRefusal(words)) return words;
+  if (f.GET_DIRTY_BITMAP.get(words, 0) === 1) return wrong('what was written is not kept');
+  return (
+    pagesOf(wide(f.IOVA, words), wide(f.SIZE, words)) ?? wrong('an unmapping that is not of whole pages')
+  );
+}
+
+/** Tells how many bytes were unmapped, where the caller said how many. */
+export function answerDmaUnmap(argument: Uint8Array, bytes: number): void {
+  const at = VFIO_DMA_UNMAP.SIZE.low / 8;
+  const view = new DataView(argument.buffer, argument.byteOffset);
+  view.setUint32(at, bytes % 2 ** 32, true);
+  view.setUint32(at + 4, Math.floor(bytes / 2 ** 32), true);
+}
+
+export interface PasidRange {
+  readonly kind: 'alloc' | 'free';
+  readonly min: number;
+  readonly max: number;
+}
+
+/** `VFIO_IOMMU_PASID_REQUEST`. */
+export function parsePasidRequest(argument: Uint8Array): PasidRange | Bad {
+  const f = VFIO_PASID_REQUEST;
+  const words = read(argument, f);
+  if (isRefusal(words)) return words;
+  const isAlloc = f.ALLOC.get(words, 0) === 1;
+  if (isAlloc === (f.FREE.get(words, 0) === 1)) return wrong('a PASID request that is not one of the two');
+  const [min, max] = [f.MIN.get(words, 0), f.MAX.get(words, 0)];
+  if (min > max || max > 2 ** 31) return wrong(`no PASIDs from ${min} to ${max}`);
+  return { kind: isAlloc ? 'alloc' : 'free', min, max };
+}
+
+/** A `struct iommu_gpasid_bind_data`. Without a guest's PASID it has the host's number. */
+export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
+  const f = IOMMU_GPASID_BIND;
+  const words = read(argument, f);
+  if (isRefusal(words)) return words;
+  if (versionOf(f, words) !== IOMMU_GPASID_BIND_VERSION) return wrong(`${f.name} of an unknown version`);
+  if (f.FORMAT.get(words, 0) !== IOMMU_PASID_FORMAT_INTEL_VTD) {
+    return wrong(`a first stage of format ${f.FORMAT.get(words, 0)}`);
+  }
+  // Memory types are not offered: the nesting information says so.
+  for (const field of [f.PCD, f.PWT, f.EMTE, f.CD]) {
+    if (field.get(words, 0) === 1) return wrong(`a first stage with ${field.name}`);
+  }
+  const width = f.ADDR_WIDTH.get(words, 0);
+  if (width !== 48 && width !== 57) return wrong(`a first stage of ${width} bits`);
+  const root = wide(f.GPGD, words);
+  if (root === undefined || root % PAGE_BYTES !== 0) return wrong('a root that is no page');
+  const hostPasid = wide(f.HPASID, words) ?? -1;
+  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (wide(f.GPASID, words) ?? -1) : hostPasid;
+  if (!Pasid.is(hostPasid) || !GuestPasid.is(guestPasid)) return wrong('a PASID of more than 20 bits');
+  return {
+    hostPasid,
+    guestPasid,
+    stage: {
+      root: root / PAGE_BYTES,
+      levels: width === 48 ? 4 : 5,
+      supervisor: f.SRE.get(words, 0) === 1,
+      writeProtect: f.WPE.get(words, 0) === 1,
+      extendedAccessed: f.EAFE.get(words, 0) === 1,
+    },
+  };
+}
+
+/** A `struct iommu_cache_invalidate_info`; the PASIDs in it are the guest's, and its domain ids mean nothing here. */
+export function parseInvalidation(argument: Uint8Array): GuestInvalidation | Bad {
+  const f = IOMMU_CACHE_INVALIDATE;
+  const at = IOMMU_CACHE_INVALIDATE_SCOPE_WORD;
+  const words = read(argument, f, f.bytes + IOMMU_INV_ADDR.bytes);
+  if (isRefusal(words)) return words;
+  if (versionOf(f, words) !== IOMMU_CACHE_INVALIDATE_VERSION) return wrong(`${f.name} of an unknown version`);
+  const [iotlb, deviceTlb, pasidCache] = [f.IOTLB, f.DEV_IOTLB, f.PASID_CACHE].map(
+    (field) => field.get(words, 0) === 1,
+  );
+  const caches = { iotlb: iotlb === true, deviceTlb: deviceTlb === true, pasidCache: pasidCache === true };
+  if (iotlb !== true && deviceTlb !== true && pasidCache !== true)
+    return wrong('an invalidation of no cache');
+  const argsz = f.ARGSZ.get(words, 0);
+  switch (f.GRANULARITY.get(words, 0)) {
+    case IOMMU_INV_GRANULARITY.DOMAIN:
+      return caches.deviceTlb ? wrong('a device TLB has no domains') : caches;
+    case IOMMU_INV_GRANULARITY.PASID: {
+      if (argsz < f.bytes + IOMMU_INV_PASID.bytes) return wrong(`${f.name} of ${argsz} bytes, for a PASID`);
+      const pasid = scopeOf(IOMMU_INV_PASID, words, at);
+      if (isRefusal(pasid)) return pasid;
+      if (pasid === 'neither') return wrong('an invalidation by PASID that names none');
+      return { ...caches, ...pasid };
+    }
+    case IOMMU_INV_GRANULARITY.ADDRESS: {
+      if (argsz < words.length * 4) return wrong(`${f.name} of ${argsz} bytes, for addresses`);
+      if (caches.pasidCache) return wrong('the PASID cache has no addresses');
+      const pasid = scopeOf(IOMMU_INV_ADDR, words, at);
+      if (isRefusal(pasid)) return pasid;
+      const range = addressesOf(words, at);
+      if (range === undefined) return wrong('an invalidation of no pages');
+      return { ...caches, ...(pasid === 'neither' ? {} : pasid), range };
+    }
+    default:
+      return wrong(`an invalidation of granularity ${f.GRANULARITY.get(words, 0)}`);
+  }
+}
+
+type ScopeLayout = typeof IOMMU_INV_PASID | typeof IOMMU_INV_ADDR;
+
+/** The guest's PASID; nothing where a domain alone is named. */
+function scopeOf(
+  f: ScopeLayout,
+  words: Int32Array,
+  at: number,
+): { readonly guestPasid?: GuestPasid } | 'neither' | Refusal<'EINVAL'> {
+  if (hasReservedBits(f, words, at)) return wrong(`${f.name} with unknown flags`);
+  if (f.PASID_VALID.get(words, at) === 0) return f.ARCHID_VALID.get(words, at) === 1 ? {} : 'neither';
+  const pasid = wide(f.PASID, words, at) ?? -1;
+  return GuestPasid.is(pasid) ? { guestPasid: pasid } : wrong('a PASID of more than 20 bits');
+}
+
+function addressesOf(words: Int32Array, at: number): PageRange | undefined {
+  const f = IOMMU_INV_ADDR;
+  const granule = wide(f.GRANULE_SIZE, words, at) ?? 0;
+  const count = wide(f.NB_GRANULES, words, at) ?? 0;
+  const address = lowPage(words, at + f.ADDR.low / 32);
+  if (granule < PAGE_BYTES || !Number.isInteger(Math.log2(granule)) || count < 1) return undefined;
+  const last = address + (granule / PAGE_BYTES) * count - 1;
+  return last < 2 ** 52 ? { first: address, last } : undefined;
+}
+
+/** The page of an address of 64 bits at `words[low]`. */
+function lowPage(words: Int32Array, low: number): number {
+  const upper = ((words[low + 1] ?? 0) >>> 0) * (2 ** 32 / PAGE_BYTES);
+  return upper + Math.floor(((words[low] ?? 0) >>> 0) / PAGE_BYTES);
+}
+
+export interface GuestResponse {
+  readonly guestPasid: GuestPasid;
+  readonly group: number;
+  readonly response: PageResponse;
+}
+
+/** A `struct iommu_page_response`, with the guest's PASID. */
+export function parseResponse(argument: Uint8Array): GuestResponse | Bad {
+  const f = IOMMU_PAGE_RESPONSE;
+  const words = read(argument, f);
+  if (isRefusal(words)) return words;
+  if (versionOf(f, words) !== IOMMU_PAGE_RESPONSE_VERSION) return wrong(`${f.name} of an unknown version`);
+  const pasid = f.PASID.get(words, 0);
+  if (f.PASID_VALID.get(words, 0) === 0 || !GuestPasid.is(pasid)) return wrong('an answer without a PASID');
+  const response = RESPONSES[f.CODE.get(words, 0)];
+  if (response === undefined) return wrong(`an answer of code ${f.CODE.get(words, 0)}`);
+  return { guestPasid: pasid, group: f.GRPID.get(words, 0), response };
+}
+
+const RESPONSES: Readonly<Record<number, PageResponse>> = {
+  [IOMMU_PAGE_RESPONSE_CODE.SUCCESS]: 'success',
+  [IOMMU_PAGE_RESPONSE_CODE.INVALID]: 'invalid request',
+  [IOMMU_PAGE_RESPONSE_CODE.FAILURE]: 'failure',
+};
+
+/** The pages of a run of bytes; undefined if it is not of whole pages, or none. */
+function pagesOf(address: number | undefined, bytes: number | undefined): PageRange | undefined {
+  if (address === undefined || bytes === undefined || bytes === 0) return undefined;
+  if (address % PAGE_BYTES !== 0 || bytes % PAGE_BYTES !== 0) return undefined;
+  const first = address / PAGE_BYTES;
+  return { first, last: first + bytes / PAGE_BYTES - 1 };
+}

@@ -1,0 +1,346 @@
+/**
+ * A VFIO container of type `VFIO_TYPE1_NESTING_IOMMU`: a process's devices, the memory that they reach, and the guest
+ * PASIDs that are bound for them. What the calls take are the structures of the user-space interface as bytes, judged
+ * as ioctls judge them; each does all of what it says or nothing, and goes on to its end though the process is killed
+ * meanwhile.
+ */
+import { assert, isRefusal, KeptMap, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
+import { type IoasidSet, ioasidAlloc, ioasidFind, ioasidFree } from '../../ioasid/index.js';
+import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
+import type { KernelContext } from '../context.js';
+import { Pasid } from '../ids.js';
+import type { Iommu } from '../iommu/core.js';
+import type { Attachment } from '../iommu/device.js';
+import type { Domain } from '../iommu/domain.js';
+import type { GuestDevice } from '../iommu/guest/binding.js';
+import type { GuestSpace } from '../iommu/guest/space.js';
+import type { PagingDomain } from '../iommu/paging-domain.js';
+import type { Process } from '../process.js';
+import { uninterrupted } from '../uninterrupted.js';
+import {
+  answerDmaUnmap,
+  parseBind,
+  parseDmaMap,
+  parseDmaUnmap,
+  parseInvalidation,
+  parsePasidRequest,
+  parseResponse,
+} from './arguments.js';
+import { encodeFault, type FaultListener, type VfioDevice } from './device.js';
+import type { DmaMappings } from './dma.js';
+
+export interface ContainerParts {
+  readonly iommu: Iommu;
+  readonly process: Process;
+  readonly domain: PagingDomain;
+  readonly space: GuestSpace;
+  readonly dma: DmaMappings;
+  /** Takes a device for the container, if it has no other owner. */
+  readonly claim: (device: VfioDevice) => Refusal<'EBUSY'> | undefined;
+  readonly unclaim: (device: VfioDevice) => void;
+  /** Called when all of it is gone. */
+  readonly closed: (space: GuestSpace) => void;
+}
+
+/** A device in a container. */
+interface Member {
+  readonly guest: GuestDevice;
+  /** What its requests without a PASID met before: of a whole function. */
+  readonly before: Domain | undefined;
+  /** What they meet now. */
+  readonly attachment: Attachment | undefined;
+}
+
+const NO_PASID = Pasid.of(0);
+
+export class VfioContainer {
+  readonly name: string;
+  readonly #context: KernelContext;
+  readonly #parts: ContainerParts;
+  readonly #members: KeptMap<VfioDevice, Member>;
+  readonly #state: KeptValue<'open' | 'closing' | 'closed'>;
+
+  /** @internal */
+  constructor(context: KernelContext, parts: ContainerParts) {
+    this.#context = context;
+    this.#parts = parts;
+    this.name = `vfio ${parts.process.name}`;
+    this.#members = new KeptMap(context.log);
+    this.#state = new KeptValue<'open' | 'closing' | 'closed'>(context.log, 'open');
+  }
+
+  /** The ids of the VM: of type mm, its token the process's memory. */
+  get set(): IoasidSet {
+    return this.#parts.space.set;
+  }
+
+  /** Maps guest-physical memory for devices. */
+  get domain(): PagingDomain {
+    return this.#parts.domain;
+  }
+
+  /**
+   * Takes a device. Requests without a PASID of a whole function reach the container's memory from now on.
+   *
+   * On failure: `ENODEV` if its unit has no nested translation, or the container is closed; `EBUSY` if it, or what it
+   * is made of, has another owner; `EINVAL`, `EOPNOTSUPP` if the unit cannot use the domain; `ENOSPC`, `ENOMEM`,
+   * `EIO`. It is not in the container.
+   */
+  addDevice(device: VfioDevice): Task<Refusal | undefined> {
+    return this.#call('add', this.#addDevice(device));
+  }
+
+  /** What nested translation there is, as `struct iommu_nesting_info`: what all units of its devices have. */
+  info(): Uint8Array {
+    const { domain } = this.#parts;
+    const units = this.#members.values().map(({ guest }) => guest.iommu);
+    const offers = units.map(({ driver }) => driver.nesting);
+    const has = offers.length > 0;
+    const every = (pick: 'cap' | 'ecap'): bigint =>
+      has ? offers.reduce((all, offer) => all & (offer?.[pick] ?? 0n), 2n ** 64n - 1n) : 0n;
+    const words = encode(IOMMU_NESTING_INFO, {
+      ARGSZ: IOMMU_NESTING_INFO.bytes,
+      FORMAT: IOMMU_PASID_FORMAT_INTEL_VTD,
+      BIND_PGTBL: has ? 1 : 0,
+      CACHE_INVLD: has ? 1 : 0,
+      ADDR_WIDTH: domain.width,
+      PASID_BITS: has ? Math.min(...units.map(({ pasidBits }) => pasidBits)) : 0,
+      CAP_REG: every('cap'),
+      ECAP_REG: every('ecap'),
+    });
+    return new Uint8Array(words.buffer);
+  }
+
+  /**
+   * Maps memory of the process for its devices (`struct vfio_iommu_type1_dma_map`): its pages are held.
+   *
+   * On failure: as `DmaMappings.map`; `EFAULT`, `EINVAL` for the argument; `ENODEV` if the container is closed.
+   */
+  mapDma(argument: Uint8Array): Task<Refusal | undefined> {
+    return this.#call('map', this.#mapDma(argument));
+  }
+
+  /**
+   * Takes mappings away (`struct vfio_iommu_type1_dma_unmap`); the argument's size says how much that was.
+   *
+   * On failure: as `DmaMappings.unmap`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
+   */
+  unmapDma(argument: Uint8Array): Task<Refusal | undefined> {
+    return this.#call('unmap', this.#unmapDma(argument));
+  }
+
+  /**
+   * Allocates a PASID of a range, or frees those of one (`struct vfio_iommu_type1_pasid_request`), at once. What is
+   * freed while it is bound is torn down by itself; to free it again is no error. A range of several frees those of
+   * the VM's in it.
+   *
+   * @returns the PASID, or 0
+   *
+   * On failure: as `ioasidAlloc` and `ioasidFree`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
+   */
+  pasidRequest(argument: Uint8Array): number | Refusal {
+    const request = this.#isOpen() ?? parsePasidRequest(argument);
+    if (isRefusal(request)) return request;
+    const { set } = this;
+    const { kind, min, max } = request;
+    if (kind === 'alloc') return ioasidAlloc(set, min, max);
+    if (min === max) {
+      const freed = ioasidFree(set, min);
+      return isRefusal(freed) ? freed : 0;
+    }
+    const end = Math.min(max, set.core.capacity - 1);
+    for (let id = min; id <= end; id++) if (!isRefusal(ioasidFind(set, id))) ioasidFree(set, id);
+    return 0;
+  }
+
+  /**
+   * Binds a guest's first stage to a PASID, for one device (`struct iommu_gpasid_bind_data`).
+   *
+   * On failure: as `GuestSpace.bind`; `EFAULT`, `EINVAL` for the argument; `ENODEV` for a device that is not in the
+   * container. Nothing is bound.
+   */
+  bindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    return this.#call('bind', this.#bindGpasid(device, argument));
+  }
+
+  /**
+   * Undoes a bind (`struct iommu_gpasid_bind_data`, of which the PASIDs count): returns when nothing of it is left.
+   *
+   * On failure: as `GuestSpace.unbind`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
+   */
+  unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    return this.#call('unbind', this.#unbindGpasid(device, argument));
+  }
+
+  /**
+   * Returns when hardware has forgotten what the guest says that it has changed (`struct
+   * iommu_cache_invalidate_info`). PASIDs are the guest's; a domain is what the VM has on the device.
+   *
+   * On failure: `EFAULT`, `EINVAL` for the argument; `ENODEV`; `EIO`.
+   */
+  invalidate(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    return this.#call('invalidate', this.#invalidate(device, argument));
+  }
+
+  /**
+   * Answers a group of page requests that the device's listener was told of (`struct iommu_page_response`).
+   *
+   * On failure: as `GuestSpace.respond`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
+   */
+  pageResponse(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    return this.#call('respond', this.#pageResponse(device, argument));
+  }
+
+  /** Has `listener` told of the device's faults, by the guest's PASIDs. A `Bug` for a device that is not here. */
+  onFault(device: VfioDevice, listener: FaultListener): void {
+    const member = this.#members.get(device);
+    assert(member !== undefined, `${device.name} is not in ${this.name}`);
+    member.guest.listener.value = (fault) => listener(encodeFault(fault));
+  }
+
+  /**
+   * The end of it, from whatever state: returns when nothing of it is left but what hardware did not let go of.
+   * Once more is no error.
+   */
+  close(): Task {
+    return uninterrupted(this.#context, `${this.name}: close`, this.#close());
+  }
+
+  /** As an open file. */
+  release(): Task {
+    return this.close();
+  }
+
+  *#addDevice(device: VfioDevice): Task<Refusal | undefined> {
+    const { space, claim, unclaim } = this.#parts;
+    const unsuited = this.#whyNot(device);
+    if (unsuited !== undefined) return unsuited;
+    const taken = claim(device);
+    if (taken !== undefined) return taken;
+    const guest = space.addDevice(device);
+    if (isRefusal(guest)) {
+      unclaim(device);
+      return guest;
+    }
+    const member = yield* this.#attach(guest);
+    if (!isRefusal(member) && this.#isOpen() === undefined) {
+      this.#members.set(device, member);
+      return undefined;
+    }
+    if (!isRefusal(member)) yield* this.#detach(member);
+    space.removeDevice(guest);
+    unclaim(device);
+    return isRefusal(member) ? member : this.#isOpen();
+  }
+
+  *#mapDma(argument: Uint8Array): Task<Refusal | undefined> {
+    const request = parseDmaMap(argument);
+    return isRefusal(request) ? request : yield* this.#parts.dma.map(request);
+  }
+
+  *#unmapDma(argument: Uint8Array): Task<Refusal | undefined> {
+    const range = parseDmaUnmap(argument);
+    if (isRefusal(range)) return range;
+    const pages = yield* this.#parts.dma.unmap(range);
+    if (isRefusal(pages)) return pages;
+    answerDmaUnmap(argument, pages);
+    return undefined;
+  }
+
+  *#bindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return guest;
+    const request = parseBind(argument);
+    return isRefusal(request) ? request : yield* this.#parts.space.bind(guest, request);
+  }
+
+  *#unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return guest;
+    const request = parseBind(argument);
+    if (isRefusal(request)) return request;
+    return yield* this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid);
+  }
+
+  *#invalidate(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return guest;
+    const what = parseInvalidation(argument);
+    return isRefusal(what) ? what : yield* this.#parts.space.invalidate(guest, what);
+  }
+
+  *#pageResponse(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return guest;
+    const answer = parseResponse(argument);
+    if (isRefusal(answer)) return answer;
+    // Response Failure stops all of a function, and others may have a part of it.
+    const isOthersToo = device.usesParentPasids && answer.response === 'failure';
+    const response = isOthersToo ? 'invalid request' : answer.response;
+    return yield* this.#parts.space.respond(guest, { ...answer, response });
+  }
+
+  *#close(): Task {
+    if (this.#state.value !== 'open') return;
+    this.#state.value = 'closing';
+    const { space, dma, domain, unclaim, closed } = this.#parts;
+    const held = yield* space.close();
+    for (const device of this.#members.keys()) {
+      const member = this.#members.get(device);
+      if (member === undefined) continue;
+      const refusal = yield* this.#detach(member);
+      space.removeDevice(member.guest);
+      this.#members.delete(device);
+      // A device that hardware did not let go of has no next owner.
+      if (refusal === undefined && held === undefined) unclaim(device);
+    }
+    // While something is attached, its frames stay held.
+    if (domain.uses.value === 0 && (yield* dma.unmapAll()) === undefined) domain.free();
+    closed(space);
+    this.#state.value = 'closed';
+  }
+
+  /** Has a whole function's requests without a PASID meet the container's memory. */
+  *#attach(guest: GuestDevice): Task<Member | Refusal> {
+    const { iommu, domain } = this.#parts;
+    if (guest.endpoint.usesParentPasids) return { guest, before: undefined, attachment: undefined };
+    const known = guest.iommu.attachments.get(NO_PASID);
+    if (known === undefined) {
+      const attachment = yield* iommu.attach(guest.iommu, NO_PASID, domain as Domain);
+      return isRefusal(attachment) ? attachment : { guest, before: undefined, attachment };
+    }
+    const replaced = yield* iommu.replace([known], domain as Domain);
+    if (isRefusal(replaced)) return replaced;
+    return { guest, before: known.domain, attachment: replaced[0] };
+  }
+
+  /** Undoes that. The function has nothing under way of what it sends without a PASID. */
+  *#detach({ guest, before, attachment }: Member): Task<Refusal | undefined> {
+    const { iommu } = this.#parts;
+    if (attachment === undefined) return undefined;
+    const busy = yield* guest.endpoint.drain(NO_PASID);
+    if (busy !== undefined) return busy;
+    if (before === undefined) return yield* iommu.detach(attachment);
+    const replaced = yield* iommu.replace([attachment], before);
+    return isRefusal(replaced) ? replaced : undefined;
+  }
+
+  /** Why a device cannot have nested translation here. */
+  #whyNot({ iommu, name }: VfioDevice): Refusal | undefined {
+    if (iommu.driver.nesting !== undefined && iommu.pasidBits > 0) return undefined;
+    return refuse('ENODEV', `no nested translation for ${name} by ${iommu.driver.name}`);
+  }
+
+  #guestOf(device: VfioDevice): GuestDevice | Refusal<'ENODEV'> {
+    const member = this.#members.get(device);
+    return member?.guest ?? refuse('ENODEV', `${device.name} is not in ${this.name}`);
+  }
+
+  #isOpen(): Refusal<'ENODEV'> | undefined {
+    return this.#state.value === 'open' ? undefined : refuse('ENODEV', `${this.name} is closed`);
+  }
+
+  *#call(what: string, body: Task<Refusal | undefined>): Task<Refusal | undefined> {
+    return this.#isOpen() ?? (yield* uninterrupted(this.#context, `${this.name}: ${what}`, body));
+  }
+}
