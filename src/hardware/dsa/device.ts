@@ -6,7 +6,7 @@
  * Left out, and not advertised: inter-domain operations, read buffers, performance counters, readback.
  * Traffic classes have no effect.
  */
-import { Bug, type Restorable } from '../../base/index.js';
+import { Bug, type Chooser, type Restorable } from '../../base/index.js';
 import {
   DSA_BAR0_BYTES,
   DSA_DEVICE_STATE,
@@ -45,6 +45,7 @@ const { STATE } = DSA_GENSTS_REG;
 export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   readonly options: DsaOptions;
   readonly parts: DsaParts;
+  readonly chooser: Chooser;
   readonly table: DsaRegisterTable;
   readonly registers: RegisterFile;
   readonly interrupts: Interrupts;
@@ -65,6 +66,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     this.options = { ...DSA_DEFAULTS, ...options };
     const parts = dsaParts(slot, this.options);
     this.parts = parts;
+    this.chooser = slot.chooser;
     const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
     if (wqs > 16 || vectors > 64) throw new Bug(`${name} with ${wqs} WQs and ${vectors} vectors`);
     this.table = dsaRegisters(capabilities(this.options));

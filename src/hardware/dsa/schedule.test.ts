@@ -22,7 +22,9 @@ const PAGES = 6;
 const STEPS = 400;
 const MANY = 20_000;
 
-const rig = new Rig();
+/** Who answers the device's choices: the present run. */
+let answers = new Random(0);
+const rig = new Rig({}, { choose: (n) => answers.below(n) });
 rig.start(
   [
     { ...SHARED, MAX_BATCH_SHIFT: 2 },
@@ -54,6 +56,7 @@ class Run {
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    answers = new Random(seed);
     rig.restore();
     rig.iommu.map(OTHER, RECORD_PAGE, { frame: RECORD_PAGE, rights: ALL_RIGHTS });
     rig.device.audit = {
