@@ -267,8 +267,10 @@ export class InvalidationQueue implements Engine, Restorable {
       if (!this.#options.end.isScalable) return IQEI.TABLE_MODE;
     }
     const isShort = layout.bytes < SLOT_WORDS * 4;
-    const hasRest = isShort && slot.subarray(layout.bytes / 4).some((word) => word !== 0);
-    if (hasReservedBits(layout, slot, 0) || hasRest) return IQEI.RESERVED_BITS;
+    if (hasReservedBits(layout, slot, 0)) return IQEI.RESERVED_BITS;
+    for (let word = layout.bytes / 4; isShort && word < SLOT_WORDS; word++) {
+      if (slot[word] !== 0) return IQEI.RESERVED_BITS;
+    }
     switch (type) {
       case INVALIDATION.CONTEXT_CACHE:
         return this.#contextCache();
