@@ -304,6 +304,21 @@ describe('an end', () => {
     expect(done).toEqual(['unbind', 'bind']);
   });
 
+  it('answers what is outstanding while the device is drained: it waits for that', () => {
+    const { host, device, responses, one, vm1 } = twoVms();
+    vm1.allocAndBind(one, 101, 202);
+    vm1.listen(one);
+    host.request(device, 202);
+    one.isBusy = true;
+    must(vm1.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    expect([responses.map(({ code }) => code), one.drained]).toEqual([[1], []]);
+    one.isBusy = false;
+    one.idle.wakeAll();
+    host.lab.bench.runAll();
+    expect(one.drained).toEqual([202]);
+  });
+
   it('that hardware does not confirm keeps the id, and can be tried again', () => {
     const { host, dma, one, vm1 } = twoVms({ ats: true });
     vm1.allocAndBind(one, 101, 202);
