@@ -13,7 +13,7 @@ import type { VmMember } from '../scenario/members.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
 import type { HostMachine } from './machines.js';
-import type { Taps } from './taps.js';
+import type { Taps } from './taps/taps.js';
 
 /** What virtual machines are made on. */
 export interface VmGround {
@@ -147,6 +147,10 @@ function aliasesOf({ devices }: VmMember['spec']): [string, string][] {
   return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
 }
 
+/** The host's accelerator that is behind a device of a guest's, by the scenario's names. */
+export const parentOf = ({ devices }: VmMember['spec'], device: string): string =>
+  devices[device]?.from.split('/', 1)[0] ?? device;
+
 const hasVfio = (kernel: Kernel): kernel is VmHost => 'vfio' in kernel;
 
 function optionsOf(
@@ -178,9 +182,9 @@ function optionsOf(
     quota: pasids.quota,
     lateTranslation: spec.kvm === 'late',
     pasids: 2 ** iommu['pasid-bits'],
-    emit: taps.guestKernel(name, aliases),
+    emit: taps.kernels.guest({ ledger: guest, aliases, deviceOf: (device) => parentOf(spec, device) }),
     stored: taps.stored,
     ledger: taps.guestFrames(guest),
-    ioasidTrace: taps.guestIoasid(guest, aliases),
+    ioasidTrace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
   };
 }

@@ -10,6 +10,7 @@ import {
   VTD_REGISTER,
 } from '../../../spec/index.js';
 import type { Endpoint } from '../driver.js';
+import { FaultStatus } from './faults.js';
 import * as inv from './invalidations.js';
 import { InvalidationQueue } from './queue.js';
 import { UnitRegisters } from './registers.js';
@@ -46,7 +47,9 @@ function started() {
   };
   const registers = new UnitRegisters(machine.platform.mmio, UNIT_AT);
   const frames = { descriptors: frame(), status: frame() };
-  const queue = new InvalidationQueue(context, registers, { name: 'dmar0', frames, isWide: true });
+  const client = { *pageRequest() {}, ownerOf: () => undefined, fault() {} };
+  const faults = new FaultStatus(context, registers, { name: 'dmar0', client, offset: 0x220, count: 1 });
+  const queue = new InvalidationQueue(context, registers, { name: 'dmar0', frames, isWide: true, faults });
   registers.write64(VTD_REGISTER.RTADDR, { RTA: frame(), TTM: TTM.SCALABLE });
   finish(context.tasks, registers.latchRootTable());
   finish(context.tasks, queue.start());
@@ -97,6 +100,23 @@ describe('the invalidation queue', () => {
     expect(platform.events.filter(({ kind }) => kind === 'iommu:invalidation-timeout')).toHaveLength(3);
     expect(finish(context.tasks, queue.sync([inv.flushPasids()]))).toBeUndefined();
   });
+});
+
+it('a descriptor that hardware refuses after a time-out, when nobody waits for it, holds nobody up', () => {
+  const { machine, context, queue, platform } = started();
+  const results: unknown[] = [];
+  const user = function* () {
+    results.push(yield* queue.sync([inv.flushDeviceTlb(ENDPOINT, 5), inv.flushPasids(), BAD]));
+  };
+  context.tasks.spawn('user', user());
+  machine.timesOut = true;
+  for (let step = 0; step < 60; step++) {
+    context.tasks.step({ choose: () => 0 });
+    machine.run();
+  }
+  expect(results).toMatchObject([{ errno: 'EIO' }]);
+  expect(finish(context.tasks, queue.sync([inv.flushPasids()]))).toBeUndefined();
+  expect(platform.events.some(({ kind }) => kind === 'iommu:queue-error')).toBe(true);
 });
 
 describe('ranges', () => {

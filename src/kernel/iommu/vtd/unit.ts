@@ -30,7 +30,7 @@ import type {
 import { CacheTags } from './cache-tags.js';
 import { type Capabilities, lacking, readCapabilities } from './capabilities.js';
 import { contextEntry, judgeDomain, pasidEntry } from './entries.js';
-import { startFaultReports } from './faults.js';
+import { FaultStatus } from './faults.js';
 import * as inv from './invalidations.js';
 import type { Invalidator } from './invalidator.js';
 import { LegacyTables } from './legacy-tables.js';
@@ -129,8 +129,7 @@ export class VtdUnit implements IommuDriver {
     const flushes = [inv.flushContexts(), ...(scalableMode ? [inv.flushPasids()] : []), inv.flushIotlb()];
     const refusal = yield* parts.queue.sync(flushes);
     if (refusal !== undefined) return refusal;
-    const source = { name: this.name, client, ...this.#caps.faultRecords };
-    startFaultReports(this.#context, this.#registers, source);
+    parts.faults.start((status) => parts.queue.recover(status));
     parts.requests?.start();
     return undefined;
   }
@@ -341,16 +340,17 @@ export class VtdUnit implements IommuDriver {
     const { scalableMode } = this.#caps;
     const tables = (scalableMode ? UnitTables : LegacyTables).create(context, this.#caps, name);
     if (isRefusal(tables)) return tables;
-    const queue = this.#makeInvalidator();
+    const faults = new FaultStatus(context, this.#registers, { name, client, ...this.#caps.faultRecords });
+    const queue = this.#makeInvalidator(faults);
     if (isRefusal(queue)) return queue;
-    if (!this.#caps.pageRequests) return { tables, queue, requests: undefined };
+    if (!this.#caps.pageRequests) return { tables, queue, faults, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
     const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
-    return { tables, queue, requests: new PageRequestQueue(context, this.#registers, of) };
+    return { tables, queue, faults, requests: new PageRequestQueue(context, this.#registers, of) };
   }
 
-  #makeInvalidator(): Invalidator | Refusal<'ENOMEM'> {
+  #makeInvalidator(faults: FaultStatus): Invalidator | Refusal<'ENOMEM'> {
     const context = this.#context;
     const { name } = this;
     const { queuedInvalidation, scalableMode: isWide, invalidationRegisters: iro } = this.#caps;
@@ -360,7 +360,7 @@ export class VtdUnit implements IommuDriver {
     const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
     if (isRefusal(status)) return status;
     const frames = { descriptors, status };
-    return new InvalidationQueue(context, this.#registers, { name, frames, isWide });
+    return new InvalidationQueue(context, this.#registers, { name, frames, isWide, faults });
   }
 }
 
@@ -368,5 +368,6 @@ export class VtdUnit implements IommuDriver {
 interface Parts {
   readonly tables: UnitTables | LegacyTables;
   readonly queue: Invalidator;
+  readonly faults: FaultStatus;
   readonly requests: PageRequestQueue | undefined;
 }
