@@ -14,6 +14,7 @@ export const HARDWARE_TELLS: Readonly<Record<string, Tell>> = {
     `writes ${of(f, 'bytes')} bytes at ${of(f, 'address')} for ${of(f, 'job')}, to frame ${of(f, 'frame')}`,
   'pri:request': (f) =>
     `asks for page ${of(f, 'page')} (${of(f, 'access')}), group ${of(f, 'group')}, ${pasidOf(f)}${forWork(f)}`,
-  'pri:response': (f) => `is answered group ${of(f, 'group')}: ${RESPONSES[of(f, 'code')] ?? of(f, 'code')}${forWork(f)}`,
+  'pri:response': (f) =>
+    `is answered group ${of(f, 'group')}: ${RESPONSES[of(f, 'code')] ?? of(f, 'code')}${forWork(f)}`,
   'ats:invalidate': (f) => `forgets translations of ${pasidOf(f)}: ${of(f, 'pages')}`,
 };

@@ -33,7 +33,8 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
     `${of(f, 'device')} reports "${of(f, 'error')}" at ${of(f, 'address')}: ${of(f, 'operation')}, ${whose(f)}`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
 
-  'iommu:add': (f) => `${of(f, 'device')} is behind ${of(f, 'unit')}, with ${of(f, 'pasidBits')} bits of PASID`,
+  'iommu:add': (f) =>
+    `${of(f, 'device')} is behind ${of(f, 'unit')}, with ${of(f, 'pasidBits')} bits of PASID`,
   'iommu:remove': (f) => `${of(f, 'device')} is behind ${of(f, 'unit')} no more`,
   'iommu:refused': (f) => `${of(f, 'device')} cannot be put behind an IOMMU${why(f)}`,
   'iommu:fault': (f) =>

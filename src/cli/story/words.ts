@@ -20,7 +20,8 @@ export function pasidOf(fields: Fields): string {
 
 /** One of a guest's numbers, with the process and the host's number for it; or, if no guest has it, the host's. */
 export function ownPasidOf(fields: Fields): string {
-  if (!has(fields, 'guestPasid')) return has(fields, 'vm') ? `guest PASID ${of(fields, 'pasid')}` : pasidOf(fields);
+  if (!has(fields, 'guestPasid'))
+    return has(fields, 'vm') ? `guest PASID ${of(fields, 'pasid')}` : pasidOf(fields);
   const owner = has(fields, 'owner') ? ` of ${of(fields, 'owner')}` : ` of ${of(fields, 'vm')}`;
   const host = has(fields, 'pasid') ? ` (host ${of(fields, 'pasid')})` : '';
   return `guest PASID ${of(fields, 'guestPasid')}${owner}${host}`;

@@ -103,7 +103,10 @@ export class World {
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
     taps.connect(this.hardware, this.judge);
-    const platform = new HostPlatform(this.hardware, this.#chooser, { kernel: taps.kernels.host, stored: taps.stored });
+    const platform = new HostPlatform(this.hardware, this.#chooser, {
+      kernel: taps.kernels.host,
+      stored: taps.stored,
+    });
     this.#ioasids = newIoasids(taps);
     this.kernel = new Kernel({
       name: 'host',
