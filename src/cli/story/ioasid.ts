@@ -18,7 +18,8 @@ const KINDS: Readonly<Record<string, TellOf>> = {
   'work:queued': (f, pasid) => `${pasid}: ${of(f, 'holder')} has to ${of(f, 'phase')} before it is free`,
   'work:taken': (f, pasid) => `${pasid}: ${of(f, 'holder')} begins to ${of(f, 'phase')}`,
   'work:finished': (f, pasid) => `${pasid}: ${of(f, 'phase')} is done`,
-  'set:alloc': (f) => `set ${of(f, 'set')} of ${of(f, 'token')} is there, with room for ${plural(f, 'quota', 'PASID')}`,
+  'set:alloc': (f) =>
+    `set ${of(f, 'set')} of ${of(f, 'token')} is there, with room for ${plural(f, 'quota', 'PASID')}`,
   'set:free': (f) => `set ${of(f, 'set')} is freed: no new PASIDs, and those that it has are freed`,
   'set:gone': (f) => `set ${of(f, 'set')} is gone: nothing is left of its PASIDs`,
 };

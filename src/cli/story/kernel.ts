@@ -1,5 +1,5 @@
 /** Sentences of a kernel, the host's and the guests': processes, address spaces, the IOMMU, the accelerator's driver. */
-import { type Fields, forWork, of, ownPasidOf, plural, type Tell, why } from './words.js';
+import { type Fields, forJob, forWork, of, ownPasidOf, plural, type Tell, why } from './words.js';
 
 /** Of whose work a fault is; nobody may know. */
 const whose = (fields: Fields): string =>
@@ -27,13 +27,14 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'sva:unbind': (f) => `${of(f, 'device')} is unbound from ${ownPasidOf(f)}: entry and caches are clear`,
 
   'idxd:configure': (f) => `${of(f, 'device')} has ${plural(f, 'wqs', 'work queue')}`,
-  'idxd:open': (f) => `${of(f, 'wq')} is open for ${of(f, 'process')}, ${ownPasidOf(f)}`,
-  'idxd:close': (f) => `${of(f, 'wq')} is closed for ${of(f, 'process')}, ${ownPasidOf(f)}`,
+  'idxd:open': (f) => `${of(f, 'wq')} is open, for ${ownPasidOf(f)}`,
+  'idxd:close': (f) => `${of(f, 'wq')} is closed, for ${ownPasidOf(f)}`,
   'idxd:error': (f) =>
     `${of(f, 'device')} reports "${of(f, 'error')}" at ${of(f, 'address')}: ${of(f, 'operation')}, ${whose(f)}`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
 
-  'iommu:add': (f) => `${of(f, 'device')} is behind ${of(f, 'unit')}, with ${of(f, 'pasidBits')} bits of PASID`,
+  'iommu:add': (f) =>
+    `${of(f, 'device')} is behind ${of(f, 'unit')}, with ${of(f, 'pasidBits')} bits of PASID`,
   'iommu:remove': (f) => `${of(f, 'device')} is behind ${of(f, 'unit')} no more`,
   'iommu:refused': (f) => `${of(f, 'device')} cannot be put behind an IOMMU${why(f)}`,
   'iommu:fault': (f) =>
@@ -42,7 +43,7 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'iommu:page-request-refused': (f) =>
     `cannot have page ${of(f, 'page')} for ${of(f, 'rid')}, ${whose(f)}${why(f)}`,
   'iommu:page-response': (f) =>
-    `answers group ${of(f, 'group')} of ${of(f, 'rid')}: ${of(f, 'response')}, ${whose(f)}`,
+    `answers group ${of(f, 'group')} of ${of(f, 'rid')}: ${of(f, 'response')}, ${ownPasidOf(f)}${forJob(f)}`,
   'iommu:page-request-unknown': (f) => `${of(f, 'unit')}: type ${of(f, 'type')} is no page request`,
   'iommu:page-request-overflow': (f) => `${of(f, 'unit')} has lost page requests: its queue was full`,
   'iommu:queue-error': (f) =>

@@ -18,7 +18,9 @@ const MACHINE_TELLS: Readonly<Record<string, Tell>> = {
 
 /** By kind of event. */
 const TELLS: ReadonlyMap<string, Tell> = new Map(
-  [MACHINE_TELLS, IOASID_TELLS, KERNEL_TELLS, VM_TELLS, HARDWARE_TELLS].flatMap((each) => Object.entries(each)),
+  [MACHINE_TELLS, IOASID_TELLS, KERNEL_TELLS, VM_TELLS, HARDWARE_TELLS].flatMap((each) =>
+    Object.entries(each),
+  ),
 );
 
 const STEP_WIDTH = 6;

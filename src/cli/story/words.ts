@@ -20,17 +20,21 @@ export function pasidOf(fields: Fields): string {
 
 /** One of a guest's numbers, with the process and the host's number for it; or, if no guest has it, the host's. */
 export function ownPasidOf(fields: Fields): string {
-  if (!has(fields, 'guestPasid')) return has(fields, 'vm') ? `guest PASID ${of(fields, 'pasid')}` : pasidOf(fields);
+  if (!has(fields, 'guestPasid'))
+    return has(fields, 'vm') ? `guest PASID ${of(fields, 'pasid')}` : pasidOf(fields);
   const owner = has(fields, 'owner') ? ` of ${of(fields, 'owner')}` : ` of ${of(fields, 'vm')}`;
   const host = has(fields, 'pasid') ? ` (host ${of(fields, 'pasid')})` : '';
   return `guest PASID ${of(fields, 'guestPasid')}${owner}${host}`;
 }
 
 /** The descriptor, and its queue. */
-export const workOf = (fields: Fields): string =>
+const workOf = (fields: Fields): string =>
   has(fields, 'job') ? `${of(fields, 'job')} in ${of(fields, 'queue')}` : '';
 
-/** The same, where there is any. */
+/** The descriptor, where there is one. */
+export const forJob = (fields: Fields): string => (has(fields, 'job') ? `, for ${of(fields, 'job')}` : '');
+
+/** The same with its queue: of what went wrong. */
 export const forWork = (fields: Fields): string => (has(fields, 'job') ? `, for ${workOf(fields)}` : '');
 
 /** `: why`, where an event says why. */

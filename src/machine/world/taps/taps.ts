@@ -2,8 +2,14 @@
  * Taps on hardware and kernels: what they tell goes to the ledger and the rules, and, if anybody listens, into the
  * trace. A tap changes nothing.
  */
-import { assert, type EventSink, type Layer, type Restorable, type TaskSet } from '../../../base/index.js';
-import { hex } from '../../../base/index.js';
+import {
+  assert,
+  type EventSink,
+  hex,
+  type Layer,
+  type Restorable,
+  type TaskSet,
+} from '../../../base/index.js';
 import type { IommuDownstream, Upstream } from '../../../hardware/index.js';
 import type { FrameLedger as FrameTap } from '../../../kernel/index.js';
 import { type GuestLedger, type Job, type Judge, Ledger } from '../../../rules/index.js';
