@@ -135,9 +135,12 @@ export class GuestVm {
     const left: string[] = [];
     if (!isRefusal(ioasidFindMmSet(core, this.vm.process.mm))) left.push('its set of PASIDs');
     const { ledger } = this.#ground.taps;
-    for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
-      if (ledger.guestOf(mm)?.name === this.vm.name)
-        left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
+    // All are looked through only to name them.
+    if (ledger.pasids.liveIn(this.vm.name) > 0) {
+      for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
+        if (ledger.guestOf(mm)?.name === this.vm.name)
+          left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
+      }
     }
     const missing = this.#available + this.#quota - ioasidCapacity(core).available;
     return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
