@@ -48,6 +48,8 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'iommu:page-request-overflow': (f) => `${of(f, 'unit')} has lost page requests: its queue was full`,
   'iommu:queue-error': (f) =>
     `${of(f, 'unit')} stops at descriptor ${of(f, 'slot')} of its invalidation queue${why(f, 'reason')}`,
+  'iommu:unexpected-completion': (f) =>
+    `${of(f, 'unit')} has an answer of ${of(f, 'rid')} that nobody waits for`,
   'iommu:invalidation-timeout': (f) => `${of(f, 'rid')} does not answer an invalidation of ${of(f, 'unit')}`,
   'iommu:replace-unconfirmed': (f) => `cannot know that ${of(f, 'device')} has forgotten an old table`,
   'iommu:virtual-command': (f) =>
