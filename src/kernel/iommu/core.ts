@@ -345,7 +345,8 @@ export class Iommu {
     const { device, pasid, domain, entry, changed } = attachment;
     entry.value = 'changing';
     const refusal = yield* device.driver.detach(device, pasid, { domain, mute });
-    entry.value = mute ? 'muted' : 'none';
+    // What hardware did not confirm is asked of it again by whoever detaches.
+    entry.value = mute && refusal === undefined ? 'muted' : 'none';
     changed.wakeAll();
     return refusal;
   }
