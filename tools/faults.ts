@@ -497,6 +497,10 @@ export const FAULTS: readonly Fault[] = [
     find: '      first ??= unconfirmed;\n',
     replace: '      if (unconfirmed !== undefined) return unconfirmed;\n',
   }),
+  iommu('an overflow of page requests leaves unfinished groups', 'vtd/page-request-queue.ts', {
+    find: '    this.#sink.lost();\n',
+    replace: '',
+  }),
   iommu('an answer that nobody waited for stays in the fault status', 'vtd/faults.ts', {
     find: 'const SERVED = [PFO, PPF, IQE, ICE, ITE];',
     replace: 'const SERVED = [PFO, PPF, IQE, ITE];',
