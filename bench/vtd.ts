@@ -165,11 +165,15 @@ function translateNested(unit: VtdUnit, pasid: number, page: number): void {
 function checkReads(): void {
   const walk = new Walk(memory, ROOT, new DeviceTables(newUnit(2).format, true));
   for (let i = 0; i < NESTED_PASIDS; i++) {
-    walk.begin({ ...request, pasid: FIRST_NESTED + i, page: FIRST_PAGE + i });
+    // The one request of all cases: another shape of it would make the engine keep its page another way.
+    request.pasid = FIRST_NESTED + i;
+    request.page = FIRST_PAGE + i;
+    walk.begin(request);
     let reads = 0;
     for (; walk.stage !== 'done'; walk.step()) if (walk.stage.endsWith('stage')) reads++;
     if (reads !== 24) throw new Bug(`${reads} reads`);
   }
+  request.pasid = PASID;
 }
 
 /** A run through the pages of all PASIDs, 256 a call: of one PASID after the other, or each time one of each. */
@@ -217,12 +221,14 @@ function warm(entries: number, count: number): VtdUnit {
   return unit;
 }
 
-/** Collections of garbage while 10 million requests hit and 2 million miss. */
+/** Collections of garbage while 10 million requests hit, 2 million miss, and half a million walk through 24 entries. */
 async function collections(): Promise<number> {
   const [hits, misses] = [warm(1024, SMALL), newUnit(2)];
+  const walks = nestedMisses(newUnit(2, { pasid: 2 * NESTED_PASIDS, pagingStructures: 0 }), 'in turn');
   const run = (rounds: number): void => {
     for (let i = 0; i < rounds; i++) translate(hits, 0, SMALL);
     for (let i = 0; i < rounds / 5; i++) translate(misses, 0, SMALL);
+    for (let i = 0; i < rounds / 20; i++) walks();
   };
   run(4000);
   return collectionsIn(() => run(40_000));
@@ -324,7 +330,12 @@ export const vtd: Suite = {
     yield { name: 'invalidate and walk, 256 pages cached', batch: SMALL, run: () => invalidate(few) };
     const many = warm(2 * CACHED, CACHED);
     yield { name: 'the same, 100,000 pages cached', batch: SMALL, run: () => invalidate(many) };
-    yield { name: 'collections of garbage', unit: 'in 12 million requests', measure: collections, target: 0 };
+    yield {
+      name: 'collections of garbage',
+      unit: 'in 12.5 million requests',
+      measure: collections,
+      target: 0,
+    };
     yield {
       name: '4096 domains, 1000 PASIDs, 28,000 tables',
       unit: 'MiB',

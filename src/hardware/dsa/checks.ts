@@ -4,6 +4,7 @@
  */
 import {
   DSA_DEVICE_STATE,
+  DSA_EVLCFG_REG,
   DSA_GENCAP_REG,
   DSA_GENCFG_REG,
   DSA_GRPCFG,
@@ -16,17 +17,26 @@ import {
   type Register,
 } from '../../spec/index.js';
 import type { DsaCore } from './core.js';
+import { MIN_LOG_ENTRIES } from './event-log.js';
 
 /** The error of enabling the device, or SUCCESS. */
 export function deviceError(core: DsaCore): number {
   const { registers, table } = core;
   if (core.deviceState !== DSA_DEVICE_STATE.DISABLED) return ERROR.DEVICE_NOT_DISABLED;
-  if (registers.get(table.GENCFG, DSA_GENCFG_REG.EVL_EN) === 1) return ERROR.CONFIGURATION;
+  if (registers.get(table.GENCFG, DSA_GENCFG_REG.EVL_EN) === 1 && !hasLog(core)) return ERROR.CONFIGURATION;
   if (!core.parts.config.isBusMaster) return ERROR.BUS_MASTER;
   const sizes = table.WQCFG.map((config) => registers.get(config, DSA_WQCFG.SIZE));
   const sum = sizes.reduce((all, size) => all + size, 0);
   if (sum > registers.get(table.WQCAP, DSA_WQCAP_REG.TOTAL_SIZE)) return ERROR.WQ_SIZE_SUM;
   return groupError(core, sizes);
+}
+
+/** Whether there is an event log, and it is configured. */
+function hasLog({ registers, table, parts }: DsaCore): boolean {
+  const isLarge = registers.get(table.EVLCFG, DSA_EVLCFG_REG.SIZE) >= MIN_LOG_ENTRIES;
+  const usesPasid = registers.get(table.EVLCFG, DSA_EVLCFG_REG.PASID_EN) === 1;
+  const isSupported = registers.get(table.GENCAP, DSA_GENCAP_REG.EVL_SUPPORT) !== 0;
+  return isSupported && isLarge && (!usesPasid || parts.config.isPasidEnabled);
 }
 
 function groupError(core: DsaCore, sizes: readonly number[]): number {
@@ -70,7 +80,8 @@ export function wqError(core: DsaCore, index: number): number {
   const get = (field: (typeof DSA_WQCFG)['MODE']): number => registers.get(config, field);
   if (get(DSA_WQCFG.PRIORITY) === 0) return ERROR.WQ_PRIORITY;
   const pci = core.parts.config;
-  if (get(DSA_WQCFG.BOF) === 1 && !pci.isPriEnabled) return ERROR.WQ_BLOCK_ON_FAULT;
+  const asksForPages = pci.isPriEnabled && get(DSA_WQCFG.PRS_DISABLE) === 0;
+  if (get(DSA_WQCFG.BOF) === 1 && !asksForPages) return ERROR.WQ_BLOCK_ON_FAULT;
   const isShared = get(DSA_WQCFG.MODE) === DSA_WQ_MODE.SHARED;
   const usesPasid = get(DSA_WQCFG.PASID_EN) === 1;
   if ((isShared && !usesPasid) || (usesPasid && !pci.isPasidEnabled)) return ERROR.WQ_PASID_ENABLE;
@@ -81,7 +92,9 @@ export function wqError(core: DsaCore, index: number): number {
   const isPrivileged = !isShared && usesPasid && get(DSA_WQCFG.PRIV) === 1;
   if (isPrivileged && !pci.isPrivilegedEnabled) return ERROR.WQ_PRIVILEGE;
   if (hasOtherOperations(core, config)) return ERROR.WQ_OPERATIONS;
-  return get(DSA_WQCFG.PRS_DISABLE) === 1 ? ERROR.WQ_PRS_DISABLE : ERROR.SUCCESS;
+  // Without page requests, what finds no page for its record needs the log.
+  const isMute = get(DSA_WQCFG.PRS_DISABLE) === 1 && registers.get(table.GENCFG, DSA_GENCFG_REG.EVL_EN) === 0;
+  return isMute ? ERROR.WQ_PRS_DISABLE : ERROR.SUCCESS;
 }
 
 /** Whether a queue is to allow operations that the device does not have. */

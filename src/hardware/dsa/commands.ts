@@ -18,10 +18,13 @@ import {
 import type { Engine } from '../engine.js';
 import { deviceError, wqError } from './checks.js';
 import type { DsaCore } from './core.js';
+import { IMS_TABLE, NO_ENTRY } from './interrupt-handles.js';
 import { DEVICE_VECTOR } from './interrupts.js';
 import { ANY_PASID, type WorkQueue } from './work-queue.js';
 
 const NO_LIMIT = 2 ** 31 - 1;
+/** Of interrupt entries and handles. */
+const MAX_INDEX = 0xffff;
 
 export class Commands implements Engine, Restorable {
   readonly name: string;
@@ -35,6 +38,7 @@ export class Commands implements Engine, Restorable {
     wqs: 0,
     pasid: ANY_PASID,
     last: 0,
+    result: 0,
   };
   readonly #marked = { ...this.#now };
 
@@ -59,6 +63,7 @@ export class Commands implements Engine, Restorable {
     now.wqs = 0;
     now.pasid = ANY_PASID;
     now.last = NO_LIMIT;
+    now.result = 0;
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 1);
   }
@@ -131,9 +136,33 @@ export class Commands implements Engine, Restorable {
         now.wqs = -1;
         now.pasid = now.operand;
         return this.#abortIf(now.command === CMD.ABORT_PASID);
+      case CMD.REQUEST_INT_HANDLE:
+        return this.#requestHandle();
+      case CMD.RELEASE_INT_HANDLE:
+        return this.#releaseHandle();
       default:
         return ERROR.INVALID_COMMAND;
     }
+  }
+
+  #requestHandle(): number {
+    const { interrupts } = this.#core;
+    const { operand } = this.#now;
+    if (interrupts.handles.count === 0) return ERROR.INVALID_COMMAND;
+    if (operand > (IMS_TABLE | MAX_INDEX)) return ERROR.RESERVED_FIELD;
+    if (!interrupts.hasEntry(operand)) return ERROR.INTERRUPT_INDEX;
+    const handle = interrupts.handles.request(operand);
+    if (handle === NO_ENTRY) return ERROR.NO_HANDLE;
+    this.#now.result = handle & ~IMS_TABLE;
+    return ERROR.SUCCESS;
+  }
+
+  #releaseHandle(): number {
+    const { handles } = this.#core.interrupts;
+    const { operand } = this.#now;
+    if (handles.count === 0) return ERROR.INVALID_COMMAND;
+    if (operand > (IMS_TABLE | MAX_INDEX)) return ERROR.RESERVED_FIELD;
+    return handles.release(operand) ? ERROR.SUCCESS : ERROR.INTERRUPT_INDEX;
   }
 
   #startDevice(): number {
@@ -204,6 +233,7 @@ export class Commands implements Engine, Restorable {
   #done(error: number): void {
     const { registers, table, interrupts } = this.#core;
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
+    registers.set(table.CMDSTS, DSA_CMDSTS_REG.RESULT, this.#now.result);
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
     if (this.#now.interrupt === 0) return;
     registers.set(table.INTCAUSE, DSA_INTCAUSE_REG.CMD, 1);

@@ -3,10 +3,10 @@
  * groups, engines and commands (Intel DSA Architecture Specification, 341204, revision 3.0). Its device
  * TLB and page request interface are PCIe's.
  *
- * Left out, and not advertised: event log, inter-domain operations, interrupt message
- * storage, read buffers, performance counters, readback. Traffic classes have no effect.
+ * Left out, and not advertised: inter-domain operations, read buffers, performance counters, readback.
+ * Traffic classes have no effect.
  */
-import { Bug, type Restorable } from '../../base/index.js';
+import { Bug, type Chooser, type Restorable } from '../../base/index.js';
 import {
   DSA_BAR0_BYTES,
   DSA_DEVICE_STATE,
@@ -29,6 +29,7 @@ import { Commands } from './commands.js';
 import type { DeviceState, DsaCore } from './core.js';
 import { DsaEngine } from './engine.js';
 import type { EngineHost } from './engine-host.js';
+import { EventLog } from './event-log.js';
 import { Group } from './group.js';
 import { DEVICE_VECTOR, Interrupts } from './interrupts.js';
 import { InvalidationQueue } from './invalidations.js';
@@ -44,6 +45,7 @@ const { STATE } = DSA_GENSTS_REG;
 export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   readonly options: DsaOptions;
   readonly parts: DsaParts;
+  readonly chooser: Chooser;
   readonly table: DsaRegisterTable;
   readonly registers: RegisterFile;
   readonly interrupts: Interrupts;
@@ -64,17 +66,24 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     this.options = { ...DSA_DEFAULTS, ...options };
     const parts = dsaParts(slot, this.options);
     this.parts = parts;
-    const { name, wqs, groups, engines, entries, vectors } = this.options;
+    this.chooser = slot.chooser;
+    const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
     if (wqs > 16 || vectors > 64) throw new Bug(`${name} with ${wqs} WQs and ${vectors} vectors`);
     this.table = dsaRegisters(capabilities(this.options));
     this.registers = new RegisterFile(this.table.all, DSA_BAR0_BYTES, (register) => this.#written(register));
-    this.interrupts = new Interrupts(this.table, this.registers, parts);
-    this.errors = new SoftwareErrors(this.table, this.registers, this.interrupts);
+    this.interrupts = new Interrupts(this.table, this.registers, {
+      parts,
+      ims: imsEntries,
+      handles: interruptHandles,
+    });
+    const { interrupts } = this;
+    const log = new EventLog(this.table, this.registers, { interrupts, parts });
+    this.errors = new SoftwareErrors(this.table, this.registers, { interrupts, log });
     this.queues = this.table.WQCFG.slice(0, wqs).map(
       (config, index) => new WorkQueue(config, this.registers, { index, capacity: entries }),
     );
-    this.engines = Array.from({ length: engines }, (_, i) => new DsaEngine(`${name} engine ${i}`, this));
-    this.#groups = Array.from({ length: groups }, () => new Group());
+    this.engines = Array.from({ length: engines }, (_, i) => new DsaEngine(`${name} engine ${i}`, this, i));
+    this.#groups = Array.from({ length: groups }, (_, i) => new Group(`${name} group ${i}`, slot.chooser));
     this.#commands = new Commands(`${name} command`, this);
     this.#invalidations = new InvalidationQueue(parts, this.engines);
     this.bars = [new RegisterRegion(`${name} BAR0`, this), new PortalRegion(`${name} BAR2`, this)];
@@ -111,6 +120,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   get isRunning(): boolean {
     const state = this.deviceState;
     return state === DSA_DEVICE_STATE.ENABLED || state === DSA_DEVICE_STATE.DRAINING;
+  }
+  get hasIms(): boolean {
+    return this.options.imsEntries > 0;
   }
   get lastTag(): number {
     return this.#lastTag;
@@ -186,9 +198,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   };
 
   /** Takes a descriptor into a queue that has room. */
-  accept(queue: WorkQueue, descriptor: Int32Array): void {
+  accept(queue: WorkQueue, descriptor: Int32Array, table: number): void {
     const tag = ++this.#lastTag;
-    queue.push(descriptor, tag);
+    queue.push(descriptor, tag, table);
     this.audit?.submitted(tag, queue.index, descriptor);
   }
 
@@ -205,8 +217,8 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
 
   resetConfiguration(): void {
     this.disable();
-    const { GENCFG, GENCTRL, INTCAUSE, EVLCFG, WQCFG, GRPCFG, MSIXPERM } = this.table;
-    const all = [GENCFG, GENCTRL, INTCAUSE, EVLCFG, ...WQCFG, ...GRPCFG, ...MSIXPERM];
+    const { GENCFG, GENCTRL, INTCAUSE, EVLCFG, EVLSTATUS, WQCFG, GRPCFG, MSIXPERM } = this.table;
+    const all = [GENCFG, GENCTRL, INTCAUSE, EVLCFG, EVLSTATUS, ...WQCFG, ...GRPCFG, ...MSIXPERM];
     for (const register of all) this.#resetRegister(register);
     this.interrupts.reset();
   }

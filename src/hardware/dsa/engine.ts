@@ -11,7 +11,6 @@ import { Bug, type Restorable } from '../../base/index.js';
 import {
   DSA_BATCH,
   DSA_MEMMOVE,
-  DSA_NOOP,
   DSA_RECORD,
   DSA_FLAG as FLAG,
   DSA_OPCODE as OP,
@@ -21,34 +20,33 @@ import {
 import type { Engine } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
-import { NO_PASID } from '../vtd/request.js';
 import { Batch } from './batch.js';
 import { Buffers, LIST_SLOT, PAGE, RECORD_SLOT } from './buffers.js';
-import { type Allowed, checkDescriptor, type Verdict } from './descriptor-checks.js';
+import { Completion } from './completion.js';
+import { checkDescriptor, type Verdict } from './descriptor-checks.js';
 import type { EngineHost } from './engine-host.js';
 import { Execution } from './execution.js';
 import type { Group } from './group.js';
 import { OPERAND, type OperandKind, operationOf } from './operation.js';
-import { Reports } from './reports.js';
+import { Permissions } from './permissions.js';
 import { NO_GROUP, NO_RESPONSE, PHASE, Work } from './work.js';
 import { DESCRIPTOR_WORDS, type WorkQueue } from './work-queue.js';
 
 const { FLAGS, OPCODE, XFER_SIZE } = DSA_MEMMOVE;
-const { HANDLE } = DSA_NOOP;
 const { RESPONSE_FAILURE } = PRI_CAPABILITY;
-const RECORD_ADDRESS_WORD = 2;
 const LIST_WORD = DSA_BATCH.LIST.low / 32;
 const DESCRIPTOR_BYTES = DESCRIPTOR_WORDS * 4;
-const { STATUS: R_STATUS, WRITE: R_WRITE, OPERAND: R_OPERAND } = DSA_RECORD;
+const { WRITE: R_WRITE, OPERAND: R_OPERAND } = DSA_RECORD;
 const { INVALID_FLAGS: R_INVALID_FLAGS, COMPLETED: R_COMPLETED, RESULT: R_RESULT } = DSA_RECORD;
 const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 
 export class DsaEngine implements Engine, Restorable {
   readonly name: string;
+  readonly #whether: string;
   readonly #host: EngineHost;
   readonly #work = new Work();
   readonly #batch = new Batch();
-  readonly #reports: Reports;
+  readonly #completion: Completion;
   readonly #buffers: Buffers;
   readonly #execution: Execution;
   /** Of the descriptor that it works on. */
@@ -56,24 +54,21 @@ export class DsaEngine implements Engine, Restorable {
   #group: Group | undefined;
   #markedGroup: Group | undefined;
   readonly #verdict: Verdict = { status: STATUS.NONE, invalidFlags: 0 };
-  readonly #permissions: { -readonly [K in keyof Allowed]: Allowed[K] } = {
-    ignoresHead: false,
-    inBatch: false,
-    operation: false,
-    blockOnFault: false,
-    interrupts: false,
-    privileged: false,
-    maxTransfer: 0,
-    maxBatch: 0,
-    overlappingCopy: false,
-  };
+  readonly #permissions: Permissions;
 
-  constructor(name: string, host: EngineHost) {
+  constructor(name: string, host: EngineHost, index = 0) {
     this.name = name;
+    this.#whether = `${name}: whether a descriptor of a batch lets the next go first`;
     this.#host = host;
     this.#buffers = new Buffers(host, this.#work);
     this.#execution = new Execution(this.#work, this.#buffers);
-    this.#reports = new Reports(host.errors, this.#work, this.#batch);
+    this.#permissions = new Permissions(host, this.#work, this.#batch);
+    this.#completion = new Completion(host, {
+      ...{ work: this.#work, batch: this.#batch, buffers: this.#buffers, permissions: this.#permissions },
+      engine: index,
+      faulted: () => this.#fault(true),
+      ended: (status) => this.#end(status),
+    });
   }
 
   /** Puts it into a group, or into none. */
@@ -88,6 +83,7 @@ export class DsaEngine implements Engine, Restorable {
     if (phase === PHASE.WAIT) return response !== NO_RESPONSE;
     if (isAborted) return true;
     if (phase === PHASE.ASK) return this.#host.parts.pageRequests.canAsk || !this.#usesPageRequests;
+    if (phase === PHASE.LOG) return !this.#host.errors.isLogFull;
     return phase !== PHASE.DRAIN || !this.#hasEarlier();
   }
 
@@ -133,12 +129,13 @@ export class DsaEngine implements Engine, Restorable {
     else if (phase === PHASE.ACCESS) this.#access();
     else if (phase === PHASE.ASK) this.#ask();
     else if (phase === PHASE.WAIT) this.#answered();
-    else if (phase === PHASE.DRAIN) this.#complete(STATUS.SUCCESS);
+    else if (phase === PHASE.DRAIN) this.#completion.begin(STATUS.SUCCESS);
     else if (phase === PHASE.LIST_TRANSLATE) this.#translateList();
     else if (phase === PHASE.LIST_READ) this.#readList();
-    else if (phase === PHASE.RECORD_TRANSLATE) this.#translateRecord();
-    else if (phase === PHASE.RECORD_WRITE) this.#writeRecord();
-    else this.#interrupt();
+    else if (phase === PHASE.LOG) this.#completion.log();
+    else if (phase === PHASE.RECORD_TRANSLATE) this.#completion.translate();
+    else if (phase === PHASE.RECORD_WRITE) this.#completion.write();
+    else this.#completion.interrupt();
   }
 
   mark(): void {
@@ -161,7 +158,9 @@ export class DsaEngine implements Engine, Restorable {
     const queue = this.#group?.pick();
     if (queue === undefined) throw new Bug(`${this.name} has nothing to fetch`);
     const { now, descriptor } = this.#work;
+    now.table = queue.nextTable;
     now.tag = queue.shift(descriptor);
+    this.#batch.now.hasLost = false;
     now.wq = queue.index;
     now.pasid = queue.pasidOf(descriptor, 0);
     now.isPrivileged = queue.isPrivileged(descriptor, 0);
@@ -176,13 +175,14 @@ export class DsaEngine implements Engine, Restorable {
     now.size = XFER_SIZE.get(descriptor, 0);
     now.retries = 0;
     record.fill(0);
-    checkDescriptor(descriptor, this.#allowed(queue), this.#verdict);
+    checkDescriptor(descriptor, this.#permissions.of(queue), this.#verdict);
     const { status, invalidFlags } = this.#verdict;
     if (status !== STATUS.NONE) {
       R_INVALID_FLAGS.set(record, 0, invalidFlags);
-      this.#complete(status);
-    } else if ((now.flags & FLAG.RCI) !== 0 && !this.#ownsHandle()) this.#complete(STATUS.INTERRUPT_HANDLE);
-    else if (now.opcode === OP.NOOP) this.#complete(STATUS.SUCCESS);
+      this.#completion.begin(status);
+    } else if ((now.flags & FLAG.RCI) !== 0 && !this.#permissions.ownsHandle)
+      this.#completion.begin(STATUS.INTERRUPT_HANDLE);
+    else if (now.opcode === OP.NOOP) this.#completion.begin(STATUS.SUCCESS);
     else if (now.opcode === OP.DRAIN) now.phase = PHASE.DRAIN;
     else if (now.opcode === OP.BATCH) {
       this.#batch.open(descriptor);
@@ -192,28 +192,6 @@ export class DsaEngine implements Engine, Restorable {
       this.#execution.begin();
       this.#beginPiece();
     }
-  }
-
-  #allowed(queue: WorkQueue): Allowed {
-    const allowed = this.#permissions;
-    const host = this.#host;
-    const { opcode } = this.#work.now;
-    const { isOpen } = this.#batch.now;
-    allowed.ignoresHead = queue.isDedicated || isOpen;
-    allowed.inBatch = isOpen;
-    allowed.operation = queue.allows(opcode) && !(isOpen && (opcode === OP.BATCH || opcode === OP.DRAIN));
-    allowed.blockOnFault = queue.allowsBlockOnFault;
-    allowed.interrupts = this.#mayInterrupt;
-    allowed.privileged = host.parts.config.isPrivilegedEnabled;
-    allowed.maxTransfer = queue.maxTransfer;
-    allowed.maxBatch = queue.maxBatch;
-    allowed.overlappingCopy = host.overlappingCopy;
-    return allowed;
-  }
-
-  #ownsHandle(): boolean {
-    const { now, descriptor } = this.#work;
-    return this.#host.interrupts.isAllowed(HANDLE.get(descriptor, 0), now.pasid);
   }
 
   /** Whether a page fault is worth a request: they are enabled, and no response has stopped them. */
@@ -229,13 +207,14 @@ export class DsaEngine implements Engine, Restorable {
     this.#batch.present(descriptor);
     now.retries = 0;
     now.operand = LIST_SLOT;
-    this.#buffers.locate(LIST_SLOT, LIST_WORD, this.#batch.now.index * DESCRIPTOR_BYTES);
+    this.#buffers.locate(LIST_SLOT, LIST_WORD, this.#batch.now.next * DESCRIPTOR_BYTES);
     now.phase = PHASE.LIST_TRANSLATE;
   }
 
   #translateList(): void {
     const status = this.#buffers.translate(LIST_SLOT, RIGHT.READ);
     if (status === STATUS.SUCCESS) this.#work.now.phase = PHASE.LIST_READ;
+    else if (this.#batch.hasPutOff) this.#resume();
     // As of a record, a page fault of the list always blocks.
     else if (status === STATUS.PAGE_FAULT) this.#fault(true);
     else this.#endBatch(status);
@@ -243,41 +222,56 @@ export class DsaEngine implements Engine, Restorable {
 
   #readList(): void {
     const { now, descriptor, descriptorBytes } = this.#work;
+    const batch = this.#batch;
     const isRead = this.#buffers.read(LIST_SLOT, descriptorBytes);
     this.#buffers.release();
     const isFenced = (FLAGS.get(descriptor, 0) & FLAG.FENCE) !== 0;
-    if (!isRead) this.#endBatch(STATUS.HARDWARE_ERROR);
-    else if (isFenced && this.#batch.now.hasFailed) this.#endBatch(STATUS.BATCH_FAILED);
-    else this.#begin(this.#host.queue(now.wq));
+    if (batch.hasPutOff && (isFenced || !isRead)) this.#resume();
+    else if (!isRead) this.#endBatch(STATUS.HARDWARE_ERROR);
+    else if (isFenced && batch.now.hasFailed) this.#endBatch(STATUS.BATCH_FAILED);
+    else if (!isFenced && batch.mayPutOff && this.#host.chooser.choose(2, this.#whether) === 1) {
+      batch.putOff(descriptor);
+      this.#nextOfList();
+    } else {
+      batch.take();
+      this.#begin(this.#host.queue(now.wq));
+    }
+  }
+
+  /** Works on the descriptor that was put off. */
+  #resume(): void {
+    this.#batch.resume(this.#work.descriptor);
+    this.#begin(this.#host.queue(this.#work.now.wq));
   }
 
   /** One descriptor of the batch is done. */
   #advance(isSuccess: boolean): void {
     const batch = this.#batch;
     batch.advance(isSuccess);
-    if (!batch.isOver) this.#nextOfList();
+    if (batch.hasPutOff) this.#resume();
+    else if (!batch.isOver) this.#nextOfList();
     else this.#endBatch(batch.now.hasFailed ? STATUS.BATCH_FAILED : STATUS.SUCCESS);
   }
 
   /** The batch ends; what is left of its list is not looked at. Its record may say where a fault was already. */
   #endBatch(status: number): void {
     const { now, descriptor, record } = this.#work;
-    const { index, hasFailed } = this.#batch.now;
+    const { done, hasFailed } = this.#batch.now;
     if (status !== STATUS.BATCH_PAGE_FAULT) record.fill(0);
     this.#batch.present(descriptor);
     this.#batch.close();
     now.flags = FLAGS.get(descriptor, 0);
     now.opcode = OP.BATCH;
-    R_COMPLETED.set(record, 0, index);
+    R_COMPLETED.set(record, 0, done);
     R_RESULT.set(record, 0, hasFailed ? 1 : 0);
-    this.#complete(status);
+    this.#completion.begin(status);
   }
 
   #translateOperand(): void {
     const { now } = this.#work;
     const operands = this.#operands;
     const status = this.#buffers.translate(now.operand, operands[now.operand]?.right ?? 0);
-    if (status === STATUS.TRANSLATION_ERROR) this.#complete(status);
+    if (status === STATUS.TRANSLATION_ERROR) this.#completion.begin(status);
     else if (status === STATUS.PAGE_FAULT) this.#fault((now.flags & FLAG.BOF) !== 0);
     else {
       now.operand++;
@@ -305,7 +299,7 @@ export class DsaEngine implements Engine, Restorable {
     this.#buffers.release();
     now.retries = 0;
     if (status === STATUS.NONE) this.#beginPiece();
-    else this.#complete(status);
+    else this.#completion.begin(status);
   }
 
   /** A page fault of `operand`. */
@@ -354,7 +348,7 @@ export class DsaEngine implements Engine, Restorable {
   #failed(status: number): void {
     const { now, record } = this.#work;
     if (now.operand === RECORD_SLOT) {
-      this.#recordFailed(status === STATUS.TRANSLATION_ERROR ? status : STATUS.RECORD_FAULT);
+      this.#completion.lose(status === STATUS.TRANSLATION_ERROR ? status : STATUS.RECORD_FAULT);
       return;
     }
     const isList = now.operand === LIST_SLOT;
@@ -367,67 +361,8 @@ export class DsaEngine implements Engine, Restorable {
     if (isList) this.#endBatch(status === STATUS.TRANSLATION_ERROR ? status : STATUS.BATCH_PAGE_FAULT);
     else {
       this.#execution.report();
-      this.#complete(status);
+      this.#completion.begin(status);
     }
-  }
-
-  /** The operation is over: reports it where the specification says (5.8.1). */
-  #complete(status: number): void {
-    const { now, record } = this.#work;
-    this.#buffers.release();
-    R_STATUS.set(record, 0, status);
-    const isSuccess = status === STATUS.SUCCESS || status === STATUS.FALSE_PREDICATE;
-    const isDiscarded = status === STATUS.RECORD_ALIGNMENT || status === STATUS.PRIVILEGE;
-    const hasRecord = (now.flags & FLAG.CRAV) !== 0 && !isDiscarded;
-    const isLogged = status === STATUS.INTERRUPT_HANDLE || status === STATUS.TRANSLATION_ERROR;
-    if (!isSuccess && (!hasRecord || isLogged)) this.#reports.error(status);
-    if (isDiscarded) this.#end(status);
-    else if (hasRecord && (!isSuccess || (now.flags & FLAG.RCR) !== 0)) {
-      now.retries = 0;
-      now.operand = RECORD_SLOT;
-      this.#buffers.locate(RECORD_SLOT, RECORD_ADDRESS_WORD, 0);
-      now.phase = PHASE.RECORD_TRANSLATE;
-    } else this.#afterRecord();
-  }
-
-  #translateRecord(): void {
-    const status = this.#buffers.translate(RECORD_SLOT, RIGHT.WRITE);
-    if (status === STATUS.SUCCESS) this.#work.now.phase = PHASE.RECORD_WRITE;
-    // A record's page fault always blocks, where page requests are enabled (3.13.2, 8.1.3).
-    else if (status === STATUS.PAGE_FAULT) this.#fault(true);
-    else this.#recordFailed(status);
-  }
-
-  #writeRecord(): void {
-    this.#buffers.write(RECORD_SLOT, this.#work.recordBytes);
-    this.#buffers.release();
-    this.#afterRecord();
-  }
-
-  #recordFailed(status: number): void {
-    this.#reports.recordLost(status);
-    this.#end(status);
-  }
-
-  #afterRecord(): void {
-    if (this.#wantsInterrupt()) this.#work.now.phase = PHASE.INTERRUPT;
-    else this.#end(R_STATUS.get(this.#work.record, 0));
-  }
-
-  /** Whether an interrupt is asked for, and may be: a descriptor that failed an earlier check is looked at anew. */
-  #wantsInterrupt(): boolean {
-    return (this.#work.now.flags & FLAG.RCI) !== 0 && this.#mayInterrupt && this.#ownsHandle();
-  }
-
-  /** Whether descriptors like this may ask for interrupts: users with a PASID need leave (table 5-4). */
-  get #mayInterrupt(): boolean {
-    const { isPrivileged, pasid } = this.#work.now;
-    return isPrivileged || pasid === NO_PASID || this.#host.userInterrupts;
-  }
-
-  #interrupt(): void {
-    this.#host.interrupts.complete(HANDLE.get(this.#work.descriptor, 0));
-    this.#end(R_STATUS.get(this.#work.record, 0));
   }
 
   /** Done with it, and with the batch that it may be of. */

@@ -1,21 +1,27 @@
 /**
- * The interrupts of an Intel DSA device: the MSI-X table and its pending bits in BAR0, and who may have a
- * completion interrupt on which entry (PCIe 6.0, 6.1.4 and 7.7.2; Intel DSA Architecture Specification, 341204,
- * revision 3.0, 3.7, 5.4 and 9.2.22). There is no interrupt message storage.
+ * The interrupts of an Intel DSA device: the MSI-X table and its pending bits in BAR0, interrupt message storage,
+ * and who may have a completion interrupt on which entry (PCIe 6.0, 6.1.4 and 7.7.2; Intel DSA Architecture
+ * Specification, 341204, revision 3.0, 3.7, 5.4, 9.2.22 and 9.2.25).
  */
 import { type Restorable, Words } from '../../base/index.js';
 import {
+  DSA_IMS,
   DSA_MSIXPERM,
+  DSA_STRIDE,
   DSA_TABLE,
   type DsaRegisterTable,
   MSI_X_TABLE_ENTRY,
   type Register,
   type RegisterFile,
 } from '../../spec/index.js';
+import { IMS_TABLE, InterruptHandles, NO_ENTRY } from './interrupt-handles.js';
+import { MessageStore } from './message-store.js';
 import type { DsaParts } from './ports.js';
 
 const { ADDRESS, UPPER, DATA, MASK } = MSI_X_TABLE_ENTRY;
 const { IGNORE, PASID_EN, PASID } = DSA_MSIXPERM;
+
+const IMS_CONTROL_WORD = DSA_IMS.PASID.low >> 5;
 
 /** The entry that all but completions use. */
 export const DEVICE_VECTOR = 0;
@@ -25,27 +31,46 @@ export class Interrupts implements Restorable {
   readonly #registers: RegisterFile;
   readonly #parts: DsaParts;
   readonly #pending = new Words(2);
+  readonly ims: MessageStore;
+  readonly handles: InterruptHandles;
+  readonly #control = new Int32Array(1);
 
-  constructor(table: DsaRegisterTable, registers: RegisterFile, parts: DsaParts) {
+  constructor(
+    table: DsaRegisterTable,
+    registers: RegisterFile,
+    { parts, ims, handles }: { readonly parts: DsaParts; readonly ims: number; readonly handles: number },
+  ) {
+    this.ims = new MessageStore(ims);
+    this.handles = new InterruptHandles(handles);
     this.#table = table;
     this.#registers = registers;
     this.#parts = parts;
   }
 
-  /** Whether a descriptor with this PASID (negative for none) may name this entry. */
+  /** Whether there is such an entry, of MSI-X or, with IMS_TABLE, of interrupt message storage. */
+  hasEntry(entry: number): boolean {
+    const index = entry & ~IMS_TABLE;
+    return index < ((entry & IMS_TABLE) === 0 ? this.#table.MSIXPERM.length : this.ims.entries);
+  }
+
+  /** Whether a descriptor with this PASID (negative for none) may name this handle, which has its table. */
   isAllowed(handle: number, pasid: number): boolean {
-    const permission = this.#table.MSIXPERM[handle];
-    if (permission === undefined) return false;
-    const { words } = this.#registers;
-    if (PASID_EN.get(words, permission.at) !== (pasid >= 0 ? 1 : 0)) return false;
-    return pasid < 0 || PASID.get(words, permission.at) === pasid;
+    const entry = this.handles.entryOf(handle);
+    if (entry === NO_ENTRY || !this.hasEntry(entry)) return false;
+    const isIms = (entry & IMS_TABLE) !== 0;
+    const control = isIms ? this.#imsControl(entry) : this.#permission(entry);
+    if (PASID_EN.get(control, 0) !== (pasid >= 0 ? 1 : 0)) return false;
+    return pasid < 0 || PASID.get(control, 0) === pasid;
   }
 
   /** A completion interrupt. */
   complete(handle: number): void {
-    const permission = this.#table.MSIXPERM[handle];
-    if (permission === undefined || IGNORE.get(this.#registers.words, permission.at) === 1) return;
-    this.signal(handle);
+    const entry = this.handles.entryOf(handle);
+    if (entry === NO_ENTRY || !this.hasEntry(entry)) return;
+    const isIms = (entry & IMS_TABLE) !== 0;
+    if (IGNORE.get(isIms ? this.#imsControl(entry) : this.#permission(entry), 0) === 1) return;
+    if (isIms) this.#signalIms(entry & ~IMS_TABLE);
+    else this.signal(entry);
   }
 
   /** Sends the message of an entry, or keeps it pending while that is masked. */
@@ -68,6 +93,13 @@ export class Interrupts implements Restorable {
     });
   }
 
+  /** A write to a word of interrupt message storage. */
+  writeIms(word: number, value: number): void {
+    this.ims.write(word, value);
+    const entry = Math.floor((word * 4) / DSA_STRIDE.IMS);
+    if (this.ims.isPending(entry)) this.#signalIms(entry);
+  }
+
   isPending(vector: number): boolean {
     return (((this.#pending.words[vector >> 5] ?? 0) >>> (vector & 31)) & 1) === 1;
   }
@@ -80,14 +112,42 @@ export class Interrupts implements Restorable {
   reset(): void {
     this.#pending.set(0, 0);
     this.#pending.set(1, 0);
+    this.ims.reset();
+    this.handles.reset();
   }
 
   mark(): void {
     this.#pending.mark();
+    this.ims.mark();
+    this.handles.mark();
   }
 
   restore(): void {
     this.#pending.restore();
+    this.ims.restore();
+    this.handles.restore();
+  }
+
+  /** The word of an entry's PASID; both tables have its fields at the same bits. */
+  #permission(entry: number): Int32Array {
+    this.#control[0] = this.#registers.words[this.#table.MSIXPERM[entry]?.at ?? 0] ?? 0;
+    return this.#control;
+  }
+
+  #imsControl(entry: number): Int32Array {
+    this.#control[0] = this.ims.read(this.ims.at(entry & ~IMS_TABLE) + IMS_CONTROL_WORD);
+    return this.#control;
+  }
+
+  /** Of interrupt message storage MSI-X's enable says nothing: an entry has its own mask. */
+  #signalIms(entry: number): void {
+    const { words } = this.ims;
+    const at = this.ims.at(entry);
+    const isMasked = DSA_IMS.MASK.get(words, at) === 1;
+    this.ims.setPending(entry, isMasked);
+    if (isMasked) return;
+    const address = DSA_IMS.UPPER.get(words, at) * 2 ** 32 + DSA_IMS.ADDRESS.get(words, at) * 4;
+    this.#parts.upstream.interrupt(this.#parts.rid, address, DSA_IMS.DATA.get(words, at) | 0);
   }
 
   #send(entry: Register): void {

@@ -1,7 +1,7 @@
 /**
  * What one Intel DSA device is, and how it says so: the capability registers that follow from its options
- * (Intel DSA Architecture Specification, 341204, revision 3.0, 9.2). The model has neither event log,
- * interrupt message storage, performance counters, read buffers, destination readback nor occupancy interrupts,
+ * (Intel DSA Architecture Specification, 341204, revision 3.0, 9.2). The model has neither
+ * performance counters, read buffers, destination readback nor occupancy interrupts,
  * and says so too.
  */
 import { u64 } from '../../base/index.js';
@@ -28,6 +28,12 @@ export interface DsaOptions {
   readonly entries: number;
   /** MSI-X vectors. */
   readonly vectors: number;
+  /** Whether there is an event log. */
+  readonly eventLog: boolean;
+  /** Entries of interrupt message storage, a multiple of 256; at most 256. */
+  readonly imsEntries: number;
+  /** Interrupt handles that can be requested; with 0 there is no such command, and a handle is an entry's index. */
+  readonly interruptHandles: number;
   /** Whether memory moves may overlap. */
   readonly overlappingCopy: boolean;
   /** Largest transfer: 2^N bytes. */
@@ -50,6 +56,9 @@ export const DSA_DEFAULTS: DsaOptions = {
   engines: 4,
   entries: 128,
   vectors: 9,
+  eventLog: true,
+  imsEntries: 256,
+  interruptHandles: 0,
   overlappingCopy: true,
   maxTransferShift: 21,
   maxBatchShift: 10,
@@ -59,6 +68,9 @@ export const DSA_DEFAULTS: DsaOptions = {
 };
 
 const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
+
+const HANDLE_COMMANDS = (1 << DSA_COMMAND.REQUEST_INT_HANDLE) | (1 << DSA_COMMAND.RELEASE_INT_HANDLE);
+const IMS_UNIT = 256;
 
 /** The capability registers of a device. */
 export function capabilities(options: DsaOptions): DsaRegisterOptions {
@@ -70,8 +82,10 @@ export function capabilities(options: DsaOptions): DsaRegisterOptions {
       CACHE_CONTROL: 1,
       CMD_CAP: 1,
       FAULT_INFO: 1,
+      EVL_SUPPORT: options.eventLog ? 1 : 0,
       MAX_XFER_SHIFT: options.maxTransferShift,
       MAX_BATCH_SHIFT: options.maxBatchShift,
+      IMS_SIZE: options.imsEntries / IMS_UNIT,
       CONFIG: 1,
     }),
     wqcap: quad(DSA_WQCAP_REG, {
@@ -79,11 +93,12 @@ export function capabilities(options: DsaOptions): DsaRegisterOptions {
       WQS: options.wqs,
       WQCFG_SIZE: 1,
       ...{ SHARED: 1, DEDICATED: 1, ATS: 1, PRIORITY: 1, OCCUPANCY: 1, OP_CONFIG: 1 },
+      PRS: options.eventLog ? 1 : 0,
     }),
     grpcap: quad(DSA_GRPCAP_REG, { GROUPS: options.groups }),
     engcap: quad(DSA_ENGCAP_REG, { ENGINES: options.engines }),
     opcap: DSA_OPERATIONS,
-    cmdcap: BigInt(COMMANDS),
+    cmdcap: BigInt(options.interruptHandles === 0 ? COMMANDS : COMMANDS | HANDLE_COMMANDS),
     wqs: options.wqs,
     groups: options.groups,
     vectors: options.vectors,

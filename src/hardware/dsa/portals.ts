@@ -1,9 +1,11 @@
 /**
  * BAR2: four portals for each work queue, a page each (Intel DSA Architecture Specification, 341204, revision
- * 3.0, 5.3 and 9.3). Those for interrupt message storage, which the device has not, take nothing.
+ * 3.0, 5.3 and 9.3). What comes through those for interrupt message storage names its interrupts there; on a device
+ * that has none they take nothing.
  */
 import { DSA_PORTAL, DSA_STATUS, DSA_WQ_PORTAL_BYTES, DSA_WQ_STATE } from '../../spec/index.js';
 import type { MmioRegion } from '../pci/ports.js';
+import { IMS_TABLE } from './interrupt-handles.js';
 import { type DsaAudit, portalBytes } from './ports.js';
 import type { SoftwareErrors } from './software-errors.js';
 import type { WorkQueue } from './work-queue.js';
@@ -13,10 +15,14 @@ export interface PortalHost {
   readonly queues: readonly WorkQueue[];
   readonly errors: SoftwareErrors;
   readonly audit: DsaAudit | undefined;
-  accept(queue: WorkQueue, descriptor: Int32Array): void;
+  /** Whether it has interrupt message storage. */
+  readonly hasIms: boolean;
+  /** @param table where its interrupt handle leads */
+  accept(queue: WorkQueue, descriptor: Int32Array, table: number): void;
 }
 
-const PORTAL_MASK = 0x3000;
+const LIMITED = DSA_PORTAL.LIMITED;
+const IMS = DSA_PORTAL.IMS_UNLIMITED;
 
 export class PortalRegion implements MmioRegion {
   readonly name: string;
@@ -47,7 +53,7 @@ export class PortalRegion implements MmioRegion {
     if (queue === undefined || queue.state !== DSA_WQ_STATE.ENABLED || !queue.isDedicated) {
       this.#host.audit?.refused(this.#indexOf(offset), data);
     } else if (queue.hasRoom(false)) {
-      this.#host.accept(queue, data);
+      this.#host.accept(queue, data, tableOf(offset));
     } else {
       const descriptor = {
         words: data,
@@ -63,8 +69,8 @@ export class PortalRegion implements MmioRegion {
   enqueue(offset: number, data: Int32Array): boolean {
     const queue = this.#queueAt(offset);
     const isOpen = queue !== undefined && queue.state === DSA_WQ_STATE.ENABLED && !queue.isDedicated;
-    if (isOpen && queue.hasRoom((offset & PORTAL_MASK) === DSA_PORTAL.LIMITED)) {
-      this.#host.accept(queue, data);
+    if (isOpen && queue.hasRoom((offset & LIMITED) !== 0)) {
+      this.#host.accept(queue, data, tableOf(offset));
       return true;
     }
     this.#host.audit?.refused(this.#indexOf(offset), data);
@@ -72,8 +78,7 @@ export class PortalRegion implements MmioRegion {
   }
 
   #queueAt(offset: number): WorkQueue | undefined {
-    const portal = offset & PORTAL_MASK;
-    if (portal !== DSA_PORTAL.UNLIMITED && portal !== DSA_PORTAL.LIMITED) return undefined;
+    if ((offset & IMS) !== 0 && !this.#host.hasIms) return undefined;
     return this.#host.queues[this.#indexOf(offset)];
   }
 
@@ -81,3 +86,5 @@ export class PortalRegion implements MmioRegion {
     return Math.floor(offset / DSA_WQ_PORTAL_BYTES);
   }
 }
+
+const tableOf = (offset: number): number => ((offset & IMS) === 0 ? 0 : IMS_TABLE);

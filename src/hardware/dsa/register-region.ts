@@ -51,6 +51,8 @@ export class RegisterRegion implements MmioRegion {
     const { registers, interrupts } = this.#host;
     if (offset === DSA_TABLE.MSIX_PBA || offset === DSA_TABLE.MSIX_PBA + 4)
       return interrupts.readPending(offset);
+    const ims = this.#imsWordAt(offset);
+    if (ims >= 0) return interrupts.ims.read(ims);
     const queue = this.#queueAt(offset);
     if (queue === undefined || (offset - DSA_TABLE.WQCFG) % DSA_STRIDE.WQCFG !== STATUS_AT) {
       return registers.read32(offset);
@@ -61,7 +63,9 @@ export class RegisterRegion implements MmioRegion {
   }
 
   write32(offset: number, value: number): void {
-    if (this.#isWritable(offset)) this.#host.registers.write32(offset, value);
+    const ims = this.#imsWordAt(offset);
+    if (ims >= 0) this.#host.interrupts.writeIms(ims, value);
+    else if (this.#isWritable(offset)) this.#host.registers.write32(offset, value);
   }
 
   read64(offset: number, out: Int32Array): void {
@@ -71,7 +75,7 @@ export class RegisterRegion implements MmioRegion {
   }
 
   write64(offset: number, lo: number, hi: number): void {
-    if (this.#queueAt(offset) !== undefined) {
+    if (this.#queueAt(offset) !== undefined || this.#imsWordAt(offset) >= 0) {
       this.write32(offset, lo);
       this.write32(offset + 4, hi);
     } else if (this.#isWritable(offset)) this.#host.registers.write64(offset, lo, hi);
@@ -86,6 +90,12 @@ export class RegisterRegion implements MmioRegion {
   #queueAt(offset: number): WorkQueue | undefined {
     const index = Math.floor((offset - DSA_TABLE.WQCFG) / DSA_STRIDE.WQCFG);
     return index < 0 ? undefined : this.#host.queues[index];
+  }
+
+  /** The word of interrupt message storage at an offset; negative, if there is none. */
+  #imsWordAt(offset: number): number {
+    const bytes = offset - DSA_TABLE.IMS;
+    return bytes < this.#host.interrupts.ims.entries * DSA_STRIDE.IMS ? bytes / 4 : -1;
   }
 
   #isWritable(offset: number): boolean {

@@ -1,6 +1,7 @@
 /**
- * SWERROR: the one software error that an Intel DSA device keeps (Intel DSA Architecture Specification, 341204,
- * revision 3.0, 5.8 and 9.2.15). A second one only sets OVERFLOW.
+ * Where the software errors of an Intel DSA device go: those of descriptors to the event log, if that is enabled; else
+ * to SWERROR, which keeps one, a second one only setting OVERFLOW (Intel DSA Architecture Specification, 341204,
+ * revision 3.0, 5.8 and 9.2.15).
  */
 import {
   DSA_GENCTRL_REG,
@@ -10,29 +11,11 @@ import {
   type DsaRegisterTable,
   type RegisterFile,
 } from '../../spec/index.js';
+import type { SoftwareError } from './error-record.js';
+import type { EventLog } from './event-log.js';
 import { DEVICE_VECTOR, type Interrupts } from './interrupts.js';
 
 const F = DSA_SWERROR_REG;
-
-/** The descriptor that an error is about. */
-export interface ErrorDescriptor {
-  readonly words: Int32Array;
-  readonly wq: number;
-  /** Negative for none. */
-  readonly pasid: number;
-  readonly isPrivileged: boolean;
-  /** Where it was one of a batch. */
-  readonly batchIndex?: number;
-}
-
-/** An error, as SWERROR has it; what is left out is zero. */
-export interface SoftwareError {
-  readonly error: number;
-  readonly descriptor?: ErrorDescriptor;
-  readonly isWrite?: boolean;
-  readonly info?: number;
-  readonly fault?: bigint;
-}
 
 /** Told of each error, also of one that finds no room. Never changes anything. */
 export type ErrorAudit = (what: SoftwareError) => void;
@@ -43,15 +26,37 @@ export class SoftwareErrors {
   readonly #table: DsaRegisterTable;
   readonly #registers: RegisterFile;
   readonly #interrupts: Interrupts;
+  readonly #log: EventLog;
 
-  constructor(table: DsaRegisterTable, registers: RegisterFile, interrupts: Interrupts) {
+  constructor(
+    table: DsaRegisterTable,
+    registers: RegisterFile,
+    { interrupts, log }: { readonly interrupts: Interrupts; readonly log: EventLog },
+  ) {
+    this.#log = log;
     this.#table = table;
     this.#registers = registers;
     this.#interrupts = interrupts;
   }
 
+  /** Whether errors of descriptors go to the event log. */
+  get usesLog(): boolean {
+    return this.#log.isEnabled;
+  }
+  /** Whether that has no room: who can wait, should. */
+  get isLogFull(): boolean {
+    return this.#log.isFull;
+  }
+
+  /** Records an error; one of a descriptor that finds the event log full, as another would in SWERROR. */
   record(what: SoftwareError): void {
     this.audit?.(what);
+    if (what.descriptor !== undefined && this.#log.isEnabled && !this.#log.isFull) {
+      this.#log.add(what, what.descriptor);
+    } else this.#keep(what);
+  }
+
+  #keep(what: SoftwareError): void {
     const { SWERROR, GENCTRL, INTCAUSE } = this.#table;
     const registers = this.#registers;
     if (registers.get(SWERROR, F.VALID) === 1) {

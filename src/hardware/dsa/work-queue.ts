@@ -19,11 +19,14 @@ const { PASID, PASID_EN, PRIV, MAX_XFER_SHIFT, MAX_BATCH_SHIFT, OPS0 } = DSA_WQC
 const { PASID: DESCRIPTOR_PASID, PRIV: DESCRIPTOR_PRIV } = DSA_NOOP;
 const OPS_WORD = OPS0.low / 32;
 
+const NONE: readonly number[] = [];
+
 /** Words of a descriptor. */
 export const DESCRIPTOR_WORDS = 16;
-/** A chunk of {@link Words} each: the descriptor, its tag. */
+/** A chunk of {@link Words} each: the descriptor, its tag, the table of its interrupt handle. */
 const ENTRY_WORDS = 32;
 const TAG_WORD = DESCRIPTOR_WORDS;
+const TABLE_WORD = TAG_WORD + 1;
 
 export class WorkQueue implements Restorable {
   readonly index: number;
@@ -31,7 +34,14 @@ export class WorkQueue implements Restorable {
   readonly #registers: RegisterFile;
   readonly #at: number;
   readonly #ring: Words;
-  #now = { state: DSA_WQ_STATE.DISABLED as number, head: 0, count: 0, credits: 0 };
+  #now = {
+    state: DSA_WQ_STATE.DISABLED as number,
+    head: 0,
+    count: 0,
+    credits: 0,
+    /** PASIDs of which records went to the event log after their last drain. */
+    lost: NONE as readonly number[],
+  };
   #marked = { ...this.#now };
 
   /**
@@ -53,6 +63,7 @@ export class WorkQueue implements Restorable {
   }
   set state(state: number) {
     this.#now.state = state;
+    if (state === DSA_WQ_STATE.DISABLED) this.#now.lost = NONE;
   }
 
   /** Entries that are filled. */
@@ -110,8 +121,12 @@ export class WorkQueue implements Restorable {
     return this.#now.count < Math.min(size, THRESHOLD.get(this.#registers.words, this.#at));
   }
 
-  /** Adds a descriptor. A `Bug` if there is no room. */
-  push(descriptor: Int32Array, tag: number): void {
+  /**
+   * Adds a descriptor. A `Bug` if there is no room.
+   *
+   * @param table where its interrupt handle leads
+   */
+  push(descriptor: Int32Array, tag: number, table = 0): void {
     const { head, count } = this.#now;
     if (count >= this.#capacity) throw new Bug(`WQ ${this.index} holds ${count} descriptors`);
     const at = ((head + count) % this.#capacity) * ENTRY_WORDS;
@@ -119,7 +134,13 @@ export class WorkQueue implements Restorable {
     const { words } = this.#ring;
     for (let i = 0; i < DESCRIPTOR_WORDS; i++) words[at + i] = descriptor[i] ?? 0;
     words[at + TAG_WORD] = tag;
+    words[at + TABLE_WORD] = table;
     this.#now.count = count + 1;
+  }
+
+  /** Where the interrupt handle of the oldest descriptor leads. */
+  get nextTable(): number {
+    return this.#ring.words[this.#now.head * ENTRY_WORDS + TABLE_WORD] ?? 0;
   }
 
   /**
@@ -155,10 +176,23 @@ export class WorkQueue implements Restorable {
   discard(pasid: number, told: (tag: number) => void): void {
     const descriptor = new Int32Array(DESCRIPTOR_WORDS);
     for (let left = this.#now.count; left > 0; left--) {
+      const table = this.nextTable;
       const tag = this.shift(descriptor);
       if (pasid === ANY_PASID || this.pasidOf(descriptor, 0) === pasid) told(tag);
-      else this.push(descriptor, tag);
+      else this.push(descriptor, tag, table);
     }
+  }
+
+  /** A record of this PASID is in the event log, and not where it should be. */
+  loseRecord(pasid: number): void {
+    if (!this.#now.lost.includes(pasid)) this.#now.lost = [...this.#now.lost, pasid];
+  }
+
+  /** Whether records of this PASID went to the event log since a drain asked last. */
+  takeLost(pasid: number): boolean {
+    if (!this.#now.lost.includes(pasid)) return false;
+    this.#now.lost = this.#now.lost.filter((other) => other !== pasid);
+    return true;
   }
 
   /** How many more it may dispatch in this round of its group's arbiter. */

@@ -21,6 +21,8 @@ export const PHASE = {
   /** the next descriptor of a batch */
   LIST_TRANSLATE: 9,
   LIST_READ: 10,
+  /** waits for room in the event log */
+  LOG: 11,
 } as const;
 
 const RECORD_WORDS = 8;
@@ -35,6 +37,8 @@ const idle = () => ({
   wq: 0,
   pasid: NO_PASID,
   isPrivileged: false,
+  /** Where its interrupt handles lead: IMS_TABLE, or 0 for MSI-X. */
+  table: 0,
   flags: 0,
   opcode: 0,
   size: 0,
@@ -56,6 +60,9 @@ const idle = () => ({
   group: NO_GROUP,
   response: NO_RESPONSE,
   isAborted: false,
+  /** What goes to the event log: an error, and whether the record itself is lost with it. */
+  error: 0,
+  isLost: false,
 });
 
 export class Work implements Restorable {

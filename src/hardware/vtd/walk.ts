@@ -166,7 +166,7 @@ export class Walk {
     this.#firstPages = ANY_SIZE;
     if (pasid !== NONE) {
       if (!this.tables.isScalable) this.#fail(FAULT.PASID_IN_LEGACY_MODE);
-    } else if (isInterruptFrame(page)) {
+    } else if (this.pageHigh === 0 && isInterruptFrame(this.pageLow)) {
       this.#fail(this.#interruptFault());
     }
   }
@@ -374,24 +374,27 @@ export class Walk {
   }
 
   #beginTranslation(): number {
-    const { space, isScalable } = this.tables;
-    const { page } = this.#request;
+    const { space } = this.tables;
     this.firstRights = rightsOfEntry(space);
     this.#secondStage = secondStageOf(this.#format, space);
     this.#isNested = space.translation === 'nested';
     switch (space.translation) {
       case 'pass-through':
-        if (page >= this.#format.frameLimit)
-          return isScalable ? FAULT.SM_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;
-        return this.#finish(page, 1, this.firstRights);
+        return this.#passThrough();
       case 'second-stage':
         this.#firstLevel = 0;
-        return this.#beginSecond(page);
+        return this.#beginSecond(this.#request.page);
       default:
         if (!isCanonical(this.pageHigh, space.firstLevels)) return FAULT.NOT_CANONICAL;
         this.#firstNeeded = neededOfFirst(this.#needed, this.#isPrivileged, space);
         return this.#beginFirst(space.firstRoot, space.firstLevels);
     }
+  }
+
+  #passThrough(): number {
+    const { page } = this.#request;
+    if (page < this.#format.frameLimit) return this.#finish(page, 1, this.firstRights);
+    return this.tables.isScalable ? FAULT.SM_ADDRESS_BEYOND_WIDTH : FAULT.ADDRESS_BEYOND_WIDTH;
   }
 
   /** Goes on at the first-stage table of `level` that lies in `frame`: a guest's one where nested. */

@@ -73,9 +73,9 @@ export class DmaMappings {
   /**
    * Takes all away.
    *
-   * On failure: `EIO`: the frames stay held. `EINVAL` does not come up: no mapping of its own cuts a page.
+   * On failure: `EIO`: the frames stay held.
    */
-  *unmapAll(): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
+  *unmapAll(): Task<Refusal<'EIO'> | undefined> {
     yield* this.#lock.lock();
     try {
       const refusal = yield* this.#unmapLocked(this.#mappings.values());
@@ -115,12 +115,8 @@ export class DmaMappings {
     return undefined;
   }
 
-  *#hold({
-    page,
-    first,
-    last,
-    write,
-  }: DmaMapRequest): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
+  *#hold(request: DmaMapRequest): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
+    const { page, first, last, write } = request;
     const frames = yield* this.#mm.holdPages({ first: page, count: last - first + 1 }, write);
     yield* this.#mm.put();
     return frames;

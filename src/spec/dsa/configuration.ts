@@ -2,7 +2,7 @@
  * Intel DSA's configuration tables in BAR0: work queues, groups, MSI-X permissions (Intel DSA Architecture
  * Specification, 341204, revision 3.0, 9.2.22 to 9.2.24). There is no table of engines: a group names its own.
  */
-import { layout } from '../layout.js';
+import { address, layout } from '../layout.js';
 
 const SOURCE = 'Intel DSA 3.0, 9.2';
 
@@ -61,4 +61,16 @@ export const DSA_MSIXPERM = layout('DSA MSI-X permissions', 4, SOURCE, {
   IGNORE: [2, 'no completion interrupts'],
   PASID_EN: [3, 'for WQs with PASID'],
   PASID: [31, 12, 'the PASID whose descriptors may use it'],
+});
+
+/** An entry of interrupt message storage; its control word has the permissions too. */
+export const DSA_IMS = layout('DSA interrupt message storage entry', 16, SOURCE, {
+  ADDRESS: address(31, 2, 'message address'),
+  UPPER: [63, 32, 'message upper address'],
+  DATA: [95, 64, 'message data'],
+  MASK: [96, 'masked: no message is sent'],
+  PENDING: [97, 'a message waits for the mask to go'],
+  IGNORE: [98, 'no completion interrupts'],
+  PASID_EN: [99, 'for WQs with PASID'],
+  PASID: [127, 108, 'the PASID whose descriptors may use it'],
 });

@@ -125,6 +125,16 @@ const CONTROL: readonly Golden[] = [
     layout: registers.DSA_EVLSTATUS_REG,
     masks: { HEAD: [0, 0xffffn], TAIL: [0, 0xffff00000000n], INT_PENDING: [0, 0x4000000000000000n] },
   },
+  {
+    layout: registers.DSA_EVENT,
+    masks: {
+      ...{ DESC_VALID: [0, 4n], WQ_VALID: [0, 8n], BATCH: [0, 0x10n], RW: [0, 0x20n], PRIV: [0, 0x40n] },
+      ...{ INFO_VALID: [0, 0x80n], ERROR: [0, 0xff00n], WQ: [0, 0xff0000n], BATCH_ID: [0, 0xff000000n] },
+      ...{ OPERATION: [0, 0xff00000000n], PASID: [0, 0xfffff0000000000n], BATCH_INDEX: [1, 0xffffn] },
+      ...{ INFO: [1, 0xffffffff00000000n], ADDR: [2, ALL] },
+      ...{ RECORD0: [4, ALL], RECORD1: [5, ALL], RECORD2: [6, ALL], RECORD3: [7, ALL] },
+    },
+  },
 ];
 
 const CONFIGURATION: readonly Golden[] = [
@@ -154,6 +164,14 @@ const CONFIGURATION: readonly Golden[] = [
   {
     layout: configuration.DSA_MSIXPERM,
     masks: { IGNORE: [0, 0x4n], PASID_EN: [0, 0x8n], PASID: [0, 0xfffff000n] },
+  },
+  {
+    layout: configuration.DSA_IMS,
+    masks: {
+      ...{ ADDRESS: [0, 0xfffffffcn], UPPER: [0, 0xffffffff00000000n], DATA: [1, 0xffffffffn] },
+      ...{ MASK: [1, 1n << 32n], PENDING: [1, 1n << 33n], IGNORE: [1, 1n << 34n], PASID_EN: [1, 1n << 35n] },
+      ...{ PASID: [1, 0xfffffn << 44n] },
+    },
   },
 ];
 

@@ -157,3 +157,25 @@ export const DSA_EVLSTATUS_REG = layout('DSA event log status register', 8, SOUR
   TAIL: [47, 32, 'entry that hardware writes next'],
   INT_PENDING: [62, 'an interrupt was sent'],
 });
+
+/** An entry of the event log, of 64 bytes; its second half is the completion record that could not be written. */
+export const DSA_EVENT = layout('DSA event log entry', 64, SOURCE, {
+  DESC_VALID: [2, 'the descriptor is known'],
+  WQ_VALID: [3, 'the WQ is known'],
+  BATCH: [4, 'the descriptor was one of a batch'],
+  RW: [5, 'the access that faulted was a write'],
+  PRIV: [6, 'privilege of the descriptor'],
+  INFO_VALID: [7, 'INFO is valid beyond invalid flags'],
+  ERROR: [15, 8, 'error', DSA_ERROR_NAMES],
+  WQ: [23, 16, 'WQ index'],
+  BATCH_ID: [31, 24, 'names the batch'],
+  OPERATION: [39, 32, 'operation', DSA_OPCODE_NAMES],
+  PASID: [59, 40, 'PASID of the descriptor'],
+  BATCH_INDEX: [79, 64, 'index in the batch'],
+  INFO: [127, 96, 'invalid flags; or handle, what was requested, whether first of its batch, and operand'],
+  ADDR: [191, 128, 'address that faulted'],
+  RECORD0: [319, 256, 'completion record, bytes 0 to 7'],
+  RECORD1: [383, 320, 'completion record, bytes 8 to 15'],
+  RECORD2: [447, 384, 'completion record, bytes 16 to 23'],
+  RECORD3: [511, 448, 'completion record, bytes 24 to 31'],
+});

@@ -40,11 +40,12 @@ export const DSA_TABLE = {
   GRPCFG: 0x400,
   WQCFG: 0x1000,
   MSIXPERM: 0x800,
+  IMS: 0x2000,
   MSIX: 0x4000,
   MSIX_PBA: 0x5000,
 } as const;
 /** Bytes between two entries. */
-export const DSA_STRIDE = { GRPCFG: 64, WQCFG: 64, MSIXPERM: 8, MSIX: 16 } as const;
+export const DSA_STRIDE = { GRPCFG: 64, WQCFG: 64, MSIXPERM: 8, IMS: 16, MSIX: 16 } as const;
 
 /** Bytes of BAR2 for each WQ: four pages. */
 export const DSA_WQ_PORTAL_BYTES = 0x4000;
@@ -108,7 +109,8 @@ function fixedRegisters(options: DsaRegisterOptions) {
 const TABLE_OFFSETS =
   BigInt(DSA_TABLE.GRPCFG / 0x100) |
   (BigInt(DSA_TABLE.WQCFG / 0x100) << 16n) |
-  (BigInt(DSA_TABLE.MSIXPERM / 0x100) << 32n);
+  (BigInt(DSA_TABLE.MSIXPERM / 0x100) << 32n) |
+  (BigInt(DSA_TABLE.IMS / 0x100) << 48n);
 
 function statusRegisters() {
   const { SWERR, CMD, OCCUPANCY, PERFMON, HALT, EVL, REVOKED } = L.DSA_INTCAUSE_REG;

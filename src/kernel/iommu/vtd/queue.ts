@@ -13,6 +13,7 @@
 import {
   KeptList,
   KeptValue,
+  type Pause,
   type Refusal,
   refuse,
   type Task,
@@ -59,6 +60,8 @@ interface QueueOptions {
   readonly isWide: boolean;
   /** What tells of errors. */
   readonly faults: FaultStatus;
+  /** @see IommuUnit.progress */
+  readonly progress: WaitQueue | undefined;
 }
 
 export interface QueueFrames {
@@ -82,6 +85,8 @@ export class InvalidationQueue implements Invalidator {
   /** The devices that did not answer, in their order. */
   readonly #timeouts: KeptList<number>;
   readonly #room: WaitQueue;
+  /** Where to pause while there is nothing new of hardware's. */
+  readonly #spin: Pause;
 
   constructor(context: KernelContext, registers: UnitRegisters, of: QueueOptions) {
     this.#context = context;
@@ -96,6 +101,7 @@ export class InvalidationQueue implements Invalidator {
     this.#tail = new KeptValue(context.log, 0);
     this.#timeouts = new KeptList(context.log);
     this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
+    this.#spin = of.progress ?? `${of.name}: wait for the invalidation queue`;
     context.platform.keep(this.#busy);
   }
 
@@ -156,7 +162,9 @@ export class InvalidationQueue implements Invalidator {
     while (this.#status(batch.last) !== DONE) {
       this.#serve();
       if (this.#timeouts.length !== batch.timeouts) return;
-      yield `${this.#name}: wait for the invalidation queue`;
+      // What came at the look for errors woke nobody.
+      if (this.#status(batch.last) === DONE) return;
+      yield this.#spin;
     }
   }
 
@@ -191,6 +199,8 @@ export class InvalidationQueue implements Invalidator {
 
   /** Does what an error of the queue asks for, by the unit's status; in an interrupt's context too. */
   recover(status: Int32Array): void {
+    // Who sleeps has to look: this may be an interrupt that served it.
+    if (this.#spin instanceof WaitQueue) this.#spin.wakeAll();
     if (FSTS_REG.IQE.get(status, 0) === 1) this.#replaceRefused();
     if (FSTS_REG.ITE.get(status, 0) === 0) return;
     const device = IQER_REG.ITESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);

@@ -5,7 +5,15 @@
  * An entry goes in three steps: not present; flushed from the context or PASID cache, IOTLB and device TLB; empty
  * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
-import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../../base/index.js';
+import {
+  assert,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  type WaitQueue,
+} from '../../../base/index.js';
 import type { IoasidAllocatorOps } from '../../../ioasid/index.js';
 import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
@@ -58,6 +66,7 @@ export class VtdUnit implements IommuDriver {
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #caps: Capabilities;
+  readonly #progress: WaitQueue | undefined;
   readonly #tags: CacheTags;
   readonly #parts: KeptValue<Parts | undefined>;
 
@@ -66,6 +75,7 @@ export class VtdUnit implements IommuDriver {
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
+    this.#progress = unit.progress;
     this.pasidAllocator = virtualCommandAllocator(context, this.#registers, name);
     this.#tags = new CacheTags(context, this.#caps, name);
     this.#parts = new KeptValue<Parts | undefined>(context.log, undefined);
@@ -364,7 +374,8 @@ export class VtdUnit implements IommuDriver {
     const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
     if (isRefusal(status)) return status;
     const frames = { descriptors, status };
-    return new InvalidationQueue(context, this.#registers, { name, frames, isWide, faults });
+    const progress = this.#progress;
+    return new InvalidationQueue(context, this.#registers, { name, frames, isWide, faults, progress });
   }
 }
 
