@@ -24,8 +24,8 @@ function takenBack(pasid: number, { ledger, bench }: View): string | undefined {
 }
 
 /** A frame is given back when nothing leads to it any more. */
-function freed({ frame, owner }: Freed, { bench }: View): string | undefined {
-  const holders = bench.holdersOf(frame);
+function freed({ frame, owner, isInGuest = false }: Freed, { bench }: View): string | undefined {
+  const holders = bench.holdersOf(frame, isInGuest);
   if (holders.length === 0) return undefined;
   return `frame ${hex(frame)}, ${ownerText(owner)}, is given back, and a way to it is still there: ${listText(holders)}`;
 }

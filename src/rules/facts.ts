@@ -32,6 +32,8 @@ export interface Fetch {
 export interface Freed {
   readonly frame: number;
   readonly owner: FrameOwner;
+  /** A guest's kernel does: the frame stays the guest's, and its second stage leads there still. */
+  readonly isInGuest?: boolean;
 }
 
 /** A fault that hardware recorded. */
@@ -170,7 +172,7 @@ export interface StateBench {
   /** The caches that hold a translation of a page for a PASID. */
   cachesOf(pasid: number, page: number): readonly string[];
   /** The caches that hold a translation to a frame. */
-  holdersOf(frame: number): readonly string[];
+  holdersOf(frame: number, isInGuest: boolean): readonly string[];
   /** Where a PASID of a virtual machine's leads. */
   mapping(vm: string, guest: number): Mapping;
   /** Page requests without an answer. */

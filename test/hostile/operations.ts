@@ -146,7 +146,13 @@ function* submitWork(guest: HostileGuest): Task {
   cpu.cpl = isKernel ? 0 : 3;
   const submission = { destination, source: isKernel ? FRAME.SOURCE * PAGE : source };
   guest.tellSubmission(submission.source);
-  yield* isKernel ? enqcmds(cpu, submission) : enqcmd(cpu, submission);
+  const instruction = isKernel ? enqcmds(cpu, submission) : enqcmd(cpu, submission);
+  const slowness = guest.below(6) === 0 ? guest.below(300) : 0;
+  for (let step = instruction.next(); step.done !== true; step = instruction.next()) {
+    yield step.value;
+    // The bus may take its time, while others go on.
+    for (let i = 0; i < slowness; i++) yield 'mischief under way';
+  }
   cpu.cpl = 0;
 }
 
@@ -184,7 +190,7 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
       guest.platform.mmio.write64(UNIT + guest.pick([0x28, 0x100, 0x108]), guest.word(), guest.word()),
   ],
   [6, 'is given a PASID', (guest) => guest.write64(VTD.VCMD, 1)],
-  [2, 'gives a PASID back', (guest) => guest.write64(VTD.VCMD, 2 | (guest.pasid() << 8), 0)],
+  [2, 'gives a PASID back', (guest) => guest.write64(VTD.VCMD, 2 | (guest.pasid() << 16), 0)],
   [1, 'sends any virtual command', (guest) => guest.write64(VTD.VCMD, guest.word(), guest.word())],
   [
     6,

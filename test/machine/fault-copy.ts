@@ -21,7 +21,7 @@ export interface Fault {
   readonly replace: string;
   /** The unit does not snoop. */
   readonly isWrittenBack?: boolean;
-  /** The scenario that it is run with: `native-sva`, if it is not given. */
+  /** The scenario that it is run with: `native-sva`, if it is not given; or `hostile`, the attacker of test/hostile. */
   readonly scenario?: string;
 }
 
@@ -41,10 +41,11 @@ export function firstFinding(fault: Fault | undefined, seeds: number, rule = '')
 }
 
 /** As it ships, or on a unit that sees what is written back. */
-const scenarioFile = (fault: Fault | undefined): string =>
-  fault?.isWrittenBack === true
-    ? join(SOUND, 'written-back.yaml')
-    : join(ROOT, 'scenarios', `${fault?.scenario ?? 'native-sva'}.yaml`);
+function scenarioFile(fault: Fault | undefined): string {
+  if (fault?.scenario === 'hostile') return 'hostile';
+  if (fault?.isWrittenBack === true) return join(SOUND, 'written-back.yaml');
+  return join(ROOT, 'scenarios', `${fault?.scenario ?? 'native-sva'}.yaml`);
+}
 
 /** Makes the copy without a fault; to be called first. */
 export function copySound(): void {
@@ -54,6 +55,10 @@ export function copySound(): void {
       if (!path.endsWith('.ts') || /\.(test|fixture)\.ts$/.test(path)) continue;
       put(join(SOUND, layer, path), readFileSync(join(ROOT, 'src', layer, path), 'utf8'));
     }
+  }
+  for (const file of ['scenario.ts', 'guest.ts', 'operations.ts', 'run.ts']) {
+    const source = readFileSync(join(ROOT, 'test', 'hostile', file), 'utf8');
+    put(join(SOUND, 'hostile', file), source.replaceAll('../../src/', '../'));
   }
   const shipped = readFileSync(scenarioFile(undefined), 'utf8');
   const kind = '    kind: vtd\n';
@@ -89,15 +94,30 @@ function put(path: string, source: string): void {
 
 const RUN = `
 import { readFileSync } from 'node:fs';
+import { attack } from './hostile/run.js';
 import { parseScenario, seededChooser, World } from './machine/index.js';
 
 const [, , file, seeds, rule] = process.argv;
+const isFound = (finding) => rule === '' || finding.rule === rule;
+const tell = (seed, findings) => process.stdout.write(JSON.stringify({ seed, findings }));
+if (file === 'hostile') {
+  for (let seed = 1; seed <= Number(seeds); seed++) {
+    const findings = attack({ seed, operations: 1000 }).map((text) => {
+      const [, rule, message] = /^([A-Z]+): (.*)$/s.exec(text) ?? [];
+      return { rule, message };
+    });
+    if (!findings.some(isFound)) continue;
+    tell(seed, findings);
+    break;
+  }
+  process.exit(0);
+}
 const scenario = parseScenario(readFileSync(file, 'utf8'));
 const world = new World({ ...scenario, choices: { ...scenario.choices, 'step-limit': 20000 } });
 for (let seed = 1; seed <= Number(seeds); seed++) {
   const { findings } = world.run(seededChooser(seed));
-  if (!findings.some((finding) => rule === '' || finding.rule === rule)) continue;
-  process.stdout.write(JSON.stringify({ seed, findings }));
+  if (!findings.some(isFound)) continue;
+  tell(seed, findings);
   break;
 }
 `;

@@ -24,8 +24,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'the host answers nothing for a guest that goes',
     scenario: 'silent-guest',
     file: 'kernel/iommu/guest/space.ts',
-    find: '    for (const binding of all) yield* this.#abort(binding);\n',
-    replace: '',
+    find: 'for (const group of entry.given.keys()) {',
+    replace: 'for (const group of entry.given.keys().slice(0, 0)) {',
     rule: 'PROGRESS',
     message:
       /this has not come to an end: job stuck of mute\/mallory, submitted to dsa0\/shared at step \d+; .*page group \d+ of dsa0 for PASID \d+, page 0x\w+, asked for at step \d+/,
@@ -109,6 +109,25 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     rule: 'COUNT',
     message:
       /all processes are gone, and page frames of them are in use: frame 0x\w+, the kernel's \(PASID translation of vm1\)$/,
+  },
+  {
+    name: 'KVM does not wait for a vCPU that is in the middle of ENQCMD',
+    scenario: 'hostile',
+    file: 'kernel/kvm/pasids.ts',
+    find: 'if (!this.#vm.isBusy()) {',
+    replace: 'if (this.#vm.name !== undefined) {',
+    rule: 'OWNER',
+    message: /took job mischief of evil\/guest, submitted to dsa0\/shared at step \d+, with PASID \d+, /,
+  },
+  {
+    name: 'a nested entry goes with a flush by PASID alone',
+    scenario: 'two-vms-one-swq',
+    file: 'kernel/iommu/vtd/cache-tags.ts',
+    find: "return type === 'second-stage' || type === 'nested';",
+    replace: "return type === 'second-stage';",
+    rule: 'CLEAN',
+    message:
+      /frame 0x\w+, the kernel's \(page table of vm1\), is given back, and a way to it is still there: the paging-structure caches, domain \d+/,
   },
 ];
 

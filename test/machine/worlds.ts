@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Event } from '../../src/base/index.js';
+import { ioasidCapacity, ioasidSetForEach } from '../../src/ioasid/index.js';
 import { parseScenario, type Scenario, seededChooser, World } from '../../src/machine/index.js';
+import type { VirtualMachine } from '../../src/machine/world/virtual-machine.js';
 
 /** A scenario by its text; fails with its faults. */
 export function scenarioOf(text: string): Scenario {
@@ -25,10 +27,20 @@ export function traceOf(world: World, seed: number): string {
   return events.map((event) => JSON.stringify(event)).join('\n');
 }
 
+/** The same, in short. */
+export const traceHash = (world: World, seed: number): string =>
+  createHash('sha256').update(traceOf(world, seed)).digest('hex');
+
 const FRAME = 4096;
+const PAGE_WORDS = FRAME / 4;
+/** Of a virtual unit, up to the last of its registers. */
+const UNIT_WORDS = 0xe40 / 4;
+const FIRST_GFN = 0x100;
+/** The scenarios' guests have no more. */
+const PASIDS = 1024;
 
 /** All bytes of memory that are not zero, all registers and configuration spaces, caches, and what software keeps. */
-export function stateOf({ hardware, kernel, taps, tasks }: World): Record<string, unknown> {
+export function stateOf({ hardware, kernel, taps, tasks, vms }: World): Record<string, unknown> {
   const { memory, unit, accelerators, cpus, root } = hardware;
   const registers = (region: { bytes: number; read32(offset: number): number }): string => {
     const words = Int32Array.from({ length: region.bytes / 4 }, (_, i) => region.read32(i * 4));
@@ -62,6 +74,11 @@ export function stateOf({ hardware, kernel, taps, tasks }: World): Record<string
       attachments: kernel.iommu.devices.map(({ attachments }) => attachments.size),
       vectors: kernel.context.nextVector.value,
     },
+    tables: [unit.translator.caches.firstTables, unit.translator.caches.secondTables].map(
+      (tables) => tables && listed((visit) => tables.visit(visit)),
+    ),
+    ids: ioasidCapacity(kernel.pasids.core),
+    vms: [...vms.values()].map((vm) => guestStateOf(vm)),
     tasks: tasks.tasks.map(({ name, at }) => [name, at]),
     ledger: {
       step: taps.ledger.step,
@@ -71,6 +88,34 @@ export function stateOf({ hardware, kernel, taps, tasks }: World): Record<string
       jobs: [...taps.ledger.jobs.pending()],
       opens: [...taps.ledger.opens.all()],
       requests: [...taps.outstanding()],
+    },
+  };
+}
+
+/** Of a virtual machine: its guest's kernel, its virtual unit and functions, its numbers, where its memory lies. */
+function guestStateOf({ vm: guest, kernel, name }: VirtualMachine): Record<string, unknown> {
+  const { vm } = guest;
+  const { platform, frames, nextVector } = kernel.context;
+  const [unit] = platform.iommus;
+  const ids: number[] = [];
+  ioasidSetForEach(vm.set, (id) => void ids.push(id));
+  const words = (count: number, read: (at: number) => number): string =>
+    hashOf(new Uint8Array(Int32Array.from({ length: count }, (_, i) => read(i * 4)).buffer));
+  return {
+    ...{ name, isRunning: vm.isRunning, isGone: vm.isGone, ids },
+    unit: words(UNIT_WORDS, (at) => platform.mmio.read32((unit?.registers ?? 0) + at)),
+    devices: vm.options.devices.map(({ at: rid, mdev }) => ({
+      configuration: words(PAGE_WORDS, (at) => platform.pci.read(rid, at, 4)),
+      registers: words(mdev.registerBytes / 4, (at) => mdev.read32(at)),
+    })),
+    translated: Array.from({ length: PASIDS }, (_, pasid) => guest.mapping(pasid)),
+    frames: Array.from({ length: vm.options.memory / FRAME }, (_, i) => vm.hostFrame(FIRST_GFN + i)),
+    kernel: {
+      frames: frames.inUse,
+      processes: kernel.processes.all.map((process) => process.name),
+      attachments: kernel.iommu.devices.map(({ attachments }) => attachments.size),
+      vectors: nextVector.value,
+      pasids: ioasidCapacity(kernel.pasids.core),
     },
   };
 }

@@ -61,19 +61,23 @@ export class HostBench implements StateBench {
     return found;
   }
 
-  holdersOf(frame: number): readonly string[] {
+  holdersOf(frame: number, isInGuest: boolean): readonly string[] {
     const found: string[] = [];
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
-    // What a guest frees stays the guest's: its second stage leads there still.
-    const isGuests = this.#taps.ledger.tenure(frame)?.vm !== undefined;
-    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
-      if (leadsThere(entry) && !(isGuests && entry.tag === TAG.SECOND))
+    const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
+    iotlb.visit((entry) => {
+      if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
         found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
     for (const { name, device } of this.#hardware.accelerators) {
       device.parts.tlb.visit((entry) => {
         if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
+      });
+    }
+    for (const tables of [firstTables, secondTables]) {
+      tables?.visit((entry) => {
+        if (entry.frame === frame) found.push(`the paging-structure caches, domain ${entry.domain}`);
       });
     }
     return [...found, ...this.#tablesWith(frame)];

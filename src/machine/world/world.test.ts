@@ -1,5 +1,13 @@
 import { describe, expect, it, vi } from 'vitest';
-import { bySeed, scenarioOf, shipped, stateOf, traceOf, worldOf } from '../../../test/machine/worlds.js';
+import {
+  bySeed,
+  scenarioOf,
+  shipped,
+  stateOf,
+  traceHash,
+  traceOf,
+  worldOf,
+} from '../../../test/machine/worlds.js';
 import { World } from './world.js';
 
 // Whole runs, hundreds of them: minutes where others use the machine too.
@@ -26,6 +34,15 @@ describe.each(SHIPPED)('%s', (name) => {
     expect(traceOf(world, 4)).not.toBe(first);
     expect(traceOf(world, 3)).toBe(first);
     expect(traceOf(worldOf(name), 3)).toBe(first);
+  });
+
+  it('is the same run for the same seed under fifty, in another machine and in another order', () => {
+    const [one, other] = [worldOf(name), worldOf(name)];
+    const traces = new Map<number, string>();
+    for (let seed = 1; seed <= 50; seed++) traces.set(seed, traceHash(one, seed));
+    for (let seed = 50; seed >= 1; seed--)
+      expect([seed, traceHash(other, seed)]).toEqual([seed, traces.get(seed)]);
+    expect(new Set(traces.values()).size).toBeGreaterThan(name === 'smallest' ? 1 : 40);
   });
 
   it('is put back to the quiet machine, every byte and object, wherever it was', () => {

@@ -133,7 +133,8 @@ export class Taps implements Tapped, Wiring, Restorable {
       freed: (frame) => {
         const owner = frames.tenure(frame)?.owner;
         const there = guest === undefined ? frame : this.#hostFrame(guest, frame);
-        if (owner !== undefined && there !== undefined) this.#judge?.tell('freed', { frame: there, owner });
+        if (owner !== undefined && there !== undefined)
+          this.#judge?.tell('freed', { frame: there, owner, isInGuest: guest !== undefined });
         frames.freed(frame, ledger.step);
       },
     };
