@@ -152,10 +152,10 @@ export class Vm implements MmuNotifier, Restorable {
   }
 
   /** @see MmuNotifier: KVM and VFIO listen by themselves. */
-  *invalidateRange(): Task {}
+  *invalidateRange(): Task<undefined> {}
 
   /** The VMM's memory goes: everything else goes before. @see MmuNotifier */
-  *release(): Task {
+  *release(): Task<undefined> {
     this.#state.value = 'ending';
     this.#monitor.value?.stop();
     this.#guest.value?.stopped();
@@ -164,6 +164,7 @@ export class Vm implements MmuNotifier, Restorable {
     if (built !== undefined) yield* built.end();
     this.#state.value = 'gone';
     this.#changed.wakeAll();
+    return undefined;
   }
 
   mark(): void {

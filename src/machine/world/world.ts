@@ -147,8 +147,9 @@ export class World {
    *
    * @param chooser answers every choice of the run
    * @param listener takes what happens; without one, no events are made
+   * @param beside spawns what runs beside the scenario's actors, when these have been brought on
    */
-  run(chooser: Chooser, listener?: EventSink): RunResult {
+  run(chooser: Chooser, listener?: EventSink, beside?: () => void): RunResult {
     this.restore();
     this.#chooser.inner = chooser;
     const { taps, judge } = this;
@@ -164,6 +165,7 @@ export class World {
       },
     };
     cast.begin();
+    beside?.();
     const end = this.#go(chooser);
     const steps = taps.ledger.step;
     if (end === 'ended') this.#judgeEnd();
