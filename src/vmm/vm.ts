@@ -19,6 +19,7 @@ import {
 import { ABSENT, type Cpu } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
 import type { IdxdDevice, Kernel, MmuNotifier, Process } from '../kernel/index.js';
+import { RTADDR_REG, VTD_REGISTER } from '../spec/index.js';
 import { Guest } from './guest.js';
 import { Monitor } from './monitor.js';
 import type { VmOptions } from './options.js';
@@ -93,6 +94,13 @@ export class Vm implements MmuNotifier, Restorable {
   hostFrame(gfn: number): number | undefined {
     const frame = this.#monitor.value?.ram.hostFrame(gfn) ?? ABSENT;
     return frame === ABSENT ? undefined : frame;
+  }
+
+  /** The frame of the root table that the guest has given to its virtual IOMMU: for ledgers and rules only. */
+  get rootTable(): number {
+    const register = new Int32Array(2);
+    this.#running.iommu.read64(VTD_REGISTER.RTADDR.offset, register);
+    return RTADDR_REG.RTA.get(register, 0);
   }
 
   /**

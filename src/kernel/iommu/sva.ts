@@ -108,6 +108,12 @@ export class Sva {
     this.#domains = new KeptMap(context.log);
   }
 
+  /** Answers what a client of a PASID has not answered: Invalid Request. It comes too late with its own. */
+  *answerForClient(device: IommuDevice | Refusal, pasid: Pasid): Task {
+    const attachment = isRefusal(device) ? undefined : device.attachments.get(pasid);
+    if (attachment?.client !== undefined) yield* this.#iommu.pageRequests.abort(attachment);
+  }
+
   /**
    * Binds a device to an address space; again, if it is bound already: each bind wants an unbind.
    *

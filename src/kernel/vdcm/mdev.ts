@@ -259,7 +259,7 @@ export class Mdev implements CommandTarget {
     const id = ioasidFindBySpid(owner.set, pasid, owner.holder);
     if (isRefusal(id)) return undefined;
     try {
-      return yield* this.#parent.quiescePasid(Pasid.of(id), isAbort);
+      return yield* this.#parent.quiesceGuest(Pasid.of(id), isAbort);
     } finally {
       ioasidPut(owner.set, id, owner.holder);
     }
@@ -267,7 +267,7 @@ export class Mdev implements CommandTarget {
 
   /** @internal */
   *hostPasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#parent.quiescePasid(pasid, isAbort);
+    return yield* this.#parent.quiesceGuest(pasid, isAbort);
   }
 
   /** @internal */
