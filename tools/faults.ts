@@ -497,6 +497,10 @@ export const FAULTS: readonly Fault[] = [
     find: '      first ??= unconfirmed;\n',
     replace: '      if (unconfirmed !== undefined) return unconfirmed;\n',
   }),
+  iommu('what was not confirmed is not asked for again', 'paging-domain.ts', {
+    find: '      if (taken.ranges.length > 0) this.#doubts.push(taken);\n',
+    replace: '',
+  }),
   iommu('an overflow of page requests leaves unfinished groups', 'vtd/page-request-queue.ts', {
     find: '    this.#sink.lost();\n',
     replace: '',

@@ -67,6 +67,23 @@ describe('a device that does not answer', () => {
     expect(domain.free()).toBeUndefined();
   });
 
+  it('is asked again by who unmaps again', () => {
+    const lab = new Lab({ ats: true });
+    const { dma, device } = lab.plug();
+    const { domain } = lab.domain(device, [0x10]);
+    must(lab.run(lab.iommu.attach(device, NO_PASID, domain)));
+    lab.access(dma, [{ pasid: 0, page: 0x10 }]);
+    const { inUse } = lab.bench.kernel.context.frames;
+    const whole = [{ first: 0, last: 0x1ff }];
+    dma.deaf = 6;
+    for (let i = 0; i < 2; i++) expect(lab.run(domain.unmap(whole))).toMatchObject({ errno: 'EIO' });
+    expect(lab.bench.kernel.context.frames.inUse).toBe(inUse);
+    expect(lab.run(domain.unmap(RANGE))).toBe(0);
+    expect(dma.invalidations.length).toBe(7);
+    // The table that served these pages alone.
+    expect(lab.bench.kernel.context.frames.inUse).toBe(inUse - 1);
+  });
+
   it('is asked again for what it did not confirm when that was muted', () => {
     const lab = new Lab({ ats: true });
     const { dma, device } = lab.plug();
