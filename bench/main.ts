@@ -3,15 +3,17 @@
  * target was missed, 2 for a suite that there is not.
  */
 import { dsa } from './dsa.js';
+import { guest } from './guest.js';
 import { type Line, machine, measure, type Suite, table } from './harness.js';
 import { inspect } from './inspect.js';
 import { ioasid } from './ioasid.js';
 import { layouts } from './layouts.js';
 import { machineSuite } from './machine.js';
+import { manyVms } from './many-vms.js';
 import { memory } from './memory.js';
 import { vtd } from './vtd.js';
 
-const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa, machineSuite];
+const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa, guest, machineSuite, manyVms];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

@@ -2,6 +2,7 @@
  * What a virtual machine costs, from ten to a thousand of them: the scenario `many-vms`, each size in a process of its
  * own, with the time of its boot and of its run, and the memory that it takes at most.
  *
+ *     npm run bench -- many-vms               what one more costs, from 10 to 100
  *     node build/bench/many-vms.js            10, 30, 100, 300 and 1000 virtual machines
  *     node build/bench/many-vms.js 10 20      these
  */
@@ -10,9 +11,12 @@ import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseScenario, seededChooser, World } from '#src/machine/index.js';
+import type { Suite } from './harness.js';
 
 const SIZES = [10, 30, 100, 300, 1000];
 const ONE = '--one';
+const FEW = 10;
+const MANY = 100;
 
 /** What one size comes to. */
 interface Cost {
@@ -63,8 +67,30 @@ function line({ vms, boot, run, steps, pasids, memory }: Cost): string {
     .trimEnd();
 }
 
-const [first, ...rest] = process.argv.slice(2);
-if (first === ONE) {
+const seconds = ({ boot, run }: Cost): number => (boot + run) / 1000;
+
+export const manyVms: Suite = {
+  name: 'many-vms',
+  *cases() {
+    let few: Cost | undefined;
+    let many: Cost | undefined;
+    const between = (cost: (of: Cost) => number): number => {
+      few ??= apart(FEW);
+      many ??= apart(MANY);
+      return (cost(many) - cost(few)) / (MANY - FEW);
+    };
+    // A thousand of them in 30 s and 4 GiB.
+    const time = () => between(seconds) * 1000;
+    yield { name: 'a VM with 100 PASIDs more, from 10 to 100', unit: 'ms', measure: time, target: 30 };
+    const memory = () => between((of) => of.memory) / 1024;
+    yield { name: 'the same, memory', unit: 'MiB', measure: memory, target: 4 };
+  },
+};
+
+const [script, first, ...rest] = process.argv.slice(1);
+if (script !== fileURLToPath(import.meta.url)) {
+  // A suite among others.
+} else if (first === ONE) {
   console.log(JSON.stringify(measured(Number(rest[0]))));
 } else {
   const sizes = first === undefined ? SIZES : [first, ...rest].map(Number);

@@ -14,7 +14,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const PAGES = ['README.md'];
+const PAGES = ['README.md', 'docs/guest-sva.md'];
 
 /** What a command prints, run in the repository's root. */
 function outputOf(command: string): string {

@@ -16,16 +16,24 @@ export type Pause = string | WaitQueue;
 /** Code that may be preempted at each `yield`. Call it from another by `yield*`. */
 export type Task<T = void> = Generator<Pause, T, void>;
 
-/** Lets a task get at the sleepers of its queue, and nobody outside this file. */
-let sleepersOf: (queue: WaitQueue) => Running[];
+/** Let a task come to the sleepers of its queue, and go, and nobody outside this file. */
+let fallAsleep: (queue: WaitQueue, task: Running) => void;
+let getUp: (queue: WaitQueue, task: Running) => void;
 
 /** Where tasks sleep until somebody wakes them, as on the kernel's wait queues: test the condition again after. */
 export class WaitQueue {
   readonly name: string;
-  readonly #sleepers: Running[] = [];
+  /** Undefined while nobody sleeps: there are many queues, and few sleepers. */
+  #sleepers: Running[] | undefined;
 
   static {
-    sleepersOf = (queue) => queue.#sleepers;
+    fallAsleep = (queue, task) => {
+      if (queue.#sleepers === undefined) queue.#sleepers = [task];
+      else queue.#sleepers.push(task);
+    };
+    getUp = (queue, task) => {
+      if (queue.#sleepers !== undefined) remove(queue.#sleepers, task);
+    };
   }
 
   constructor(name: string) {
@@ -34,13 +42,15 @@ export class WaitQueue {
 
   /** Makes all sleepers runnable, in the order in which they fell asleep. */
   wakeAll(): void {
-    for (const sleeper of this.#sleepers) sleeper.wake();
-    this.#sleepers.length = 0;
+    const sleepers = this.#sleepers;
+    if (sleepers === undefined) return;
+    this.#sleepers = undefined;
+    for (const sleeper of sleepers) sleeper.wake();
   }
 
   /** How many sleep here. */
   get length(): number {
-    return this.#sleepers.length;
+    return this.#sleepers?.length ?? 0;
   }
 }
 
@@ -94,7 +104,7 @@ class Running implements TaskHandle {
   /** Ends it where it stands, without another line of it. */
   drop(): void {
     const queue = this.#queue;
-    if (queue !== undefined) remove(sleepersOf(queue), this);
+    if (queue !== undefined) getUp(queue, this);
     this.#queue = undefined;
     this.state = 'ended';
   }
@@ -108,7 +118,7 @@ class Running implements TaskHandle {
     this.at = queue.name;
     this.state = 'sleeping';
     this.#queue = queue;
-    sleepersOf(queue).push(this);
+    fallAsleep(queue, this);
   }
 }
 

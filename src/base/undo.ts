@@ -130,7 +130,8 @@ export class KeptMap<K, V> extends Kept {
 
 /** A list that grows at its end and shrinks anywhere; small, for it is saved whole. */
 export class KeptList<T> extends Kept {
-  readonly #items: T[] = [];
+  /** The first item makes a list of just that: an empty one that grows takes room for 17. */
+  #items: readonly T[] = NOTHING;
 
   get length(): number {
     return this.#items.length;
@@ -142,14 +143,15 @@ export class KeptList<T> extends Kept {
 
   push(item: T): void {
     this.changing();
-    this.#items.push(item);
+    if (this.#items.length === 0) this.#items = [item];
+    else (this.#items as T[]).push(item);
   }
 
   /** Takes the first item out. */
   shift(): T | undefined {
     if (this.#items.length === 0) return undefined;
     this.changing();
-    return this.#items.shift();
+    return (this.#items as T[]).shift();
   }
 
   /** Takes `item` out; whether it was there. */
@@ -157,18 +159,20 @@ export class KeptList<T> extends Kept {
     const at = this.#items.indexOf(item);
     if (at < 0) return false;
     this.changing();
-    this.#items.splice(at, 1);
+    (this.#items as T[]).splice(at, 1);
     return true;
   }
 
   protected override saved(): () => void {
     const before = [...this.#items];
     return () => {
-      this.#items.length = 0;
-      this.#items.push(...before);
+      this.#items = before;
     };
   }
 }
+
+/** What all empty lists share. */
+const NOTHING: readonly never[] = [];
 
 /** What is saved of a container entry by entry, each once a mark. */
 class SavedKeys<K> {

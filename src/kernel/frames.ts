@@ -5,7 +5,6 @@
  * which only listens: rules are judged by it, the kernel never asks it. Left out: zones, NUMA, large pages.
  */
 import {
-  assert,
   Bug,
   isRefusal,
   KeptValue,
@@ -140,7 +139,7 @@ export class Frames {
   hold(frame: number): Refusal<'EOVERFLOW'> | undefined {
     this.#holds.grow((this.#total + 3) >>> 2);
     const index = this.#indexOf(frame);
-    assert(this.#isUsed(index), `frame ${frame} is held, and is free`);
+    if (!this.#isUsed(index)) throw new Bug(`frame ${frame} is held, and is free`);
     const holds = this.#holdsOf(index);
     if ((holds & MAX_HOLDS) === MAX_HOLDS)
       return refuse('EOVERFLOW', `frame ${frame} is held ${MAX_HOLDS} times`);
@@ -152,7 +151,7 @@ export class Frames {
   release(frame: number): void {
     const index = this.#indexOf(frame);
     const holds = this.#holdsOf(index);
-    assert((holds & MAX_HOLDS) > 0, `frame ${frame} is not held`);
+    if ((holds & MAX_HOLDS) === 0) throw new Bug(`frame ${frame} is not held`);
     const isLast = holds === (FREED | 1);
     this.#setHolds(index, isLast ? 0 : holds - 1);
     if (isLast) this.free(frame);
@@ -162,7 +161,7 @@ export class Frames {
   free(frame: number): void {
     const index = this.#indexOf(frame);
     const holds = this.#holdsOf(index);
-    assert(this.#isUsed(index) && holds < FREED, `frame ${frame} is freed twice`);
+    if (!this.#isUsed(index) || holds >= FREED) throw new Bug(`frame ${frame} is freed twice`);
     if (holds > 0) {
       this.#setHolds(index, holds | FREED);
       return;
@@ -233,7 +232,7 @@ export class Frames {
       if (frame >= first && frame <= last) return before + frame - first;
       before += last - first + 1;
     }
-    assert(false, `frame ${frame} is no RAM`);
+    throw new Bug(`frame ${frame} is no RAM`);
   }
 
   #isUsed(index: number): boolean {

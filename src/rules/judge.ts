@@ -11,6 +11,8 @@ export class Judge implements Restorable {
   readonly #rules: readonly Rule[];
   readonly #view: View;
   readonly #findings: Finding[] = [];
+  /** The rules that take facts of a kind. */
+  readonly #concerned = new Map<FactKind, readonly Rule[]>();
   /** Is told of each finding. */
   onFinding: ((finding: Finding) => void) | undefined;
 
@@ -28,7 +30,12 @@ export class Judge implements Restorable {
   }
 
   tell<K extends FactKind>(kind: K, fact: FactOf<K>): void {
-    for (const rule of this.#rules) {
+    let concerned = this.#concerned.get(kind);
+    if (concerned === undefined) {
+      concerned = this.#rules.filter((rule) => rule[kind] !== undefined);
+      this.#concerned.set(kind, concerned);
+    }
+    for (const rule of concerned) {
       const says = rule[kind] as ((fact: FactOf<K>, view: View) => string | undefined) | undefined;
       if (says === undefined || this.#isBroken(rule.id)) continue;
       const what = says(fact, this.#view);
@@ -37,7 +44,7 @@ export class Judge implements Restorable {
   }
 
   #isBroken(id: RuleId): boolean {
-    return this.#findings.some(({ rule }) => rule === id);
+    return this.#findings.length > 0 && this.#findings.some(({ rule }) => rule === id);
   }
 
   #found(rule: RuleId, what: string): void {

@@ -31,7 +31,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an unmap frees its frames before it flushes',
     file: 'kernel/mm/address-space.ts',
-    find: '        yield* this.#flush(gone.first, gone.last);\n        this.#freePages(gone, leaves);',
+    find: '        const isFree = yield* this.#flush(gone.first, gone.last);\n        if (isFree) this.#freePages(gone, leaves);\n        else this.#lose(gone);',
     replace: '        this.#freePages(gone, leaves);\n        yield* this.#flush(gone.first, gone.last);',
     rule: 'ISOLATION',
     message:
@@ -167,8 +167,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'memory that goes takes away one entry of two',
     file: 'kernel/iommu/sva.ts',
-    find: '[...this.attachments.items]) yield* this.#iommu.mute',
-    replace: '[...this.attachments.items].slice(0, 1)) yield* this.#iommu.mute',
+    find: 'for (const attachment of [...this.attachments.items]) {',
+    replace: 'for (const attachment of [...this.attachments.items].slice(0, 1)) {',
     rule: 'CLEAN',
     message:
       /^step \d+: frame 0x\w+, (bob's page 0x\w+|the kernel's \(page table of bob\)), is given back, and a way to it is still there: dsa1's /,

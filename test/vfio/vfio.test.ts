@@ -326,7 +326,7 @@ describe('an end', () => {
     expect(vm1.unbind(one, 101, 202)).toMatchObject({ errno: 'EIO' });
     expect(vm1.container.pasidRequest(freeBytes(202))).toBe(0);
     host.lab.bench.runAll();
-    expect(ioasidInspect(host.lab.bench.ioasids, 202)).toMatchObject({ holders: [{ holder: 'vm1 mdev1' }] });
+    expect(ioasidInspect(host.lab.bench.ioasids, 202)).toMatchObject({ holders: [{ holder: 'vfio mdev1' }] });
     dma.deaf = 0;
     expect(vm1.unbind(one, 101, 202)).toBeUndefined();
     expect(ioasidFindBySpid(vm1.container.set, 101)).toMatchObject({ errno: 'ENOENT' });

@@ -26,3 +26,15 @@ test.each([
   expect(back.slice(at)).toEqual(from.slice(at));
   expect(back.subarray(0, at).every((byte) => byte === 0)).toBe(true);
 });
+
+test.each([2 ** 31 - FRAME_BYTES, 2 ** 31, 2 ** 31 + 64])('words, at byte %i of a large arena', (place) => {
+  // Pages of it that nobody writes take no room.
+  const words = new Int32Array(2 ** 29 + 2048);
+  const mover = new Mover({ words });
+  const from = buffer(32);
+  mover.store(place, from, 0, 32);
+  expect(new Uint8Array(words.buffer).slice(place, place + 32)).toEqual(from);
+  const back = new Uint8Array(32);
+  mover.load(place, back, 0, 32);
+  expect(back).toEqual(from);
+});

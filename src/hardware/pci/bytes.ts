@@ -10,7 +10,7 @@ const WORDWISE = 128;
 const MANY_WORDS = 128;
 
 export class Mover {
-  readonly #memory: Memory;
+  readonly #memory: Pick<Memory, 'words'>;
   /** Memory's bytes: fetched anew when its arena has moved. */
   #bytes: Uint8Array;
   /** The words of buffers seen before. */
@@ -18,7 +18,7 @@ export class Mover {
   /** Views of frames that were read whole, by their place in the arena. */
   #frames: (Uint8Array | undefined)[] = [];
 
-  constructor(memory: Memory) {
+  constructor(memory: Pick<Memory, 'words'>) {
     this.#memory = memory;
     this.#bytes = new Uint8Array(memory.words.buffer);
   }
@@ -30,7 +30,8 @@ export class Mover {
       into.set(this.#frameAt(from), at);
     } else if (((from | start | length) & 3) === 0) {
       const { words } = this.#memory;
-      copyWords(words, from >> 2, this.#wordsOf(into), start >> 2, length >> 2);
+      // An arena has more bytes than a shift can tell.
+      copyWords(words, from / 4, this.#wordsOf(into), start / 4, length / 4);
     } else {
       const bytes = this.#arena();
       for (let i = 0; i < length; i++) into[at + i] = bytes[from + i] ?? 0;
@@ -43,7 +44,7 @@ export class Mover {
     if (length === from.length && length > WORDWISE) {
       this.#arena().set(from, to);
     } else if (((to | start | length) & 3) === 0) {
-      copyWords(this.#wordsOf(from), start >> 2, this.#memory.words, to >> 2, length >> 2);
+      copyWords(this.#wordsOf(from), start / 4, this.#memory.words, to / 4, length / 4);
     } else {
       const bytes = this.#arena();
       for (let i = 0; i < length; i++) bytes[to + i] = from[at + i] ?? 0;

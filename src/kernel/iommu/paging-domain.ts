@@ -3,7 +3,7 @@
  * and PASIDs, behind whatever units. When an unmap returns, no device reaches the frames by any cache; until then
  * they must not be given to anybody. A guest's memory is such a domain, with nested ones built on it.
  */
-import { isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
+import { isRefusal, KeptList, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import type { KernelContext } from '../context.js';
 import type { SecondStage } from './domain.js';
 import type { IommuDriver, PageRange, TableLimits } from './driver.js';
@@ -29,6 +29,12 @@ const PREFERRED = [4, 5, 3];
 const BITS_PER_LEVEL = 9;
 const PAGE_BITS = 12;
 
+/** What was taken out, and not confirmed by hardware yet. */
+interface Doubt {
+  readonly ranges: readonly PageRange[];
+  readonly tables: readonly number[];
+}
+
 export class PagingDomain {
   readonly name: string;
   readonly type: 'first-stage' | 'second-stage';
@@ -38,6 +44,7 @@ export class PagingDomain {
   /** How many attachments and nested domains there are. */
   readonly uses: KeptValue<number>;
   readonly #tracksDirty: KeptValue<boolean>;
+  readonly #doubts: KeptList<Doubt>;
   readonly #table: IoPageTable;
   readonly #drivers: () => readonly IommuDriver[];
 
@@ -49,6 +56,7 @@ export class PagingDomain {
     this.width = Math.min(table.levels * BITS_PER_LEVEL + PAGE_BITS, options.limits.width);
     this.uses = new KeptValue(context.log, 0);
     this.#tracksDirty = new KeptValue(context.log, false);
+    this.#doubts = new KeptList(context.log);
     this.#table = table;
     this.#drivers = options.drivers;
   }
@@ -177,7 +185,8 @@ export class PagingDomain {
    * that a range cuts is split, so that no more goes than was asked for (Linux's drivers take all of it, and say so).
    *
    * On failure: `EINVAL` for a range that is none, `ENOMEM` for the table of a split page: what is mapped is as it was;
-   * `EIO` if hardware did not confirm: nothing is mapped there, and the frames must not be used.
+   * `EIO` if hardware did not confirm: nothing is mapped there, and the frames must not be used. It is asked for that
+   * again with the next unmap, whatever that is of: once one succeeds, all is confirmed.
    */
   *unmap(ranges: readonly PageRange[]): Task<number | Refusal<'EINVAL' | 'ENOMEM' | 'EIO'>> {
     for (const range of ranges) {
@@ -191,12 +200,24 @@ export class PagingDomain {
     const out = ranges.map((range) => this.#table.unmap(range));
     const pages = out.reduce((sum, each) => sum + each.pages, 0);
     const tables = out.flatMap((each) => each.tables);
-    if (pages + tables.length === 0) return 0;
+    if (pages + tables.length + this.#doubts.length === 0) return 0;
     yield 'iommu: unmapped';
-    const refusal = yield* this.#flush(ranges);
-    if (refusal !== undefined) return refusal;
-    this.#table.freeTables(tables);
-    return pages;
+    const isSomething = pages + tables.length > 0;
+    return (yield* this.#confirm({ ranges: isSomething ? ranges : [], tables })) ?? pages;
+  }
+
+  /** Flushes what was taken out, and what was not confirmed before. */
+  *#confirm(taken: Doubt): Task<Refusal<'EIO'> | undefined> {
+    const before = [...this.#doubts.items];
+    const refusal = yield* this.#flush([...before, taken].flatMap(({ ranges }) => ranges));
+    if (refusal !== undefined) {
+      if (taken.ranges.length > 0) this.#doubts.push(taken);
+      return refusal;
+    }
+    this.#table.freeTables(taken.tables);
+    // Somebody else may have had the same confirmed meanwhile.
+    for (const doubt of before) if (this.#doubts.remove(doubt)) this.#table.freeTables(doubt.tables);
+    return undefined;
   }
 
   /**
@@ -206,6 +227,8 @@ export class PagingDomain {
    */
   free(): Refusal<'EBUSY'> | undefined {
     if (this.uses.value > 0) return refuse('EBUSY', `${this.name} is used ${this.uses.value} times`);
+    // What is attached nowhere was flushed when it was detached.
+    for (const { tables } of this.#doubts.items) this.#table.freeTables(tables);
     this.#table.free();
     return undefined;
   }

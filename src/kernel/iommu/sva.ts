@@ -64,12 +64,18 @@ class SvaDomain implements FirstStageDomain, MmuNotifier {
     }
   }
 
-  *invalidateRange(first: number, last: number): Task {
-    for (const driver of this.#units()) yield* driver.flush(this, [{ first, last }]);
+  *invalidateRange(first: number, last: number): Task<Refusal<'EIO'> | undefined> {
+    let refused: Refusal<'EIO'> | undefined;
+    for (const driver of this.#units()) refused = (yield* driver.flush(this, [{ first, last }])) ?? refused;
+    return refused;
   }
 
-  *release(): Task {
-    for (const attachment of [...this.attachments.items]) yield* this.#iommu.mute(attachment);
+  *release(): Task<Refusal<'EIO'> | undefined> {
+    let refused: Refusal<'EIO'> | undefined;
+    for (const attachment of [...this.attachments.items]) {
+      refused = (yield* this.#iommu.mute(attachment)) ?? refused;
+    }
+    return refused;
   }
 
   /** The units that walk the table, each once. */

@@ -50,9 +50,12 @@ function read(argument: Uint8Array, of: LayoutInfo, bytes = of.bytes): Int32Arra
 
 /** A field of 64 bits from `words[at]` on; undefined if it does not fit a number. */
 function wide(field: Field, words: Int32Array, at = 0): number | undefined {
-  const low = at + field.low / 32;
-  const high = (words[low + 1] ?? 0) >>> 0;
-  return high < 2 ** 21 ? high * 2 ** 32 + ((words[low] ?? 0) >>> 0) : undefined;
+  const word = at + field.low / 32;
+  const low = words[word] ?? 0;
+  const high = (words[word + 1] ?? 0) >>> 0;
+  // A small integer stays one: a product is floating point, and with it a PASID, wherever it is kept from then on.
+  if (high === 0 && low >= 0) return low;
+  return high < 2 ** 21 ? high * 2 ** 32 + (low >>> 0) : undefined;
 }
 
 function versionOf(of: LayoutInfo & { readonly VERSION: Field }, words: Int32Array): number {

@@ -5,7 +5,7 @@
 import { isRefusal, type Refusal, type Task, WaitQueue } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { AcceptedJob } from '../../rules/index.js';
-import { actorsOf, hostProcesses, type ProcessMember } from '../scenario/members.js';
+import { actorsOf, childName, hostProcesses, type ProcessMember } from '../scenario/members.js';
 import type { Step } from '../scenario/schema.js';
 import { guestKernel, host } from './kernel-actors.js';
 import type { Machine } from './machines.js';
@@ -179,6 +179,7 @@ export class Cast implements Company {
     }
     seat?.leave();
     this.meetings.ended(name);
+    this.#comeNoMore(name);
     this.refused(name, 'to start', process);
   }
 
@@ -193,7 +194,19 @@ export class Cast implements Company {
     this.#on.get(this.#parts.get(name)?.machine.name ?? '')?.delete(name);
     this.#parts.delete(name);
     this.meetings.ended(name);
+    this.#comeNoMore(name);
     for (const open of taps.ledger.opens.ended(name)) taps.judge.tell('released', open);
+  }
+
+  /** Children that were to be forked by somebody who has ended, and were not: nobody waits for them either. */
+  #comeNoMore(parent: string): void {
+    for (const step of this.stepsOf(parent)) {
+      if (!('fork' in step)) continue;
+      const child = childName(parent, step.fork.as);
+      if (this.#parts.has(child)) continue;
+      this.meetings.ended(child);
+      this.#comeNoMore(child);
+    }
   }
 
   /** Where a guest tells of new entries, all that has to know a PASID knows it when its kernel has bound it. */

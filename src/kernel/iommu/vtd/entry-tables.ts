@@ -8,7 +8,7 @@
  * An entry is larger than a store. So one domain takes the place of another in a copy of the table, to which the
  * pointer is turned by one store (bugs D2, F1): hardware meets the old entry or the new one, never both, never none.
  */
-import { assert, isRefusal, type Refusal } from '../../../base/index.js';
+import { assert, Bug, isRefusal, type Refusal } from '../../../base/index.js';
 import type { Field, LayoutInfo } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
@@ -33,6 +33,8 @@ export abstract class EntryTables {
   readonly #snoops: boolean;
   readonly #entry: EntryLayout;
   readonly #pointer: PointerLayout;
+  /** What was loaded last: a view of 8 bytes of the words costs more than to copy them. */
+  readonly #pair = new Int32Array(2);
 
   protected constructor(
     context: KernelContext,
@@ -68,7 +70,7 @@ export abstract class EntryTables {
   set(device: Endpoint, pasid: number, words: Int32Array): Refusal<'ENOMEM'> | undefined {
     const at = this.#entryAt(device, pasid) ?? this.#makeTable(device, pasid);
     if (isRefusal(at)) return at;
-    assert(!this.isPresent(device, pasid), `PASID ${pasid} of ${device.name} is set while present`);
+    if (this.isPresent(device, pasid)) throw new Bug(`PASID ${pasid} of ${device.name} is set while present`);
     this.publish(at, words);
     return undefined;
   }
@@ -79,7 +81,7 @@ export abstract class EntryTables {
    */
   clearPresent(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
-    assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
+    if (at === undefined) throw new Bug(`PASID ${pasid} of ${device.name} has no entry`);
     const words = this.load(at, this.#entry.bytes);
     this.#entry.P.set(words, 0, 0);
     this.#entry.FPD.set(words, 0, mute ? 1 : 0);
@@ -90,8 +92,9 @@ export abstract class EntryTables {
   /** Empties an entry that is not present; muted, faults on it are not recorded. */
   empty(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
-    assert(at !== undefined, `PASID ${pasid} of ${device.name} has no entry`);
-    assert(!this.isPresent(device, pasid), `PASID ${pasid} of ${device.name} is emptied while present`);
+    if (at === undefined) throw new Bug(`PASID ${pasid} of ${device.name} has no entry`);
+    if (this.isPresent(device, pasid))
+      throw new Bug(`PASID ${pasid} of ${device.name} is emptied while present`);
     const words = new Int32Array(this.#entry.bytes / 4);
     this.#entry.FPD.set(words, 0, mute ? 1 : 0);
     for (let word = words.length - 2; word >= 0; word -= 2) this.store(at, words, word);
@@ -165,9 +168,12 @@ export abstract class EntryTables {
   }
 
   protected load(at: number, bytes: number): Int32Array {
+    const { memory } = this.context.platform;
     const words = new Int32Array(bytes / 4);
     for (let word = 0; word < words.length; word += 2) {
-      this.context.platform.memory.load64(at + word * 4, words.subarray(word, word + 2));
+      memory.load64(at + word * 4, this.#pair);
+      words[word] = this.#pair[0] ?? 0;
+      words[word + 1] = this.#pair[1] ?? 0;
     }
     return words;
   }

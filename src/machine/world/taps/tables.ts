@@ -1,6 +1,6 @@
 /** Taps on PASID tables: entries as they are stored, and as the unit takes them in; and the faults that it records. */
 import { hex } from '../../../base/index.js';
-import { type EntryAudit, type FaultAudit, NO_PASID, RIGHT } from '../../../hardware/index.js';
+import { ABSENT, type EntryAudit, type FaultAudit, NO_PASID, RIGHT } from '../../../hardware/index.js';
 import type { Fetch } from '../../../rules/index.js';
 import { decode, FAULT_REASONS, PASID_TABLE_ENTRY } from '../../../spec/index.js';
 import type { JobTaps } from './jobs.js';
@@ -34,8 +34,8 @@ export class TableTaps {
     if (pasids.live > ENTRIES) return;
     const owner = frames.tenure(Math.floor(address / PAGE))?.owner;
     if (owner?.kind !== 'kernel' || !owner.use.startsWith(TABLE_OF)) return;
-    const entry = this.#entryAt(address - (address % ENTRY_BYTES));
-    if (entry === undefined || P.get(entry, 0) === 0) return;
+    const entry = this.#presentAt(address - (address % ENTRY_BYTES));
+    if (entry === undefined) return;
     const index = Math.floor((address % PAGE) / ENTRY_BYTES);
     const [pasid, other] = [...pasids.all()].map(([id]) => id).filter((id) => id % ENTRIES === index);
     // Where two PASIDs have this place in their tables, it is open whose entry this is.
@@ -61,10 +61,13 @@ export class TableTaps {
     if (pasid !== NO_PASID) this.#jobs.faulted(device, pasid, page);
   };
 
-  #entryAt(address: number): Int32Array | undefined {
-    const bytes = new Uint8Array(ENTRY_BYTES);
-    const isThere = this.#tapped.hardware?.memory.read(address, bytes) === true;
-    return isThere ? new Int32Array(bytes.buffer) : undefined;
+  /** A copy of the entry at an address, if it is present. */
+  #presentAt(address: number): Int32Array | undefined {
+    const memory = this.#tapped.hardware?.memory;
+    const frame = memory?.at(Math.floor(address / PAGE)) ?? ABSENT;
+    if (memory === undefined || frame === ABSENT) return undefined;
+    const at = frame + (address % PAGE) / 4;
+    return P.get(memory.words, at) === 0 ? undefined : memory.words.slice(at, at + ENTRY_BYTES / 4);
   }
 }
 
