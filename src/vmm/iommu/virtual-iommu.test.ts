@@ -237,3 +237,32 @@ test('a message goes wherever the guest says, and where there is no such address
   guest.iommu.pageRequest({ rid: FIRST, pasid: 1, page: 5, rights: 1, group: 3, isLast: true });
   expect(guest.interrupts.length).toBe(1);
 });
+
+/** GSTS.TES and RTPS. */
+const status = (guest: RawGuest): number => (guest.iommu.read32(0x1c) >>> 30) & 3;
+const [TES, RTPS] = [2, 1];
+
+test.each<[string, number, (guest: RawGuest) => void]>([
+  ['a new root', RTPS, (guest) => guest.latch(FRAME.ROOT)],
+  ['translation off', TES, (guest) => guest.command(1 << 26)],
+])(
+  "%s, not confirmed by the host's hardware, is not said to be done, and is when it is asked for again",
+  (_, bit, act) => {
+    const guest = new RawGuest().enable();
+    guest.alloc();
+    guest.setEntry(1, { root: 0x10 });
+    guest.submit(encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G: 3 }));
+    guest.runAll();
+    expect([guest.host.bound.size, status(guest)]).toEqual([DEVICES.length, TES | RTPS]);
+    const before = bit === TES ? TES : 0;
+    guest.setEntry(1, {});
+    guest.host.chooser = { choose: (_n, what) => (what === 'unbind is not confirmed' ? 1 : 0) };
+    act(guest);
+    guest.runAll();
+    expect([guest.host.bound.size, status(guest) & bit]).toEqual([DEVICES.length, before]);
+    guest.host.chooser = { choose: () => 0 };
+    act(guest);
+    guest.runAll();
+    expect([guest.host.bound.size, status(guest) & bit]).toEqual([0, bit === TES ? 0 : RTPS]);
+  },
+);

@@ -9,7 +9,8 @@
  * With caching mode off an entry that becomes present may be told by any wide invalidation, or by nothing: then by
  * its first use, which KVM tells. An entry that is malformed, or that the host refuses to bind, is like one that
  * hardware could not use: its first use is recorded as a fault. What the host's hardware did not confirm is not
- * completed: the queue stops with IQE (or ITE, for a device), a register's command says that it was not done.
+ * completed: the queue stops with IQE (or ITE, for a device), a register's command says that it was not done. It is
+ * tried again when the guest asks again, and not before: a device that is dead would keep the VMM busy for ever.
  *
  * Left out: requests without a PASID (blocked; see capabilities.ts), interrupt remapping.
  */
