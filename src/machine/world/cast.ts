@@ -187,12 +187,20 @@ export class Cast implements Company {
     this.stage.taps.judge.tell('gone', name);
   }
 
+  /** Nobody waits for who has ended, nor for those whom it was to fork and did not. */
+  #awaitNot(name: string): void {
+    this.meetings.ended(name);
+    for (const step of this.#steps.get(name) ?? []) {
+      if ('fork' in step && !this.#parts.has(step.fork.as)) this.#awaitNot(step.fork.as);
+    }
+  }
+
   /** It acts no more, whether its own kernel has tidied up or is gone with it. */
   #left(name: string): void {
     const { taps } = this.stage;
     this.#on.get(this.#parts.get(name)?.machine.name ?? '')?.delete(name);
     this.#parts.delete(name);
-    this.meetings.ended(name);
+    this.#awaitNot(name);
     for (const open of taps.ledger.opens.ended(name)) taps.judge.tell('released', open);
   }
 
