@@ -18,10 +18,10 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'mm:map': (f) => `promises ${plural(f, 'pages', 'page')} at ${of(f, 'page')} to ${of(f, 'mm')}`,
   'mm:unmap': (f) =>
     `${plural(f, 'pages', 'page')} at ${of(f, 'page')} of ${of(f, 'mm')} ${f['pages'] === 1 ? 'is' : 'are'} gone, from all caches too`,
+  'mm:lost': (f) =>
+    `${plural(f, 'pages', 'page')} at ${of(f, 'page')} of ${of(f, 'mm')}: the frames stay taken, for hardware did not confirm that it is done with them`,
   'mm:protect': (f) =>
     `${plural(f, 'pages', 'page')} at ${of(f, 'page')} of ${of(f, 'mm')} ${f['pages'] === 1 ? 'has' : 'have'} other rights`,
-  'mm:lost': (f) =>
-    `${plural(f, 'pages', 'page')} at ${of(f, 'page')} of ${of(f, 'mm')} cannot be given back: hardware may still use them`,
   'mm:exit': (f) => `the memory of ${of(f, 'mm')} goes`,
   'mm:end': (f) => `the address space of ${of(f, 'mm')} is gone`,
 
