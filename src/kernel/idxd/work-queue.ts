@@ -134,6 +134,11 @@ export class WorkQueue {
     return yield* this.#registers.command(DSA_COMMAND.DRAIN_WQ, this.#bit);
   }
 
+  /** Returns when all that it took in before is done, or was thrown away. */
+  *abort(): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#registers.command(DSA_COMMAND.ABORT_WQ, this.#bit);
+  }
+
   /** Names it in commands that take several: a group of 16 queues, and a bit for each. */
   get #bit(): number {
     const group = Math.floor(this.index / QUEUES_PER_COMMAND);
