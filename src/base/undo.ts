@@ -82,44 +82,48 @@ export class KeptValue<T> extends Kept {
 
 /** A map, in the order in which its keys came; small, for it is saved whole. */
 export class KeptMap<K, V> extends Kept {
-  readonly #map = new Map<K, V>();
+  /** There is none before the first key comes: most of a process's maps stay empty. */
+  #map: Map<K, V> | undefined;
 
   get size(): number {
-    return this.#map.size;
+    return this.#map?.size ?? 0;
   }
 
   get(key: K): V | undefined {
-    return this.#map.get(key);
+    return this.#map?.get(key);
   }
 
   has(key: K): boolean {
-    return this.#map.has(key);
+    return this.#map?.has(key) === true;
   }
 
   set(key: K, value: V): void {
     this.changing();
+    this.#map ??= new Map();
     this.#map.set(key, value);
   }
 
   delete(key: K): boolean {
-    if (!this.#map.has(key)) return false;
+    if (this.#map?.has(key) !== true) return false;
     this.changing();
-    return this.#map.delete(key);
+    const { size } = this.#map;
+    if (size === 1) this.#map = undefined;
+    else this.#map.delete(key);
+    return true;
   }
 
   keys(): K[] {
-    return [...this.#map.keys()];
+    return this.#map === undefined ? [] : [...this.#map.keys()];
   }
 
   values(): V[] {
-    return [...this.#map.values()];
+    return this.#map === undefined ? [] : [...this.#map.values()];
   }
 
   protected override saved(): () => void {
-    const before = [...this.#map];
+    const before = this.#map && new Map(this.#map);
     return () => {
-      this.#map.clear();
-      for (const [key, value] of before) this.#map.set(key, value);
+      this.#map = before;
     };
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Bug } from './bug.js';
 import { Words } from './words.js';
 
-const contents = (words: Words): number[] => [...words.words];
+const contents = (words: Words): number[] => [...words.words.subarray(0, words.length)];
 
 /** What a model of {@link Words} holds: the same in plain arrays, copied whole. */
 interface Model {
@@ -62,6 +62,13 @@ const anOperation = [
     (by) =>
       new Operation(`grow by ${by}`, (model, words) => {
         words.grow(words.length + by);
+        while (by > 0 && model.now.length < words.length) model.now.push(0);
+      }),
+  ),
+  fc.tuple(fc.integer({ min: -10, max: 30 }), fc.nat(100)).map(
+    ([by, more]) =>
+      new Operation(`grow by ${by}, with room for ${more} more`, (model, words) => {
+        words.grow(words.length + by, words.length + Math.max(0, by) + more);
         while (by > 0 && model.now.length < words.length) model.now.push(0);
       }),
   ),

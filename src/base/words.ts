@@ -16,8 +16,12 @@ export interface Restorable {
 const SAVED = 1;
 
 export class Words implements Restorable {
-  /** The words. Read freely; before a store to `words[i]` call {@link Words.touch}. Replaced by {@link Words.grow}. */
+  /**
+   * The words, and the room behind them. Read freely; before a store to `words[i]` call {@link Words.touch}. Replaced
+   * by {@link Words.grow}.
+   */
   words: Int32Array;
+  #length: number;
   readonly #chunkShift: number;
   /** Per chunk: `SAVED` once it needs no (further) copy; all of them are before the first mark. */
   #saved: Uint8Array;
@@ -35,11 +39,12 @@ export class Words implements Restorable {
     this.#chunkShift = 31 - Math.clz32(chunkWords);
     assert(1 << this.#chunkShift === chunkWords, `a chunk of ${chunkWords} words`);
     this.words = new Int32Array(this.#roundUp(length));
+    this.#length = this.words.length;
     this.#saved = new Uint8Array(this.words.length >> this.#chunkShift).fill(SAVED);
   }
 
   get length(): number {
-    return this.words.length;
+    return this.#length;
   }
 
   /** To be called before any word of the chunk of `index` changes. A `Bug` if there is no such word. */
@@ -57,10 +62,14 @@ export class Words implements Restorable {
    * Makes room for at least `length` words, and no more than its chunks need: who grows little by little asks
    * for twice as many. New words are zero; none moves to another index. The length is room, not state: a restore
    * clears words that came after the mark, and keeps them.
+   *
+   * @param room how many to make room for, where more will come: they cost nothing until they do, and move nothing then
    */
-  grow(length: number): void {
+  grow(length: number, room = length): void {
+    if (length <= this.#length) return;
+    this.#length = this.#roundUp(length);
     if (length <= this.words.length) return;
-    const words = new Int32Array(this.#roundUp(length));
+    const words = new Int32Array(this.#roundUp(room));
     words.set(this.words);
     this.words = words;
     const saved = new Uint8Array(words.length >> this.#chunkShift).fill(SAVED);
@@ -82,7 +91,7 @@ export class Words implements Restorable {
       this.words.set(this.#log.subarray(i * size, (i + 1) * size), chunk * size);
       this.#saved[chunk] = 0;
     }
-    this.words.fill(0, this.#markedLength);
+    this.words.fill(0, this.#markedLength, this.#length);
     this.#markRest();
   }
 
@@ -93,8 +102,8 @@ export class Words implements Restorable {
 
   /** What lies beyond the marked length belongs to the mark from now on: it is not cleared word by word again. */
   #markRest(): void {
-    this.#saved.fill(0, this.#markedLength >> this.#chunkShift);
-    this.#markedLength = this.words.length;
+    this.#saved.fill(0, this.#markedLength >> this.#chunkShift, this.#length >> this.#chunkShift);
+    this.#markedLength = this.#length;
     this.#dirtyCount = 0;
   }
 

@@ -21,9 +21,9 @@ import {
   type RunDocument,
 } from './run-document.js';
 import { type Judgement, judged } from './run-judge.js';
-import { storyLine } from './run-story.js';
 import { failingSeedText, headText, pasidText, verdictText } from './run-text.js';
 import { type NamedScenario, readScenario, shippedScenarios } from './scenario-file.js';
+import { storyLine } from './story/line.js';
 import { paintFor, withProgress } from './terminal.js';
 
 interface Range {

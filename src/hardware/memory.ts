@@ -46,6 +46,8 @@ const NODE_MASK = NODE_ENTRIES - 1;
 const FIRST_NODE = ROOT_ENTRIES;
 /** A slot's first word is its number by this; what is exported would be loaded at each use. */
 const SLOT_WORDS = FRAME_WORDS;
+/** 64 MiB. */
+const LARGE_WORDS = 1 << 24;
 /** Frames that it leads to: 256 GiB. */
 const FIRST_FRAMES = NODE_ENTRIES * NODE_ENTRIES;
 
@@ -229,12 +231,24 @@ export class Memory implements FrameMemory, Restorable {
     const slot = this.#slots++;
     const end = this.#slots * FRAME_WORDS;
     if (end > this.#arena.length) {
-      this.#arena.grow(end * 2);
-      this.#words = this.#arena.words;
-      this.#bytes = new Uint8Array(this.#words.buffer);
+      this.#arena.grow(end, this.#roomFor(end));
+      if (this.#words !== this.#arena.words) {
+        this.#words = this.#arena.words;
+        this.#bytes = new Uint8Array(this.#words.buffer);
+      }
     }
     this.#radix.set(leaf + (frame & NODE_MASK), slot);
     return slot;
+  }
+
+  /**
+   * How many words to make room for: twice as many each time, and from some size on all that there can be, up to a
+   * limit. Room that is not used takes address space alone, and to move an arena takes it twice.
+   */
+  #roomFor(end: number): number {
+    if (end < LARGE_WORDS) return end * 2;
+    const frames = this.#ranges.reduce((sum, { first, last }) => sum + last - first + 1, 1);
+    return Math.max(end, Math.min(frames * FRAME_WORDS, end * 64));
   }
 
   /** The node that the radix entry at `index` leads to, made if there is none. */
@@ -252,7 +266,11 @@ export class Memory implements FrameMemory, Restorable {
   }
 }
 
-const isZero = (bytes: Uint8Array): boolean => {
-  for (const byte of bytes) if (byte !== 0) return false;
+/** Word by word where it can be: what is cleared are pages. */
+function isZero(bytes: Uint8Array): boolean {
+  const { buffer, byteOffset, length } = bytes;
+  const isAligned = (byteOffset | length) % 4 === 0;
+  const parts = isAligned ? new Int32Array(buffer, byteOffset, length / 4) : bytes;
+  for (let i = 0; i < parts.length; i++) if (parts[i] !== 0) return false;
   return true;
-};
+}

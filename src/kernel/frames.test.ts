@@ -81,6 +81,30 @@ describe('page frames', () => {
     expect([frames.inUse, frames.alloc(OWNER)]).toEqual([1, 257]);
   });
 
+  it('keeps what is held in use, until the last hold ends', () => {
+    const platform = new FakePlatform();
+    const freed: number[] = [];
+    const ledger = { owned() {}, freed: (frame: number) => void freed.push(frame) };
+    const { frames } = framesOf(platform, { ledger });
+    for (let i = 0; i < 5; i++) frames.alloc(OWNER);
+    platform.mark();
+    // Two neighbours: their counts stand in one word.
+    for (const frame of [257, 257, 258]) expect(frames.hold(frame)).toBeUndefined();
+    frames.free(257);
+    expect(() => frames.free(257)).toThrow(Bug);
+    frames.release(258);
+    frames.release(257);
+    expect([frames.inUse, freed]).toEqual([5, []]);
+    frames.release(257);
+    expect([frames.inUse, freed, frames.alloc(OWNER)]).toEqual([4, [257], 257]);
+    expect(() => frames.release(257)).toThrow(Bug);
+    for (let i = 0; i < 127; i++) expect(frames.hold(256)).toBeUndefined();
+    expect(frames.hold(256)).toMatchObject({ errno: 'EOVERFLOW' });
+    platform.restore();
+    frames.free(256);
+    expect([frames.inUse, freed]).toEqual([4, [257, 256]]);
+  });
+
   it('frees nothing twice', () => {
     const { frames } = framesOf(new FakePlatform());
     frames.alloc(OWNER);

@@ -47,6 +47,11 @@ export interface IommuUnit {
   readonly hostAddressWidth: number;
   /** The functions behind it; all that no other unit names, if left out. */
   readonly rids?: readonly number[];
+  /**
+   * Woken each time that what a driver polls for may have come from its invalidation queue: the status of a wait, an
+   * error. It stands for a spin, which costs a step each time that it finds nothing; without it, a driver spins.
+   */
+  readonly progress?: WaitQueue;
 }
 
 /** One CPU: the state that a kernel loads for the task that it runs. */

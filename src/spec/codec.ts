@@ -2,8 +2,10 @@
  * Whole structures, for cold code: encoding from named values, decoding into a list that can be printed. Hot
  * paths use a layout's fields one by one.
  */
-import { assert, hex } from '../base/index.js';
+import { assert, Bug, hex } from '../base/index.js';
 import type { Field, Layout, LayoutInfo } from './layout.js';
+
+const NUMBER_BITS = 53;
 
 /** One field of a decoded structure. */
 export interface DecodedField {
@@ -34,13 +36,20 @@ export function encode<N extends string>(
   const words = new Int32Array(of.bytes / 4);
   for (const name of Object.keys(values) as N[]) {
     const field = of.fields.find((each) => each.name === name);
-    assert(field !== undefined, `${of.name} has no field ${name}`);
+    if (field === undefined) throw new Bug(`${of.name} has no field ${name}`);
     const value = values[name] ?? 0;
-    assert(typeof value === 'bigint' || Number.isSafeInteger(value), `${value} is no value for ${name}`);
-    field.setBig(words, 0, BigInt(value));
+    if (typeof value === 'number' && !Number.isSafeInteger(value)) {
+      throw new Bug(`${value} is no value for ${name}`);
+    }
+    if (typeof value === 'number' && isNumber(field)) field.set(words, 0, value);
+    else field.setBig(words, 0, BigInt(value));
   }
   return words;
 }
+
+/** Whether a field has {@link Field.set}. */
+const isNumber = ({ width, high, low }: Field): boolean =>
+  width <= NUMBER_BITS && (high >> 5) - (low >> 5) <= 1;
 
 /** Takes the structure at `words[at]` apart. */
 export function decode(of: LayoutInfo, words: Int32Array, at = 0): Decoded {

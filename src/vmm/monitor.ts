@@ -105,7 +105,8 @@ export class Monitor {
 
   /** The units that firmware tells the guest of. */
   get iommus(): readonly IommuUnit[] {
-    return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH }];
+    const { progress } = this.iommu;
+    return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH, progress }];
   }
 
   /** What is put back with the machine. */

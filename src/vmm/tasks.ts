@@ -69,7 +69,8 @@ export class GuestTasks implements Spawner, Restorable {
   /** The vCPUs that are in an instruction, a bit each. */
   get #inInstructions(): number {
     let bits = 0;
-    for (const [i, { isInInstruction }] of this.#runners.entries()) if (isInInstruction) bits |= 1 << i;
+    for (let i = 0; i < this.#runners.length; i++)
+      if (this.#runners[i]?.isInInstruction === true) bits |= 1 << i;
     return bits;
   }
 

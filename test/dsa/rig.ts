@@ -2,7 +2,7 @@
  * An Intel DSA device on a bench: memory, a root complex, an IOMMU that a test fills. Nothing goes on but what a
  * test steps.
  */
-import { firstChooser } from '../../src/base/index.js';
+import { type Chooser, firstChooser } from '../../src/base/index.js';
 import { ALL_RIGHTS, DsaDevice, type DsaOptions, Memory, RootComplex } from '../../src/hardware/index.js';
 import { type Decoded, DSA_RECORD, decode } from '../../src/spec/index.js';
 import { Hands, type Names, PASID, RECORD, RECORD_PAGE } from './hands.js';
@@ -19,13 +19,13 @@ export class Rig extends Hands {
   readonly iommu = new TableIommu();
   readonly interrupts: { address: number; data: number }[] = [];
 
-  constructor(options: Partial<DsaOptions> = {}) {
+  constructor(options: Partial<DsaOptions> = {}, chooser: Chooser = firstChooser) {
     const memory = new Memory([{ first: 0, last: FRAMES - 1 }]);
     const root = new RootComplex({
       memory,
       interrupt: (address, data) => this.interrupts.push({ address, data }),
     });
-    super(new DsaDevice({ rid: RID, upstream: root, chooser: firstChooser }, options));
+    super(new DsaDevice({ rid: RID, upstream: root, chooser }, options));
     this.memory = memory;
     this.root = root;
     root.addIommu(this.iommu);

@@ -12,11 +12,16 @@ export class UnitPlatform {
   readonly unit: VtdUnit;
   /** What was sent to functions' device TLBs; nobody answers. */
   readonly invalidations: DeviceTlbInvalidation[] = [];
+  /** Whether the time for an answer is over as soon as one is asked for. */
+  timesOut = false;
 
   constructor() {
     this.platform = new FakePlatform({ mmio: this.#mmio() });
     const downstream: IommuDownstream = {
-      invalidateDeviceTlb: (invalidation) => void this.invalidations.push({ ...invalidation }),
+      invalidateDeviceTlb: (invalidation) => {
+        this.invalidations.push({ ...invalidation });
+        if (this.timesOut) this.unit.invalidationTimedOut(invalidation.rid);
+      },
       pageGroupResponse() {},
       interrupt() {},
     };

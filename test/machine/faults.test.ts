@@ -148,9 +148,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a device reports success one piece too early',
-    file: 'hardware/dsa/engine.ts',
-    find: 'else if (now.done === now.size)',
-    replace: 'else if (now.done * 2 >= now.size)',
+    file: 'hardware/dsa/moves.ts',
+    find: 'now.done < now.size) return status;',
+    replace: 'now.done * 2 < now.size) return status;',
     rule: 'UNDONE',
     message:
       /^step \d+: alice finds 0x00 at 0x7f0000003000 in its region copy, where 0x6f \(o\) has to be: a job said success, and its bytes are not there$/,
@@ -202,7 +202,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a completion record goes to the next slot',
-    file: 'hardware/dsa/engine.ts',
+    file: 'hardware/dsa/completion.ts',
     find: 'this.#buffers.locate(RECORD_SLOT, RECORD_ADDRESS_WORD, 0);',
     replace: 'this.#buffers.locate(RECORD_SLOT, RECORD_ADDRESS_WORD, 64);',
     rule: 'ISOLATION',

@@ -23,7 +23,7 @@ import {
   RootComplex,
   VtdUnit,
 } from '../../src/hardware/index.js';
-import { ioasidCreate } from '../../src/ioasid/index.js';
+import { type IoasidCore, ioasidCreate } from '../../src/ioasid/index.js';
 import { type FrameLedger, Kernel, type Platform, type RidDomain } from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
 
@@ -71,6 +71,10 @@ export interface BenchOptions {
   readonly ledger?: FrameLedger;
   readonly framesMayFail?: boolean;
   readonly ridDomain?: RidDomain;
+  /** How many PASIDs the kernel keeps for its own processes; all, if left out. */
+  readonly quota?: number;
+  /** Whether the IOASID core is refused memory. */
+  readonly ioasidFaults?: Chooser;
   /** Stands between the kernel and the machine. */
   readonly between?: (platform: Platform, units: readonly VtdUnit[]) => Platform;
 }
@@ -87,6 +91,7 @@ export class Bench {
   readonly bus: Bus;
   readonly devices: readonly DsaDevice[];
   readonly cpus: readonly Cpu[];
+  readonly ioasids: IoasidCore;
   readonly kernel: Kernel;
   /** Frames of which software has written cache lines back. */
   readonly writtenBack = new Set<number>();
@@ -122,9 +127,11 @@ export class Bench {
       ...this.cpus,
       this.tasks,
     );
-    const ioasids = ioasidCreate({ capacity: 0x10_0000 });
+    const faults = options.ioasidFaults;
+    const ioasids = ioasidCreate({ capacity: 0x10_0000, ...(faults && { faults }) });
     if (isRefusal(ioasids)) throw new Error(ioasids.why);
     this.#kept.push(ioasids);
+    this.ioasids = ioasids;
     const { tasks } = this;
     const { ledger, framesMayFail = false, ridDomain = 'blocked' } = options;
     const direct = this.#platform(chooser);
@@ -134,6 +141,7 @@ export class Bench {
       platform,
       tasks,
       ioasids,
+      ...(options.quota !== undefined && { quota: options.quota }),
       framesMayFail,
       ridDomain,
       ledger: this.#ledger(ledger),

@@ -15,6 +15,7 @@ import {
   type MmioRegion,
   NO_PASID,
   NONE,
+  type PageGroupResponse,
   type PciFunction,
   RIGHT,
   type RootComplex,
@@ -55,6 +56,7 @@ export class DmaFunction implements PciFunction, Engine {
   readonly bars: readonly MmioRegion[] = [];
   readonly accesses: Access[] = [];
   readonly invalidations: DeviceTlbInvalidation[] = [];
+  readonly responses: PageGroupResponse[] = [];
   /** Moved on by a test, to say what has happened before an access. */
   era = 0;
   /** How many invalidations it will not answer. */
@@ -130,7 +132,9 @@ export class DmaFunction implements PciFunction, Engine {
     else this.#waiting.push(own);
   }
 
-  pageGroupResponse(): void {}
+  pageGroupResponse(response: PageGroupResponse): void {
+    this.responses.push({ ...response });
+  }
 
   #done({ itag }: DeviceTlbInvalidation): void {
     this.#options.root.invalidationDone(this.rid, itag);

@@ -1,6 +1,7 @@
 /** Batches: what comes of their descriptors, fences, faults of the list, limits, and commands in between. */
 import { describe, expect, test } from 'vitest';
 import { descriptor, move, PASID, RECORD, Rig, SHARED, type WqFields } from '../../../test/dsa/rig.js';
+import { type Chooser, Random, RandomChooser } from '../../base/index.js';
 import {
   DSA_COMMAND as CMD,
   DSA_BATCH,
@@ -22,8 +23,8 @@ const WITH_RECORD = FLAG.CRAV | FLAG.RCR;
 /** The record of the i-th descriptor of the list. */
 const recordOf = (i: number): number => RECORD + 64 * (i + 1);
 
-function ready(wq: WqFields = {}): Rig {
-  const rig = new Rig();
+function ready(wq: WqFields = {}, chooser?: Chooser): Rig {
+  const rig = new Rig({}, chooser);
   rig.start([{ ...SHARED, MAX_BATCH_SHIFT: 6, ...wq }]);
   rig.iommu.map(PASID, LIST / 4096, { frame: 0x150, rights: ALL_RIGHTS });
   rig.iommu.map(PASID, SRC / 4096, { frame: 0x200, rights: ALL_RIGHTS });
@@ -210,6 +211,39 @@ describe('a list', () => {
     expect(rig.recordField('FAULT')).toBe(BigInt(LIST + 4096));
     expect(rig.recordField('WRITE')).toBe(0n);
   });
+});
+
+test('the order of a batch is open, but for its fences', () => {
+  const orders = new Set<string>();
+  for (let seed = 1; seed <= 40; seed++) {
+    const rig = ready({}, new RandomChooser(new Random(seed)));
+    const order: number[] = [];
+    rig.device.audit = {
+      ...{ submitted: () => {}, refused: () => {}, completed: () => {} },
+      requests: (_, { length, offset }) => {
+        if (length === 32) order.push(offset / 64 - 1);
+      },
+    };
+    submit(rig, [copy(0), copy(1), fenced(2), copy(3), copy(4)]);
+    rig.run();
+    expect(outcome(rig)).toEqual([STATUS.SUCCESS, 0, 5]);
+    expect(order.length).toBe(6);
+    expect([...order].sort()).toEqual([-1, 0, 1, 2, 3, 4]);
+    expect([order[2], order[5]]).toEqual([2, -1]);
+    orders.add(order.join(' '));
+  }
+  expect(orders.size).toBe(4);
+});
+
+test('one that was put off is done before a fault of the list ends the batch', () => {
+  const always: Chooser = { choose: (n) => n - 1 };
+  const rig = ready({}, always);
+  rig.memory.write(LIST + 4096 - 64, new Uint8Array(copy(0).buffer));
+  rig.submit(batch(3, { LIST: LIST + 4096 - 64 }));
+  rig.run();
+  expect(statuses(rig, 1)).toEqual([STATUS.SUCCESS]);
+  rig.answer(1);
+  expect(outcome(rig)).toEqual([STATUS.BATCH_PAGE_FAULT, 0, 1]);
 });
 
 test('an abort ends the whole batch, a drain waits for all of it', () => {

@@ -8,6 +8,7 @@ import {
   DSA_BATCH,
   DSA_CRC,
   DSA_CREATE_DELTA,
+  DSA_DIF_UPDATE,
   DSA_MEMMOVE,
   DSA_NOOP,
   DSA_FLAG as FLAG,
@@ -15,6 +16,7 @@ import {
   DSA_OPCODE as OP,
   DSA_STATUS as STATUS,
 } from '../../spec/index.js';
+import { blockOf, DIF_BYTES, DIF_FLAGS_RESERVED, DIF_TARGET, DIF_TARGET_RESERVED } from './dif-tags.js';
 import { ANY_REPORT, COMMON_FLAGS, type Operation, operationOf } from './operation.js';
 
 const WITHOUT_RECORD = FLAG.RCR | FLAG.CR_TCS;
@@ -130,6 +132,11 @@ function bufferStatus(words: Int32Array, operation: Operation, allowed: Allowed)
       return createDeltaStatus(words, size);
     case OP.APPLY_DELTA:
       return applyDeltaStatus(words, size);
+    case OP.DIF_CHECK:
+    case OP.DIF_INSERT:
+    case OP.DIF_STRIP:
+    case OP.DIF_UPDATE:
+      return difStatus(words, operation.opcode, size);
     default:
       return STATUS.NONE;
   }
@@ -176,6 +183,24 @@ function applyDeltaStatus(words: Int32Array, size: number): number {
   if ((low & (DELTA_UNIT - 1)) !== 0) return STATUS.ADDRESS_ALIGNMENT;
   const overlaps =
     distanceOf(words, SRC_WORD, DST_WORD) < record || distanceOf(words, DST_WORD, SRC_WORD) < size;
+  return overlaps ? STATUS.OVERLAP : STATUS.NONE;
+}
+
+function difStatus(words: Int32Array, opcode: number, size: number): number {
+  const flags = DSA_DIF_UPDATE.FLAGS_DIF.get(words, 0);
+  const targetFlags = DSA_DIF_UPDATE.DST_FLAGS.get(words, 0);
+  const { PASS_APP, PASS_GUARD, PASS_REF } = DIF_TARGET;
+  const passes = opcode === OP.DIF_INSERT ? PASS_APP | PASS_GUARD | PASS_REF : 0;
+  if ((flags & DIF_FLAGS_RESERVED) !== 0 || (targetFlags & (DIF_TARGET_RESERVED | passes)) !== 0) {
+    return STATUS.RESERVED_FIELD;
+  }
+  const block = blockOf(flags);
+  const step = opcode === OP.DIF_INSERT ? block : block + DIF_BYTES;
+  if (size % step !== 0) return STATUS.TRANSFER_SIZE;
+  if (opcode === OP.DIF_CHECK) return STATUS.NONE;
+  const written = (size / step) * (opcode === OP.DIF_STRIP ? block : block + DIF_BYTES);
+  const overlaps =
+    distanceOf(words, SRC_WORD, DST_WORD) < size || distanceOf(words, DST_WORD, SRC_WORD) < written;
   return overlaps ? STATUS.OVERLAP : STATUS.NONE;
 }
 

@@ -6,7 +6,7 @@
  * Left out, and not advertised: inter-domain operations, read buffers, performance counters, readback.
  * Traffic classes have no effect.
  */
-import { Bug, type Restorable } from '../../base/index.js';
+import { Bug, type Chooser, type Restorable } from '../../base/index.js';
 import {
   DSA_BAR0_BYTES,
   DSA_DEVICE_STATE,
@@ -45,6 +45,7 @@ const { STATE } = DSA_GENSTS_REG;
 export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   readonly options: DsaOptions;
   readonly parts: DsaParts;
+  readonly chooser: Chooser;
   readonly table: DsaRegisterTable;
   readonly registers: RegisterFile;
   readonly interrupts: Interrupts;
@@ -65,6 +66,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     this.options = { ...DSA_DEFAULTS, ...options };
     const parts = dsaParts(slot, this.options);
     this.parts = parts;
+    this.chooser = slot.chooser;
     const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
     if (wqs > 16 || vectors > 64) throw new Bug(`${name} with ${wqs} WQs and ${vectors} vectors`);
     this.table = dsaRegisters(capabilities(this.options));
@@ -81,7 +83,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
       (config, index) => new WorkQueue(config, this.registers, { index, capacity: entries }),
     );
     this.engines = Array.from({ length: engines }, (_, i) => new DsaEngine(`${name} engine ${i}`, this, i));
-    this.#groups = Array.from({ length: groups }, () => new Group());
+    this.#groups = Array.from({ length: groups }, (_, i) => new Group(`${name} group ${i}`, slot.chooser));
     this.#commands = new Commands(`${name} command`, this);
     this.#invalidations = new InvalidationQueue(parts, this.engines);
     this.bars = [new RegisterRegion(`${name} BAR0`, this), new PortalRegion(`${name} BAR2`, this)];

@@ -1,4 +1,5 @@
 /** What an engine of an Intel DSA device, and what it is made of, see of the device. */
+import type { Chooser } from '../../base/index.js';
 import type { Interrupts } from './interrupts.js';
 import type { DsaAudit, DsaParts } from './ports.js';
 import type { SoftwareErrors } from './software-errors.js';
@@ -7,6 +8,8 @@ import type { WorkQueue } from './work-queue.js';
 /** What an engine needs of its device. */
 export interface EngineHost {
   readonly parts: DsaParts;
+  /** Decides the order of a batch. */
+  readonly chooser: Chooser;
   readonly interrupts: Interrupts;
   readonly errors: SoftwareErrors;
   readonly audit: DsaAudit | undefined;

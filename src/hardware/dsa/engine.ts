@@ -42,6 +42,7 @@ const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 
 export class DsaEngine implements Engine, Restorable {
   readonly name: string;
+  readonly #whether: string;
   readonly #host: EngineHost;
   readonly #work = new Work();
   readonly #batch = new Batch();
@@ -57,6 +58,7 @@ export class DsaEngine implements Engine, Restorable {
 
   constructor(name: string, host: EngineHost, index = 0) {
     this.name = name;
+    this.#whether = `${name}: whether a descriptor of a batch lets the next go first`;
     this.#host = host;
     this.#buffers = new Buffers(host, this.#work);
     this.#execution = new Execution(this.#work, this.#buffers);
@@ -205,13 +207,14 @@ export class DsaEngine implements Engine, Restorable {
     this.#batch.present(descriptor);
     now.retries = 0;
     now.operand = LIST_SLOT;
-    this.#buffers.locate(LIST_SLOT, LIST_WORD, this.#batch.now.index * DESCRIPTOR_BYTES);
+    this.#buffers.locate(LIST_SLOT, LIST_WORD, this.#batch.now.next * DESCRIPTOR_BYTES);
     now.phase = PHASE.LIST_TRANSLATE;
   }
 
   #translateList(): void {
     const status = this.#buffers.translate(LIST_SLOT, RIGHT.READ);
     if (status === STATUS.SUCCESS) this.#work.now.phase = PHASE.LIST_READ;
+    else if (this.#batch.hasPutOff) this.#resume();
     // As of a record, a page fault of the list always blocks.
     else if (status === STATUS.PAGE_FAULT) this.#fault(true);
     else this.#endBatch(status);
@@ -219,32 +222,47 @@ export class DsaEngine implements Engine, Restorable {
 
   #readList(): void {
     const { now, descriptor, descriptorBytes } = this.#work;
+    const batch = this.#batch;
     const isRead = this.#buffers.read(LIST_SLOT, descriptorBytes);
     this.#buffers.release();
     const isFenced = (FLAGS.get(descriptor, 0) & FLAG.FENCE) !== 0;
-    if (!isRead) this.#endBatch(STATUS.HARDWARE_ERROR);
-    else if (isFenced && this.#batch.now.hasFailed) this.#endBatch(STATUS.BATCH_FAILED);
-    else this.#begin(this.#host.queue(now.wq));
+    if (batch.hasPutOff && (isFenced || !isRead)) this.#resume();
+    else if (!isRead) this.#endBatch(STATUS.HARDWARE_ERROR);
+    else if (isFenced && batch.now.hasFailed) this.#endBatch(STATUS.BATCH_FAILED);
+    else if (!isFenced && batch.mayPutOff && this.#host.chooser.choose(2, this.#whether) === 1) {
+      batch.putOff(descriptor);
+      this.#nextOfList();
+    } else {
+      batch.take();
+      this.#begin(this.#host.queue(now.wq));
+    }
+  }
+
+  /** Works on the descriptor that was put off. */
+  #resume(): void {
+    this.#batch.resume(this.#work.descriptor);
+    this.#begin(this.#host.queue(this.#work.now.wq));
   }
 
   /** One descriptor of the batch is done. */
   #advance(isSuccess: boolean): void {
     const batch = this.#batch;
     batch.advance(isSuccess);
-    if (!batch.isOver) this.#nextOfList();
+    if (batch.hasPutOff) this.#resume();
+    else if (!batch.isOver) this.#nextOfList();
     else this.#endBatch(batch.now.hasFailed ? STATUS.BATCH_FAILED : STATUS.SUCCESS);
   }
 
   /** The batch ends; what is left of its list is not looked at. Its record may say where a fault was already. */
   #endBatch(status: number): void {
     const { now, descriptor, record } = this.#work;
-    const { index, hasFailed } = this.#batch.now;
+    const { done, hasFailed } = this.#batch.now;
     if (status !== STATUS.BATCH_PAGE_FAULT) record.fill(0);
     this.#batch.present(descriptor);
     this.#batch.close();
     now.flags = FLAGS.get(descriptor, 0);
     now.opcode = OP.BATCH;
-    R_COMPLETED.set(record, 0, index);
+    R_COMPLETED.set(record, 0, done);
     R_RESULT.set(record, 0, hasFailed ? 1 : 0);
     this.#completion.begin(status);
   }

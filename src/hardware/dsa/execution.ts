@@ -3,6 +3,7 @@ import { DSA_OPCODE as OP, DSA_STATUS as STATUS } from '../../spec/index.js';
 import type { Buffers } from './buffers.js';
 import { Checksums } from './checksums.js';
 import { ApplyDelta, CreateDelta } from './delta.js';
+import { Dif } from './dif.js';
 import type { Method } from './method.js';
 import { Moves } from './moves.js';
 import type { Work } from './work.js';
@@ -26,6 +27,9 @@ export class Execution {
     const checksums = new Checksums(work, buffers);
     methods[OP.CRCGEN] = checksums;
     methods[OP.COPY_CRC] = checksums;
+    const dif = new Dif(work, buffers);
+    const { DIF_CHECK, DIF_INSERT, DIF_STRIP, DIF_UPDATE } = OP;
+    for (const opcode of [DIF_CHECK, DIF_INSERT, DIF_STRIP, DIF_UPDATE]) methods[opcode] = dif;
     this.#methods = methods;
     this.#method = moves;
   }

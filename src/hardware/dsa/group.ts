@@ -1,15 +1,24 @@
 /**
  * A group: the work queues that its engines serve, and the arbiter between them (Intel DSA Architecture
  * Specification, 341204, revision 3.0, 4.1). Each queue may dispatch as many descriptors in a round as its
- * priority says; a round ends when no queue with work has any left.
+ * priority says; a round ends when no queue with work has any left. Which of those that may is next, the specification
+ * leaves open.
  */
-import type { Restorable } from '../../base/index.js';
+import type { Chooser, Restorable } from '../../base/index.js';
 import type { WorkQueue } from './work-queue.js';
 
 export class Group implements Restorable {
+  readonly #what: string;
+  readonly #chooser: Chooser;
   #queues: readonly WorkQueue[] = [];
   #next = 0;
   #marked = { queues: this.#queues, next: 0 };
+
+  /** @param chooser decides which queue is next; its first answer goes round */
+  constructor(name: string, chooser: Chooser) {
+    this.#what = `${name}: which queue is next`;
+    this.#chooser = chooser;
+  }
 
   /** Takes the queues that it serves, as the device is enabled or disabled. */
   setQueues(queues: readonly WorkQueue[]): void {
@@ -32,11 +41,15 @@ export class Group implements Restorable {
   }
 
   #withCredit(): WorkQueue | undefined {
+    let ways = 0;
+    for (const queue of this.#queues) if (mayDispatch(queue)) ways++;
+    if (ways === 0) return undefined;
+    let passed = ways === 1 ? 0 : this.#chooser.choose(ways, this.#what);
     const count = this.#queues.length;
     for (let i = 0; i < count; i++) {
       const index = (this.#next + i) % count;
       const queue = this.#queues[index];
-      if (queue === undefined || queue.occupancy === 0 || queue.credits <= 0) continue;
+      if (queue === undefined || !mayDispatch(queue) || passed-- > 0) continue;
       queue.spendCredit();
       this.#next = index + 1;
       return queue;
@@ -54,3 +67,5 @@ export class Group implements Restorable {
     this.#next = this.#marked.next;
   }
 }
+
+const mayDispatch = (queue: WorkQueue): boolean => queue.occupancy > 0 && queue.credits > 0;

@@ -10,6 +10,9 @@ import {
   DSA_COMPVAL,
   DSA_CRC,
   DSA_CREATE_DELTA,
+  DSA_DIF_CHECK,
+  DSA_DIF_INSERT,
+  DSA_DIF_UPDATE,
   DSA_DRAIN,
   DSA_DUALCAST,
   DSA_MEMFILL,
@@ -127,6 +130,14 @@ const OPERATIONS: readonly Operation[] = [
     flags: WRITES | TCS12 | CRC,
     required: WITH_RESULT,
   }),
+  operation(OP.DIF_CHECK, DSA_DIF_CHECK, {
+    operands: [source(4)],
+    flags: FLAG.BOF | FLAG.ADDR1_TCS,
+    unused: [DSA_DIF_CHECK.DST],
+  }),
+  operation(OP.DIF_INSERT, DSA_DIF_INSERT, { operands: [source(4), target(6)], flags: WRITES | TCS12 }),
+  operation(OP.DIF_STRIP, DSA_DIF_CHECK, { operands: [source(4), target(6)], flags: WRITES | TCS12 }),
+  operation(OP.DIF_UPDATE, DSA_DIF_UPDATE, { operands: [source(4), target(6)], flags: WRITES | TCS12 }),
   operation(OP.CFLUSH, DSA_CFLUSH, { operands: [flushed(6)], flags: WRITES | FLAG.ADDR2_TCS }),
 ];
 

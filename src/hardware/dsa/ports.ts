@@ -14,7 +14,7 @@ import type { DsaOptions } from './options.js';
 export interface DsaSlot {
   readonly rid: number;
   readonly upstream: Upstream;
-  /** Decides what the device TLB evicts. */
+  /** Decides what the device TLB evicts, which queue of a group is next, and the order of a batch. */
   readonly chooser: Chooser;
 }
 

@@ -10,6 +10,7 @@ import {
   Rig,
   SHARED,
 } from '../../../test/dsa/rig.js';
+import { Random, RandomChooser } from '../../base/index.js';
 import {
   DSA_DRAIN,
   DSA_NOOP,
@@ -183,6 +184,31 @@ describe('engines', () => {
     for (let i = 0; i < 8; i++) for (const wq of [0, 1]) rig.submit(noop(), { wq });
     rig.run();
     expect(order.join('')).toBe('0100100010011111');
+  });
+
+  test('serve each queue as often in a round as its priority says, in any order', () => {
+    const orders = new Set<string>();
+    for (let seed = 1; seed <= 20; seed++) {
+      const rig = new Rig({}, new RandomChooser(new Random(seed)));
+      rig.start([
+        { ...SHARED, PRIORITY: 3 },
+        { ...SHARED, PRIORITY: 1 },
+      ]);
+      const wqs: number[] = [];
+      const order: number[] = [];
+      rig.device.audit = {
+        ...{ refused: () => {}, requests: () => {} },
+        submitted: (_, wq) => wqs.push(wq),
+        completed: (tag) => order.push(wqs[tag - 1] ?? -1),
+      };
+      for (let i = 0; i < 12; i++) rig.submit(noop(), { wq: 0 });
+      for (let i = 0; i < 4; i++) rig.submit(noop(), { wq: 1 });
+      rig.run();
+      const rounds = order.join('').match(/.{4}/g) ?? [];
+      expect(rounds.map((round) => [...round].sort().join(''))).toEqual(['0001', '0001', '0001', '0001']);
+      orders.add(order.join(''));
+    }
+    expect(orders.size).toBeGreaterThan(5);
   });
 });
 

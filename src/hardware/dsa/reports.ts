@@ -80,8 +80,8 @@ export class Reports {
 
   #descriptor() {
     const { wq, pasid, isPrivileged } = this.#work.now;
-    const { isOpen, index } = this.#batch.now;
-    const batch = isOpen ? { batchIndex: index, batchId: this.#engine } : {};
+    const { isOpen, current } = this.#batch.now;
+    const batch = isOpen ? { batchIndex: current, batchId: this.#engine } : {};
     return { words: this.#work.descriptor, wq, pasid, isPrivileged, ...batch };
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Random schedules: several engines, two PASIDs, pages that come and go, a command in the middle. Whatever the
+ * Random schedules: several engines, two PASIDs, batches, pages that come and go, a command in the middle. Whatever the
  * order, each descriptor ends once, nothing of a PASID moves after its drain or abort, and nothing reaches a frame
  * after the invalidation that named its page is complete.
  */
@@ -7,7 +7,13 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { descriptor, move, PASID, RECORD_PAGE, Rig, SHARED } from '../../../test/dsa/rig.js';
 import { Random } from '../../base/index.js';
-import { DSA_COMMAND as CMD, DSA_DRAIN, DSA_FLAG as FLAG, DSA_OPCODE as OP } from '../../spec/index.js';
+import {
+  DSA_COMMAND as CMD,
+  DSA_BATCH,
+  DSA_DRAIN,
+  DSA_FLAG as FLAG,
+  DSA_OPCODE as OP,
+} from '../../spec/index.js';
 import { ALL_RIGHTS, type MemoryRequest } from '../index.js';
 
 const OTHER = 7;
@@ -16,8 +22,24 @@ const PAGES = 6;
 const STEPS = 400;
 const MANY = 20_000;
 
-const rig = new Rig();
-rig.start([SHARED, { ...SHARED, PRIORITY: 3 }], 3);
+/** Who answers the device's choices: the present run. */
+let answers = new Random(0);
+const rig = new Rig({}, { choose: (n) => answers.below(n) });
+rig.start(
+  [
+    { ...SHARED, MAX_BATCH_SHIFT: 2 },
+    { ...SHARED, PRIORITY: 3, MAX_BATCH_SHIFT: 2 },
+  ],
+  3,
+);
+/** A list of moves behind the completion records, whose PASIDs are nobody's. */
+const LIST = RECORD_PAGE * 4096 + 2048;
+for (let i = 0; i < 4; i++) {
+  const FLAGS = FLAG.CRAV | FLAG.RCR | (i === 1 ? FLAG.BOF : 0) | (i === 3 ? FLAG.FENCE : 0);
+  const at = (FIRST_PAGE + i) * 4096;
+  const words = move({ PASID: 99, FLAGS, SRC: at + 4000, DST: at + 4096, XFER_SIZE: 99 });
+  rig.memory.write(LIST + i * 64, new Uint8Array(words.buffer));
+}
 rig.mark();
 
 /** One run. Throws where something happens that must not. */
@@ -34,6 +56,7 @@ class Run {
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    answers = new Random(seed);
     rig.restore();
     rig.iommu.map(OTHER, RECORD_PAGE, { frame: RECORD_PAGE, rights: ALL_RIGHTS });
     rig.device.audit = {
@@ -61,17 +84,15 @@ class Run {
     const pasid = this.random.below(2) === 0 ? PASID : OTHER;
     if (this.#command !== undefined && pasid === PASID) return;
     const FLAGS = FLAG.CRAV | FLAG.RCR | (this.random.below(2) === 0 ? FLAG.BOF : 0);
-    const words =
-      this.random.below(5) === 0
-        ? descriptor(DSA_DRAIN, { OPCODE: OP.DRAIN, PASID: pasid })
-        : move({
-            PASID: pasid,
-            FLAGS,
-            SRC: this.#page() * 4096 + 4000,
-            DST: this.#page() * 4096 + 4050,
-            XFER_SIZE: 99,
-          });
-    rig.submit(words, { wq: this.random.below(2) });
+    rig.submit(this.#descriptor(pasid, FLAGS), { wq: this.random.below(2) });
+  }
+
+  #descriptor(pasid: number, FLAGS: number): Int32Array {
+    const kind = this.random.below(5);
+    if (kind === 0) return descriptor(DSA_DRAIN, { OPCODE: OP.DRAIN, PASID: pasid });
+    if (kind === 1) return descriptor(DSA_BATCH, { OPCODE: OP.BATCH, PASID: pasid, LIST, COUNT: 4 });
+    const places = { SRC: this.#page() * 4096 + 4000, DST: this.#page() * 4096 + 4050 };
+    return move({ PASID: pasid, FLAGS, ...places, XFER_SIZE: 99 });
   }
 
   /** Maps a page to a frame that was never used, or unmaps it and invalidates. */

@@ -93,6 +93,8 @@ const FUNCTION_MASK = [0, 4, 6, 7];
 
 export class InvalidationQueue implements Engine, Restorable {
   readonly name: string;
+  /** Called when what software polls for has come: the status of a wait, an error, or an end of all that goes on. */
+  onProgress: (() => void) | undefined;
   readonly #options: InvalidationQueueOptions;
   readonly #state = new Words(STATE_WORDS, 4);
   /** The descriptor at hand, in the slot's full width. */
@@ -139,7 +141,7 @@ export class InvalidationQueue implements Engine, Restorable {
     if (error === NO_ERROR) error = this.#fetch() ? this.#process() : IQEI.FETCH_FAILED;
     if (error === NO_ERROR) this.#advance();
     else if (error === IN_PROGRESS) this.#state.set(PENDING, 1);
-    else this.#options.faults.queueError(error);
+    else this.#stop(error);
   }
 
   /**
@@ -151,24 +153,26 @@ export class InvalidationQueue implements Engine, Restorable {
     if (!this.isPending) return;
     this.#state.set(PENDING, 0);
     if (error === undefined) this.#advance();
-    else this.#options.faults.queueError(error);
+    else this.#stop(error);
   }
 
   /** The queue was switched on or off: its head is at its start then. */
   switched(): void {
     this.#state.set(PENDING, 0);
     this.#options.file.set(IQH, IQH_REG.QH, 0);
+    this.onProgress?.();
   }
 
   /** As after power-on: nothing is outstanding. */
   reset(): void {
     for (let i = 0; i < STATE_WORDS; i++) this.#state.set(i, 0);
+    this.onProgress?.();
   }
 
   /** Software has moved the tail. */
   tailWritten(): void {
     const error = this.#tailError();
-    if (error !== NO_ERROR) this.#options.faults.queueError(error);
+    if (error !== NO_ERROR) this.#stop(error);
   }
 
   /** A function has answered an invalidation. */
@@ -194,6 +198,7 @@ export class InvalidationQueue implements Engine, Restorable {
     this.#state.set(OUTSTANDING, this.outstanding - count);
     if (isWaiting) this.#advance();
     this.#options.faults.timeOut(rid);
+    this.onProgress?.();
   }
 
   mark(): void {
@@ -202,6 +207,11 @@ export class InvalidationQueue implements Engine, Restorable {
 
   restore(): void {
     this.#state.restore();
+  }
+
+  #stop(error: number): void {
+    this.#options.faults.queueError(error);
+    this.onProgress?.();
   }
 
   get #isWide(): boolean {
@@ -431,6 +441,7 @@ export class InvalidationQueue implements Engine, Restorable {
       if (at !== ABSENT) memory.words[at + (address % FRAME_BYTES) / 4] = slot[1] ?? 0;
     }
     if (wait.IF.get(slot, 0) === 1) waitDone();
+    this.onProgress?.();
     return NO_ERROR;
   }
 

@@ -92,6 +92,11 @@ export class VtdUnit implements Iommu, MmioRegion, Restorable {
     return this.#front.faults;
   }
 
+  /** Has `handler` called when the invalidation queue has come to what software polls for. */
+  onProgress(handler: () => void): void {
+    this.#front.queue.onProgress = handler;
+  }
+
   remap(request: MemoryRequest, out: TranslationCompletion): boolean {
     if (request.isTranslated) return this.#remapTranslated(request, out);
     if (this.translator.remap(request, out)) return true;

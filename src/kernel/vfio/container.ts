@@ -5,10 +5,10 @@
  * meanwhile.
  */
 import { assert, isRefusal, KeptMap, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
-import { type IoasidSet, ioasidAlloc, ioasidFind, ioasidFree } from '../../ioasid/index.js';
+import { type IoasidSet, ioasidAlloc, ioasidFree, ioasidSetForEach } from '../../ioasid/index.js';
 import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
-import { Pasid } from '../ids.js';
+import { PAGE_BYTES, Pasid } from '../ids.js';
 import type { Iommu } from '../iommu/core.js';
 import type { Attachment } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
@@ -148,9 +148,7 @@ export class VfioContainer {
       const freed = ioasidFree(set, min);
       return isRefusal(freed) ? freed : 0;
     }
-    const end = Math.min(max, set.core.capacity - 1);
-    for (let id = min; id <= end; id++) if (!isRefusal(ioasidFind(set, id))) ioasidFree(set, id);
-    return 0;
+    return ioasidSetForEach(set, (id) => void (id >= min && id <= max && ioasidFree(set, id))) ?? 0;
   }
 
   /**
@@ -243,7 +241,7 @@ export class VfioContainer {
     if (isRefusal(range)) return range;
     const pages = yield* this.#parts.dma.unmap(range);
     if (isRefusal(pages)) return pages;
-    answerDmaUnmap(argument, pages);
+    answerDmaUnmap(argument, pages * PAGE_BYTES);
     return undefined;
   }
 

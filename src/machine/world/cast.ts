@@ -31,6 +31,8 @@ export class Cast implements Company {
   readonly #steps = new Map<string, Step[]>();
   /** The processes that were started and are not gone, by name. */
   readonly #parts = new Map<string, Part>();
+  /** Their names, by the name of the machine that they are on. */
+  readonly #on = new Map<string, Set<string>>();
   readonly #turns: Turns;
   #started = 0;
   /** Who sleeps until a job is done; woken early now and then. */
@@ -83,6 +85,9 @@ export class Cast implements Company {
   play(process: Process, role: Omit<Role, 'recordsPage'>, inherited?: Inherited): void {
     const { machine, seat } = role;
     this.#parts.set(process.name, { process, machine, seat });
+    const beside = this.#on.get(machine.name);
+    if (beside === undefined) this.#on.set(machine.name, new Set([process.name]));
+    else beside.add(process.name);
     const recordsPage = RECORDS_PAGE + this.#started++ * RECORDS_STRIDE;
     const program = new Program(this, process, { ...role, recordsPage, inherited });
     machine.kernel.processes.start(process.mainThread, program.run());
@@ -130,9 +135,8 @@ export class Cast implements Company {
   /** A virtual machine is gone, with all who were in it. */
   vmGone(name: string, left: readonly string[]): void {
     const { taps } = this.stage;
-    for (const [process, { machine, seat }] of [...this.#parts]) {
-      if (machine.name !== name) continue;
-      seat?.leave();
+    for (const process of [...(this.#on.get(name) ?? [])]) {
+      this.#parts.get(process)?.seat?.leave();
       this.#left(process);
     }
     this.meetings.ended(`${name}/kernel`);
@@ -142,9 +146,7 @@ export class Cast implements Company {
   /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
   vmEnds(name: string): void {
     const { taps } = this.stage;
-    for (const [process, { machine }] of this.#parts) {
-      if (machine.name === name) taps.ledger.dying.set(process, taps.ledger.step);
-    }
+    for (const process of this.#on.get(name) ?? []) taps.ledger.dying.set(process, taps.ledger.step);
   }
 
   /** A step was refused that nobody expected to be. */
@@ -188,6 +190,7 @@ export class Cast implements Company {
   /** It acts no more, whether its own kernel has tidied up or is gone with it. */
   #left(name: string): void {
     const { taps } = this.stage;
+    this.#on.get(this.#parts.get(name)?.machine.name ?? '')?.delete(name);
     this.#parts.delete(name);
     this.meetings.ended(name);
     for (const open of taps.ledger.opens.ended(name)) taps.judge.tell('released', open);

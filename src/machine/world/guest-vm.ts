@@ -13,7 +13,7 @@ import type { VmMember } from '../scenario/members.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
 import type { HostMachine } from './machines.js';
-import type { Taps } from './taps.js';
+import type { Taps } from './taps/taps.js';
 
 /** What virtual machines are made on. */
 export interface VmGround {
@@ -103,9 +103,12 @@ export class GuestVm {
     const left: string[] = [];
     if (!isRefusal(ioasidFindMmSet(core, this.vm.process.mm))) left.push('its set of PASIDs');
     const { ledger } = this.#ground.taps;
-    for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
-      if (ledger.guestOf(mm)?.name === this.vm.name)
-        left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
+    // All are looked through only to name them.
+    if (ledger.pasids.liveIn(this.vm.name) > 0) {
+      for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
+        if (ledger.guestOf(mm)?.name === this.vm.name)
+          left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
+      }
     }
     const missing = this.#available + this.#quota - ioasidCapacity(core).available;
     return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
@@ -147,6 +150,10 @@ function aliasesOf({ devices }: VmMember['spec']): [string, string][] {
   return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
 }
 
+/** The host's accelerator that is behind a device of a guest's, by the scenario's names. */
+export const parentOf = ({ devices }: VmMember['spec'], device: string): string =>
+  devices[device]?.from.split('/', 1)[0] ?? device;
+
 const hasVfio = (kernel: Kernel): kernel is VmHost => 'vfio' in kernel;
 
 function optionsOf(
@@ -178,9 +185,9 @@ function optionsOf(
     quota: pasids.quota,
     lateTranslation: spec.kvm === 'late',
     pasids: 2 ** iommu['pasid-bits'],
-    emit: taps.guestKernel(name, aliases),
+    emit: taps.kernels.guest({ ledger: guest, aliases, deviceOf: (device) => parentOf(spec, device) }),
     stored: taps.stored,
     ledger: taps.guestFrames(guest),
-    ioasidTrace: taps.guestIoasid(guest, aliases),
+    ioasidTrace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
   };
 }

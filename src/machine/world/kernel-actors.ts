@@ -5,7 +5,7 @@ import type { Step } from '../scenario/schema.js';
 import type { Meetings } from './meetings.js';
 import { actionText } from './program.js';
 import type { Stage } from './stage.js';
-import type { Taps } from './taps.js';
+import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
 
 const SCOPES = { global: 'caches', root: 'root table', 'off-on': 'translation' } as const;

@@ -3,7 +3,7 @@ import { hex } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidReports } from '../../ioasid/index.js';
 import type { Hardware } from './hardware.js';
 import type { HostBench } from './state-bench.js';
-import type { Taps } from './taps.js';
+import type { Taps } from './taps/taps.js';
 
 /** One PASID that is in use. */
 export interface PasidRow {

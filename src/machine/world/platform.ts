@@ -2,7 +2,7 @@
  * The Platform of the host's kernel, on the simulated hardware. Every store, and every access to a register, is a
  * point where hardware may step in: the run's choices say whether it does, and which part.
  */
-import { Bug, type Chooser, type Event, hex, type Restorable } from '../../base/index.js';
+import { Bug, type Chooser, type Event, hex, type Restorable, WaitQueue } from '../../base/index.js';
 import { ABSENT, FRAME_BYTES } from '../../hardware/index.js';
 import type {
   CpuPort,
@@ -50,11 +50,14 @@ export class HostPlatform implements Platform {
       read: (rid, offset, bytes) => hardware.root.readConfig(rid, offset, bytes),
       write: (rid, offset, bytes, value) => hardware.root.writeConfig(rid, offset, bytes, value),
     };
+    const progress = new WaitQueue('progress of dmar0');
+    hardware.unit.onProgress(() => progress.wakeAll());
     this.iommus = [
       {
         kind: 'vtd',
         registers: hardware.unitRegisters,
         hostAddressWidth: hardware.unit.format.hostAddressWidth,
+        progress,
       },
     ];
     this.cpus = hardware.cpus.map(cpuPort);

@@ -5,7 +5,7 @@ import type { Scenario, Step } from '../scenario/schema.js';
 import type { Hardware } from './hardware.js';
 import type { Machine } from './machines.js';
 import type { Meetings } from './meetings.js';
-import type { Taps } from './taps.js';
+import type { Taps } from './taps/taps.js';
 import type { Seat } from './turns.js';
 import type { VirtualMachine } from './virtual-machine.js';
 

@@ -7,7 +7,7 @@ import { ABSENT, DeviceTables, RIGHT, TAG, Walk } from '../../hardware/index.js'
 import type { Mapping, StateBench } from '../../rules/index.js';
 import { PASID_TABLE_ENTRY, RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
 import type { Accelerator, Hardware } from './hardware.js';
-import type { Taps } from './taps.js';
+import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
 
 const PASID_ENTRY_WORDS = 16;

@@ -2,7 +2,7 @@
 import type { Cpu } from '../../hardware/index.js';
 import type { Kernel } from '../../kernel/index.js';
 import type { VmMember } from '../scenario/members.js';
-import type { GuestVm } from './guest-vm.js';
+import { type GuestVm, parentOf } from './guest-vm.js';
 import { ridOf } from './hardware.js';
 import type { HostMachine, Machine, MachineQueue } from './machines.js';
 
@@ -42,6 +42,6 @@ export class VirtualMachine implements Machine {
   }
 
   deviceOf(name: string): string {
-    return this.member.spec.devices[name]?.from.split('/', 1)[0] ?? name;
+    return parentOf(this.member.spec, name);
   }
 }

@@ -36,7 +36,7 @@ import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
 import { HostBench } from './state-bench.js';
-import { Taps } from './taps.js';
+import { Taps } from './taps/taps.js';
 import { VirtualMachine } from './virtual-machine.js';
 
 /** What came of a run. */
@@ -103,7 +103,10 @@ export class World {
     const earned = new Set(scenario.expect.faults);
     this.judge = new Judge(RULES, { ledger: taps.ledger, bench, earned });
     taps.connect(this.hardware, this.judge);
-    const platform = new HostPlatform(this.hardware, this.#chooser, taps);
+    const platform = new HostPlatform(this.hardware, this.#chooser, {
+      kernel: taps.kernels.host,
+      stored: taps.stored,
+    });
     this.#ioasids = newIoasids(taps);
     this.kernel = new Kernel({
       name: 'host',
@@ -267,8 +270,8 @@ export class World {
   }
 }
 
-function newIoasids({ ledger, ioasid }: Taps): IoasidCore {
-  const core = ioasidCreate({ step: () => ledger.step, trace: ioasid });
+function newIoasids({ ledger, kernels }: Taps): IoasidCore {
+  const core = ioasidCreate({ step: () => ledger.step, trace: kernels.ioasid });
   assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
   return core;
 }

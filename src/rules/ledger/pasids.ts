@@ -16,11 +16,15 @@ export interface PasidTenure {
 export class PasidLedger implements Restorable {
   readonly #tenures = new OverlayMap<number, PasidTenure>();
   readonly #byMm = new OverlayMap<string, number>();
+  /** By machine: how many stand for address spaces in it. */
+  readonly #counts = new OverlayMap<string, number>();
   #live = 0;
   #markedLive = 0;
 
   given(pasid: number, mm: string, step: number): void {
     const last = this.#tenures.get(pasid);
+    if (last !== undefined && last.until === undefined) this.#count(last.mm, -1);
+    this.#count(mm, 1);
     // One tenure before this one is enough to tell whose a leftover is.
     const before = last && { ...last, before: undefined };
     this.#tenures.set(pasid, { mm, from: step, until: undefined, before });
@@ -37,7 +41,10 @@ export class PasidLedger implements Restorable {
   takenBack(pasid: number, step: number): void {
     const last = this.#tenures.get(pasid);
     if (last === undefined) return;
-    if (last.until === undefined) this.#live--;
+    if (last.until === undefined) {
+      this.#live--;
+      this.#count(last.mm, -1);
+    }
     this.#tenures.set(pasid, { ...last, until: step });
     if (this.#byMm.get(last.mm) === pasid) this.#byMm.delete(last.mm);
   }
@@ -57,6 +64,11 @@ export class PasidLedger implements Restorable {
     return this.#live;
   }
 
+  /** How many of them stand for an address space in a virtual machine. */
+  liveIn(vm: string): number {
+    return this.#counts.get(vm) ?? 0;
+  }
+
   /** The PASIDs that stand for an address space now. */
   *all(): Generator<[number, PasidTenure]> {
     for (const [pasid, tenure] of this.#tenures.entries()) {
@@ -67,12 +79,21 @@ export class PasidLedger implements Restorable {
   mark(): void {
     this.#tenures.mark();
     this.#byMm.mark();
+    this.#counts.mark();
     this.#markedLive = this.#live;
   }
 
   restore(): void {
     this.#tenures.restore();
     this.#byMm.restore();
+    this.#counts.restore();
     this.#live = this.#markedLive;
+  }
+
+  #count(mm: string, change: 1 | -1): void {
+    const [machine = ''] = mm.split('/', 1);
+    const count = this.liveIn(machine) + change;
+    if (count === 0) this.#counts.delete(machine);
+    else this.#counts.set(machine, count);
   }
 }

@@ -13,7 +13,7 @@
  *
  * Left out: requests without a PASID (blocked; see capabilities.ts), interrupt remapping.
  */
-import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog } from '../../base/index.js';
+import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog, WaitQueue } from '../../base/index.js';
 import {
   PAGE_RESPONSE,
   type PageGroupResponse,
@@ -48,6 +48,8 @@ const UNDEFINED_COMMAND = 1;
 export class VirtualIommu implements VirtualUnit {
   readonly name: string;
   readonly bytes: number;
+  /** Where the guest's driver sleeps instead of a spin. */
+  readonly progress: WaitQueue;
   readonly #options: VirtualIommuOptions;
   readonly #log = new UndoLog();
   readonly #host: HostSide;
@@ -84,6 +86,7 @@ export class VirtualIommu implements VirtualUnit {
       ...(hostAddressWidth === undefined ? {} : { hostAddressWidth }),
     });
     this.name = name;
+    this.progress = new WaitQueue(`progress of ${name}`);
     this.#options = options;
     this.#host = host;
     this.#hasPageRequests = format.pageRequests;
@@ -125,6 +128,7 @@ export class VirtualIommu implements VirtualUnit {
       },
     });
     this.bytes = this.#front.bytes;
+    this.#front.queue.onProgress = () => this.progress.wakeAll();
   }
 
   get isBusy(): boolean {

@@ -108,9 +108,10 @@ export class GuestSpace {
    * On failure: `ENOMEM`.
    */
   addDevice(endpoint: GuestEndpoint): GuestDevice | Refusal<'ENOMEM'> {
-    const name = `${this.name} ${endpoint.name}`;
+    // The host's name of a device: no two have one, and a mediated device's says whose it is.
+    const { name } = endpoint;
     const wake = (): void => void this.#context.tasks.spawn(`${name}: unbind`, this.#work(device));
-    const holder = ioasidHolderAlloc(this.set.core, name, wake);
+    const holder = ioasidHolderAlloc(this.set.core, `vfio ${name}`, wake);
     if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
     const device = new GuestDevice(this.#context, endpoint, holder);
     this.#devices.push(device);
@@ -243,7 +244,7 @@ export class GuestSpace {
     const bindings = this.#byId.get(id);
     if (bindings === undefined) return;
     for (const { state, entry } of bindings.items) if (state.value === 'bound') entry.value?.stop();
-    this.#context.tasks.spawn(`${this.name}: PASID ${id} is freed`, this.#letGo(bindings.items));
+    this.#context.tasks.spawn(`${this.name}: free ${id}`, this.#letGo(bindings.items));
   }
 
   /**

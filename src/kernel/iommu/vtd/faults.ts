@@ -1,6 +1,9 @@
 /**
- * Fault interrupts (VT-d 4.1, 7.3 and 11.4.9): reads the fault records, tells of each with its device and PASID,
- * and clears it, so that the register can take the next one.
+ * What a unit's fault status says (VT-d 4.1, 7.3 and 11.4.9): reads the fault records, tells of each with its device
+ * and PASID, and clears it, so that the register can take the next one; has the invalidation queue recover.
+ *
+ * Hardware interrupts when the status turns from nothing to something, and not for what comes on top. So whoever clears
+ * a part of it goes on until nothing is left, else no fault would be told again.
  */
 import {
   FAULT,
@@ -8,6 +11,7 @@ import {
   FAULT_RECORD,
   FAULT_TYPE,
   FSTS_REG,
+  IQER_REG,
   VTD_REGISTER,
 } from '../../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../../context.js';
@@ -20,6 +24,8 @@ const RECORD_BYTES = 16;
 /** F is bit 31 of a record's last word; the other bits of that word cannot be written. */
 const CLEAR_F = 1 << 31;
 const r = FAULT_RECORD;
+const { PFO, PPF, IQE, ICE, ITE, FRI } = FSTS_REG;
+const SERVED = [PFO, PPF, IQE, ICE, ITE];
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
   [FAULT_TYPE.WRITE]: 'write',
@@ -64,32 +70,63 @@ export interface FaultSource {
   readonly count: number;
 }
 
-export function startFaultReports(
-  context: KernelContext,
-  registers: UnitRegisters,
-  source: FaultSource,
-): void {
-  const message = newInterrupt(context, () => reportFaults(context, registers, source));
-  const { FECTL, FEDATA, FEADDR, FEUADDR } = VTD_REGISTER;
-  routeEvent(registers, message, { control: FECTL, data: FEDATA, low: FEADDR, high: FEUADDR });
-}
+export class FaultStatus {
+  readonly #context: KernelContext;
+  readonly #registers: UnitRegisters;
+  readonly #source: FaultSource;
 
-/** In an interrupt's context: a fault may come, and interrupt, between any two accesses. */
-function reportFaults(context: KernelContext, registers: UnitRegisters, source: FaultSource): void {
-  const { name, offset, count, client } = source;
-  const first = FSTS_REG.FRI.get(registers.read32(VTD_REGISTER.FSTS), 0);
-  for (let i = 0; i < count; i++) {
-    const at = offset + ((first + i) % count) * RECORD_BYTES;
-    const words = new Int32Array(4);
-    words.set(registers.read64At(at + 8), 2);
-    if (r.F.get(words, 0) === 0) continue;
-    words.set(registers.read64At(at), 0);
-    registers.write32At(at + 12, CLEAR_F);
-    tellFault(context, { name, client }, words);
+  constructor(context: KernelContext, registers: UnitRegisters, source: FaultSource) {
+    this.#context = context;
+    this.#registers = registers;
+    this.#source = source;
   }
-  if (FSTS_REG.PFO.get(registers.read32(VTD_REGISTER.FSTS), 0) === 0) return;
-  tell(context, 'iommu:fault-overflow', { unit: name });
-  registers.write32(VTD_REGISTER.FSTS, { PFO: 1 });
+
+  /** Has the unit interrupt from now on. */
+  start(recover: (status: Int32Array) => void): void {
+    const message = newInterrupt(this.#context, () => this.serve(recover));
+    const { FECTL, FEDATA, FEADDR, FEUADDR } = VTD_REGISTER;
+    routeEvent(this.#registers, message, { control: FECTL, data: FEDATA, low: FEADDR, high: FEUADDR });
+  }
+
+  /**
+   * Serves all that there is. In an interrupt's context too: a fault may come, and interrupt, between any two accesses.
+   *
+   * @param recover does what an error of the queue asks for, by the status, and clears it
+   */
+  serve(recover: (status: Int32Array) => void): void {
+    for (;;) {
+      const status = this.#registers.read32(VTD_REGISTER.FSTS);
+      if (SERVED.every((field) => field.get(status, 0) === 0)) return;
+      if (IQE.get(status, 0) === 1 || ITE.get(status, 0) === 1) recover(status);
+      if (ICE.get(status, 0) === 1) this.#tellUnexpected();
+      if (PPF.get(status, 0) === 1 || PFO.get(status, 0) === 1) this.#report(FRI.get(status, 0));
+    }
+  }
+
+  /** A device has answered what was not asked, or too late: nobody waits for that. */
+  #tellUnexpected(): void {
+    const rid = IQER_REG.ICESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);
+    tell(this.#context, 'iommu:unexpected-completion', { unit: this.#source.name, rid });
+    this.#registers.write32(VTD_REGISTER.FSTS, { ICE: 1 });
+  }
+
+  /** Takes the records from `first` on, each once. */
+  #report(first: number): void {
+    const registers = this.#registers;
+    const { name, offset, count } = this.#source;
+    for (let i = 0; i < count; i++) {
+      const at = offset + ((first + i) % count) * RECORD_BYTES;
+      const words = new Int32Array(4);
+      words.set(registers.read64At(at + 8), 2);
+      if (r.F.get(words, 0) === 0) continue;
+      words.set(registers.read64At(at), 0);
+      registers.write32At(at + 12, CLEAR_F);
+      tellFault(this.#context, this.#source, words);
+    }
+    if (PFO.get(registers.read32(VTD_REGISTER.FSTS), 0) === 0) return;
+    tell(this.#context, 'iommu:fault-overflow', { unit: name });
+    registers.write32(VTD_REGISTER.FSTS, { PFO: 1 });
+  }
 }
 
 function tellFault(

@@ -5,6 +5,9 @@ export interface Invalidator {
   /** Makes it ready. */
   start(): Task;
 
+  /** Does what the errors in a unit's fault status ask for, and clears them. */
+  recover(status: Int32Array): void;
+
   /**
    * Has descriptors done in order; returns when hardware has done them all.
    *

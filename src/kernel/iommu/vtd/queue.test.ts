@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fakeContext, finish, runAll } from '../../../../test/kernel/fake-platform.js';
 import { UNIT_AT, UnitPlatform } from '../../../../test/kernel/unit-platform.js';
-import { isRefusal } from '../../../base/index.js';
+import { isRefusal, WaitQueue } from '../../../base/index.js';
 import {
   encode,
   PASID_CACHE_INVALIDATION,
@@ -10,6 +10,7 @@ import {
   VTD_REGISTER,
 } from '../../../spec/index.js';
 import type { Endpoint } from '../driver.js';
+import { FaultStatus } from './faults.js';
 import * as inv from './invalidations.js';
 import { InvalidationQueue } from './queue.js';
 import { UnitRegisters } from './registers.js';
@@ -36,7 +37,7 @@ it.each([
   expect([PFSID_LOW.get(words, 0), PFSID_HIGH.get(words, 0)]).toEqual(fields);
 });
 
-function started() {
+function started(progress?: WaitQueue) {
   const machine = new UnitPlatform();
   const context = fakeContext(machine.platform);
   const frame = (): number => {
@@ -46,7 +47,11 @@ function started() {
   };
   const registers = new UnitRegisters(machine.platform.mmio, UNIT_AT);
   const frames = { descriptors: frame(), status: frame() };
-  const queue = new InvalidationQueue(context, registers, { name: 'dmar0', frames, isWide: true });
+  const client = { *pageRequest() {}, ownerOf: () => undefined, fault() {} };
+  const faults = new FaultStatus(context, registers, { name: 'dmar0', client, offset: 0x220, count: 1 });
+  const queue = new InvalidationQueue(context, registers, {
+    ...{ name: 'dmar0', frames, isWide: true, faults, progress },
+  });
   registers.write64(VTD_REGISTER.RTADDR, { RTA: frame(), TTM: TTM.SCALABLE });
   finish(context.tasks, registers.latchRootTable());
   finish(context.tasks, queue.start());
@@ -65,6 +70,23 @@ describe('the invalidation queue', () => {
     for (let i = 0; i < 3; i++) context.tasks.spawn(`user ${i}`, user());
     runAll(context.tasks);
     expect(done).toBe(120);
+  });
+
+  it('sleeps while there is nothing new, and misses nothing', () => {
+    const progress = new WaitQueue('progress');
+    const { machine, context, queue } = started(progress);
+    machine.unit.onProgress(() => progress.wakeAll());
+    const results: unknown[] = [];
+    const user = function* (first: Int32Array) {
+      results.push(yield* queue.sync([first, inv.flushPasid(2, 3)]));
+    };
+    for (const first of [inv.flushPasids(), BAD, inv.flushIotlb()]) context.tasks.spawn('user', user(first));
+    let steps = 0;
+    for (; results.length < 3 && steps < 50; steps++) {
+      if (!context.tasks.step({ choose: () => 0 })) machine.run();
+    }
+    expect(results).toMatchObject([undefined, { errno: 'EIO' }, undefined]);
+    expect(steps).toBeLessThan(20);
   });
 
   it('replaces a descriptor that hardware refuses, says so, and goes on', () => {
@@ -97,6 +119,23 @@ describe('the invalidation queue', () => {
     expect(platform.events.filter(({ kind }) => kind === 'iommu:invalidation-timeout')).toHaveLength(3);
     expect(finish(context.tasks, queue.sync([inv.flushPasids()]))).toBeUndefined();
   });
+});
+
+it('a descriptor that hardware refuses after a time-out, when nobody waits for it, holds nobody up', () => {
+  const { machine, context, queue, platform } = started();
+  const results: unknown[] = [];
+  const user = function* () {
+    results.push(yield* queue.sync([inv.flushDeviceTlb(ENDPOINT, 5), inv.flushPasids(), BAD]));
+  };
+  context.tasks.spawn('user', user());
+  machine.timesOut = true;
+  for (let step = 0; step < 60; step++) {
+    context.tasks.step({ choose: () => 0 });
+    machine.run();
+  }
+  expect(results).toMatchObject([{ errno: 'EIO' }]);
+  expect(finish(context.tasks, queue.sync([inv.flushPasids()]))).toBeUndefined();
+  expect(platform.events.some(({ kind }) => kind === 'iommu:queue-error')).toBe(true);
 });
 
 describe('ranges', () => {

@@ -13,6 +13,7 @@
 import {
   KeptList,
   KeptValue,
+  type Pause,
   type Refusal,
   refuse,
   type Task,
@@ -32,6 +33,7 @@ import {
 } from '../../../spec/index.js';
 import { type KernelContext, tell } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
+import type { FaultStatus } from './faults.js';
 import type { Invalidator } from './invalidator.js';
 import type { UnitRegisters } from './registers.js';
 
@@ -52,6 +54,16 @@ interface Batch {
   isRefused: boolean;
 }
 
+interface QueueOptions {
+  readonly frames: QueueFrames;
+  readonly name: string;
+  readonly isWide: boolean;
+  /** What tells of errors. */
+  readonly faults: FaultStatus;
+  /** @see IommuUnit.progress */
+  readonly progress: WaitQueue | undefined;
+}
+
 export interface QueueFrames {
   readonly descriptors: number;
   readonly status: number;
@@ -64,18 +76,19 @@ export class InvalidationQueue implements Invalidator {
   readonly #name: string;
   /** By slot: 1 while it belongs to a batch that is not done. */
   readonly #busy: Words;
+  /** Those that somebody waits for. */
+  readonly #batches: KeptList<Batch>;
+  readonly #faults: FaultStatus;
   readonly #slotBytes: number;
   readonly #slots: number;
   readonly #tail: KeptValue<number>;
   /** The devices that did not answer, in their order. */
   readonly #timeouts: KeptList<number>;
   readonly #room: WaitQueue;
+  /** Where to pause while there is nothing new of hardware's. */
+  readonly #spin: Pause;
 
-  constructor(
-    context: KernelContext,
-    registers: UnitRegisters,
-    of: { readonly frames: QueueFrames; readonly name: string; readonly isWide: boolean },
-  ) {
+  constructor(context: KernelContext, registers: UnitRegisters, of: QueueOptions) {
     this.#context = context;
     this.#registers = registers;
     this.#frames = of.frames;
@@ -83,9 +96,12 @@ export class InvalidationQueue implements Invalidator {
     this.#slotBytes = of.isWide ? WIDE_BYTES : NARROW_BYTES;
     this.#slots = PAGE_BYTES / this.#slotBytes;
     this.#busy = new Words(this.#slots, 16);
+    this.#batches = new KeptList(context.log);
+    this.#faults = of.faults;
     this.#tail = new KeptValue(context.log, 0);
     this.#timeouts = new KeptList(context.log);
     this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
+    this.#spin = of.progress ?? `${of.name}: wait for the invalidation queue`;
     context.platform.keep(this.#busy);
   }
 
@@ -118,6 +134,7 @@ export class InvalidationQueue implements Invalidator {
       yield* this.#makeRoom(descriptors.length + 1);
       const batch = this.#submit(descriptors, drain);
       yield* this.#wait(batch);
+      this.#batches.remove(batch);
       for (let slot = batch.first; slot !== this.#next(batch.last); slot = this.#next(slot)) {
         this.#busy.set(slot, 0);
       }
@@ -134,6 +151,8 @@ export class InvalidationQueue implements Invalidator {
   *#makeRoom(count: number): Task {
     while (this.#isAwaited(count)) yield this.#room;
     if (this.#left >= count) return;
+    // What stands in the way may be nobody's any more.
+    this.#serve();
     yield `${this.#name}: wait for the head of the invalidation queue`;
     yield* this.#makeRoom(count);
   }
@@ -141,9 +160,11 @@ export class InvalidationQueue implements Invalidator {
   /** Polls a batch's status, until it is done or a device has not answered. */
   *#wait(batch: Batch): Task {
     while (this.#status(batch.last) !== DONE) {
-      this.#recover(batch);
+      this.#serve();
       if (this.#timeouts.length !== batch.timeouts) return;
-      yield `${this.#name}: wait for the invalidation queue`;
+      // What came at the look for errors woke nobody.
+      if (this.#status(batch.last) === DONE) return;
+      yield this.#spin;
     }
   }
 
@@ -159,8 +180,10 @@ export class InvalidationQueue implements Invalidator {
     memory.store32(this.#statusAt(slot), PENDING);
     this.#store(slot, this.#waitFor(slot, drain));
     this.#tail.value = this.#next(slot);
+    const batch = { first, last: slot, timeouts: this.#timeouts.length, isRefused: false };
+    this.#batches.push(batch);
     this.#registers.write64(VTD_REGISTER.IQT, { QT: this.#next(slot) * (this.#slotBytes / NARROW_BYTES) });
-    return { first, last: slot, timeouts: this.#timeouts.length, isRefused: false };
+    return batch;
   }
 
   #waitFor(slot: number, drain: boolean): Int32Array {
@@ -174,39 +197,50 @@ export class InvalidationQueue implements Invalidator {
     });
   }
 
-  /** Does what an error of the queue asks for, if there is one. */
-  #recover(batch: Batch): void {
-    const status = this.#registers.read32(VTD_REGISTER.FSTS);
-    if (FSTS_REG.IQE.get(status, 0) === 1) this.#replaceRefused(batch);
-    if (FSTS_REG.ITE.get(status, 0) === 1) {
-      const device = IQER_REG.ITESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);
-      tell(this.#context, 'iommu:invalidation-timeout', { unit: this.#name, rid: device });
-      this.#timeouts.push(device);
-      this.#registers.write32(VTD_REGISTER.FSTS, { ITE: 1 });
-    }
+  /** Does what an error of the queue asks for, by the unit's status; in an interrupt's context too. */
+  recover(status: Int32Array): void {
+    // Who sleeps has to look: this may be an interrupt that served it.
+    if (this.#spin instanceof WaitQueue) this.#spin.wakeAll();
+    if (FSTS_REG.IQE.get(status, 0) === 1) this.#replaceRefused();
+    if (FSTS_REG.ITE.get(status, 0) === 0) return;
+    const device = IQER_REG.ITESID.get(this.#registers.read64(VTD_REGISTER.IQER), 0);
+    tell(this.#context, 'iommu:invalidation-timeout', { unit: this.#name, rid: device });
+    this.#timeouts.push(device);
+    this.#registers.write32(VTD_REGISTER.FSTS, { ITE: 1 });
   }
 
-  /** Puts a descriptor that does nothing in the place of the one that hardware stands at, if it is the batch's own. */
-  #replaceRefused(batch: Batch): void {
+  #serve(): void {
+    this.#faults.serve((status) => this.recover(status));
+  }
+
+  /**
+   * Puts a descriptor that does nothing in the place of the one that hardware stands at. Its batch is refused, if
+   * somebody waits for it still: who has seen a time-out does not.
+   */
+  #replaceRefused(): void {
     const head = this.#headSlot();
-    if (!isIn(batch, head)) return;
+    const batch = this.#batches.items.find((each) => isIn(each, head));
     const { IQEI } = IQER_REG;
     const error = this.#registers.read64(VTD_REGISTER.IQER);
     const reason = IQEI.values[IQEI.get(error, 0)] ?? 'unknown';
     tell(this.#context, 'iommu:queue-error', { unit: this.#name, slot: head, reason });
-    batch.isRefused = true;
-    this.#store(head, encode(INVALIDATION_WAIT, { TYPE: INVALIDATION.WAIT, FN: 1 }));
-    if (head === batch.last) this.#context.platform.memory.store32(this.#statusAt(head), DONE);
+    this.#put(head, encode(INVALIDATION_WAIT, { TYPE: INVALIDATION.WAIT, FN: 1 }));
+    if (batch !== undefined) batch.isRefused = true;
+    if (head === batch?.last) this.#context.platform.memory.store32(this.#statusAt(head), DONE);
     this.#registers.write32(VTD_REGISTER.FSTS, { IQE: 1 });
   }
 
   #store(slot: number, descriptor: Int32Array): void {
+    this.#put(slot, descriptor);
+    this.#busy.set(slot, 1);
+  }
+
+  #put(slot: number, descriptor: Int32Array): void {
     const { memory } = this.#context.platform;
     for (let word = 0; word < this.#slotBytes / 4; word += 2) {
       const at = paOf(this.#frames.descriptors, slot * this.#slotBytes + word * 4);
       memory.store64(at, descriptor[word] ?? 0, descriptor[word + 1] ?? 0);
     }
-    this.#busy.set(slot, 1);
   }
 
   /** Whether somebody still waits for one of the next slots, or the one behind them. */

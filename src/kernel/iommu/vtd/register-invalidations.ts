@@ -49,6 +49,9 @@ export class RegisterInvalidations implements Invalidator {
   /** There is nothing to be made ready. */
   *start(): Task {}
 
+  /** Only a queue has errors. */
+  recover(): void {}
+
   *sync(descriptors: readonly Int32Array[]): Task<Refusal<'EIO'> | undefined> {
     yield* this.#lock.lock();
     try {

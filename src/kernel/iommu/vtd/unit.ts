@@ -5,7 +5,15 @@
  * An entry goes in three steps: not present; flushed from the context or PASID cache, IOTLB and device TLB; empty
  * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
-import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../../base/index.js';
+import {
+  assert,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  type WaitQueue,
+} from '../../../base/index.js';
 import type { IoasidAllocatorOps } from '../../../ioasid/index.js';
 import { RESPONSE_CODE, TTM, VTD_REGISTER } from '../../../spec/index.js';
 import type { KernelContext } from '../../context.js';
@@ -30,7 +38,7 @@ import type {
 import { CacheTags } from './cache-tags.js';
 import { type Capabilities, lacking, readCapabilities } from './capabilities.js';
 import { contextEntry, judgeDomain, pasidEntry } from './entries.js';
-import { startFaultReports } from './faults.js';
+import { FaultStatus } from './faults.js';
 import * as inv from './invalidations.js';
 import type { Invalidator } from './invalidator.js';
 import { LegacyTables } from './legacy-tables.js';
@@ -58,6 +66,7 @@ export class VtdUnit implements IommuDriver {
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #caps: Capabilities;
+  readonly #progress: WaitQueue | undefined;
   readonly #tags: CacheTags;
   readonly #parts: KeptValue<Parts | undefined>;
 
@@ -66,6 +75,7 @@ export class VtdUnit implements IommuDriver {
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
+    this.#progress = unit.progress;
     this.pasidAllocator = virtualCommandAllocator(context, this.#registers, name);
     this.#tags = new CacheTags(context, this.#caps, name);
     this.#parts = new KeptValue<Parts | undefined>(context.log, undefined);
@@ -129,8 +139,7 @@ export class VtdUnit implements IommuDriver {
     const flushes = [inv.flushContexts(), ...(scalableMode ? [inv.flushPasids()] : []), inv.flushIotlb()];
     const refusal = yield* parts.queue.sync(flushes);
     if (refusal !== undefined) return refusal;
-    const source = { name: this.name, client, ...this.#caps.faultRecords };
-    startFaultReports(this.#context, this.#registers, source);
+    parts.faults.start((status) => parts.queue.recover(status));
     parts.requests?.start();
     return undefined;
   }
@@ -341,16 +350,17 @@ export class VtdUnit implements IommuDriver {
     const { scalableMode } = this.#caps;
     const tables = (scalableMode ? UnitTables : LegacyTables).create(context, this.#caps, name);
     if (isRefusal(tables)) return tables;
-    const queue = this.#makeInvalidator();
+    const faults = new FaultStatus(context, this.#registers, { name, client, ...this.#caps.faultRecords });
+    const queue = this.#makeInvalidator(faults);
     if (isRefusal(queue)) return queue;
-    if (!this.#caps.pageRequests) return { tables, queue, requests: undefined };
+    if (!this.#caps.pageRequests) return { tables, queue, faults, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
     const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
-    return { tables, queue, requests: new PageRequestQueue(context, this.#registers, of) };
+    return { tables, queue, faults, requests: new PageRequestQueue(context, this.#registers, of) };
   }
 
-  #makeInvalidator(): Invalidator | Refusal<'ENOMEM'> {
+  #makeInvalidator(faults: FaultStatus): Invalidator | Refusal<'ENOMEM'> {
     const context = this.#context;
     const { name } = this;
     const { queuedInvalidation, scalableMode: isWide, invalidationRegisters: iro } = this.#caps;
@@ -360,7 +370,8 @@ export class VtdUnit implements IommuDriver {
     const status = context.frames.alloc({ kind: 'kernel', use: `invalidation status of ${name}` });
     if (isRefusal(status)) return status;
     const frames = { descriptors, status };
-    return new InvalidationQueue(context, this.#registers, { name, frames, isWide });
+    const progress = this.#progress;
+    return new InvalidationQueue(context, this.#registers, { name, frames, isWide, faults, progress });
   }
 }
 
@@ -368,5 +379,6 @@ export class VtdUnit implements IommuDriver {
 interface Parts {
   readonly tables: UnitTables | LegacyTables;
   readonly queue: Invalidator;
+  readonly faults: FaultStatus;
   readonly requests: PageRequestQueue | undefined;
 }

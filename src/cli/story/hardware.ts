@@ -1,0 +1,20 @@
+/** Sentences of hardware: accelerators, page requests, device TLBs. */
+import { forWork, of, pasidOf, type Tell } from './words.js';
+
+/** Page group responses (PCIe 6.0, 10.4.2). */
+const RESPONSES: Readonly<Record<string, string>> = { 0: 'success', 1: 'invalid request', 15: 'failure' };
+
+export const HARDWARE_TELLS: Readonly<Record<string, Tell>> = {
+  'dsa:accept': (f) => `${of(f, 'queue')} takes ${of(f, 'job')} (${of(f, 'operation')}), ${pasidOf(f)}`,
+  'dsa:refuse': (f) => `${of(f, 'queue')} does not take ${of(f, 'job')}`,
+  'dsa:complete': (f) => `${of(f, 'job')} is done: ${of(f, 'status')}, ${pasidOf(f)}`,
+  'dma:read': (f) =>
+    `reads ${of(f, 'bytes')} bytes at ${of(f, 'address')} for ${of(f, 'job')}, from frame ${of(f, 'frame')}`,
+  'dma:write': (f) =>
+    `writes ${of(f, 'bytes')} bytes at ${of(f, 'address')} for ${of(f, 'job')}, to frame ${of(f, 'frame')}`,
+  'pri:request': (f) =>
+    `asks for page ${of(f, 'page')} (${of(f, 'access')}), group ${of(f, 'group')}, ${pasidOf(f)}${forWork(f)}`,
+  'pri:response': (f) =>
+    `is answered group ${of(f, 'group')}: ${RESPONSES[of(f, 'code')] ?? of(f, 'code')}${forWork(f)}`,
+  'ats:invalidate': (f) => `forgets translations of ${pasidOf(f)}: ${of(f, 'pages')}`,
+};

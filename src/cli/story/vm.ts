@@ -1,0 +1,36 @@
+/** Sentences of what stands between host and guests: KVM, VFIO's guest PASIDs, VDCM, the virtual IOMMU. */
+import { of, ownPasidOf, pasidOf, type Tell, why } from './words.js';
+
+const ACTIONS: Readonly<Record<string, string>> = {
+  retry: 'the guest is to try again',
+  'general-protection': '#GP into the guest',
+};
+
+export const VM_TELLS: Readonly<Record<string, Tell>> = {
+  'kvm:bind': (f) =>
+    f['ok'] === false
+      ? `KVM has no memory to translate ${ownPasidOf(f)}: its ENQCMD will exit`
+      : `KVM translates guest PASID ${of(f, 'guestPasid')} of ${of(f, 'owner')} to host PASID ${of(f, 'pasid')}`,
+  'kvm:unbind': (f) => `KVM translates ${ownPasidOf(f)} no more; each vCPU is made to notice`,
+  'kvm:exit': (f) =>
+    `exit of ${of(f, 'vm')}'s CPU: ${of(f, 'reason').toUpperCase()} with ${ownPasidOf(f)}, not in KVM's table: ${ACTIONS[of(f, 'action')] ?? of(f, 'action')}`,
+  'kvm:destroyed': (f) => `KVM has nothing of ${of(f, 'vm')} any more`,
+
+  'guest:bind': (f) => `VFIO binds ${pasidOf(f)} on ${of(f, 'device')}: nested entry is there`,
+  'guest:unbind': (f) => `VFIO has unbound ${pasidOf(f)} from ${of(f, 'device')}: entry and caches are clear`,
+  'guest:held': (f) =>
+    `VFIO keeps ${pasidOf(f)} for ${of(f, 'device')}: hardware did not say that it has let go`,
+  'guest:response-dropped': (f) =>
+    `VFIO drops an answer of ${of(f, 'vm')}: ${of(f, 'device')} has not asked in group ${of(f, 'group')} for guest PASID ${of(f, 'guestPasid')}`,
+
+  'viommu:bind': (f) => `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is new, and bound`,
+  'viommu:bind-refused': (f) =>
+    `virtual IOMMU: the host does not bind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
+  'viommu:unbind': (f) => `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is gone, and unbound`,
+  'viommu:unbind-failed': (f) =>
+    `virtual IOMMU: the host does not unbind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
+
+  'vdcm:create': (f) => `mediated device ${of(f, 'mdev')} is a part of ${of(f, 'wq')}`,
+  'vdcm:reset': (f) => `mediated device ${of(f, 'mdev')} is reset: its queue has nothing of its VM`,
+  'vdcm:remove': (f) => `mediated device ${of(f, 'mdev')} is removed`,
+};

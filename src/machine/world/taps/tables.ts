@@ -1,0 +1,86 @@
+/** Taps on PASID tables: entries as they are stored, and as the unit takes them in; and the faults that it records. */
+import { hex } from '../../../base/index.js';
+import { type EntryAudit, type FaultAudit, NO_PASID, RIGHT } from '../../../hardware/index.js';
+import type { Fetch } from '../../../rules/index.js';
+import { decode, FAULT_REASONS, PASID_TABLE_ENTRY } from '../../../spec/index.js';
+import type { JobTaps } from './jobs.js';
+import { renamed } from './names.js';
+import type { Tapped } from './tapped.js';
+
+const PAGE = 4096;
+const { FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
+/** Of a PASID table. */
+const ENTRY_BYTES = 64;
+const ENTRIES = PAGE / ENTRY_BYTES;
+const FIRST_STAGE_ONLY = 1;
+const NESTED = 3;
+/** How a kernel names what the frames of a PASID table are used for. */
+const TABLE_OF = 'PASID table of ';
+
+export class TableTaps {
+  readonly #tapped: Tapped;
+  readonly #jobs: JobTaps;
+
+  constructor(tapped: Tapped, jobs: JobTaps) {
+    this.#tapped = tapped;
+    this.#jobs = jobs;
+  }
+
+  /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
+  readonly stored = (address: number): void => {
+    const { ledger, judge, aliases } = this.#tapped;
+    const { frames, pasids } = ledger;
+    // With so many, each place in a table is that of several.
+    if (pasids.live > ENTRIES) return;
+    const owner = frames.tenure(Math.floor(address / PAGE))?.owner;
+    if (owner?.kind !== 'kernel' || !owner.use.startsWith(TABLE_OF)) return;
+    const entry = this.#entryAt(address - (address % ENTRY_BYTES));
+    if (entry === undefined || P.get(entry, 0) === 0) return;
+    const index = Math.floor((address % PAGE) / ENTRY_BYTES);
+    const [pasid, other] = [...pasids.all()].map(([id]) => id).filter((id) => id % ENTRIES === index);
+    // Where two PASIDs have this place in their tables, it is open whose entry this is.
+    if (pasid === undefined || other !== undefined) return;
+    const device = renamed(owner.use.slice(TABLE_OF.length), aliases);
+    judge.tell('visible', entryFact({ device, pasid }, entry, 0));
+  };
+
+  readonly taken: EntryAudit = ({ rid, pasid }, words, at) => {
+    // Caching mode takes in that an entry is not present, too.
+    if (pasid === 0 || P.get(words, at) === 0) return;
+    const device = this.#tapped.nameOf(rid);
+    this.#tapped.judge.tell('fetched', entryFact({ device, pasid }, words, at));
+  };
+
+  readonly fault: FaultAudit = ({ reason }, { rid, pasid, page, rights }) => {
+    const known = FAULT_REASONS[reason];
+    const kind = (rights & RIGHT.WRITE) === 0 ? 'read' : 'write';
+    const device = this.#tapped.nameOf(rid);
+    const text = `a ${kind} at ${hex(page * PAGE)}: ${known?.text ?? `reason ${hex(reason)}`}`;
+    const fact = { by: 'dmar0', device, pasid: pasid === NO_PASID ? undefined : pasid, text };
+    this.#tapped.judge.tell('faulted', { name: known?.name ?? hex(reason), ...fact });
+    if (pasid !== NO_PASID) this.#jobs.faulted(device, pasid, page);
+  };
+
+  #entryAt(address: number): Int32Array | undefined {
+    const bytes = new Uint8Array(ENTRY_BYTES);
+    const isThere = this.#tapped.hardware?.memory.read(address, bytes) === true;
+    return isThere ? new Int32Array(bytes.buffer) : undefined;
+  }
+}
+
+function entryFact(of: { device: string; pasid: number }, words: Int32Array, at: number): Fetch {
+  const type = PGTT.get(words, at);
+  const hasFirst = type === FIRST_STAGE_ONLY || type === NESTED;
+  return {
+    ...of,
+    root: hasFirst ? FSPTPTR.get(words, at) : undefined,
+    second: type === NESTED ? SSPTPTR.get(words, at) : undefined,
+    get entry() {
+      const { fields } = decode(PASID_TABLE_ENTRY, words, at);
+      return fields
+        .filter(({ value }) => value !== 0n)
+        .map(({ field, text }) => `${field.name}=${text}`)
+        .join(' ');
+    },
+  };
+}
