@@ -184,17 +184,22 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
 
   unbound(host: Pasid): void {
     this.#bound.delete(host);
-    if (this.#held.value?.host === host) this.#isLeaving.value = true;
+    if (this.#holds(host)) this.#isLeaving.value = true;
   }
 
   /** An id of the VM's goes. Under the core's lock. @see IoasidNotifier */
   notify({ id, set }: IoasidEvent): void {
     const owner = this.#owner.value;
-    if (owner === undefined || set === undefined || this.#held.value?.host !== Number(id)) return;
+    if (owner === undefined || set === undefined || !this.#holds(Pasid.of(id))) return;
     this.#isLeaving.value = true;
     // Without memory for it, the end of the binding drains this device all the same.
     const refusal = ioasidQueueWork(set, id, { holder: owner.holder, phase: 'drain' });
     if (refusal === undefined) this.#queued.value++;
+  }
+
+  /** Whether a host's PASID is what it holds a reference of, and not another device of the VM's (B2). */
+  #holds(host: Pasid): boolean {
+    return this.#held.value?.host === host;
   }
 
   /** Holds what the guest has named, if it may be used here. */
@@ -236,7 +241,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     yield* this.#lock.lock();
     try {
       const held = this.#held.value;
-      if (held?.host !== host) return undefined;
+      if (held === undefined || !this.#holds(host)) return undefined;
       if (this.#wq.isEnabled) {
         const refusal = yield* this.#disable(false);
         if (refusal !== undefined) return refusal;
