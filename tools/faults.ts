@@ -350,6 +350,11 @@ export const FAULTS: readonly Fault[] = [
     replace: '',
     tests: ['invalidation-queue'],
   }),
+  vtd('a time-out drops waits that a queue which stands has not come to', 'invalidation-queue.ts', {
+    find: '    // A queue that stands has not come to what is at its head.\n    if (file.get(FSTS, FSTS_REG.IQE) === 1 || file.get(FSTS, FSTS_REG.ITE) === 1) return false;\n',
+    replace: '',
+    tests: ['invalidation-queue'],
+  }),
   vtd('domains that the unit has not are taken', 'device-tables.ts', {
     find: 'space.domain > format.largestDomain',
     replace: 'space.domain < 0',
@@ -511,6 +516,18 @@ export const FAULTS: readonly Fault[] = [
   iommu('what is built on a domain is not told of its change', 'vtd/cache-tags.ts', {
     find: 'const nested = this.#nested.get(domain)?.values() ?? [];',
     replace: 'const nested = this.#nested.get(this)?.values() ?? [];',
+  }),
+  iommu('what hardware did not confirm is taken for muted', 'core.ts', {
+    find: "entry.value = mute && refusal === undefined ? 'muted' : 'none';",
+    replace: "entry.value = mute ? 'muted' : 'none';",
+  }),
+  iommu('only one of several units is told of a change', 'change.ts', {
+    find: '      first ??= unconfirmed;\n',
+    replace: '      if (unconfirmed !== undefined) return unconfirmed;\n',
+  }),
+  iommu('an overflow of page requests leaves unfinished groups', 'vtd/page-request-queue.ts', {
+    find: '    this.#sink.lost();\n',
+    replace: '',
   }),
   iommu('an answer that nobody waited for stays in the fault status', 'vtd/faults.ts', {
     find: 'const SERVED = [PFO, PPF, IQE, ICE, ITE];',

@@ -13,21 +13,42 @@ const finding = z.strictObject({
   message: z.string().describe('what happened, by itself'),
 });
 
+const hexadecimal = z.string().regex(/^0x[0-9a-f]+$/);
+
+const tableEntry = z.strictObject({
+  device: z.string(),
+  translation: z.string().describe('as VT-d calls it: first-stage, nested'),
+  firstStage: hexadecimal
+    .optional()
+    .describe("the root of the first stage; a guest's address in a guest's entry and in a nested one"),
+  secondStage: hexadecimal.optional().describe('the root of the second stage, on the host'),
+  address: hexadecimal.describe("where the entry lies; of a guest's table the guest's address"),
+  words: z.string().describe('its 64-bit words, without the last ones that are zero'),
+});
+
+const pasidNumber = z.int().min(0).max(0xfffff);
+
 const pasid = z.strictObject({
-  pasid: z.int().min(1).max(0xfffff),
+  pasid: z.int().min(1).max(0xfffff).describe("the host's number"),
   vm: z.string().optional().describe('the virtual machine that it backs a PASID of'),
   process: z.string(),
-  guest: z
-    .int()
-    .min(0)
-    .max(0xfffff)
-    .optional()
-    .describe("the number that the virtual machine's guest has for it"),
+  guest: pasidNumber.optional().describe("the number that the virtual machine's guest has for it"),
   set: z.string().describe('the ioasid_set that it is of'),
   state: z.string().describe('as the IOASID core calls it'),
   holders: z.array(z.string()).describe('who holds a reference'),
-  queues: z.array(z.string()).describe('what the process has open'),
-  translation: z.array(z.string()).describe('where its requests lead, by device'),
+  queues: z
+    .array(z.strictObject({ queue: z.string(), via: z.string().describe('what the process calls it') }))
+    .describe('what the process has open'),
+  kvm: z
+    .strictObject({
+      address: hexadecimal,
+      word: z.string(),
+      pasid: pasidNumber.optional().describe('what ENQCMD is sent with; an exit if left out'),
+    })
+    .optional()
+    .describe("the entry of KVM's PASID translation"),
+  guestEntries: z.array(tableEntry).describe("what the guest's tables say"),
+  hostEntries: z.array(tableEntry).describe("what the host's tables say"),
   frames: z.int().min(0).describe('page frames of its memory'),
   step: z.int().min(0).describe('when that was'),
 });
@@ -99,16 +120,9 @@ export function documentOutcome(
 export const documentEvents = (events: readonly Event[]): z.infer<typeof event>[] =>
   events.map((each) => ({ ...each, fields: { ...each.fields } }));
 
-/** The table of PASIDs as JSON has it. */
+/** The map of PASIDs as JSON has it. */
 export const documentPasids = (rows: readonly PasidRow[]): z.infer<typeof pasid>[] =>
-  rows.map(({ vm, guest, ...row }) => ({
-    ...(vm === undefined ? {} : { vm }),
-    ...(guest === undefined ? {} : { guest }),
-    ...row,
-    holders: [...row.holders],
-    queues: [...row.queues],
-    translation: [...row.translation],
-  }));
+  rows.map((row) => pasid.parse(JSON.parse(JSON.stringify(row))));
 
 /** JSON Schema, draft 2020-12. */
 export function runJsonSchema(): object {

@@ -1,4 +1,4 @@
-/** What `ioasis run` prints beside the story: the head, the table of PASIDs, the verdicts. */
+/** What `ioasis run` prints beside the story and the map: the head and the verdicts. */
 import type { RunResult, Scenario } from '../machine/index.js';
 import type { Finding } from '../rules/index.js';
 import type { Judgement } from './run-judge.js';
@@ -45,6 +45,15 @@ function vmText([name, { count, memory, cpus, iommu, kvm, silent }]: [
   return [`${many}: ${memory}`, `cpus ${cpus}`, caching, ...more].join(', ');
 }
 
+/** Who may have PASIDs, in a run that is too large to be kept; undefined without virtual machines. */
+export function usersOf({ vms }: Scenario): string | undefined {
+  const groups = Object.values(vms).map(({ count = 1, processes }) => {
+    const inside = Object.values(processes).reduce((sum, process) => sum + (process.count ?? 1), 0);
+    return `${count} virtual machine${count === 1 ? '' : 's'} with ${inside} process${inside === 1 ? '' : 'es'} each`;
+  });
+  return groups.length === 0 ? undefined : groups.join(', ');
+}
+
 function indented(label: string, text: string): string[] {
   const lines: string[] = [];
   let line = `  ${label.padEnd(11)}`;
@@ -56,47 +65,6 @@ function indented(label: string, text: string): string[] {
     line += `${word} `;
   }
   return [...lines, line.trimEnd()];
-}
-
-/** Of a long table, its beginning. */
-const MOST_ROWS = 60;
-
-/**
- * Who held which PASID when the most were in use: from the virtual machine by its process, its guest's number and the
- * host's, the set and who holds it, to devices and queues and the kind of translation.
- */
-export function pasidText(
-  { pasids, mostPasids }: Pick<RunResult, 'pasids' | 'mostPasids'>,
-  paint: Paint,
-): string {
-  const [first] = pasids;
-  if (first === undefined) {
-    return mostPasids === 0
-      ? 'No PASID was in use.\n\n'
-      : `${mostPasids} PASIDs were in use at once, at most.\n\n`;
-  }
-  const hasVms = pasids.some(({ vm }) => vm !== undefined);
-  const cells = pasids.slice(0, MOST_ROWS).map((row) => {
-    const { pasid, process, state, holders, queues, translation, frames } = row;
-    const whose = hasVms ? [row.vm ?? '-', process, String(row.guest ?? '-')] : [];
-    return [
-      ...whose,
-      String(pasid),
-      ...(hasVms ? [row.set] : [process]),
-      state,
-      holders.join(', ') || '-',
-      queues.join(', ') || '-',
-      translation.map((each) => each.replace(': first stage at', '')).join(', ') || '-',
-      `${frames} frame${frames === 1 ? '' : 's'}`,
-    ];
-  });
-  const head = hasVms
-    ? ['VM', 'process', 'guest PASID', 'host PASID', 'set', 'state', 'holders', 'open queues', 'translation']
-    : ['PASID', 'process', 'state', 'holders', 'open queues', 'first stage'];
-  const title = `PASIDs as they stood at step ${first.step}, when the most were in use:\n`;
-  const more = pasids.length - cells.length;
-  const rest = more > 0 ? `  ... and ${more} more\n` : '';
-  return `${title}${table([...head, 'memory'], cells, paint)}${rest}\n`;
 }
 
 /** One line a rule. */
@@ -121,13 +89,3 @@ export function failingSeedText(
 }
 
 const findingLine = ({ rule, message }: Finding): string => `  ${rule}: ${message}`;
-
-function table(head: readonly string[], rows: readonly (readonly string[])[], paint: Paint): string {
-  const widths = head.map((name, i) => Math.max(name.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-      .join('  ')
-      .trimEnd();
-  return `${[paint.strong(`  ${line(head)}`), ...rows.map((row) => `  ${line(row)}`)].join('\n')}\n`;
-}

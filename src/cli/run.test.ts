@@ -42,9 +42,13 @@ describe('ioasis run', () => {
     expect(out).toMatch(/^ {2}options +memory 4 MiB; cpus 1; .*step limit 200000$/ms);
     const story = lines.filter((line) => /^ +\d+ {2}/.test(line)).map((line) => line.replace(/ +/g, ' '));
     expect(story).toContain(' 1 alice open dsa0/shared');
-    expect(story.some((line) => / dsa0 dsa0\/shared takes nop \(no-op\), PASID 1$/.test(line))).toBe(true);
-    expect(story.some((line) => line.endsWith('PASID 1 is free again'))).toBe(true);
-    expect(out).toMatch(/^ {2}1 +alice +ACTIVE +.*mm alice.* dsa0\/shared +dsa0 0x[0-9a-f]+/m);
+    expect(
+      story.some((line) => / dsa0 dsa0\/shared takes nop \(no-op\), PASID 1 \(alice\)$/.test(line)),
+    ).toBe(true);
+    expect(story.some((line) => line.endsWith('PASID 1 (alice) is free again'))).toBe(true);
+    expect(out).toMatch(
+      /^ {2}alice {2}PASID 1 {2}ACTIVE, .*\n {4}held by +.*mm alice.*\n {4}queues +dsa0\/shared\n {4}entry +dsa0: first stage at 0x[0-9a-f]+$/m,
+    );
     expect(out).toMatch(/^ {2}ISOLATION +pass/m);
     expect(out).toMatch(/^ {2}REPLAY +pass/m);
     expect(lines.at(-2)).toBe('all rules hold');

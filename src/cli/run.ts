@@ -21,10 +21,11 @@ import {
   type RunDocument,
 } from './run-document.js';
 import { type Judgement, judged } from './run-judge.js';
-import { failingSeedText, headText, pasidText, verdictText } from './run-text.js';
+import { mapText } from './run-map.js';
+import { failingSeedText, headText, usersOf, verdictText } from './run-text.js';
 import { type NamedScenario, readScenario, shippedScenarios } from './scenario-file.js';
 import { storyLine } from './story/line.js';
-import { paintFor, withProgress } from './terminal.js';
+import { paintFor, progressOf } from './terminal.js';
 
 interface Range {
   readonly first: number;
@@ -37,6 +38,7 @@ interface Options {
   readonly json?: boolean;
   readonly trace?: string;
   readonly quiet?: boolean;
+  readonly tables?: boolean;
 }
 
 const DEFAULT_SEED = 1;
@@ -69,7 +71,8 @@ export function runCommand(done: (code: number) => void): Command {
     .option('--seeds <a..b>', 'all seeds from a to b; tells only of those that fail', rangeOption)
     .option('--json', 'one JSON document, after schema/run.schema.json')
     .option('--trace <file>', 'writes what happens as JSON Lines, whole or not at all')
-    .option('--quiet', 'no story: PASIDs and verdicts only')
+    .option('--quiet', 'no story: the map of PASIDs and the verdicts only')
+    .option('--tables', 'the map shows entries as they lie in memory, too')
     .addHelpText('after', EXAMPLES)
     .action(async (given: string, options: Options) => {
       done(await run(given, options));
@@ -91,22 +94,25 @@ async function run(given: string, options: Options): Promise<number> {
 async function runOne({ name, scenario }: NamedScenario, options: Options): Promise<number> {
   const seed = options.seed ?? scenario.choices.seed ?? DEFAULT_SEED;
   const isStory = options.json !== true && options.quiet !== true;
+  const isRecorded = scenario.choices.recorded;
   const paint = paintFor();
   const print = (text: string): void => {
     process.stdout.write(text);
   };
   if (options.json !== true)
     print(headText(name, scenario, { seeds: `seed ${seed} (${moodOf(seed)})`, paint }));
+  const progress = progressOf(name);
   const { result, replay } = placed(`${name} --seed ${seed}`, () => {
-    const world = new World(scenario);
+    const world = new World(scenario, undefined, isStory && isRecorded ? undefined : progress.say);
     // What is too large to be told is not kept either, nor run twice.
-    if (!scenario.choices.recorded) {
+    if (!isRecorded) {
       return { result: { ...world.run(seededChooser(seed)), events: [] }, replay: 'unknown' as const };
     }
     const listener = isStory ? (event: Event) => print(`${storyLine(event, paint)}\n`) : undefined;
     const recorded = recordedRun(world, seed, listener);
     return { result: recorded, replay: replayDifference(world, recorded) ?? ('same' as const) };
   });
+  progress.stop();
   const judgement = judged(scenario, result, replay);
   if (options.trace !== undefined) writeTrace(options.trace, { name, seed, events: result.events });
   if (options.json === true) {
@@ -121,7 +127,8 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
     };
     print(`${JSON.stringify(document, undefined, 1)}\n`);
   } else {
-    print(`${isStory ? '\n' : ''}${pasidText(result, paint)}${verdictText(judgement, paint)}`);
+    const map = mapText(result, { paint, hasTables: options.tables === true, users: usersOf(scenario) });
+    print(`${isStory && isRecorded ? '\n' : ''}${map}${verdictText(judgement, paint)}`);
   }
   return judgement.isGood ? EXIT.FINE : EXIT.FINDING;
 }
@@ -133,8 +140,10 @@ interface Failing {
 }
 
 async function runMany({ name, scenario }: NamedScenario, seeds: Range, options: Options): Promise<number> {
-  const world = placed(name, () => new World(scenario));
   const { first, last } = seeds;
+  const title = `seeds ${first} to ${last} (by turns even, slow-hardware, fast-hardware)`;
+  const progress = progressOf(`${name}, ${title}`);
+  const world = placed(name, () => new World(scenario, undefined, progress.say));
   const failing: Failing[] = [];
   const runSeed = (seed: number): void => {
     const result = placed(`${name} --seed ${seed}`, () => world.run(seededChooser(seed)));
@@ -144,14 +153,13 @@ async function runMany({ name, scenario }: NamedScenario, seeds: Range, options:
     if (options.json !== true) process.stdout.write(failingSeedText(seed, result, judgement));
   };
   const paint = paintFor();
-  const title = `seeds ${first} to ${last} (by turns even, slow-hardware, fast-hardware)`;
   if (options.json !== true) process.stdout.write(headText(name, scenario, { seeds: title, paint }));
-  await withProgress(`${name}, ${title}`, async () => {
-    for (let seed = first; seed <= last; seed++) {
-      runSeed(seed);
-      if (seed % SEEDS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
-    }
-  });
+  for (let seed = first; seed <= last; seed++) {
+    progress.say(`seed ${seed}`);
+    runSeed(seed);
+    if (seed % SEEDS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  progress.stop();
   const passed = failing.length === 0;
   if (options.json === true) {
     const document: RunDocument = {

@@ -25,7 +25,35 @@ export function paintFor(isColoured: boolean = stdout.isTTY === true && stdout.h
   return isColoured ? COLOURED : PLAIN;
 }
 
-/** Does something that may take over a second, and shows that it does where somebody watches. */
+/** Before that, nobody wonders what goes on. */
+const SILENT_MS = 1000;
+const REDRAW_MS = 100;
+
+/** How far something has come that does not wait for anything. */
+export interface Progress {
+  /** What it does now: shown, once it has taken over a second, where somebody watches. */
+  say(what: string): void;
+  stop(): void;
+}
+
+export function progressOf(text: string): Progress {
+  const begun = performance.now();
+  let drawn = 0;
+  let shown: ReturnType<typeof spinner> | undefined;
+  return {
+    say(what) {
+      const now = performance.now();
+      if (stderr.isTTY !== true || now - begun < SILENT_MS || now - drawn < REDRAW_MS) return;
+      drawn = now;
+      shown ??= spinner({ text, stream: stderr }).start();
+      // Setting it draws it: there is no turn for timers meanwhile.
+      shown.text = `${text}: ${what}`;
+    },
+    stop: () => void shown?.stop(),
+  };
+}
+
+/** Waits for something that may take over a second, and shows that it does where somebody watches. */
 export async function withProgress<T>(text: string, work: () => Promise<T>): Promise<T> {
   if (stderr.isTTY !== true) return work();
   const progress = spinner({ text, stream: stderr }).start();

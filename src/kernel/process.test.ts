@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FakePlatform, fakeContext, finish, runAll } from '../../test/kernel/fake-platform.js';
-import { isRefusal, type Task } from '../base/index.js';
+import { isRefusal, refuse, type Task } from '../base/index.js';
 import { AddressSpace, PAGE_BYTES, Pasid, type Process, Processes, Trap } from './index.js';
 
 function machine(cpus = 1) {
@@ -52,8 +52,12 @@ describe('address spaces', () => {
           freed: before - context.frames.inUse,
           cpu: platform.cpus[0]?.flushes,
         });
+        return undefined;
       },
-      *release() {},
+      *release() {
+        yield 'released';
+        return undefined;
+      },
     });
     expect(first).toBe(0x1000);
     expect(finish(tasks, mm.munmap(0x1001, 2))).toBeUndefined();
@@ -63,6 +67,28 @@ describe('address spaces', () => {
       [0x1000, 0x1000],
       [0x1003, 0x1003],
     ]);
+  });
+
+  it('gives no frame away that hardware may still reach', () => {
+    const { platform, context, spawn, tasks } = machine();
+    const { mm } = spawn('p');
+    const silent = function* () {
+      yield 'no answer yet';
+      return refuse('EIO', 'no answer');
+    };
+    finish(tasks, mm.mmap(4, { at: 16 }));
+    for (const page of [16, 18]) finish(tasks, mm.handleFault(page, { write: true, execute: false }));
+    mm.addNotifier({ name: 'test', invalidateRange: silent, release: silent });
+    const { inUse } = context.frames;
+    expect(finish(tasks, mm.munmap(16, 2))).toBeUndefined();
+    expect(mm.table.leaf(16)).toBeUndefined();
+    expect(context.frames.inUse).toBe(inUse);
+    finish(tasks, mm.put());
+    // The root goes with the last pin: a binding that hardware did not let go of has one.
+    expect(context.frames.inUse).toBe(inUse - 1);
+    expect(
+      platform.events.filter(({ kind }) => kind === 'mm:lost').map(({ fields }) => fields['page']),
+    ).toEqual(['0x10000', '0x12000']);
   });
 
   it('protects, and refuses what is no longer allowed', () => {

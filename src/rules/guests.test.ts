@@ -54,6 +54,20 @@ describe('a history of two virtual machines', () => {
     expect(history.found).toEqual([]);
   });
 
+  it('of which one is a guest that nobody knows from inside, has the bounds of its machine', () => {
+    const history = twoVms();
+    const { judge, ledger } = history;
+    ledger.frames.owned(0x50, { kind: 'kernel', use: 'page table of vm1' }, 5);
+    const guest = ledger.guest('vm1');
+    if (guest !== undefined) guest.isOpaque = true;
+    judge.tell('moved', { ...move, page: 0x99, frame: 0x703 });
+    judge.tell('fetched', { ...entry, root: 0x1ff });
+    expect(history.found).toEqual([]);
+    judge.tell('moved', { ...move, frame: 0x901 });
+    judge.tell('fetched', { ...entry, second: 0x51 });
+    expect(history.found.map((found) => found.split(':', 1)[0])).toEqual(['ISOLATION', 'TORN']);
+  });
+
   it.each<[string, (history: History) => void, string]>([
     [
       "DMA into another machine's memory",

@@ -14,8 +14,10 @@ function fault({ pasid, root, second, entry }: Fetch, { ledger }: View, what: st
   // The first stage of a nested entry lies in the guest's memory, and its root is one of the guest's frames.
   const frames = second === undefined ? ledger.frames : ledger.framesOf(mm);
   const owner = root === undefined ? undefined : frames.tenure(root)?.owner;
-  const isOwn = owner?.kind === 'kernel' && isTableOf(owner.use, mm);
-  const vm = ledger.guestOf(mm)?.name;
+  const guest = ledger.guestOf(mm);
+  const vm = guest?.name;
+  const isAnything = guest?.isOpaque === true && second !== undefined;
+  const isOwn = isAnything || (owner?.kind === 'kernel' && isTableOf(owner.use, mm));
   if (isOwn && isSecondStage(second, vm, ledger)) return undefined;
   const of =
     root === undefined ? 'no root' : `the root ${hex(root * 4096)}, ${tenureText(frames.tenure(root))}`;

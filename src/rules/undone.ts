@@ -50,6 +50,8 @@ function answered(answer: Answer, { ledger }: View): string | undefined {
   const { device, pasid, group, code, request, isByHardware } = answer;
   const mm = ledger.pasids.tenure(pasid)?.mm;
   if (request === undefined || mm === undefined || isByHardware || code !== SUCCESS) return undefined;
+  // Such a guest may say of itself what it likes.
+  if (ledger.guestOf(mm)?.isOpaque === true) return undefined;
   if (ledger.framesOf(mm).hadFrame(mm, request.page, request.step)) return undefined;
   return `${device} was told that the page of group ${group}, ${addressText(request.page)} of PASID ${pasid}, is there, and ${mm} has had none since it was asked for at step ${request.step}`;
 }

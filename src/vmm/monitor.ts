@@ -155,7 +155,9 @@ export class Monitor {
   *end(): Task {
     for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
     this.tasks.drop();
-    // What the VMM does in the host's kernel comes to its end; nothing new begins without the guest.
+    // A device that waits for the guest may hold up what the VMM does in the host's kernel.
+    yield* this.#container.mute();
+    // That comes to its end; nothing new begins without the guest.
     const { name } = this.#options;
     while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
     // From here on the host answers what its devices wait for: they can be drained, and are reset after that.

@@ -19,6 +19,7 @@ import {
 import { ABSENT, type Cpu } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
 import type { IdxdDevice, Kernel, MmuNotifier, Process } from '../kernel/index.js';
+import { RTADDR_REG, VTD_REGISTER } from '../spec/index.js';
 import { Guest } from './guest.js';
 import { Monitor } from './monitor.js';
 import type { VmOptions } from './options.js';
@@ -95,6 +96,13 @@ export class Vm implements MmuNotifier, Restorable {
     return frame === ABSENT ? undefined : frame;
   }
 
+  /** The frame of the root table that the guest has given to its virtual IOMMU: for ledgers and rules only. */
+  get rootTable(): number {
+    const register = new Int32Array(2);
+    this.#running.iommu.read64(VTD_REGISTER.RTADDR.offset, register);
+    return RTADDR_REG.RTA.get(register, 0);
+  }
+
   /**
    * Starts the VMM, builds the machine and boots the guest's kernel with the queues of its virtual devices.
    *
@@ -144,10 +152,10 @@ export class Vm implements MmuNotifier, Restorable {
   }
 
   /** @see MmuNotifier: KVM and VFIO listen by themselves. */
-  *invalidateRange(): Task {}
+  *invalidateRange(): Task<undefined> {}
 
   /** The VMM's memory goes: everything else goes before. @see MmuNotifier */
-  *release(): Task {
+  *release(): Task<undefined> {
     this.#state.value = 'ending';
     this.#monitor.value?.stop();
     this.#guest.value?.stopped();
@@ -156,6 +164,7 @@ export class Vm implements MmuNotifier, Restorable {
     if (built !== undefined) yield* built.end();
     this.#state.value = 'gone';
     this.#changed.wakeAll();
+    return undefined;
   }
 
   mark(): void {

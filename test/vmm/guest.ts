@@ -67,6 +67,7 @@ export class Guest {
   boot(...endpoints: readonly Endpoint[]): this {
     const client: IommuClient = {
       pageRequest: (_driver, request) => this.#serve(request),
+      pageRequestsLost: () => {},
       ownerOf: () => undefined,
       fault: () => {},
     };

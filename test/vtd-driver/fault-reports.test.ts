@@ -27,6 +27,7 @@ describe('a fault is told', () => {
     const { lab, dma, unit, status, told } = started(1);
     unit.invalidationDone(FIRST_RID, 9);
     expect(FSTS_REG.ICE.get(Int32Array.of(status()), 0)).toBe(1);
+    lab.bench.runAll();
     for (const times of [1, 2]) {
       lab.access(dma, NOWHERE, 1);
       expect(told('iommu:fault')).toBe(times);

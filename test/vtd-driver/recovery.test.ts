@@ -67,6 +67,35 @@ describe('a device that does not answer', () => {
     expect(domain.free()).toBeUndefined();
   });
 
+  it('is asked again for what it did not confirm when that was muted', () => {
+    const lab = new Lab({ ats: true });
+    const { dma, device } = lab.plug();
+    const { domain } = lab.domain(device, [0x10]);
+    const attachment = must(lab.run(lab.iommu.attach(device, Pasid.of(3), domain)));
+    dma.deaf = 6;
+    expect(lab.run(lab.iommu.mute(attachment))).toMatchObject({ errno: 'EIO' });
+    expect(lab.run(lab.iommu.detach(attachment))).toMatchObject({ errno: 'EIO' });
+    expect(device.attachments.get(Pasid.of(3))).toBe(attachment);
+    must(lab.run(lab.iommu.detach(attachment)));
+    expect(dma.invalidations.length).toBeGreaterThan(6);
+    expect(domain.free()).toBeUndefined();
+  });
+
+  it('does not keep the other unit from marking dirty pages', () => {
+    for (const deaf of [0, 1]) {
+      const lab = new Lab({ ats: true, units: 2, ecap: { SSADS: 1 } });
+      const plugged = [lab.plug(FIRST_RID), lab.plug(SECOND_RID)];
+      const { domain } = lab.domain(lab.plug(FIRST_RID + 8).device, [0x10]);
+      for (const { device } of plugged) must(lab.run(lab.iommu.attach(device, NO_PASID, domain)));
+      const [mute, other] = [plugged[deaf], plugged[1 - deaf]];
+      if (mute === undefined || other === undefined) throw new Error('no devices');
+      mute.dma.deaf = 3;
+      expect(lab.run(lab.iommu.trackDirty(domain, true))).toMatchObject({ errno: 'EIO' });
+      lab.access(other.dma, [{ pasid: 0, page: 0x10 }]);
+      expect(lab.run(domain.readAndClearDirty(RANGE[0] ?? { first: 0, last: 0 }))).toEqual(RANGE);
+    }
+  });
+
   it('holds nobody up who waits for another device', () => {
     for (let seed = 1; seed <= 10; seed++) {
       const lab = new Lab({ seed, ats: true });

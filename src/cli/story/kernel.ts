@@ -1,5 +1,5 @@
 /** Sentences of a kernel, the host's and the guests': processes, address spaces, the IOMMU, the accelerator's driver. */
-import { type Fields, forWork, of, ownPasidOf, plural, type Tell, why } from './words.js';
+import { type Fields, forJob, forWork, of, ownPasidOf, plural, type Tell, why } from './words.js';
 
 /** Of whose work a fault is; nobody may know. */
 const whose = (fields: Fields): string =>
@@ -27,8 +27,8 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'sva:unbind': (f) => `${of(f, 'device')} is unbound from ${ownPasidOf(f)}: entry and caches are clear`,
 
   'idxd:configure': (f) => `${of(f, 'device')} has ${plural(f, 'wqs', 'work queue')}`,
-  'idxd:open': (f) => `${of(f, 'wq')} is open for ${of(f, 'process')}, ${ownPasidOf(f)}`,
-  'idxd:close': (f) => `${of(f, 'wq')} is closed for ${of(f, 'process')}, ${ownPasidOf(f)}`,
+  'idxd:open': (f) => `${of(f, 'wq')} is open, for ${ownPasidOf(f)}`,
+  'idxd:close': (f) => `${of(f, 'wq')} is closed, for ${ownPasidOf(f)}`,
   'idxd:error': (f) =>
     `${of(f, 'device')} reports "${of(f, 'error')}" at ${of(f, 'address')}: ${of(f, 'operation')}, ${whose(f)}`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
@@ -43,11 +43,13 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'iommu:page-request-refused': (f) =>
     `cannot have page ${of(f, 'page')} for ${of(f, 'rid')}, ${whose(f)}${why(f)}`,
   'iommu:page-response': (f) =>
-    `answers group ${of(f, 'group')} of ${of(f, 'rid')}: ${of(f, 'response')}, ${whose(f)}`,
+    `answers group ${of(f, 'group')} of ${of(f, 'rid')}: ${of(f, 'response')}, ${ownPasidOf(f)}${forJob(f)}`,
   'iommu:page-request-unknown': (f) => `${of(f, 'unit')}: type ${of(f, 'type')} is no page request`,
   'iommu:page-request-overflow': (f) => `${of(f, 'unit')} has lost page requests: its queue was full`,
   'iommu:queue-error': (f) =>
     `${of(f, 'unit')} stops at descriptor ${of(f, 'slot')} of its invalidation queue${why(f, 'reason')}`,
+  'iommu:unexpected-completion': (f) =>
+    `${of(f, 'unit')} has an answer of ${of(f, 'rid')} that nobody waits for`,
   'iommu:invalidation-timeout': (f) => `${of(f, 'rid')} does not answer an invalidation of ${of(f, 'unit')}`,
   'iommu:replace-unconfirmed': (f) => `cannot know that ${of(f, 'device')} has forgotten an old table`,
   'iommu:virtual-command': (f) =>

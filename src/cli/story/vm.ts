@@ -11,7 +11,7 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
     f['ok'] === false
       ? `KVM has no memory to translate ${ownPasidOf(f)}: its ENQCMD will exit`
       : `KVM translates guest PASID ${of(f, 'guestPasid')} of ${of(f, 'owner')} to host PASID ${of(f, 'pasid')}`,
-  'kvm:unbind': (f) => `KVM translates ${ownPasidOf(f)} no more; each vCPU is made to notice`,
+  'kvm:unbind': (f) => `KVM translates ${ownPasidOf(f)} no more`,
   'kvm:exit': (f) =>
     `exit of ${of(f, 'vm')}'s CPU: ${of(f, 'reason').toUpperCase()} with ${ownPasidOf(f)}, not in KVM's table: ${ACTIONS[of(f, 'action')] ?? of(f, 'action')}`,
   'kvm:destroyed': (f) => `KVM has nothing of ${of(f, 'vm')} any more`,
@@ -32,5 +32,7 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
 
   'vdcm:create': (f) => `mediated device ${of(f, 'mdev')} is a part of ${of(f, 'wq')}`,
   'vdcm:reset': (f) => `mediated device ${of(f, 'mdev')} is reset: its queue has nothing of its VM`,
+  'vdcm:enable': (f) => `mediated device ${of(f, 'mdev')}: its queue works with ${pasidOf(f)}`,
+  'vdcm:lost': (f) => `mediated device ${of(f, 'mdev')}: its queue is disabled, for ${pasidOf(f)} goes`,
   'vdcm:remove': (f) => `mediated device ${of(f, 'mdev')} is removed`,
 };

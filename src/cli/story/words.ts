@@ -28,10 +28,13 @@ export function ownPasidOf(fields: Fields): string {
 }
 
 /** The descriptor, and its queue. */
-export const workOf = (fields: Fields): string =>
+const workOf = (fields: Fields): string =>
   has(fields, 'job') ? `${of(fields, 'job')} in ${of(fields, 'queue')}` : '';
 
-/** The same, where there is any. */
+/** The descriptor, where there is one. */
+export const forJob = (fields: Fields): string => (has(fields, 'job') ? `, for ${of(fields, 'job')}` : '');
+
+/** The same with its queue: of what went wrong. */
 export const forWork = (fields: Fields): string => (has(fields, 'job') ? `, for ${workOf(fields)}` : '');
 
 /** `: why`, where an event says why. */

@@ -17,6 +17,8 @@ const { P, ADDR } = VMX_PASID_DIRECTORY_ENTRY;
 const { PASID, VALID } = VMX_PASID_TABLE_ENTRY;
 const { HIGH_SHIFT, DIRECTORY_SHIFT, DIRECTORY_MASK, TABLE_MASK } = VMX_PASID_INDEX;
 const DIRECTORY_ENTRY_WORDS = 2;
+const ENTRY_BYTES = 4;
+const FRAME_BYTES = 4096;
 
 /** The frames of the two directories. */
 export interface PasidDirectories {
@@ -25,14 +27,39 @@ export interface PasidDirectories {
 }
 
 /** The PASID that a guest's is translated to; -1 if to none, which is an exit. */
-export function translatePasid(memory: FrameReader, { low, high }: PasidDirectories, guest: number): number {
-  const directory = memory.at(guest >>> HIGH_SHIFT === 0 ? low : high);
-  if (directory === ABSENT) return -1;
-  const first = directory + ((guest >>> DIRECTORY_SHIFT) & DIRECTORY_MASK) * DIRECTORY_ENTRY_WORDS;
-  if (P.get(memory.words, first) === 0 || hasReservedBits(directoryEntry, memory.words, first)) return -1;
-  const table = memory.at(ADDR.get(memory.words, first));
+export function translatePasid(memory: FrameReader, directories: PasidDirectories, guest: number): number {
+  const frame = tableOf(memory, directories, guest);
+  const table = frame === ABSENT ? ABSENT : memory.at(frame);
   if (table === ABSENT) return -1;
   const at = table + (guest & TABLE_MASK);
   if (VALID.get(memory.words, at) === 0 || hasReservedBits(tableEntry, memory.words, at)) return -1;
   return PASID.get(memory.words, at);
+}
+
+/** An entry of the table, as it lies in memory. */
+export interface PasidTranslationEntry {
+  readonly address: number;
+  readonly word: number;
+}
+
+/** The entry of a guest's PASID, whatever it says; undefined where no table is. For those who look on. */
+export function pasidTranslationEntry(
+  memory: FrameReader,
+  directories: PasidDirectories,
+  guest: number,
+): PasidTranslationEntry | undefined {
+  const frame = tableOf(memory, directories, guest);
+  const table = frame === ABSENT ? ABSENT : memory.at(frame);
+  if (table === ABSENT) return undefined;
+  const index = guest & TABLE_MASK;
+  return { address: frame * FRAME_BYTES + index * ENTRY_BYTES, word: memory.words[table + index] ?? 0 };
+}
+
+/** The frame of the table that a guest's PASID has its entry in, or ABSENT. */
+function tableOf(memory: FrameReader, { low, high }: PasidDirectories, guest: number): number {
+  const directory = memory.at(guest >>> HIGH_SHIFT === 0 ? low : high);
+  if (directory === ABSENT) return ABSENT;
+  const first = directory + ((guest >>> DIRECTORY_SHIFT) & DIRECTORY_MASK) * DIRECTORY_ENTRY_WORDS;
+  if (P.get(memory.words, first) === 0 || hasReservedBits(directoryEntry, memory.words, first)) return ABSENT;
+  return ADDR.get(memory.words, first);
 }

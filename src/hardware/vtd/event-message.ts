@@ -3,7 +3,6 @@
  * registers, after VT-d 4.1, 7.3 and 11.4.7. A masked one stays pending until it is unmasked, or until software
  * has served what it was for.
  */
-import { numberOf } from '../../base/index.js';
 import {
   EVENT_ADDRESS_REG,
   EVENT_CONTROL_REG,
@@ -60,8 +59,9 @@ export class EventMessage {
   #message(): void {
     const file = this.#file;
     const { data, address, upper } = this.#registers;
-    const low = file.get(address, EVENT_ADDRESS_REG.MA) * 4;
-    const high = file.get(upper, EVENT_UPPER_ADDRESS_REG.MUA);
-    this.#send(numberOf(low | 0, high | 0), file.get(data, EVENT_DATA_REG.IMD));
+    // Whatever software has written: where there is no bus for all bits, it is lost by others.
+    const to =
+      file.get(upper, EVENT_UPPER_ADDRESS_REG.MUA) * 2 ** 32 + file.get(address, EVENT_ADDRESS_REG.MA) * 4;
+    this.#send(to, file.get(data, EVENT_DATA_REG.IMD));
   }
 }

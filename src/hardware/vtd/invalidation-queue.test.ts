@@ -1,6 +1,6 @@
 /** The invalidation queue: what each descriptor does, what is wrong with those that are refused. */
 import { describe, expect, test } from 'vitest';
-import { CAP, DATA, ECAP, RID, STATUS, UnitBench } from '../../../test/vtd/unit-bench.js';
+import { CAP, DATA, ECAP, OTHER_RID, RID, STATUS, UnitBench } from '../../../test/vtd/unit-bench.js';
 import {
   CONTEXT_CACHE_INVALIDATION,
   DEVICE_TLB_INVALIDATION,
@@ -209,6 +209,22 @@ describe('waiting', () => {
     expect(bench.unit.read32(IQH)).toBe(0x40);
     bench.waitWith(2);
     expect([bench.status, bench.unit.read32(FSTS), bench.unit.read32(IQER + 4)]).toEqual([0, ITE, RID]);
+    bench.unit.write32(FSTS, ITE);
+    bench.run();
+    expect(bench.status).toBe(2);
+  });
+
+  test('drops no wait descriptor that the queue, which stands, has not come to', () => {
+    const bench = new UnitBench().enable();
+    for (const each of bench.functions) each.answers = false;
+    bench.submit(deviceTlb);
+    bench.submit(encode(DEVICE_TLB_INVALIDATION, { TYPE: 3, SID: OTHER_RID, S: 1, ADDR: 2 ** 52 - 1 }));
+    bench.waitWith(1);
+    bench.waitWith(2);
+    bench.rootComplex.detach(RID);
+    expect(bench.unit.read32(IQH)).toBe(0x60);
+    bench.rootComplex.detach(OTHER_RID);
+    expect([bench.unit.read32(IQH), bench.unit.read32(FSTS)]).toEqual([0x60, ITE]);
     bench.unit.write32(FSTS, ITE);
     bench.run();
     expect(bench.status).toBe(2);

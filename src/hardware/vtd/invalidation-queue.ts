@@ -4,8 +4,9 @@
  * Caches of the unit are invalidated at once. Invalidations of device TLBs are outstanding until the function
  * has answered; a wait descriptor holds the queue until none is. A descriptor that is wrong stops the queue at
  * its place until software clears IQE; so does a time-out (ITE), which drops the wait descriptor that it held
- * up; one that comes later is done as usual, so software has to look at ITE before it believes its status. Drains need nothing here: requests are carried out whole, before the next descriptor. The queue's fences
- * are implied by that order, too.
+ * up; one that comes later is done as usual, so software has to look at ITE before it believes its status. Drains
+ * need nothing here: requests are carried out whole, before the next descriptor. The queue's fences are implied by
+ * that order, too.
  *
  * What the end has not done by the time that it returns holds the queue at its descriptor until
  * {@link InvalidationQueue.finish}.
@@ -233,7 +234,9 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #isWaitAtHead(): boolean {
     const { file } = this.#options;
-    if (file.get(GSTS, GSTS_REG.QIES) === 0 || file.get(FSTS, FSTS_REG.IQE) === 1) return false;
+    if (file.get(GSTS, GSTS_REG.QIES) === 0) return false;
+    // A queue that stands has not come to what is at its head.
+    if (file.get(FSTS, FSTS_REG.IQE) === 1 || file.get(FSTS, FSTS_REG.ITE) === 1) return false;
     if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
     return this.#fetch() && invalidationType(this.#slot, 0) === INVALIDATION.WAIT;
   }

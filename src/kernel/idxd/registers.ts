@@ -25,6 +25,9 @@ export const REGISTER = dsaRegisters({
 
 const TABLE_UNIT = 0x100;
 
+/** So often a command's status is read before it has taken long: a kernel would set a timer. */
+const PATIENCE = 1000;
+
 export class DsaRegisters {
   readonly #context: KernelContext;
   readonly #base: number;
@@ -72,9 +75,11 @@ export class DsaRegisters {
   /**
    * Has the device carry out a command; returns when it has.
    *
+   * @param unstick called again and again once the device has taken long: others wait for its one command register
+   *
    * On failure: `EIO` names the command and the device's error.
    */
-  *command(command: number, operand: number): Task<Refusal<'EIO'> | undefined> {
+  *command(command: number, operand: number, unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
     yield* this.#lock.lock();
     try {
       const words = new Int32Array(1);
@@ -82,8 +87,9 @@ export class DsaRegisters {
       DSA_CMD_REG.OPERAND.set(words, 0, operand);
       this.writeAt(REGISTER.CMD.offset, words);
       let status = this.read(REGISTER.CMDSTS);
-      while (DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1) {
+      for (let polls = 0; DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1; polls++) {
         yield `${this.#name}: command`;
+        if (polls >= PATIENCE && unstick !== undefined) yield* unstick();
         status = this.read(REGISTER.CMDSTS);
       }
       const error = DSA_CMDSTS_REG.ERR.get(status, 0);

@@ -38,11 +38,13 @@ export function* changeDomain<E extends Errno = never>(
     }
     const refusal = of.change();
     if (isRefusal(refusal)) return refusal;
+    let first: Refusal<'EIO'> | undefined;
+    // All units, whatever one of them answers (bug F14).
     for (const driver of drivers) {
       const unconfirmed = yield* driver.update(domain);
-      if (unconfirmed !== undefined) return unconfirmed;
+      first ??= unconfirmed;
     }
-    return undefined;
+    return first;
   } finally {
     for (const device of locked) device.lock.unlock();
   }

@@ -65,6 +65,7 @@ export class Iommu {
       const driver = new VtdUnit(this.#context, unit, `dmar${index}`);
       const refusal = yield* driver.boot({
         pageRequest: (from, request) => this.pageRequests.receive(from, request),
+        pageRequestsLost: (from) => this.#forgetPartial(from),
         fault: (fault) => this.#attachmentOf(fault.rid, fault.pasid)?.client?.fault(fault),
         ownerOf: (rid, pasid) => this.device(rid)?.attachments.get(Pasid.of(pasid))?.domain.name,
       });
@@ -345,9 +346,19 @@ export class Iommu {
     const { device, pasid, domain, entry, changed } = attachment;
     entry.value = 'changing';
     const refusal = yield* device.driver.detach(device, pasid, { domain, mute });
-    entry.value = mute ? 'muted' : 'none';
+    // What hardware did not confirm is asked of it again by whoever detaches.
+    entry.value = mute && refusal === undefined ? 'muted' : 'none';
     changed.wakeAll();
     return refusal;
+  }
+
+  #forgetPartial(driver: IommuDriver): void {
+    for (const device of this.devices) {
+      if (device.driver !== driver) continue;
+      for (const { partial } of device.attachments.values()) {
+        for (const group of partial.keys()) partial.delete(group);
+      }
+    }
   }
 
   #attachmentOf(rid: number, pasid: Pasid | undefined): Attachment | undefined {

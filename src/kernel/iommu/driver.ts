@@ -67,6 +67,8 @@ export type DmaFaultReason =
 export interface IommuClient {
   /** Takes page requests, in the order in which the queue has them. */
   pageRequest(driver: IommuDriver, request: PageRequest): Task;
+  /** Some were lost, and all that were not have been taken: the last ones of unfinished groups never come. */
+  pageRequestsLost(driver: IommuDriver): void;
   /** Whose address space a (device, PASID) is, for messages; undefined if nobody's. */
   ownerOf(rid: number, pasid: number): string | undefined;
   /** Takes faults. It is called in an interrupt's context. */

@@ -64,12 +64,18 @@ class SvaDomain implements FirstStageDomain, MmuNotifier {
     }
   }
 
-  *invalidateRange(first: number, last: number): Task {
-    for (const driver of this.#units()) yield* driver.flush(this, [{ first, last }]);
+  *invalidateRange(first: number, last: number): Task<Refusal<'EIO'> | undefined> {
+    let refused: Refusal<'EIO'> | undefined;
+    for (const driver of this.#units()) refused = (yield* driver.flush(this, [{ first, last }])) ?? refused;
+    return refused;
   }
 
-  *release(): Task {
-    for (const attachment of [...this.attachments.items]) yield* this.#iommu.mute(attachment);
+  *release(): Task<Refusal<'EIO'> | undefined> {
+    let refused: Refusal<'EIO'> | undefined;
+    for (const attachment of [...this.attachments.items]) {
+      refused = (yield* this.#iommu.mute(attachment)) ?? refused;
+    }
+    return refused;
   }
 
   /** The units that walk the table, each once. */
@@ -100,6 +106,12 @@ export class Sva {
     this.#set = set;
     this.#lock = new Mutex(context.log, 'sva');
     this.#domains = new KeptMap(context.log);
+  }
+
+  /** Answers what a client of a PASID has not answered: Invalid Request. It comes too late with its own. */
+  *answerForClient(device: IommuDevice | Refusal, pasid: Pasid): Task {
+    const attachment = isRefusal(device) ? undefined : device.attachments.get(pasid);
+    if (attachment?.client !== undefined) yield* this.#iommu.pageRequests.abort(attachment);
   }
 
   /**

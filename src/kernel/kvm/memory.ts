@@ -162,17 +162,19 @@ export class GuestMemory implements MmuNotifier {
   }
 
   /** @see MmuNotifier */
-  *invalidateRange(first: number, last: number): Task {
+  *invalidateRange(first: number, last: number): Task<undefined> {
     for (const { gfn, pages, page } of [...this.#slots.items]) {
       const from = Math.max(first, page);
       const to = Math.min(last, page + pages - 1);
       if (from <= to) yield* this.#unmap(gfn + from - page, to - from + 1);
     }
+    return undefined;
   }
 
   /** @see MmuNotifier */
-  *release(): Task {
+  *release(): Task<undefined> {
     for (const { gfn, pages } of [...this.#slots.items]) yield* this.#unmap(gfn, pages);
+    return undefined;
   }
 
   /** Takes all away. */

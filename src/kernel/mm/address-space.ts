@@ -27,10 +27,18 @@ import { type Leaf, type LeafRights, PageTable } from './page-table.js';
 /** Whoever walks the page table beside the CPU. */
 export interface MmuNotifier {
   readonly name: string;
-  /** The leaves of these pages are gone, or have fewer rights: returns when no copy of them is used any more. */
-  invalidateRange(first: number, last: number): Task;
-  /** The memory goes: returns when nobody walks the table any more. */
-  release(): Task;
+  /**
+   * The leaves of these pages are gone, or have fewer rights: returns when no copy of them is used any more.
+   *
+   * On failure: `EIO` if hardware did not confirm: copies may be used for ever.
+   */
+  invalidateRange(first: number, last: number): Task<Refusal<'EIO'> | undefined>;
+  /**
+   * The memory goes: returns when nobody walks the table any more.
+   *
+   * On failure: `EIO` if hardware did not confirm.
+   */
+  release(): Task<Refusal<'EIO'> | undefined>;
 }
 
 /** What an access needs. */
@@ -141,15 +149,19 @@ export class AddressSpace {
     // No lock: the last user is alone, and from here on nobody becomes one.
     this.#users.value = 0;
     tell(this.#context, 'mm:exit', { mm: this.name });
-    for (const notifier of [...this.#notifiers.items]) yield* notifier.release();
+    let isFree = true;
+    for (const notifier of [...this.#notifiers.items]) {
+      if ((yield* notifier.release()) !== undefined) isFree = false;
+    }
     yield `${this.name}: free its memory`;
     const gone = this.areas.map((area) => ({ area, leaves: this.#clearPages(area.first, area.last) }));
     yield* this.#context.cpus.shootdown();
     for (const { area, leaves } of gone) {
       this.#areas.delete(area.first);
-      this.#freePages(area, leaves);
+      if (isFree) this.#freePages(area, leaves);
+      else this.#lose(area);
     }
-    this.table.freeTables();
+    if (isFree) this.table.freeTables();
     this.unpin();
   }
 
@@ -195,7 +207,8 @@ export class AddressSpace {
   }
 
   /**
-   * Takes a range of pages away, whatever is there. When it returns, no CPU and no device reaches their frames.
+   * Takes a range of pages away, whatever is there. When it returns, no CPU and no device reaches their frames; those
+   * of which hardware did not confirm it are nobody's any more.
    *
    * On failure: `EINVAL` for a range that is none.
    */
@@ -209,8 +222,9 @@ export class AddressSpace {
         for (const left of without(area, first, last)) this.#areas.set(left.first, left);
         const gone = within(area, first, last);
         const leaves = this.#clearPages(gone.first, gone.last);
-        yield* this.#flush(gone.first, gone.last);
-        this.#freePages(gone, leaves);
+        const isFree = yield* this.#flush(gone.first, gone.last);
+        if (isFree) this.#freePages(gone, leaves);
+        else this.#lose(gone);
       }
       tell(this.#context, 'mm:unmap', { mm: this.name, page: pageName(first), pages: count });
       return undefined;
@@ -227,7 +241,8 @@ export class AddressSpace {
   }
 
   /**
-   * Changes the rights of a range of pages. When it returns, no CPU and no device has more than these.
+   * Changes the rights of a range of pages. When it returns, no CPU and no device has more than these, but one that
+   * does not answer.
    *
    * On failure: `EINVAL` for a range that is none; `ENOENT` if a page of it is not promised.
    */
@@ -446,10 +461,19 @@ export class AddressSpace {
     for (const { frame } of leaves) this.#context.frames.free(frame);
   }
 
-  /** Returns when neither a CPU nor anybody else uses copies of the leaves of these pages. */
-  *#flush(first: number, last: number): Task {
+  /** The frames of pages that hardware may still reach stay taken (bug F14). */
+  #lose(area: Area): void {
+    tell(this.#context, 'mm:lost', { mm: this.name, page: pageName(area.first), pages: pagesOf(area) });
+  }
+
+  /** Returns when neither a CPU nor anybody else uses copies of the leaves of these pages; false if that is not sure. */
+  *#flush(first: number, last: number): Task<boolean> {
     yield* this.#context.cpus.shootdown();
-    for (const notifier of [...this.#notifiers.items]) yield* notifier.invalidateRange(first, last);
+    let isSure = true;
+    for (const notifier of [...this.#notifiers.items]) {
+      if ((yield* notifier.invalidateRange(first, last)) !== undefined) isSure = false;
+    }
+    return isSure;
   }
 
   #overlapping(first: number, last: number): Area[] {

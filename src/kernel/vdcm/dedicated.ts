@@ -40,6 +40,7 @@ import {
 import { DSA_COMMAND_ERROR as ERROR } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
+import type { IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import { Mutex } from '../mutex.js';
 import type { PasidPair, QueueBehind } from './queue.js';
@@ -59,6 +60,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   readonly events = ['UNBIND', 'FREE'] as const;
   readonly #mdev: string;
   readonly #context: KernelContext;
+  readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
   /** Told that the host has disabled the queue. */
   readonly #lost: () => void;
@@ -78,12 +80,14 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   /** @param of `name`: the virtual device's */
   constructor(
     context: KernelContext,
+    parent: IdxdDevice,
     of: { readonly name: string; readonly wq: WorkQueue; readonly lost: () => void },
   ) {
     const { log } = context;
     this.name = `vdcm ${of.name}`;
     this.#mdev = of.name;
     this.#context = context;
+    this.#parent = parent;
     this.#wq = of.wq;
     this.#lost = of.lost;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
@@ -166,7 +170,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   /** The queue is the guest's alone, so this is no other's work, whatever PASID that has. */
   *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     if (!this.#wq.isEnabled) return undefined;
-    return yield* isAbort ? this.#wq.abort() : this.#wq.drain();
+    return yield* isAbort ? this.#wq.abort(this.#unstick) : this.#wq.drain(this.#unstick);
   }
 
   *quiescePasid(guest: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
@@ -195,6 +199,13 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     // Without memory for it, the end of the binding drains this device all the same.
     const refusal = ioasidQueueWork(set, id, { holder: owner.holder, phase: 'drain' });
     if (refusal === undefined) this.#queued.value++;
+  }
+
+  /** What its guest does not answer, the host does in the end: others wait for the parent's commands. */
+  readonly #unstick = (): Task => this.#answer();
+  *#answer(): Task {
+    const held = this.#held.value;
+    if (held !== undefined) yield* this.#parent.answerForGuest(held.host);
   }
 
   /** Whether a host's PASID is what it holds a reference of, and not another device of the VM's (B2). */
@@ -230,7 +241,9 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   /** Of the real queue, under its lock. */
   *#disable(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     if (!this.#wq.isEnabled) return undefined;
-    const refusal = (isAbort ? yield* this.#wq.abort() : undefined) ?? (yield* this.#wq.disable());
+    const refusal =
+      (isAbort ? yield* this.#wq.abort(this.#unstick) : undefined) ??
+      (yield* this.#wq.disable(this.#unstick));
     if (refusal !== undefined) return refusal;
     this.#wq.configure(undefined);
     return undefined;

@@ -122,7 +122,7 @@ describe('a virtual accelerator', () => {
   test('drains and aborts by the host PASIDs behind the guest numbers, of its VM alone', () => {
     const it = rig();
     const { host, idxd, mdev, set } = it;
-    const quiesce = vi.spyOn(idxd, 'quiescePasid');
+    const quiesce = vi.spyOn(idxd, 'quiesceGuest');
     const id = bind(set, 101);
     const other = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
     const others = bind(other, 102);
@@ -146,7 +146,7 @@ describe('a virtual accelerator', () => {
 
   test('keeps an id that it drains from being handed out, and has nothing of it afterwards', () => {
     const { host, idxd, mdev, set } = rig();
-    vi.spyOn(idxd, 'quiescePasid').mockImplementation(function* () {
+    vi.spyOn(idxd, 'quiesceGuest').mockImplementation(function* () {
       yield 'a long command';
       return undefined;
     });

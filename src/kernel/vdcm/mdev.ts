@@ -109,7 +109,7 @@ export class Mdev implements CommandTarget {
       frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
     };
     this.queue = wq.isDedicated
-      ? new DedicatedQueue(context, { name, wq, lost: () => this.#lost() })
+      ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
       : new SharedQueue(context, parent, name);
     this.#table = virtualRegisters(parent.registers, wq);
     const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));

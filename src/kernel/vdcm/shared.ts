@@ -67,7 +67,7 @@ export class SharedQueue implements QueueBehind {
   /** One after the other, the PASIDs that its VM has bound. */
   *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     for (const pasid of this.#bound()) {
-      const refusal = yield* this.#parent.quiescePasid(pasid, isAbort);
+      const refusal = yield* this.#parent.quiesceGuest(pasid, isAbort);
       if (refusal !== undefined) return refusal;
     }
     return undefined;
@@ -83,7 +83,7 @@ export class SharedQueue implements QueueBehind {
     const id = ioasidFindBySpid(owner.set, guest, owner.holder);
     if (isRefusal(id)) return undefined;
     try {
-      return yield* this.#parent.quiescePasid(Pasid.of(id), isAbort);
+      return yield* this.#parent.quiesceGuest(Pasid.of(id), isAbort);
     } finally {
       ioasidPut(owner.set, id, owner.holder);
     }

@@ -197,6 +197,14 @@ export class VfioContainer {
   }
 
   /**
+   * Nobody will be told of faults any more, nor answer: the guest stands still. Page requests, outstanding and new, are
+   * answered Invalid Request.
+   */
+  mute(): Task {
+    return uninterrupted(this.#context, `${this.name}: mute`, this.#parts.space.mute());
+  }
+
+  /**
    * The end of it, from whatever state: returns when nothing of it is left but what hardware did not let go of.
    * Once more is no error.
    */

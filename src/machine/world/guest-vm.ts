@@ -4,7 +4,15 @@
  * the guest.
  */
 import { assert, type Chooser, isRefusal, type Task, type TaskSet } from '../../base/index.js';
-import { type Cpu, translatePasid } from '../../hardware/index.js';
+import {
+  ABSENT,
+  type Cpu,
+  type DeviceTables,
+  type FrameReader,
+  type PasidTranslationEntry,
+  pasidTranslationEntry,
+  translatePasid,
+} from '../../hardware/index.js';
 import { ioasidCapacity, ioasidFindBySpid, ioasidFindMmSet } from '../../ioasid/index.js';
 import { type Kernel, Mdev } from '../../kernel/index.js';
 import type { GuestLedger, Mapping } from '../../rules/index.js';
@@ -13,6 +21,7 @@ import type { VmMember } from '../scenario/members.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
 import type { HostMachine } from './machines.js';
+import { findEntry, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
 
 /** What virtual machines are made on. */
@@ -95,6 +104,29 @@ export class GuestVm {
       core: isRefusal(core) ? undefined : core,
       cpu: cpu === undefined || cpu < 0 ? undefined : cpu,
     };
+  }
+
+  /** The entry of one of its devices and a guest PASID, in the guest's own tables; there is none once it has ended. */
+  entry(tables: DeviceTables, rid: number, guest: number): TableEntry | undefined {
+    if (this.isGone) return undefined;
+    const { memory: host } = this.#ground.hardware;
+    const memory: FrameReader = {
+      get words() {
+        return host.words;
+      },
+      at: (gfn) => {
+        const frame = this.vm.hostFrame(gfn);
+        return frame === undefined ? ABSENT : host.at(frame);
+      },
+    };
+    return findEntry({ memory, tables, root: this.vm.rootTable }, rid, guest);
+  }
+
+  /** What the table that its CPUs walk has of a guest PASID. */
+  kvmEntry(guest: number): PasidTranslationEntry | undefined {
+    const vmcs = this.isGone ? undefined : this.#cpus[0]?.vmcs;
+    if (vmcs?.translatesPasids !== true) return undefined;
+    return pasidTranslationEntry(this.#ground.hardware.memory, vmcs, guest);
   }
 
   /** What the host has not back once it has ended, beside memory, which the ledger knows. */

@@ -3,7 +3,31 @@ import { hex } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidReports } from '../../ioasid/index.js';
 import type { Hardware } from './hardware.js';
 import type { HostBench } from './state-bench.js';
+import { entryText, frameText, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
+
+/** A PASID table entry, as it lies in memory: what a device's requests with that PASID lead to. */
+export interface EntryRow {
+  readonly device: string;
+  /** As the specification calls it: `first-stage`, `nested`. */
+  readonly translation: string;
+  /** Where the first stage begins: `0x10c000`; a guest's address in a guest's entry and in a nested one. */
+  readonly firstStage: string | undefined;
+  /** Where the second stage begins, on the host. */
+  readonly secondStage: string | undefined;
+  /** The entry's own address: in a guest's table the guest's. */
+  readonly address: string;
+  /** Its 64-bit words, the last ones that are zero left out. */
+  readonly words: string;
+}
+
+/** What KVM's table in memory makes of a guest's number: what ENQCMD is sent with. */
+export interface KvmRow {
+  readonly address: string;
+  readonly word: string;
+  /** Undefined where the entry is not valid: an exit. */
+  readonly pasid: number | undefined;
+}
 
 /** One PASID that is in use. */
 export interface PasidRow {
@@ -19,10 +43,14 @@ export interface PasidRow {
   readonly state: string;
   /** Who holds a reference, by name. */
   readonly holders: readonly string[];
-  /** The queues that the address space has open, as device/queue; with the guest's name, where it has another. */
-  readonly queues: readonly string[];
-  /** Where requests with it lead, by the tables in memory: `dsa0: first stage at 0x10c000`. */
-  readonly translation: readonly string[];
+  /** The queues that the address space has open; `via` is what a guest calls it. */
+  readonly queues: readonly { readonly queue: string; readonly via: string }[];
+  /** How the CPU translates it for ENQCMD; undefined on the host, and while KVM translates no PASIDs. */
+  readonly kvm: KvmRow | undefined;
+  /** What its guest's tables say, by the guest's devices. */
+  readonly guestEntries: readonly EntryRow[];
+  /** What the host's tables say, by the host's devices. */
+  readonly hostEntries: readonly EntryRow[];
   /** What the address space has mapped: how many page frames. */
   readonly frames: number;
   /** In which step that was. */
@@ -39,25 +67,29 @@ export function pasidTable(ioasids: IoasidCore, { ledger }: Taps, look: Look): P
   return ioasidReports(ioasids).map(({ id, set, spid, state, holders }) => {
     const tenure = ledger.pasids.tenure(id);
     const mm = tenure?.mm ?? '';
+    const vm = ledger.guestOf(mm)?.name;
+    const guest = spid ?? tenure?.guest;
     return {
       pasid: id,
-      vm: ledger.guestOf(mm)?.name,
+      vm,
       process: mm,
-      guest: spid ?? tenure?.guest,
+      guest,
       set,
       state,
       holders: holders.map(({ holder, count }) => named(holder, count, look.hardware)),
-      queues: ledger.opens.for(mm).map(({ queue, via }) => (via === queue ? queue : `${via} on ${queue}`)),
-      translation: translationOf(id, look),
+      queues: ledger.opens.for(mm).map(({ queue, via }) => ({ queue, via })),
+      ...entriesOf(look, { pasid: id, vm, guest }),
       frames: ledger.framesOf(mm).pagesOf(mm),
       step: ledger.step,
     };
   });
 }
 
-/** How much a table tells: PASIDs, then devices that they lead from, then queues. */
+/** How much a table tells: PASIDs, then entries that they lead from, then queues. */
 const weightOf = (rows: readonly PasidRow[]): number =>
-  rows.reduce((sum, { translation, queues }) => sum + 10_000 + 100 * translation.length + queues.length, 0);
+  rows.reduce((sum, { guestEntries, hostEntries, queues }) => {
+    return sum + 10_000 + 100 * (guestEntries.length + hostEntries.length) + queues.length;
+  }, 0);
 
 /** Keeps the fullest table that there was. */
 export class WidestTable {
@@ -89,16 +121,35 @@ export class WidestTable {
 
 const LONG = 256;
 
-function translationOf(pasid: number, { hardware, bench }: Look): string[] {
-  return hardware.accelerators.flatMap(({ name, rid }) => {
-    const entry = bench.entryOf(rid, pasid);
-    if (entry === undefined) return [];
-    const { root, second } = entry;
-    if (second === undefined) return [`${name}: first stage at ${hex(root * 4096)}`];
-    return [
-      `${name}: nested, first stage at guest ${hex(root * 4096)}, second stage at ${hex(second * 4096)}`,
-    ];
-  });
+function entriesOf(
+  { hardware, bench }: Look,
+  { pasid, vm, guest }: { pasid: number; vm: string | undefined; guest: number | undefined },
+): Pick<PasidRow, 'kvm' | 'guestEntries' | 'hostEntries'> {
+  const hostEntries = hardware.accelerators.flatMap(({ name, rid }) =>
+    rowOf(name, bench.entryOf(rid, pasid)),
+  );
+  if (vm === undefined || guest === undefined) return { kvm: undefined, guestEntries: [], hostEntries };
+  const kvm = bench.kvmEntryOf(vm, guest);
+  return {
+    kvm: kvm && {
+      address: hex(kvm.address),
+      word: (kvm.word >>> 0).toString(16).padStart(8, '0'),
+      pasid: bench.mapping(vm, guest).cpu,
+    },
+    guestEntries: bench
+      .devicesOf(vm)
+      .flatMap(([name, rid]) => rowOf(name, bench.guestEntryOf(vm, rid, guest))),
+    hostEntries,
+  };
+}
+
+function rowOf(device: string, entry: TableEntry | undefined): EntryRow[] {
+  if (entry === undefined) return [];
+  const { translation, root, second, address, words } = entry;
+  const text = (frame: number | undefined): string | undefined =>
+    frame === undefined ? undefined : frameText(frame);
+  const stages = { firstStage: text(root), secondStage: text(second) };
+  return [{ device, translation, ...stages, address: hex(address), words: entryText(words) }];
 }
 
 /** A holder's name, with the scenario's name of its device. */

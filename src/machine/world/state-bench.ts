@@ -3,10 +3,11 @@
  * them, with its own walker.
  */
 import { hex } from '../../base/index.js';
-import { ABSENT, DeviceTables, RIGHT, TAG, Walk } from '../../hardware/index.js';
+import { DeviceTables, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
 import type { Mapping, StateBench } from '../../rules/index.js';
-import { PASID_TABLE_ENTRY, RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
-import type { Accelerator, Hardware } from './hardware.js';
+import { RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
+import { type Accelerator, type Hardware, ridOf } from './hardware.js';
+import { findEntry, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
 
@@ -15,18 +16,6 @@ const PAGE = 4096;
 /** How a kernel names what the frames of an address space's page table are used for. */
 const TABLE_OF = 'page table of ';
 const NO_MAPPING: Mapping = { core: undefined, cpu: undefined };
-
-interface Entry {
-  readonly isPresent: boolean;
-  readonly isEmpty: boolean;
-  /** The frame of the root of its first stage; a guest's frame, where there is a second. */
-  readonly root: number;
-  /** The frame of the root of its second stage. */
-  readonly second: number | undefined;
-}
-
-const NO_ENTRY: Entry = { isPresent: false, isEmpty: true, root: 0, second: undefined };
-const NESTED = 3;
 
 export class HostBench implements StateBench {
   readonly #hardware: Hardware;
@@ -56,7 +45,7 @@ export class HostBench implements StateBench {
 
   isBound(name: string, pasid: number): boolean {
     const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
-    return accelerator !== undefined && this.#entry(accelerator.rid, pasid).isPresent;
+    return accelerator !== undefined && this.entryOf(accelerator.rid, pasid) !== undefined;
   }
 
   cachesOf(pasid: number, page: number): readonly string[] {
@@ -108,9 +97,26 @@ export class HostBench implements StateBench {
   }
 
   /** Where requests of (RID, PASID) are walked from; undefined for nowhere. */
-  entryOf(rid: number, pasid: number): Pick<Entry, 'root' | 'second'> | undefined {
+  entryOf(rid: number, pasid: number): TableEntry | undefined {
     const entry = this.#entry(rid, pasid);
-    return entry.isPresent ? entry : undefined;
+    return entry?.isPresent === true ? entry : undefined;
+  }
+
+  /** The same of a guest's number and its device, by the tables that the guest has written. */
+  guestEntryOf(vm: string, rid: number, guestPasid: number): TableEntry | undefined {
+    const entry = this.#vms.get(vm)?.vm.entry(this.#tables, rid, guestPasid);
+    return entry?.isPresent === true ? entry : undefined;
+  }
+
+  /** A virtual machine's devices, each with the place where its guest finds it. */
+  devicesOf(vm: string): readonly (readonly [string, number])[] {
+    const devices = this.#vms.get(vm)?.member.spec.devices ?? {};
+    return Object.entries(devices).map(([name, { at }]) => [name, ridOf(at)]);
+  }
+
+  /** What KVM's table in memory says of a guest's number. */
+  kvmEntryOf(vm: string, guestPasid: number): PasidTranslationEntry | undefined {
+    return this.#vms.get(vm)?.vm.kvmEntry(guestPasid);
   }
 
   mapping(vm: string, guest: number): Mapping {
@@ -126,8 +132,8 @@ export class HostBench implements StateBench {
 
   *#inDevice({ name, rid, device }: Accelerator, pasid: number): Generator<string> {
     const entry = this.#entry(rid, pasid);
-    if (entry.isPresent) yield `${name}'s PASID table entry, which is present`;
-    else if (!entry.isEmpty) yield `${name}'s PASID table entry, which is not empty`;
+    if (entry?.isPresent === true) yield `${name}'s PASID table entry, which is present`;
+    else if (entry?.isEmpty === false) yield `${name}'s PASID table entry, which is not empty`;
     const found: string[] = [];
     this.#hardware.unit.translator.caches.pasids.visit((ofRid, ofPasid) => {
       if (ofRid === rid && ofPasid === pasid) found.push(`the PASID cache, for ${name}`);
@@ -174,20 +180,11 @@ export class HostBench implements StateBench {
   }
 
   /** The PASID table entry in memory, by way of the tables that the unit walks. */
-  #entry(rid: number, pasid: number): Entry {
+  #entry(rid: number, pasid: number): TableEntry | undefined {
     const { memory, unit } = this.#hardware;
     unit.read64(VTD_REGISTER.RTADDR.offset, this.#register);
-    const walk = new Walk(memory, RTADDR_REG.RTA.get(this.#register, 0), this.#tables);
-    walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
-    while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
-    if (walk.stage !== 'pasid-table') return NO_ENTRY;
-    const at = memory.at(walk.frame);
-    if (at === ABSENT) return NO_ENTRY;
-    const words = memory.words.subarray(at + walk.word, at + walk.word + PASID_ENTRY_WORDS);
-    const isEmpty = words.every((word) => word === 0);
-    const { P, FSPTPTR, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
-    const second = PGTT.get(words, 0) === NESTED ? SSPTPTR.get(words, 0) : undefined;
-    return { isPresent: P.get(words, 0) === 1, isEmpty, root: FSPTPTR.get(words, 0), second };
+    const root = RTADDR_REG.RTA.get(this.#register, 0);
+    return findEntry({ memory, tables: this.#tables, root }, rid, pasid);
   }
 }
 

@@ -64,6 +64,8 @@ const BOOT_STEPS = 1_000_000;
 /** PASID 0 is nobody's. */
 const MOST_PASIDS = 0xfffff;
 const VM_BOOT_STEPS = 100_000;
+/** Between two words of progress. */
+const STEPS_A_WORD = 0x4000;
 
 export class World {
   readonly scenario: Scenario;
@@ -74,6 +76,7 @@ export class World {
   readonly tasks = new TaskSet();
   /** Devices that the kernel could not configure as the scenario says, by their place, and why. */
   readonly unusable = new Map<string, Refusal>();
+  readonly #progress: (what: string) => void;
   readonly #chooser = new SwitchedChooser();
   readonly #scheduler: Scheduler;
   readonly #ioasids: IoasidCore;
@@ -92,9 +95,15 @@ export class World {
    * Builds and boots it. A `Bug` if it does not boot.
    *
    * @param between gives what stands between the kernel and the hardware: who records what the kernel does
+   * @param progress told now and then how far boot and runs have come
    */
-  constructor(scenario: Scenario, between: (platform: Platform) => Platform = (platform) => platform) {
+  constructor(
+    scenario: Scenario,
+    between: (platform: Platform) => Platform = (platform) => platform,
+    progress: (what: string) => void = () => undefined,
+  ) {
     this.scenario = scenario;
+    this.#progress = progress;
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
     this.hardware = new Hardware(scenario.machine, taps, this.#chooser);
@@ -138,8 +147,9 @@ export class World {
    *
    * @param chooser answers every choice of the run
    * @param listener takes what happens; without one, no events are made
+   * @param beside spawns what runs beside the scenario's actors, when these have been brought on
    */
-  run(chooser: Chooser, listener?: EventSink): RunResult {
+  run(chooser: Chooser, listener?: EventSink, beside?: () => void): RunResult {
     this.restore();
     this.#chooser.inner = chooser;
     const { taps, judge } = this;
@@ -155,6 +165,7 @@ export class World {
       },
     };
     cast.begin();
+    beside?.();
     const end = this.#go(chooser);
     const steps = taps.ledger.step;
     if (end === 'ended') this.#judgeEnd();
@@ -174,6 +185,7 @@ export class World {
     const { ledger } = this.taps;
     for (;;) {
       if (ledger.step >= limit) return 'cut-off';
+      if (ledger.step % STEPS_A_WORD === 0) this.#progress(`step ${ledger.step}`);
       if (!this.#step(chooser)) return this.#isStopped ? 'stopped' : 'ended';
       ledger.step++;
     }
@@ -227,7 +239,9 @@ export class World {
   *#bootVms(): Task {
     const { hardware, host, taps, tasks } = this;
     const ground = { hardware, host, taps, tasks, chooser: this.#chooser };
-    for (const member of vmMembers(this.scenario)) {
+    const members = vmMembers(this.scenario);
+    for (const [i, member] of members.entries()) {
+      this.#progress(`virtual machine ${i + 1} of ${members.length} boots`);
       const vm = yield* GuestVm.boot(ground, member);
       this.vms.set(member.name, new VirtualMachine(member, vm, host));
     }

@@ -21,6 +21,8 @@ export class GuestLedger implements Restorable {
   readonly frames = new FrameLedger();
   /** The guest's own PASIDs. */
   readonly pasids = new PasidLedger();
+  /** What runs in it is no kernel of ours: nobody tells who in it owns what, and all of it is one owner. */
+  isOpaque = false;
   readonly #slots: MemorySlot[] = [];
 
   constructor(name: string) {

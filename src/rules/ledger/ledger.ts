@@ -56,6 +56,7 @@ export class Ledger implements Restorable {
     const guest = this.#guests.get(owner.mm);
     const gfn = guest?.gfnOf(owner.page);
     if (guest === undefined || gfn === undefined) return tenure;
+    if (guest.isOpaque) return { ...tenure, vm: guest.name };
     const inside = guest.frames.tenure(gfn);
     const free = { owner: undefined, since: tenure.since, before: undefined };
     return { ...(inside ?? free), vm: guest.name };

@@ -223,3 +223,17 @@ test.each([
     ]);
   },
 );
+
+test('a message goes wherever the guest says, and where there is no such address, nothing happens', () => {
+  const guest = new RawGuest().enable();
+  const [PECTL, PEADDR, PEUADDR] = [0xe0, 0xe8, 0xec];
+  guest.iommu.write32(PEADDR, -1);
+  guest.iommu.write32(PEUADDR, -1);
+  guest.iommu.write32(PECTL, 0);
+  guest.alloc();
+  guest.setEntry(1, { root: 0x10 });
+  guest.submit(encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G: 3 }));
+  guest.runAll();
+  guest.iommu.pageRequest({ rid: FIRST, pasid: 1, page: 5, rights: 1, group: 3, isLast: true });
+  expect(guest.interrupts.length).toBe(1);
+});

@@ -262,6 +262,14 @@ export class GuestSpace {
     return refuse('EIO', `hardware did not let go of PASIDs ${this.#byId.keys().join(', ')} of ${this.name}`);
   }
 
+  /** No guest answers page requests any more: they are answered here, those that it was given, and new ones. */
+  *mute(): Task {
+    for (const device of this.#devices.items) device.listener.value = undefined;
+    for (const id of this.#byId.keys()) {
+      for (const binding of [...(this.#byId.get(id)?.items ?? [])]) yield* this.#abort(binding);
+    }
+  }
+
   /** Lets go of bindings of one id that nobody lets go of yet. Returns when that has begun. */
   *#letGo(bindings: readonly GuestBinding[]): Task {
     const all = bindings.filter(({ state }) => state.value === 'bound' || state.value === 'held');

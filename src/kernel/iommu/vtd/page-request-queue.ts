@@ -21,12 +21,19 @@ import type { UnitRegisters } from './registers.js';
 const ENTRIES = PAGE_BYTES / PAGE_REQUEST_BYTES;
 const d = PAGE_REQUEST_DESCRIPTOR;
 
+/** Where requests go. */
+export interface PageRequestSink {
+  take(request: PageRequest): Task;
+  /** Some were lost; all that were not have been taken. */
+  lost(): void;
+}
+
 export class PageRequestQueue {
   readonly #context: KernelContext;
   readonly #registers: UnitRegisters;
   readonly #name: string;
   readonly #frame: number;
-  readonly #sink: (request: PageRequest) => Task;
+  readonly #sink: PageRequestSink;
   /** The entry that is read next. */
   readonly #head: KeptValue<number>;
   readonly #isRunning: KeptValue<boolean>;
@@ -39,7 +46,7 @@ export class PageRequestQueue {
     of: {
       readonly name: string;
       readonly frame: number;
-      readonly sink: (request: PageRequest) => Task;
+      readonly sink: PageRequestSink;
     },
   ) {
     this.#context = context;
@@ -79,15 +86,18 @@ export class PageRequestQueue {
 
   *#run(): Task {
     for (;;) {
-      this.#clearOverflow();
+      const status = this.#registers.read32(VTD_REGISTER.PRS);
       // Before the tail is read: what comes after that raises an interrupt of its own, or is seen here.
       this.#registers.write32(VTD_REGISTER.PRS, { PPR: 1 });
       const tail = this.#tail();
-      if (tail === this.#head.value) break;
+      if (tail === this.#head.value) {
+        if (PRS_REG.PRO.get(status, 0) === 0) break;
+        this.#clearOverflow();
+      }
       while (this.#head.value !== tail) {
         const request = this.#take();
         yield `${this.#name}: page request`;
-        if (request !== undefined) yield* this.#sink(request);
+        if (request !== undefined) yield* this.#sink.take(request);
       }
     }
     this.#isRunning.value = false;
@@ -120,9 +130,10 @@ export class PageRequestQueue {
     };
   }
 
+  /** The queue is empty, and until the overflow is cleared nothing comes. */
   #clearOverflow(): void {
-    if (PRS_REG.PRO.get(this.#registers.read32(VTD_REGISTER.PRS), 0) === 0) return;
     tell(this.#context, 'iommu:page-request-overflow', { unit: this.#name });
+    this.#sink.lost();
     this.#registers.write32(VTD_REGISTER.PRS, { PRO: 1 });
   }
 

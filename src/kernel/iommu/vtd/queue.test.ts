@@ -47,7 +47,7 @@ function started(progress?: WaitQueue) {
   };
   const registers = new UnitRegisters(machine.platform.mmio, UNIT_AT);
   const frames = { descriptors: frame(), status: frame() };
-  const client = { *pageRequest() {}, ownerOf: () => undefined, fault() {} };
+  const client = { *pageRequest() {}, pageRequestsLost() {}, ownerOf: () => undefined, fault() {} };
   const faults = new FaultStatus(context, registers, { name: 'dmar0', client, offset: 0x220, count: 1 });
   const queue = new InvalidationQueue(context, registers, {
     ...{ name: 'dmar0', frames, isWide: true, faults, progress },

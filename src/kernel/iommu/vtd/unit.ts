@@ -356,8 +356,12 @@ export class VtdUnit implements IommuDriver {
     if (!this.#caps.pageRequests) return { tables, queue, faults, requests: undefined };
     const frame = context.frames.alloc({ kind: 'kernel', use: `page request queue of ${name}` });
     if (isRefusal(frame)) return frame;
-    const of = { name, frame, sink: (request: PageRequest) => client.pageRequest(this, request) };
-    return { tables, queue, faults, requests: new PageRequestQueue(context, this.#registers, of) };
+    const sink = {
+      take: (request: PageRequest) => client.pageRequest(this, request),
+      lost: () => client.pageRequestsLost(this),
+    };
+    const requests = new PageRequestQueue(context, this.#registers, { name, frame, sink });
+    return { tables, queue, faults, requests };
   }
 
   #makeInvalidator(faults: FaultStatus): Invalidator | Refusal<'ENOMEM'> {

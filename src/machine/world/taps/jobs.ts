@@ -23,6 +23,8 @@ export class JobTaps {
   readonly #submitted = new Map<number, Job>();
   /** Whose fault it was, by device, PASID and page, until software has told of it: devices go on meanwhile. */
   readonly #faulted = new Map<string, Fields>();
+  /** The page that each PASID of a device was refused last. */
+  readonly #refused = new Map<string, number>();
   #moving: { job: AcceptedJob | undefined; page: number } = { job: undefined, page: 0 };
 
   constructor(tapped: Tapped) {
@@ -32,6 +34,7 @@ export class JobTaps {
   restore(): void {
     this.#submitted.clear();
     this.#faulted.clear();
+    this.#refused.clear();
     this.#moving = { job: undefined, page: 0 };
   }
 
@@ -59,6 +62,11 @@ export class JobTaps {
   faulted(device: string, pasid: number, page: number): void {
     if (!this.#tapped.isTold) return;
     this.#faulted.set(faultKey(device, pasid, page), this.behind(device, pasid, page));
+  }
+
+  /** A page request was answered, and not with success. */
+  refused(device: string, pasid: number, page: number): void {
+    this.#refused.set(`${device} ${pasid}`, page);
   }
 
   /** What there is to say of a fault that software tells of. */
@@ -94,6 +102,11 @@ export class JobTaps {
       bytes,
       frame: hex(frame),
     });
+  }
+
+  #refusedPage({ device, pasid, names }: AcceptedJob): number | undefined {
+    const page = this.#refused.get(`${device} ${pasid}`);
+    return page !== undefined && names.some((range) => isOn(page, range)) ? page : undefined;
   }
 
   audit({ name, device, spec }: Accelerator): DsaAudit {
@@ -140,7 +153,9 @@ export class JobTaps {
         if (tapped.isTold) {
           const text = status === 0 ? 'thrown away' : errorName(status);
           const { queue, pasid } = job;
-          const fields = { job: job.name, queue, pasid, ...whose(ledger, pasid), status: text };
+          const what = { job: job.name, queue, pasid, ...whose(ledger, pasid), status: text };
+          const page = isPageFault(status) ? this.#refusedPage(job) : undefined;
+          const fields = page === undefined ? what : { ...what, page: hex(page * PAGE) };
           tapped.tell('hardware', name, 'dsa:complete', fields);
         }
         tapped.hooks?.jobDone(job);
@@ -148,6 +163,8 @@ export class JobTaps {
     };
   }
 }
+
+const isPageFault = (status: number): boolean => errorName(status).startsWith('page fault');
 
 const faultKey = (device: string, pasid: number, page: number): string => `${device} ${pasid} ${page}`;
 

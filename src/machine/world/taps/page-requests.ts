@@ -13,6 +13,8 @@ import type { Fields } from './names.js';
 import type { Tapped } from './tapped.js';
 
 const PAGE = 4096;
+/** Of page group responses (PCIe 6.0, 10.4.2). */
+const SUCCESS = 0;
 /** More pages than anybody has: all of an address space. */
 const ALL_PAGES = 2 ** 40;
 
@@ -117,6 +119,7 @@ export class PageRequestTaps {
     judge.tell('answered', { device, pasid, group, code, request, isByHardware: this.#isAsking });
     if (request !== undefined) this.#requests.delete(key);
     if (!tapped.isTold) return;
+    if (request !== undefined && code !== SUCCESS) this.#jobs.refused(device, pasid, request.page);
     const of = request === undefined ? {} : { page: hex(request.page * PAGE), ...request.of };
     tapped.tell('hardware', device, 'pri:response', { pasid, ...whose(ledger, pasid), group, code, ...of });
   }

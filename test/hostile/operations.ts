@@ -1,0 +1,274 @@
+/** What an attacker does: sense, nonsense, and sense with one thing wrong, to all that a guest can reach. */
+import type { Task } from '../../src/base/index.js';
+import { enqcmd, enqcmds, movdir64b } from '../../src/hardware/index.js';
+import {
+  CONTEXT_CACHE_INVALIDATION,
+  DSA_BATCH,
+  DSA_CMD_REG,
+  DSA_COMPARE,
+  DSA_DRAIN,
+  DSA_FLAG,
+  DSA_MEMFILL,
+  DSA_MEMMOVE,
+  DSA_NOOP,
+  DSA_OPCODE,
+  DSA_TABLE,
+  encode,
+  INVALIDATION_WAIT,
+  IOTLB_INVALIDATION,
+  PAGE_GROUP_RESPONSE,
+  PAGE_REQUEST_DESCRIPTOR,
+  PASID_CACHE_INVALIDATION,
+  PASID_DEVICE_TLB_INVALIDATION,
+  PASID_IOTLB_INVALIDATION,
+  VTD_REGISTER as VTD,
+} from '../../src/spec/index.js';
+import { BAR0, BAR2, FRAME, FRAMES, type HostileGuest, UNIT } from './guest.js';
+import { RID } from './scenario.js';
+
+/** What takes steps is a task. */
+type Act = (guest: HostileGuest) => unknown;
+
+const isTask = (of: unknown): of is Task<unknown> => typeof of === 'object' && of !== null && 'next' in of;
+
+const PAGE = 4096;
+const COMMAND = 0xa0;
+const VALID = 2 ** 31;
+const UNIT_REGISTERS = [...Object.values(VTD).map(({ offset }) => offset), 0x100, 0x108, 0x220, 0x22c];
+/** Addresses that a descriptor may name: its own memory, where there is none, other people's, and no addresses. */
+const ADDRESSES = [
+  ...[FRAME.DATA * PAGE, FRAME.DATA * PAGE + 0x1000, FRAME.DATA * PAGE + 0x7ff8],
+  ...[FRAME.PML4 * PAGE, FRAME.PASIDS * PAGE, FRAME.QUEUE * PAGE, 0x30_0000, 0x3f_f000],
+  ...[BAR0, BAR2 + 0x1000, 0x7f00_0000_0000, 0xfee0_0000, 0x1000, 0],
+];
+const OPCODES = Object.values(DSA_OPCODE);
+
+const address = (guest: HostileGuest): number => {
+  if (guest.below(10) === 0) return guest.below(2 ** 20) * 2 ** 32 + (guest.random.next() >>> 0);
+  return guest.pick(ADDRESSES) + (guest.below(4) === 0 ? guest.below(PAGE) : guest.below(64) * 32);
+};
+
+/** A descriptor of the invalidation queue that is well-formed, or nearly. */
+function invalidation(guest: HostileGuest): Int32Array {
+  const PASID = guest.pasid();
+  const G = guest.below(4);
+  const DID = guest.below(5);
+  const AM = guest.below(20);
+  const SID = guest.below(8) === 0 ? guest.below(0x1_0000) : RID;
+  switch (guest.below(7)) {
+    case 0:
+      return encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G, DID, PASID });
+    case 1:
+      return encode(CONTEXT_CACHE_INVALIDATION, { TYPE: 1, G, SID, FM: G });
+    case 2:
+      return encode(IOTLB_INVALIDATION, { TYPE: 2, G, DID, AM, ADDR: guest.below(2 ** 20) });
+    case 3:
+      return encode(PASID_IOTLB_INVALIDATION, { TYPE: 6, G, DID, PASID, AM, ADDR: guest.below(2 ** 20) });
+    case 4:
+      return encode(PASID_DEVICE_TLB_INVALIDATION, { TYPE: 8, SID, PASID, G: guest.below(2) });
+    case 5:
+      return encode(PAGE_GROUP_RESPONSE, {
+        ...{ TYPE: 9, RID: SID, PP: guest.below(4) === 0 ? 0 : 1, PASID, PRGI: guest.below(512) },
+        RC: guest.below(16),
+      });
+    default:
+      return encode(INVALIDATION_WAIT, {
+        ...{ TYPE: 5, SW: guest.below(2), IF: guest.below(2), STATUS_DATA: 1 },
+        STATUS_ADDR: (FRAME.STATUS * PAGE) / 4,
+      });
+  }
+}
+
+/** Answers a page request that stands in its queue, as it should be or not. */
+function answer(guest: HostileGuest): void {
+  const at = FRAME.REQUESTS * PAGE + guest.below(32) * 32;
+  const words = Int32Array.from({ length: 8 }, (_, i) => guest.platform.memory.load32(at + i * 4));
+  const r = PAGE_REQUEST_DESCRIPTOR;
+  if (r.TYPE.get(words, 0) !== 1) return;
+  guest.write64(VTD.PQH, guest.read(VTD.PQT));
+  guest.submit(
+    encode(PAGE_GROUP_RESPONSE, {
+      ...{ TYPE: 9, RID: r.RID.get(words, 0), PP: 1, PASID: r.PASID.get(words, 0) },
+      ...{ PRGI: r.PRGI.get(words, 0), RC: guest.pick([0, 0, 1, 15]) },
+    }),
+  );
+}
+
+/** A descriptor of the accelerator's: of a known operation, or anything. */
+function work(guest: HostileGuest): Int32Array {
+  const RECORD = BigInt(address(guest));
+  const flags = DSA_FLAG.CRAV | DSA_FLAG.RCR | (guest.below(2) === 0 ? DSA_FLAG.BOF : 0);
+  const FLAGS = guest.below(6) === 0 ? guest.below(2 ** 20) : flags;
+  const head = { RECORD, FLAGS };
+  const XFER_SIZE = guest.below(6) === 0 ? guest.random.next() >>> 0 : guest.below(9000);
+  const [one, two] = [BigInt(address(guest)), BigInt(address(guest))];
+  switch (guest.below(7)) {
+    case 0:
+      return encode(DSA_MEMFILL, {
+        ...head,
+        OPCODE: DSA_OPCODE.MEMFILL,
+        DST: one,
+        XFER_SIZE,
+        PATTERN: -1n & two,
+      });
+    case 1:
+      return encode(DSA_MEMMOVE, { ...head, OPCODE: DSA_OPCODE.MEMMOVE, SRC: one, DST: two, XFER_SIZE });
+    case 2:
+      return encode(DSA_COMPARE, { ...head, OPCODE: DSA_OPCODE.COMPARE, SRC1: one, SRC2: two, XFER_SIZE });
+    case 3:
+      return encode(DSA_BATCH, { ...head, OPCODE: DSA_OPCODE.BATCH, LIST: one, COUNT: guest.below(20) });
+    case 4:
+      return encode(DSA_DRAIN, { ...head, OPCODE: DSA_OPCODE.DRAIN });
+    case 5:
+      return encode(DSA_NOOP, { ...head, OPCODE: guest.pick(OPCODES) });
+    default:
+      return Int32Array.from({ length: 16 }, (_, i) => (i === 0 ? 0 : guest.word()));
+  }
+}
+
+function* submitWork(guest: HostileGuest): Task {
+  const source =
+    guest.below(10) === 0 ? guest.below(0x30_0000) * 4 : FRAME.SOURCE * PAGE + guest.below(32) * 64;
+  const command = work(guest);
+  if (guest.below(16) === 0) command[guest.below(16)] = guest.word();
+  guest.put(Math.floor(source / PAGE), (source % PAGE) / 4 > 1008 ? 1008 : (source % PAGE) / 4, command);
+  const destination = guest.below(8) === 0 ? address(guest) : BAR2 + 0x1000 + guest.below(64) * 64;
+  const { cpu } = guest;
+  if (guest.below(8) === 0) {
+    guest.tellSubmission(source);
+    movdir64b(cpu, { destination, source });
+    return;
+  }
+  cpu.writePasidMsr((guest.below(16) === 0 ? 0 : VALID) | guest.pasid());
+  const isKernel = guest.below(4) === 0;
+  // ENQCMDS names the PASID in its first word.
+  if (isKernel) guest.put(FRAME.SOURCE, 0, [guest.pasid()]);
+  cpu.cpl = isKernel ? 0 : 3;
+  const submission = { destination, source: isKernel ? FRAME.SOURCE * PAGE : source };
+  guest.tellSubmission(submission.source);
+  yield* isKernel ? enqcmds(cpu, submission) : enqcmd(cpu, submission);
+  cpu.cpl = 0;
+}
+
+/** An access of a CPU's anywhere. */
+function access(guest: HostileGuest): void {
+  const { cpu } = guest;
+  const bytes = new Uint8Array(guest.pick([4, 8, 64, 5000]));
+  bytes.fill(guest.below(256));
+  if (guest.below(2) === 0) cpu.load(address(guest), bytes);
+  else cpu.store(guest.pick([BAR2, BAR2 + 0x1000, BAR0, 0x30_0000]) + guest.below(PAGE), bytes);
+}
+
+const RARE_COMMANDS = [0, 1 << 26, -(2 ** 31), -(2 ** 31) + 2 ** 26, 1 << 30, (1 << 30) | (1 << 26), 1 << 27];
+
+/** With how often each is done, of all of them. */
+export const OPERATIONS: readonly (readonly [weight: number, name: string, act: Act])[] = [
+  [16, 'queues an invalidation', (guest) => guest.submit(invalidation(guest))],
+  [3, 'queues anything', (guest) => guest.submit(Int32Array.from({ length: 8 }, () => guest.word()))],
+  [
+    4,
+    'writes a register',
+    (guest) => guest.platform.mmio.write32(UNIT + guest.pick(UNIT_REGISTERS), guest.word()),
+  ],
+  [
+    2,
+    'writes anywhere in the unit',
+    (guest) => guest.platform.mmio.write64(UNIT + guest.below(0x1100), guest.word(), guest.word()),
+  ],
+  [2, 'reads a register', (guest) => void guest.platform.mmio.read32(UNIT + guest.below(0x1100))],
+  [3, 'commands the unit', (guest) => guest.write(VTD.GCMD, guest.pick(RARE_COMMANDS))],
+  [
+    2,
+    'invalidates by register',
+    (guest) =>
+      guest.platform.mmio.write64(UNIT + guest.pick([0x28, 0x100, 0x108]), guest.word(), guest.word()),
+  ],
+  [6, 'is given a PASID', (guest) => guest.write64(VTD.VCMD, 1)],
+  [2, 'gives a PASID back', (guest) => guest.write64(VTD.VCMD, 2 | (guest.pasid() << 8), 0)],
+  [1, 'sends any virtual command', (guest) => guest.write64(VTD.VCMD, guest.word(), guest.word())],
+  [
+    6,
+    'writes an entry',
+    (guest) => guest.setEntry(guest.pasid(), guest.below(3) === 0 ? undefined : FRAME.PML4),
+  ],
+  [
+    4,
+    'writes to its tables',
+    (guest) =>
+      guest.put(guest.pick(FRAMES), guest.below(4) === 0 ? guest.below(1024) : guest.below(64), [
+        guest.word(),
+      ]),
+  ],
+  [1, 'writes anywhere', (guest) => guest.put(guest.below(0x400), guest.below(1024), [guest.word()])],
+  [
+    3,
+    'writes a register of the device',
+    (guest) => guest.platform.mmio.write32(BAR0 + guest.below(0x4000) * 4, guest.word()),
+  ],
+  [
+    4,
+    'commands the device',
+    (guest) => {
+      const [command = 0] = encode(DSA_CMD_REG, {
+        CMD: guest.below(24),
+        OPERAND: guest.pasid(),
+        INT: guest.below(2),
+      });
+      guest.platform.mmio.write32(BAR0 + COMMAND, command);
+    },
+  ],
+  [
+    1,
+    'writes its vectors',
+    (guest) => guest.platform.mmio.write32(BAR0 + DSA_TABLE.MSIX + guest.below(64) * 4, guest.word()),
+  ],
+  [
+    1,
+    'writes to its second BAR',
+    (guest) => guest.platform.mmio.write64(BAR2 + guest.below(0x4000) * 8, -1, -1),
+  ],
+  [
+    2,
+    'writes configuration space',
+    (guest) => guest.platform.pci.write(RID, guest.below(0x440), guest.pick([1, 2, 4]), guest.word() >>> 0),
+  ],
+  [
+    1,
+    'moves its portal',
+    (guest) =>
+      guest.platform.pci.write(RID, 0x18, 4, guest.pick([BAR2, 0xd000_0000, 0x10_0000, 0xfed9_0000])),
+  ],
+  [2, 'has its BARs back', (guest) => placeBars(guest)],
+  [6, 'answers a page request', answer],
+  [24, 'submits work', submitWork],
+  [2, 'uses its CPU', access],
+  [
+    2,
+    'writes CR3',
+    (guest) => guest.cpu.setPageTable(guest.below(2) === 0 ? FRAME.PML4 : guest.below(0x400)),
+  ],
+  [6, 'sets all up', (guest) => guest.enable()],
+  [1, 'latches its root', (guest) => guest.latch()],
+];
+
+function placeBars({ platform: { pci } }: HostileGuest): void {
+  pci.write(RID, 0x10, 4, BAR0);
+  pci.write(RID, 0x14, 4, 0);
+  pci.write(RID, 0x18, 4, BAR2);
+  pci.write(RID, 0x1c, 4, 0);
+  pci.write(RID, 4, 2, 2);
+}
+
+const TOTAL = OPERATIONS.reduce((sum, [weight]) => sum + weight, 0);
+
+/** One operation, whichever it is. */
+export function* operate(guest: HostileGuest): Task {
+  let at = guest.below(TOTAL);
+  for (const [weight, , act] of OPERATIONS) {
+    at -= weight;
+    if (at >= 0) continue;
+    const rest = act(guest);
+    if (isTask(rest)) yield* rest;
+    return;
+  }
+}
