@@ -56,7 +56,35 @@ const vmm = (name: string, file: string, change: { find: string; replace: string
   tests: ['src/vmm/iommu', 'test/vmm/guest-driver.test.ts'],
 });
 
+/** A fault of a virtual device's dedicated queue. */
+const vdcm = (name: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: 'src/kernel/vdcm/dedicated.ts',
+  ...change,
+  tests: ['src/kernel/vdcm'],
+});
+
 export const FAULTS: readonly Fault[] = [
+  vdcm('the end of a PASID is looked for by the number of the guest (B1)', {
+    find: 'return this.#held.value?.host === host;',
+    replace: 'return Number(this.#held.value?.guest) === Number(host);',
+  }),
+  vdcm('the end of any PASID lets go of what is held (B2)', {
+    find: 'return this.#held.value?.host === host;',
+    replace: 'return this.#held.value !== undefined;',
+  }),
+  vdcm('the end of a queue that is not enabled gives up (B3)', {
+    find: 'if (held === undefined || !this.#holds(host)) return undefined;',
+    replace: 'if (held === undefined || !this.#holds(host) || !this.#wq.isEnabled) return undefined;',
+  }),
+  vdcm('who is told of a VM is told of it for ever (B4)', {
+    find: 'if (owner !== undefined) ioasidUnregisterNotifier(owner.subscription);',
+    replace: '',
+  }),
+  vdcm('whatever is bound in the VM is accepted (B11)', {
+    find: 'if (this.#bound.get(host) === guest) {',
+    replace: 'if (guest !== undefined) {',
+  }),
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
     replace: '',

@@ -80,7 +80,12 @@ export class VirtualFunction implements GuestFunction, Restorable {
     });
     const { iommu, usesParentPasids } = mdev;
     const { deviceTlbs: showsAts } = shown;
-    this.vfio = { name, iommu, usesParentPasids, showsAts, drain: (pasid) => mdev.drain(pasid) };
+    this.vfio = {
+      ...{ name, iommu, usesParentPasids, showsAts },
+      drain: (pasid) => mdev.drain(pasid),
+      bound: (pair) => mdev.bound(pair),
+      unbound: (pasid) => mdev.unbound(pasid),
+    };
     this.bars = [registersRegion(`${name} BAR0`, mdev, this.#msix), portalRegion(`${name} BAR2`)];
   }
 

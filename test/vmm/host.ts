@@ -1,6 +1,6 @@
 /**
- * A host for virtual machines: the machine's hardware with the kernel on it, one accelerator with a shared queue, and
- * VMs on virtual devices of it. All of it goes on by the answers of one chooser.
+ * A host for virtual machines: the machine's hardware with the kernel on it, one accelerator with a shared queue and a
+ * dedicated one, and VMs on virtual devices of it. All of it goes on by the answers of one chooser.
  */
 import {
   isRefusal,
@@ -26,7 +26,11 @@ machine:
   cpus: 1
   iommu: { kind: vtd, second-stage: [48-bit], nested: true }
   devices:
-    dsa0: { kind: dsa, at: '6a:01.0', engines: 2, queues: { shared: { mode: shared, size: 16 } } }
+    dsa0:
+      kind: dsa
+      at: '6a:01.0'
+      engines: 2
+      queues: { shared: { mode: shared, size: 16 }, own: { mode: dedicated, size: 4 } }
 processes: { nobody: {} }
 steps: []
 `;
@@ -75,11 +79,11 @@ export class TestHost {
     this.#kept = [this.hardware, ...platform.kept, ioasids, tasks];
   }
 
-  /** A virtual device on the shared queue. */
-  newMdev(name: string): Mdev {
+  /** A virtual device on the shared queue, or on queue 1, which is dedicated. */
+  newMdev(name: string, wq: 0 | 1 = 0): Mdev {
     const [idxd] = this.kernel.idxds;
     if (idxd === undefined) throw new Error('no accelerator');
-    return value(Mdev.create(this.kernel.context, idxd, { name, wq: 0 }));
+    return value(Mdev.create(this.kernel.context, idxd, { name, wq }));
   }
 
   /** A VM with one virtual device, `dsa0`. */
@@ -145,7 +149,10 @@ export class TestHost {
   *#boot(): Task {
     value(yield* this.kernel.boot());
     const [idxd] = this.kernel.idxds;
-    const wqs = [{ mode: 'shared', size: 16, blockOnFault: true } as const];
+    const wqs = [
+      { mode: 'shared', size: 16, blockOnFault: true },
+      { mode: 'dedicated', size: 4, blockOnFault: true },
+    ] as const;
     value(yield* idxd?.configure([{ wqs, engines: 2 }]) ?? []);
   }
 }

@@ -144,8 +144,13 @@ export class IdxdDevice {
    */
   *quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
-    const unstick = (): Task => this.#services.sva.answerForClient(this.#iommu, pasid);
+    const unstick = (): Task => this.answerForGuest(pasid);
     return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
+  }
+
+  /** Answers the page requests of a PASID that its guest has not answered, Invalid Request. */
+  *answerForGuest(pasid: Pasid): Task {
+    yield* this.#services.sva.answerForClient(this.#iommu, pasid);
   }
 
   /**

@@ -123,15 +123,21 @@ export class WorkQueue {
     return refusal;
   }
 
-  *disable(): Task<Refusal<'EIO'> | undefined> {
-    const refusal = yield* this.#registers.command(DSA_COMMAND.DISABLE_WQ, this.#bit);
+  /** @param unstick of this and others: called again and again once the device has taken long */
+  *disable(unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* this.#registers.command(DSA_COMMAND.DISABLE_WQ, this.#bit, unstick);
     if (refusal === undefined) this.#isEnabled.value = false;
     return refusal;
   }
 
   /** Returns when all that it took in before is done. */
-  *drain(): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#registers.command(DSA_COMMAND.DRAIN_WQ, this.#bit);
+  *drain(unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#registers.command(DSA_COMMAND.DRAIN_WQ, this.#bit, unstick);
+  }
+
+  /** Returns when all that it took in before is done, or was thrown away. */
+  *abort(unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#registers.command(DSA_COMMAND.ABORT_WQ, this.#bit, unstick);
   }
 
   /** Names it in commands that take several: a group of 16 queues, and a bit for each. */

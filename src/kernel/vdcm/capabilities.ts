@@ -1,6 +1,7 @@
 /**
  * What a virtual accelerator says that it is: one work queue and one group with one engine, of what its parent is,
- * and all of it fixed: GENCAP says that the configuration cannot be written (Intel DSA 3.0, 9.2.2).
+ * and all of it fixed: GENCAP says that the configuration cannot be written (Intel DSA 3.0, 9.2.2). What may be
+ * written all the same is the PASID of a dedicated queue that is disabled.
  */
 import {
   DSA_COMMAND,
@@ -17,6 +18,7 @@ import {
   type RegisterFile,
 } from '../../spec/index.js';
 import { type DsaRegisters, REGISTER } from '../idxd/registers.js';
+import type { WorkQueue } from '../idxd/work-queue.js';
 
 /** The commands that it has: all but those of interrupt handles. */
 const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
@@ -24,18 +26,21 @@ const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE
 const WQCFG_SIZE = 1;
 /** The configuration of a queue, without its occupancy and state. */
 const WQCFG_BYTES = 16;
+/** What a dedicated queue works with. */
+const DEDICATED_FIELDS = [DSA_WQCFG.PASID, DSA_WQCFG.PASID_EN, DSA_WQCFG.PRIV] as const;
 /** Errors and commands have the one vector; there are no completion interrupts. */
 export const MDEV_VECTORS = 1;
 
-/** The registers of a virtual device with one queue of its parent's, of `size` entries. MSI-X is its VMM's. */
-export function virtualRegisters(parent: DsaRegisters, size: number): DsaRegisterTable {
+/** The registers of a virtual device with one queue of its parent's. MSI-X is its VMM's. */
+export function virtualRegisters(parent: DsaRegisters, { isDedicated, config }: WorkQueue): DsaRegisterTable {
+  const mode = isDedicated ? { DEDICATED: 1 } : { SHARED: 1 };
   const gencap = parent.read(REGISTER.GENCAP);
   const { CONFIG, EVL_SUPPORT, IMS_SIZE } = DSA_GENCAP_REG;
   for (const field of [CONFIG, EVL_SUPPORT, IMS_SIZE]) field.set(gencap, 0, 0);
   return dsaRegisters({
     version: bigOf(parent.read(REGISTER.VERSION)),
     gencap: bigOf(gencap),
-    wqcap: quad(DSA_WQCAP_REG, { TOTAL_SIZE: size, WQS: 1, WQCFG_SIZE, SHARED: 1 }),
+    wqcap: quad(DSA_WQCAP_REG, { TOTAL_SIZE: config.size, WQS: 1, WQCFG_SIZE, ...mode }),
     grpcap: quad(DSA_GRPCAP_REG, { GROUPS: 1 }),
     engcap: quad(DSA_ENGCAP_REG, { ENGINES: 1 }),
     opcap: bigOf(parent.read(REGISTER.OPCAP)),
@@ -46,18 +51,20 @@ export function virtualRegisters(parent: DsaRegisters, size: number): DsaRegiste
   });
 }
 
-/** Fills in the queue, as the parent's queue `index` is configured, and its group. */
+/** Fills in the queue, as the parent's is configured, and its group. */
 export function fillConfiguration(
   file: RegisterFile,
   table: DsaRegisterTable,
-  { parent, index }: { readonly parent: DsaRegisters; readonly index: number },
+  { parent, wq }: { readonly parent: DsaRegisters; readonly wq: WorkQueue },
 ): void {
   const words = new Int32Array(DSA_WQCFG.bytes / 4);
-  words.set(parent.readAt(parent.wqcfgAt(index), WQCFG_BYTES));
+  words.set(parent.readAt(parent.wqcfgAt(wq.index), WQCFG_BYTES));
   for (const wqcfg of table.WQCFG) {
     for (const field of DSA_WQCFG.fields) {
       if (field.high < WQCFG_BYTES * 8) file.set(wqcfg, field, field.get(words, 0));
     }
+    // The host's number is the host's business.
+    if (wq.isDedicated) for (const field of DEDICATED_FIELDS) file.set(wqcfg, field, 0);
   }
   for (const grpcfg of table.GRPCFG) {
     file.setBig(grpcfg, DSA_GRPCFG.ENGINES, 1n);

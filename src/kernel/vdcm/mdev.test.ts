@@ -210,7 +210,7 @@ describe('a virtual accelerator', () => {
   test('has one owner, and stands on a shared queue that is there', () => {
     const { host, idxd, mdev, set } = rig();
     const { context } = host.kernel;
-    expect(Mdev.create(context, idxd, { name: 'none', wq: 1 })).toMatchObject({ errno: 'ENXIO' });
+    expect(Mdev.create(context, idxd, { name: 'none', wq: 2 })).toMatchObject({ errno: 'ENXIO' });
     expect(mdev.open(set, () => {})).toMatchObject({ errno: 'EBUSY' });
     const [wq] = idxd.wqs;
     expect(wq?.clients.value).toBe(1);

@@ -1,10 +1,8 @@
 /**
- * A virtual accelerator (a mediated device) on one shared work queue of a parent: the least that VDCM composes
- * (Intel DSA 3.0; Scalable IOV 1.0, 3). Its registers are emulated here; the queue's limited portal is mapped
- * straight through, so that a guest's ENQCMD needs no exit; MSI-X and the rest of configuration space are its VMM's.
- *
- * On a shared queue hardware tells the work of two virtual devices apart by its PASID alone: what is drained or
- * aborted of a PASID is so for all virtual devices of a VM that use it on this function.
+ * A virtual accelerator (a mediated device) on one work queue of a parent: what VDCM composes (Intel DSA 3.0; Scalable
+ * IOV 1.0, 3). Its registers are emulated here, in front of a share of a shared queue (`shared.ts`) or of a dedicated
+ * one (`dedicated.ts`). The portal that the queue's users write to, limited or unlimited, is mapped straight through,
+ * so that a guest's ENQCMD or MOVDIR64B needs no exit; MSI-X and the rest of configuration space are its VMM's.
  */
 import {
   assert,
@@ -15,16 +13,7 @@ import {
   type Task,
   WaitQueue,
 } from '../../base/index.js';
-import {
-  type IoasidHolder,
-  type IoasidSet,
-  ioasidFindBySpid,
-  ioasidHolderAlloc,
-  ioasidHolderFree,
-  ioasidPut,
-  ioasidSetForEach,
-  ioasidSpidOf,
-} from '../../ioasid/index.js';
+import { type IoasidSet, ioasidSpidOf } from '../../ioasid/index.js';
 import {
   DSA_CMD_REG,
   DSA_CMDSTS_REG,
@@ -35,18 +24,22 @@ import {
   DSA_STRIDE,
   DSA_SWERROR_REG,
   DSA_TABLE,
+  DSA_WQ_STATE,
   DSA_WQCFG,
   type DsaRegisterTable,
   type Register,
   RegisterFile,
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
-import { frameOf, type GuestPasid, Pa, Pasid } from '../ids.js';
+import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
+import { DedicatedQueue } from './dedicated.js';
+import type { PasidPair, QueueBehind } from './queue.js';
+import { SharedQueue } from './shared.js';
 
 /** What configuration space says of it, as far as it is not its VMM's to say. */
 export interface MdevConfig {
@@ -63,12 +56,15 @@ const CLASS_CODE = 0x088000;
 const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
 const { STATE } = DSA_GENSTS_REG;
 const swerror = DSA_SWERROR_REG;
+/** Of a WQCFG, the word with the PASID of a dedicated queue. */
+const PASID_AT = DSA_TABLE.WQCFG + Math.floor(DSA_WQCFG.PASID.low / 32) * 4;
+/** What reads get that nobody answers. */
+const NOBODY = -1;
 
 /** A VM that has it. */
 interface Owner {
   /** The VM's PASIDs. */
   readonly set: IoasidSet;
-  readonly holder: IoasidHolder;
   readonly interrupt: (vector: number) => void;
 }
 
@@ -88,6 +84,8 @@ export class Mdev implements CommandTarget {
   readonly #context: KernelContext;
   readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
+  /** @internal */
+  readonly queue: QueueBehind;
   readonly #table: DsaRegisterTable;
   readonly #file: RegisterFile;
   readonly #owner: KeptValue<Owner | undefined>;
@@ -110,7 +108,10 @@ export class Mdev implements CommandTarget {
       offset: wq.portalOffset - wq.firstPortal,
       frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
     };
-    this.#table = virtualRegisters(parent.registers, wq.config.size);
+    this.queue = wq.isDedicated
+      ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
+      : new SharedQueue(context, parent, name);
+    this.#table = virtualRegisters(parent.registers, wq);
     const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
     this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
@@ -121,21 +122,24 @@ export class Mdev implements CommandTarget {
   }
 
   /**
-   * Makes a virtual device on a shared queue of a parent's, which stays in use until it is removed.
+   * Makes a virtual device on a queue of a parent's, which stays in use until it is removed: a shared one that is
+   * enabled, with others, or a dedicated one that nobody has.
    *
-   * On failure: `ENXIO` if there is no such queue; `EINVAL` if it is dedicated; `ENODEV` if it is not enabled, or
-   * the parent is behind no IOMMU.
+   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, or the parent is behind no
+   * IOMMU; `EBUSY` if somebody has the dedicated one.
    */
   static create(
     context: KernelContext,
     parent: IdxdDevice,
     of: { readonly name: string; readonly wq: number },
-  ): Mdev | Refusal<'ENXIO' | 'EINVAL' | 'ENODEV'> {
+  ): Mdev | Refusal<'ENXIO' | 'EBUSY' | 'ENODEV'> {
     const wq = parent.wqs[of.wq];
     const { iommu } = parent;
     if (wq === undefined) return refuse('ENXIO', `${parent.name} has no work queue ${of.wq}`);
-    if (wq.isDedicated) return refuse('EINVAL', `${wq.name} is dedicated`);
-    if (!wq.isEnabled) return refuse('ENODEV', `${wq.name} is not enabled`);
+    if (wq.isDedicated && (wq.clients.value > 0 || wq.isEnabled)) {
+      return refuse('EBUSY', `${wq.name} is dedicated, and in use`);
+    }
+    if (!wq.isDedicated && !wq.isEnabled) return refuse('ENODEV', `${wq.name} is not enabled`);
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
     wq.clients.value++;
@@ -155,7 +159,7 @@ export class Mdev implements CommandTarget {
    * @param set the VM's PASIDs: what its guest names is one of their SPIDs
    * @param interrupt called to send the message of an MSI-X vector
    *
-   * On failure: `EBUSY` if a VM has it; `ENODEV` if it was removed; `ENOMEM`.
+   * On failure: `EBUSY` if a VM has it, or hardware did not let go of it for one that had; `ENODEV` if it was removed; `ENOMEM`.
    */
   open(
     set: IoasidSet,
@@ -163,48 +167,79 @@ export class Mdev implements CommandTarget {
   ): Refusal<'EBUSY' | 'ENODEV' | 'ENOMEM'> | undefined {
     if (this.#isRemoved.value) return refuse('ENODEV', `${this.name} was removed`);
     if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
-    const holder = ioasidHolderAlloc(set.core, `vdcm ${this.name}`);
-    if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
-    this.#owner.value = { set, holder, interrupt };
+    const refusal = this.queue.open(set);
+    if (refusal !== undefined) return refusal;
+    this.#owner.value = { set, interrupt };
     return undefined;
   }
 
   /** The VM lets go of it: it is reset. */
   *close(): Task {
-    const owner = this.#owner.value;
-    if (owner === undefined) return;
+    if (this.#owner.value === undefined) return;
     yield* this.reset();
-    const refusal = ioasidHolderFree(owner.holder);
-    assert(refusal?.errno !== 'EBUSY', `${this.name} ends with references: ${String(refusal?.why)}`);
+    yield* this.queue.settle();
+    this.queue.close();
     this.#owner.value = undefined;
   }
 
   /** Reads 4 bytes of BAR0: a signed word. */
   read32(offset: number): number {
+    if (this.#isRemoved.value) return NOBODY;
     return offset < REGISTER_BYTES ? this.#file.read32(offset) : 0;
   }
 
-  /** Writes 4 bytes of BAR0. The configuration of queue and group is fixed. */
+  /** Writes 4 bytes of BAR0. The configuration of queue and group is fixed, but for a dedicated queue's PASID. */
   write32(offset: number, value: number): void {
-    if (offset < REGISTER_BYTES && !this.#isFixed(offset)) this.#file.write32(offset, value);
+    if (this.#isRemoved.value || offset >= REGISTER_BYTES) return;
+    if (offset === PASID_AT) this.#configure(value);
+    else if (!this.#isFixed(offset)) this.#file.write32(offset, value);
+  }
+
+  /** A PASID is bound through it, which its dedicated queue may work with until it is unbound. */
+  bound(pair: PasidPair): void {
+    this.queue.bound(pair);
+  }
+
+  /** A PASID is not bound through it any more. `drain` follows. */
+  unbound(pasid: Pasid): void {
+    this.queue.unbound(pasid);
   }
 
   /**
-   * Returns when the device has nothing of a host's PASID.
+   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled.
    *
    * On failure: `EIO`.
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#parent.quiescePasid(pasid, false);
+    return yield* this.queue.drain(pasid);
   }
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
   *reset(): Task {
     // What a command waits for is abandoned too.
-    for (const pasid of this.bound()) yield* this.hostPasid(pasid, true);
+    yield* this.queue.disable(true);
     while (this.#isActive) yield this.#done;
+    // That may have enabled a dedicated one.
+    if (this.#wq.isDedicated) yield* this.queue.disable(true);
     this.clear();
     tell(this.#context, 'vdcm:reset', { mdev: this.name });
+  }
+
+  /**
+   * The VM stands still, its CPUs do already: returns when what was queued is done. Registers stay as they are.
+   *
+   * On failure: `EIO`.
+   */
+  *suspend(): Task<Refusal<'EIO'> | undefined> {
+    while (this.#isActive) yield this.#done;
+    return yield* this.queue.disable(false);
+  }
+
+  /** It goes on, after `suspend`. A queue whose PASID was unbound meanwhile is disabled. */
+  *resume(): Task {
+    if (this.queueState !== DSA_WQ_STATE.ENABLED) return;
+    const error = yield* this.queue.enable(this.pasid);
+    if (error !== undefined) this.#lost();
   }
 
   /** Takes it away for good. It is given up by its VM first. */
@@ -236,46 +271,23 @@ export class Mdev implements CommandTarget {
   }
 
   /** @internal */
-  bound(): readonly Pasid[] {
-    const found: Pasid[] = [];
-    const set = this.#owner.value?.set;
-    if (set !== undefined) {
-      ioasidSetForEach(set, (id) => {
-        if (!isRefusal(ioasidSpidOf(set, id))) found.push(Pasid.of(id));
-      });
-    }
-    return found;
-  }
-
-  /**
-   * The reference keeps the id from becoming somebody else's meanwhile. Of one that is being freed, the host itself
-   * drains what there is.
-   *
-   * @internal
-   */
-  *guestPasid(pasid: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
-    const owner = this.#owner.value;
-    if (owner === undefined) return undefined;
-    const id = ioasidFindBySpid(owner.set, pasid, owner.holder);
-    if (isRefusal(id)) return undefined;
-    try {
-      return yield* this.#parent.quiesceGuest(Pasid.of(id), isAbort);
-    } finally {
-      ioasidPut(owner.set, id, owner.holder);
-    }
-  }
-
-  /** @internal */
-  *hostPasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#parent.quiesceGuest(pasid, isAbort);
+  get pasid(): GuestPasid | undefined {
+    if (this.#file.get(this.#wqcfg, DSA_WQCFG.PASID_EN) === 0) return undefined;
+    return GuestPasid.of(this.#file.get(this.#wqcfg, DSA_WQCFG.PASID));
   }
 
   /** @internal */
   clear(): void {
     const active = this.#isActive ? 1 : 0;
     this.#file.reset();
-    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, index: this.#wq.index });
+    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, wq: this.#wq });
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
+    this.queue.configured(undefined);
+  }
+
+  /** @internal */
+  clearQueue(): void {
+    if (this.#wq.isDedicated) this.#name(0, 0);
   }
 
   get #wqcfg(): Register {
@@ -286,6 +298,26 @@ export class Mdev implements CommandTarget {
 
   get #isActive(): boolean {
     return this.#file.get(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE) === 1;
+  }
+
+  /** A dedicated queue that is disabled is given a PASID. Hardware would not let it be changed in any other state. */
+  #configure(value: number): void {
+    const isOpen = this.queueState === DSA_WQ_STATE.DISABLED && !this.#isActive;
+    if (!this.#wq.isDedicated || !isOpen) return;
+    const words = new Int32Array(DSA_WQCFG.bytes / 4);
+    words[(PASID_AT - DSA_TABLE.WQCFG) / 4] = value;
+    this.#name(DSA_WQCFG.PASID.get(words, 0), DSA_WQCFG.PASID_EN.get(words, 0));
+  }
+
+  #name(pasid: number, enabled: number): void {
+    this.#file.set(this.#wqcfg, DSA_WQCFG.PASID, pasid);
+    this.#file.set(this.#wqcfg, DSA_WQCFG.PASID_EN, enabled);
+    this.queue.configured(this.pasid);
+  }
+
+  /** The host has disabled its queue. */
+  #lost(): void {
+    this.queueState = DSA_WQ_STATE.DISABLED;
   }
 
   #isFixed(offset: number): boolean {

@@ -53,9 +53,19 @@ describe('a virtual machine', () => {
       'devices.v.from: the host has no queue dsa1/shared',
     ],
     [
-      'made of a dedicated queue',
-      { devices: 'v: { from: dsa0/own, at: 00:05.0 }' },
-      'devices.v.from: dsa0/own is dedicated; a virtual device needs a shared queue',
+      'two devices made of one dedicated queue',
+      { devices: 'v: { from: dsa0/own, at: 00:05.0 }, w: { from: dsa0/own, at: 00:06.0 }' },
+      'devices.w.from: dsa0/own is dedicated, and is vm1 v already',
+    ],
+    [
+      'many made of a dedicated queue',
+      { devices: 'v: { from: dsa0/own, at: 00:05.0 }', more: ', count: 2' },
+      'devices.v.from: dsa0/own is dedicated, and this stands for many',
+    ],
+    [
+      'made of a dedicated queue, without caching mode',
+      { devices: 'v: { from: dsa0/own, at: 00:05.0 }', more: ', iommu: { caching-mode: false }' },
+      'devices.v.from: dsa0/own is dedicated: the host has to be told of PASIDs (caching-mode)',
     ],
     [
       'two devices at one place',

@@ -24,6 +24,7 @@ export function checkVms(
     }
   }
   const names = new Set(Object.keys(scenario.processes));
+  const taken = new Map<string, string>();
   let quotas = 0;
   for (const [name, vm] of Object.entries(scenario.vms)) {
     const at = ['vms', name];
@@ -35,6 +36,7 @@ export function checkVms(
     }
     quotas += vm.pasids.quota * (vm.count ?? 1);
     checkDevices(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
+    checkDedicated([name, vm], { queue, taken }, (path, what) => report([...at, 'devices', ...path], what));
     checkNumbers(vm, (path, what) => report([...at, 'pasids', 'numbers', ...path], what));
     if ('kernel' in vm.processes) {
       report([...at, 'processes', 'kernel'], "kernel is the guest's kernel, not a process");
@@ -48,14 +50,30 @@ function checkDevices(vm: VmSpec, queue: (name: string) => QueueSpec | undefined
   for (const [name, { from, at }] of Object.entries(vm.devices)) {
     const spec = queue(from);
     if (spec === undefined) report([name, 'from'], `the host has no queue ${from}`);
-    else if (spec.mode !== 'shared')
-      report([name, 'from'], `${from} is dedicated; a virtual device needs a shared queue`);
     const other = places.get(at);
     if (other !== undefined) report([name, 'at'], `${at} is ${other}'s place already`);
     places.set(at, name);
     if (!at.endsWith('.0')) report([name, 'at'], `${at} is found by nobody: a virtual device is function 0`);
     if (!at.startsWith('00:'))
       report([name, 'at'], `${at} is found by nobody: a virtual machine has bus 00 alone`);
+  }
+}
+
+/** A dedicated queue is one virtual device's, and works with what the host knows to be bound when it is enabled. */
+function checkDedicated(
+  [vm, { devices, count, iommu }]: readonly [name: string, vm: VmSpec],
+  of: { readonly queue: (name: string) => QueueSpec | undefined; readonly taken: Map<string, string> },
+  report: Report,
+): void {
+  for (const [name, { from }] of Object.entries(devices)) {
+    if (of.queue(from)?.mode !== 'dedicated') continue;
+    const other = of.taken.get(from);
+    if (other !== undefined) report([name, 'from'], `${from} is dedicated, and is ${other} already`);
+    of.taken.set(from, `${vm} ${name}`);
+    if (count !== undefined) report([name, 'from'], `${from} is dedicated, and this stands for many`);
+    if (!iommu['caching-mode']) {
+      report([name, 'from'], `${from} is dedicated: the host has to be told of PASIDs (caching-mode)`);
+    }
   }
 }
 

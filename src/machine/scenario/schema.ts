@@ -76,7 +76,7 @@ const virtualIommu = z
   .describe('the VT-d unit that the guest finds');
 
 const virtualDevice = z.strictObject({
-  from: queueName.describe("the shared queue of the host's that it is a part of"),
+  from: queueName.describe("the queue of the host's that it is a part of; a dedicated one is its alone"),
   at: rid,
 });
 

@@ -24,6 +24,10 @@ export interface GuestEndpoint {
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
   drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+  /** A PASID is bound for this device, by both of its numbers. */
+  bound?(pair: { readonly guest: GuestPasid; readonly host: Pasid }): void;
+  /** That is being undone: from now on the device begins nothing with it. `drain` follows. */
+  unbound?(host: Pasid): void;
 }
 
 /** What a guest is told, by its own PASIDs. */

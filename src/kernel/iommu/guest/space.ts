@@ -163,6 +163,7 @@ export class GuestSpace {
       return withoutDeadlock(refusal);
     }
     binding.become('bound');
+    device.endpoint.bound?.({ guest: guestPasid, host: Pasid.of(hostPasid) });
     const fields = { vm: this.name, device: device.name, guestPasid, pasid: hostPasid };
     tell(this.#context, 'guest:bind', fields);
     return undefined;
@@ -279,7 +280,8 @@ export class GuestSpace {
       const entry = binding.entry.value;
       if (entry?.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
     }
-    for (const { id } of wasBound) {
+    for (const { id, device } of wasBound) {
+      device.endpoint.unbound?.(Pasid.of(id));
       const detached = ioasidDetachSpid(this.set, id);
       if (isRefusal(detached)) throw new Bug(detached.why);
     }

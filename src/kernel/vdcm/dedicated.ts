@@ -1,0 +1,282 @@
+/**
+ * A dedicated queue that a virtual device has to itself. Descriptors do not say whose they are: the queue works with
+ * one PASID, which is in its configuration. The guest names its own there; the host's stands in the real one, and
+ * nowhere that the guest could read.
+ *
+ * A PASID is accepted only if it is bound through this virtual device; that it is the VM's is not enough (bug B11).
+ * While the guest's configuration names it, it is held in this virtual device's name. It is let go of when it is
+ * unbound or freed, enabled or not: as work of phase `drain` on the id, and for an unbinding that concerns this device
+ * alone when the device is drained. The queue is disabled then, which the guest sees by its state.
+ *
+ * A queue without PASIDs is refused: its requests would meet what the function's own meet, which are the host's
+ * (Scalable IOV 1.0, 2.4). That needs the default PASID of an auxiliary domain.
+ */
+import {
+  assert,
+  isRefusal,
+  KeptMap,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../../base/index.js';
+import {
+  type IoasidEvent,
+  type IoasidHolder,
+  type IoasidNotifier,
+  type IoasidSet,
+  type IoasidSubscription,
+  ioasidFindBySpid,
+  ioasidFinishWork,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidPut,
+  ioasidQueueWork,
+  ioasidRegisterNotifier,
+  ioasidTakeWork,
+  ioasidUnregisterNotifier,
+} from '../../ioasid/index.js';
+import { DSA_COMMAND_ERROR as ERROR } from '../../spec/index.js';
+import { type KernelContext, tell } from '../context.js';
+import { type GuestPasid, Pasid } from '../ids.js';
+import type { IdxdDevice } from '../idxd/device.js';
+import type { WorkQueue } from '../idxd/work-queue.js';
+import { Mutex } from '../mutex.js';
+import type { PasidPair, QueueBehind } from './queue.js';
+
+/** What the specification has no code for: a PASID that the host does not let this queue work with. */
+const NOT_ACCEPTED = ERROR.WQ_PASID_ENABLE;
+
+interface Owner {
+  readonly set: IoasidSet;
+  readonly holder: IoasidHolder;
+  readonly subscription: IoasidSubscription;
+}
+
+export class DedicatedQueue implements QueueBehind, IoasidNotifier {
+  readonly name: string;
+  readonly priority = 'device';
+  readonly events = ['UNBIND', 'FREE'] as const;
+  readonly #mdev: string;
+  readonly #context: KernelContext;
+  readonly #parent: IdxdDevice;
+  readonly #wq: WorkQueue;
+  /** Told that the host has disabled the queue. */
+  readonly #lost: () => void;
+  readonly #owner: KeptValue<Owner | undefined>;
+  /** Bound through this virtual device: guest PASIDs, by the host's. */
+  readonly #bound: KeptMap<Pasid, GuestPasid>;
+  /** What it holds a reference of. */
+  readonly #held: KeptValue<PasidPair | undefined>;
+  /** What it holds is on its way out: nothing begins with it. */
+  readonly #isLeaving: KeptValue<boolean>;
+  /** Of the real queue. */
+  readonly #lock: Mutex;
+  /** Items of work that are not finished. */
+  readonly #queued: KeptValue<number>;
+  readonly #rests: WaitQueue;
+
+  /** @param of `name`: the virtual device's */
+  constructor(
+    context: KernelContext,
+    parent: IdxdDevice,
+    of: { readonly name: string; readonly wq: WorkQueue; readonly lost: () => void },
+  ) {
+    const { log } = context;
+    this.name = `vdcm ${of.name}`;
+    this.#mdev = of.name;
+    this.#context = context;
+    this.#parent = parent;
+    this.#wq = of.wq;
+    this.#lost = of.lost;
+    this.#owner = new KeptValue<Owner | undefined>(log, undefined);
+    this.#bound = new KeptMap(log);
+    this.#held = new KeptValue<PasidPair | undefined>(log, undefined);
+    this.#isLeaving = new KeptValue(log, false);
+    this.#lock = new Mutex(log, `${of.wq.name} of ${of.name}`);
+    this.#queued = new KeptValue(log, 0);
+    this.#rests = new WaitQueue(`work of ${this.name}`);
+  }
+
+  open(set: IoasidSet): Refusal<'ENOMEM' | 'EBUSY'> | undefined {
+    if (this.#held.value !== undefined) return refuse('EBUSY', `${this.#wq.name} was not let go of`);
+    const wake = (): void => void this.#context.tasks.spawn(`${this.name} drain`, this.#work());
+    const holder = ioasidHolderAlloc(set.core, this.name, wake);
+    if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
+    const subscription = ioasidRegisterNotifier(set, this);
+    if (isRefusal(subscription)) {
+      ioasidHolderFree(holder);
+      return refuse('ENOMEM', subscription.why);
+    }
+    this.#owner.value = { set, holder, subscription };
+    return undefined;
+  }
+
+  /** By what it was registered with: whose task this is, and whether the VM's memory is there, makes no odds (B4). */
+  *settle(): Task {
+    const owner = this.#owner.value;
+    if (owner !== undefined) ioasidUnregisterNotifier(owner.subscription);
+    while (this.#queued.value > 0) yield this.#rests;
+  }
+
+  close(): void {
+    const owner = this.#owner.value;
+    if (owner === undefined) return;
+    const refusal = ioasidHolderFree(owner.holder);
+    const isStuck = this.#held.value !== undefined;
+    assert(isStuck || refusal === undefined, `${this.name} ends with references: ${String(refusal?.why)}`);
+    this.#owner.value = undefined;
+  }
+
+  configured(guest: GuestPasid | undefined): void {
+    const held = this.#held.value;
+    // What hardware did not let go of stays held.
+    if (held?.guest === guest || this.#wq.isEnabled) return;
+    this.#put();
+    if (guest !== undefined) this.#take(guest);
+  }
+
+  *enable(guest: GuestPasid | undefined): Task<number | undefined> {
+    yield* this.#lock.lock();
+    try {
+      if (guest === undefined) return NOT_ACCEPTED;
+      // It may have been bound after it was named.
+      if (this.#held.value === undefined) this.#take(guest);
+      const held = this.#held.value;
+      if (held?.guest !== guest || this.#isLeaving.value) return NOT_ACCEPTED;
+      this.#wq.configure(held.host);
+      const refusal = yield* this.#wq.enable();
+      if (refusal !== undefined) {
+        this.#wq.configure(undefined);
+        return ERROR.HARDWARE_ERROR;
+      }
+      tell(this.#context, 'vdcm:enable', { mdev: this.#mdev, spid: guest, pasid: held.host });
+      return undefined;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  *disable(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      return yield* this.#disable(isAbort);
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** The queue is the guest's alone, so this is no other's work, whatever PASID that has. */
+  *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    if (!this.#wq.isEnabled) return undefined;
+    return yield* isAbort ? this.#wq.abort(this.#unstick) : this.#wq.drain(this.#unstick);
+  }
+
+  *quiescePasid(guest: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    if (this.#held.value?.guest !== guest) return undefined;
+    return yield* this.quiesce(isAbort);
+  }
+
+  *drain(host: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#letGo(host);
+  }
+
+  bound({ guest, host }: PasidPair): void {
+    this.#bound.set(host, guest);
+  }
+
+  unbound(host: Pasid): void {
+    this.#bound.delete(host);
+    if (this.#holds(host)) this.#isLeaving.value = true;
+  }
+
+  /** An id of the VM's goes. Under the core's lock. @see IoasidNotifier */
+  notify({ id, set }: IoasidEvent): void {
+    const owner = this.#owner.value;
+    if (owner === undefined || set === undefined || !this.#holds(Pasid.of(id))) return;
+    this.#isLeaving.value = true;
+    // Without memory for it, the end of the binding drains this device all the same.
+    const refusal = ioasidQueueWork(set, id, { holder: owner.holder, phase: 'drain' });
+    if (refusal === undefined) this.#queued.value++;
+  }
+
+  /** What its guest does not answer, the host does in the end: others wait for the parent's commands. */
+  readonly #unstick = (): Task => this.#answer();
+  *#answer(): Task {
+    const held = this.#held.value;
+    if (held !== undefined) yield* this.#parent.answerForGuest(held.host);
+  }
+
+  /** Whether a host's PASID is what it holds a reference of, and not another device of the VM's (B2). */
+  #holds(host: Pasid): boolean {
+    return this.#held.value?.host === host;
+  }
+
+  /** Holds what the guest has named, if it may be used here. */
+  #take(guest: GuestPasid): void {
+    const owner = this.#owner.value;
+    if (owner === undefined) return;
+    const id = ioasidFindBySpid(owner.set, guest, owner.holder);
+    if (isRefusal(id)) return;
+    const host = Pasid.of(id);
+    if (this.#bound.get(host) === guest) {
+      this.#held.value = { guest, host };
+      this.#isLeaving.value = false;
+    } else {
+      ioasidPut(owner.set, id, owner.holder);
+    }
+  }
+
+  /** Gives back its own reference, if it has one. */
+  #put(): void {
+    const [owner, held] = [this.#owner.value, this.#held.value];
+    if (owner === undefined || held === undefined) return;
+    this.#held.value = undefined;
+    this.#isLeaving.value = false;
+    const put = ioasidPut(owner.set, held.host, owner.holder);
+    assert(!isRefusal(put), `${this.name} held PASID ${held.host}: ${String(put)}`);
+  }
+
+  /** Of the real queue, under its lock. */
+  *#disable(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    if (!this.#wq.isEnabled) return undefined;
+    const refusal =
+      (isAbort ? yield* this.#wq.abort(this.#unstick) : undefined) ??
+      (yield* this.#wq.disable(this.#unstick));
+    if (refusal !== undefined) return refusal;
+    this.#wq.configure(undefined);
+    return undefined;
+  }
+
+  /** Has nothing of a host's PASID any more. If hardware does not confirm, it stays held. */
+  *#letGo(host: Pasid): Task<Refusal<'EIO'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      const held = this.#held.value;
+      if (held === undefined || !this.#holds(host)) return undefined;
+      if (this.#wq.isEnabled) {
+        const refusal = yield* this.#disable(false);
+        if (refusal !== undefined) return refusal;
+        this.#lost();
+        tell(this.#context, 'vdcm:lost', { mdev: this.#mdev, spid: held.guest, pasid: host });
+      }
+      this.#put();
+      return undefined;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** One item of work. */
+  *#work(): Task {
+    const owner = this.#owner.value;
+    if (owner === undefined) return;
+    const work = ioasidTakeWork(owner.holder);
+    if (work === undefined || isRefusal(work)) return;
+    yield* this.#letGo(Pasid.of(work.id));
+    ioasidFinishWork(work);
+    this.#queued.value--;
+    this.#rests.wakeAll();
+  }
+}

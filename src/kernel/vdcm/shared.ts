@@ -1,0 +1,110 @@
+/**
+ * A share of a shared queue. Hardware tells the work of two virtual devices apart by its PASID alone: what is drained
+ * or aborted of a PASID is so for all virtual devices of a VM that use it on this function.
+ */
+import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
+import {
+  type IoasidHolder,
+  type IoasidSet,
+  ioasidFindBySpid,
+  ioasidHolderAlloc,
+  ioasidHolderFree,
+  ioasidPut,
+  ioasidSetForEach,
+  ioasidSpidOf,
+} from '../../ioasid/index.js';
+import type { KernelContext } from '../context.js';
+import { type GuestPasid, Pasid } from '../ids.js';
+import type { IdxdDevice } from '../idxd/device.js';
+import type { QueueBehind } from './queue.js';
+
+interface Owner {
+  readonly set: IoasidSet;
+  readonly holder: IoasidHolder;
+}
+
+export class SharedQueue implements QueueBehind {
+  readonly #name: string;
+  readonly #parent: IdxdDevice;
+  readonly #owner: KeptValue<Owner | undefined>;
+
+  /** @param name the virtual device's */
+  constructor({ log }: KernelContext, parent: IdxdDevice, name: string) {
+    this.#name = name;
+    this.#parent = parent;
+    this.#owner = new KeptValue<Owner | undefined>(log, undefined);
+  }
+
+  open(set: IoasidSet): Refusal<'ENOMEM'> | undefined {
+    const holder = ioasidHolderAlloc(set.core, `vdcm ${this.#name}`);
+    if (isRefusal(holder)) return refuse('ENOMEM', holder.why);
+    this.#owner.value = { set, holder };
+    return undefined;
+  }
+
+  close(): void {
+    const owner = this.#owner.value;
+    if (owner === undefined) return;
+    const refusal = ioasidHolderFree(owner.holder);
+    assert(refusal?.errno !== 'EBUSY', `${this.#name} ends with references: ${String(refusal?.why)}`);
+    this.#owner.value = undefined;
+  }
+
+  /** Descriptors say whose they are. */
+  configured(): void {}
+
+  /** The parent's is enabled, for all who have a part of it. */
+  *enable(): Task<undefined> {}
+
+  /** Nothing is under way but commands. */
+  *settle(): Task {}
+
+  /** One that is disabled still takes what its own VM submits: the portal is mapped. */
+  *disable(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.quiesce(isAbort);
+  }
+
+  /** One after the other, the PASIDs that its VM has bound. */
+  *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    for (const pasid of this.#bound()) {
+      const refusal = yield* this.#parent.quiesceGuest(pasid, isAbort);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  }
+
+  /**
+   * The reference keeps the id from becoming somebody else's meanwhile. Of one that is being freed, the host itself
+   * drains what there is.
+   */
+  *quiescePasid(guest: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    const owner = this.#owner.value;
+    if (owner === undefined) return undefined;
+    const id = ioasidFindBySpid(owner.set, guest, owner.holder);
+    if (isRefusal(id)) return undefined;
+    try {
+      return yield* this.#parent.quiesceGuest(Pasid.of(id), isAbort);
+    } finally {
+      ioasidPut(owner.set, id, owner.holder);
+    }
+  }
+
+  *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiescePasid(pasid, false);
+  }
+
+  /** What the guest submits, the CPUs translate: by what is bound in the VM. */
+  bound(): void {}
+  unbound(): void {}
+
+  #bound(): readonly Pasid[] {
+    const found: Pasid[] = [];
+    const set = this.#owner.value?.set;
+    if (set !== undefined) {
+      ioasidSetForEach(set, (id) => {
+        if (!isRefusal(ioasidSpidOf(set, id))) found.push(Pasid.of(id));
+      });
+    }
+    return found;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Single faults of VDCM on a dedicated queue, after those that were found in code of its kind: under some seed of
+ * `dedicated-adi` a rule is broken by each, and its message alone says what happened.
+ */
+import { beforeAll, expect, it } from 'vitest';
+import { copySound, type Fault, firstFinding } from './fault-copy.js';
+
+const SEEDS = 60;
+const TIMEOUT = 120_000;
+const FILE = 'kernel/vdcm/dedicated.ts';
+
+/** With a rule that is broken under some seed, and what its message says. */
+const FAULTS: (Omit<Fault, 'file'> & { readonly rule: string; readonly message: RegExp })[] = [
+  {
+    name: 'the real queue is given the number of the guest (B1)',
+    scenario: 'dedicated-adi',
+    find: 'this.#wq.configure(held.host);',
+    replace: 'this.#wq.configure(Pasid.of(held.guest));',
+    rule: 'OWNER',
+    message:
+      /dsa0\/one took job copy1 of vm1\/alice, submitted to dsa0\/one at step \d+, with PASID 101, which was never given to anybody: vm1\/alice's own is 202$/,
+  },
+  {
+    name: 'the same, where the number is that of a process beside it',
+    scenario: 'adi-reset',
+    find: 'this.#wq.configure(held.host);',
+    replace: 'this.#wq.configure(Pasid.of(held.guest));',
+    rule: 'ISOLATION',
+    message:
+      /dsa0 wrote \d+ bytes at 0x\w+ for PASID 101 \(job fill-b of vm1\/bob, .*, into frame 0x\w+, which is vm1\/alice's page/,
+  },
+  {
+    name: 'the end of a PASID is looked for by the number of the guest (B1)',
+    scenario: 'dedicated-adi',
+    find: 'return this.#held.value?.host === host;',
+    replace: 'return Number(this.#held.value?.guest) === Number(host);',
+    rule: 'FAULTS',
+    message:
+      /dmar0 reported SPT\.2 of dsa0 for PASID 202, which is vm1\/alice's, guest PASID 101, .*: PASID table entry not present; on dsa0 then: job last\d of vm1\/alice/,
+  },
+  {
+    name: 'the end of any PASID lets go of what is held (B2)',
+    scenario: 'adi-reset',
+    find: 'return this.#held.value?.host === host;',
+    replace: 'return this.#held.value !== undefined;',
+    rule: 'PROGRESS',
+    message: /nobody can go on: .*vm1\/bob waits for job \S+/,
+  },
+  {
+    name: 'the end of a PASID does not disable its queue',
+    scenario: 'dedicated-adi',
+    find: '        const refusal = yield* this.#disable(false);\n        if (refusal !== undefined) return refusal;\n',
+    replace: '',
+    rule: 'CLEAN',
+    message:
+      /PASID 202 of vm1\/alice is given back, and is still there: dsa0's work queue 0, whose configuration has it$/,
+  },
+];
+
+beforeAll(copySound, TIMEOUT);
+
+it.each(FAULTS)('$name', { timeout: TIMEOUT }, ({ rule, message, ...fault }) => {
+  const caught = firstFinding({ ...fault, file: FILE }, SEEDS, rule);
+  const finding = caught?.findings.find((each) => each.rule === rule);
+  expect(finding?.message, JSON.stringify(caught)).toMatch(message);
+});
