@@ -230,12 +230,12 @@ export const FAULTS: readonly Fault[] = [
     replace: 'true',
   }),
   judged('a page-selective invalidation is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'end.invalidatePages(domain, { page, pages, leafOnly })',
-    replace: 'end.invalidatePages(domain, { page, pages: 1, leafOnly: false })',
+    find: 'end.invalidatePages(domain, run)',
+    replace: 'end.invalidatePages(domain, { ...run, pages: 1, leafOnly: false })',
   }),
   judged('a page-selective invalidation of a PASID is of one page', 'vtd/invalidation-queue.ts', {
-    find: 'end.invalidatePasidPages({ domain, pasid }, { page, pages, leafOnly })',
-    replace: 'end.invalidatePasidPages({ domain, pasid }, { page, pages: 1, leafOnly })',
+    find: 'end.invalidatePasidPages(this.#of, run)',
+    replace: 'end.invalidatePasidPages(this.#of, { ...run, pages: 1 })',
   }),
   judged('a domain-selective invalidation of the IOTLB does nothing', 'vtd/invalidation-queue.ts', {
     find: 'end.invalidateDomain(domain)',
@@ -300,7 +300,7 @@ export const FAULTS: readonly Fault[] = [
     tests: ['leaf-walk'],
   }),
   vtd('all invalidations of pages are of leaves alone', 'unit-caches.ts', {
-    find: 'if (!leafOnly) this.firstTables?.remove({ domain, tag: pasid, page, pages });',
+    find: 'if (!run.leafOnly) this.firstTables?.removePages(domain, pasid, run);',
     replace: '',
     tests: ['unit.property'],
   }),
@@ -310,7 +310,7 @@ export const FAULTS: readonly Fault[] = [
     tests: ['translator'],
   }),
   vtd('nested translations survive a change of the second stage', 'unit-caches.ts', {
-    find: 'this.iotlb.removeAll({ space: domain, kind: KIND.NESTED });',
+    find: 'this.iotlb.removeListed(domain);',
     replace: '',
     tests: ['translator'],
   }),

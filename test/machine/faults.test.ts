@@ -140,8 +140,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an IOTLB invalidation of pages leaves the first one',
     file: 'hardware/vtd/unit-caches.ts',
-    find: 'this.iotlb.removePages(domain, pasid, page, pages);',
-    replace: 'this.iotlb.removePages(domain, pasid, page + pages, pages);',
+    find: 'this.iotlb.removePages(domain, pasid, run);',
+    replace: 'this.iotlb.removePages(domain, pasid, { ...run, page: run.page + run.pages });',
     rule: 'ISOLATION',
     message:
       /^step \d+: dsa1 (wrote|read) .* until step \d+, and a translation of it is still in the IOTLB, domain \d/,

@@ -29,7 +29,11 @@ const operation = fc.oneof(
     do: fc.constant('all' as const),
     match: fc.record({ space: small, tag: small, kind: small }, { requiredKeys: [] }),
   }),
+  fc.record({ do: fc.constant('listed' as const), space: small }),
 );
+
+/** The entries of odd kinds are listed. */
+const listed = { mask: 1, kind: 1 };
 
 const align = (at: number, by: number): number => at - (at % by);
 const same = (a: PageEntry, b: PageEntry): boolean =>
@@ -66,13 +70,16 @@ const shown = (list: readonly PageEntry[]): string[] =>
 test('holds what a list would, whatever is added and removed', () => {
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
-      const cache = new PageCache({ name: 'cache', entries: 64, chooser: firstChooser });
+      const cache = new PageCache({ name: 'cache', entries: 64, chooser: firstChooser, listed });
       let list: PageEntry[] = [];
       operations.forEach((each, i) => {
         if (each.do === 'add') {
           const entry = { ...each.entry, frame: 0x10_0000 + i * 1024 + (each.entry.page % each.entry.pages) };
           cache.add(entry);
           list = [...list.filter((other) => !same(entry, other)), entry];
+        } else if (each.do === 'listed') {
+          cache.removeListed(each.space);
+          list = list.filter((entry) => entry.space !== each.space || entry.kind % 2 === 0);
         } else if (each.do === 'all') {
           cache.removeAll(each.match);
           const { space, tag, kind } = each.match;
@@ -86,7 +93,7 @@ test('holds what a list would, whatever is added and removed', () => {
           );
         } else {
           const first = align(each.page, each.pages);
-          cache.removePages(each.space, each.tag, first, each.pages);
+          cache.removePages(each.space, each.tag, { page: first, pages: each.pages });
           list = list.filter((entry) => {
             const start = align(entry.page, entry.pages);
             const overlaps = start < first + each.pages && first < start + entry.pages;
@@ -135,6 +142,46 @@ describe('a full cache', () => {
     cache.removeAll();
     cache.restore();
     expect([contents(cache), find(cache, 1, 1000) !== NONE]).toEqual([marked, true]);
+  });
+});
+
+describe('the listed entries of a space', () => {
+  const ENTRIES = 8;
+  /** A cache that has been full for long: its entries have taken each other's places, in four spaces on two lists. */
+  function full(seed: number) {
+    const random = new Random(seed);
+    const chooser = new RandomChooser(random);
+    const cache = new PageCache({ name: 'cache', entries: ENTRIES, chooser, listed });
+    const fill = (): void => {
+      for (let i = 0; i < 40; i++) {
+        const space = random.below(4) * (ENTRIES / 2);
+        const page = random.below(8);
+        cache.add({ space, tag: 0, page, frame: 0x100 + i, pages: 1, rights: 1, kind: random.below(4) });
+      }
+    };
+    fill();
+    return { cache, fill };
+  }
+  const left = (before: readonly string[], space: number): string[] =>
+    before.filter((text) => {
+      const entry: PageEntry = JSON.parse(text);
+      return entry.space !== space || entry.kind % 2 === 0;
+    });
+
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('go alone, after a restore too, from a full cache: seed %i', (seed) => {
+    const { cache, fill } = full(seed);
+    const marked = contents(cache);
+    cache.mark();
+    for (const space of [0, 4, 8, 12]) {
+      cache.removeListed(space);
+      expect(contents(cache)).toEqual(left(marked, space));
+      fill();
+      const refilled = contents(cache);
+      cache.removeListed(space);
+      expect(contents(cache)).toEqual(left(refilled, space));
+      cache.restore();
+      expect(contents(cache)).toEqual(marked);
+    }
   });
 });
 

@@ -3,7 +3,8 @@
  * domain), a tag in it (a PASID), and a naturally aligned run of pages; which numbers stand for what is the
  * owner's part. Several sizes of run live beside each other: each that is there costs a look-up one probe.
  *
- * Nothing here allocates but the constructor. One run of pages is found and removed in constant time.
+ * Nothing here allocates but the constructor. One run of pages is found and removed in constant time. Entries of the
+ * kinds that the owner has listed are also linked by space, so that removing those of a space looks at no others.
  */
 import { Bug, type Restorable, Words } from '../../base/index.js';
 import { type CacheOptions, hash3, NONE, Slots } from './slots.js';
@@ -35,11 +36,22 @@ export const pageEntry = (): PageEntry => ({
   kind: 0,
 });
 
+/** A run of pages. In a record: a large page number in a call that is not inlined is allocated. */
+export interface PageSpan {
+  readonly page: number;
+  readonly pages: number;
+}
+
 /** Which entries to remove: those that agree with all that is named. */
 export interface PageMatch {
   readonly space?: number;
   readonly tag?: number;
   readonly kind?: number;
+}
+
+/** What a cache is, and which of its entries are listed by space: those whose kind is `kind` in the bits of `mask`. */
+export interface PageCacheOptions extends CacheOptions {
+  readonly listed?: { readonly mask: number; readonly kind: number };
 }
 
 /** The words of an entry. */
@@ -51,7 +63,12 @@ const PAGE_HI = 3;
 const FRAME_LO = 4;
 /** Bits 19:0; above them the rights, and the kind. */
 const FRAME_HI = 5;
+/** Of a listed entry: the slots after it and before it in its list (plus 1). */
+const AFTER = 6;
+const BEFORE = 7;
 const ENTRY_WORDS = 8;
+/** A list for each domain that there can be, and fewer in a small cache. */
+const MOST_LISTS = 1 << 16;
 
 const HIGH = 0xfffff;
 const TWO_32 = 2 ** 32;
@@ -65,6 +82,12 @@ export class PageCache implements Restorable {
   readonly #words: Int32Array;
   /** How many entries there are of each size. */
   readonly #counts = new Words(SIZES, 64);
+  /** Of each list the first slot (plus 1). Spaces may share one. */
+  readonly #lists: Words;
+  readonly #listMask: number;
+  /** What of {@link FRAME_HI} says that an entry is listed; none of 0 and 1. */
+  readonly #listedMask: number;
+  readonly #listedKind: number;
   /** The sizes that there are, and how many of them: follows from the counts. */
   readonly #sizes = new Int32Array(SIZES);
   #sizeCount = 0;
@@ -72,8 +95,13 @@ export class PageCache implements Restorable {
   #lo = 0;
   #hi = 0;
 
-  constructor(options: CacheOptions) {
+  constructor({ listed, ...options }: PageCacheOptions) {
     this.#slots = new Slots(options);
+    this.#listMask =
+      listed === undefined ? 0 : Math.min(MOST_LISTS, 2 ** Math.ceil(Math.log2(options.entries))) - 1;
+    this.#lists = new Words(this.#listMask + 1, 16);
+    this.#listedMask = listed === undefined ? 0 : listed.mask << 24;
+    this.#listedKind = listed === undefined ? 1 : listed.kind << 24;
     this.#state = new Words(options.entries * ENTRY_WORDS, 16);
     this.#words = this.#state.words;
   }
@@ -147,27 +175,50 @@ export class PageCache implements Restorable {
     const at = slot * ENTRY_WORDS;
     this.#state.touch(at);
     const words = this.#words;
+    const high = ((entry.frame / TWO_32) & highMask(size)) | (entry.rights << 20) | (entry.kind << 24);
+    // The words of a free slot are not listed.
+    const was = (words[at + FRAME_HI] ?? 0) & this.#listedMask;
+    const becomes = high & this.#listedMask;
+    const moves = was !== becomes || words[at + SPACE] !== entry.space;
+    if (moves && was === this.#listedKind) this.#unlink(at);
     words[at + SPACE] = entry.space;
     words[at + TAG] = entry.tag;
     words[at + PAGE_LO] = lo;
     words[at + PAGE_HI] = hi;
     words[at + FRAME_LO] = (entry.frame | 0) & lowMask(size);
-    words[at + FRAME_HI] =
-      ((entry.frame / TWO_32) & highMask(size)) | (entry.rights << 20) | (entry.kind << 24);
+    words[at + FRAME_HI] = high;
+    if (moves && becomes === this.#listedKind) this.#link(slot);
   }
 
   remove(slot: number): void {
+    const at = slot * ENTRY_WORDS;
+    if (((this.#words[at + FRAME_HI] ?? 0) & this.#listedMask) === this.#listedKind) {
+      this.#unlink(at);
+      this.#state.set(at + FRAME_HI, 0);
+    }
     this.#slots.release(slot);
-    this.#count((this.#words[slot * ENTRY_WORDS + PAGE_HI] ?? 0) >>> 20, -1);
+    this.#count((this.#words[at + PAGE_HI] ?? 0) >>> 20, -1);
   }
 
-  /** Removes what holds for any of the pages from `page` on; `pages` is a power of two that divides `page`. */
-  removePages(space: number, tag: number, page: number, pages: number): void {
+  /** Removes the listed entries of a space, and looks at no others but those of its list. */
+  removeListed(space: number): void {
+    let slot = (this.#lists.words[space & this.#listMask] ?? 0) - 1;
+    while (slot !== NONE) {
+      const at = slot * ENTRY_WORDS;
+      const after = (this.#words[at + AFTER] ?? 0) - 1;
+      if (this.#words[at + SPACE] === space) this.remove(slot);
+      slot = after;
+    }
+  }
+
+  /** Removes what holds for any of the pages of a run: a power of two of them, that divides the first. */
+  removePages(space: number, tag: number, run: PageSpan): void {
+    const { page, pages } = run;
     for (let i = this.#sizeCount - 1; i >= 0; i--) {
       const size = this.#sizes[i] ?? 0;
       const step = 2 ** size;
       if (pages / step > this.#slots.used) {
-        this.removeOverlapping({ space, tag }, page, pages);
+        this.removeOverlapping({ space, tag }, run);
         return;
       }
       for (let done = 0; done < pages; done += step) {
@@ -185,8 +236,8 @@ export class PageCache implements Restorable {
     }
   }
 
-  /** Removes what agrees with all that is named, and holds for any of `pages` pages from `page` on. */
-  removeOverlapping(match: PageMatch, page: number, pages: number): void {
+  /** Removes what agrees with all that is named, and holds for any of the pages. */
+  removeOverlapping(match: PageMatch, { page, pages }: PageSpan): void {
     for (let slot = 0; this.#slots.used > 0 && slot < this.#slots.entries; slot++) {
       if (!this.#slots.isUsed(slot) || !this.#agrees(slot, match)) continue;
       const first = this.#pageOf(slot);
@@ -216,13 +267,37 @@ export class PageCache implements Restorable {
     this.#slots.mark();
     this.#state.mark();
     this.#counts.mark();
+    this.#lists.mark();
   }
 
   restore(): void {
     this.#slots.restore();
     this.#state.restore();
     this.#counts.restore();
+    this.#lists.restore();
     this.#listSizes();
+  }
+
+  /** Puts an entry at the head of its space's list. */
+  #link(slot: number): void {
+    const words = this.#words;
+    const at = slot * ENTRY_WORDS;
+    const list = (words[at + SPACE] ?? 0) & this.#listMask;
+    const first = this.#lists.words[list] ?? 0;
+    words[at + AFTER] = first;
+    words[at + BEFORE] = 0;
+    if (first !== 0) this.#state.set((first - 1) * ENTRY_WORDS + BEFORE, slot + 1);
+    this.#lists.set(list, slot + 1);
+  }
+
+  /** Takes an entry, by its first word, out of its list. */
+  #unlink(at: number): void {
+    const words = this.#words;
+    const after = words[at + AFTER] ?? 0;
+    const before = words[at + BEFORE] ?? 0;
+    if (after !== 0) this.#state.set((after - 1) * ENTRY_WORDS + BEFORE, before);
+    if (before !== 0) this.#state.set((before - 1) * ENTRY_WORDS + AFTER, after);
+    else this.#lists.set((words[at + SPACE] ?? 0) & this.#listMask, after);
   }
 
   /** The slot that an entry of a size gets: a free one, or that of one that has to go. */

@@ -58,16 +58,17 @@ export class DeviceTlb implements Restorable {
   }
 
   /** Forgets what an invalidate request names: of one PASID also what holds for all. */
-  invalidate({ pasid, page, pages, isGlobal }: DeviceTlbInvalidation): void {
+  invalidate(invalidation: DeviceTlbInvalidation): void {
+    const { pasid, pages, isGlobal } = invalidation;
     const isWide = pages >= ALL_PAGES;
     if (isGlobal && isWide) this.#cache.removeAll();
-    else if (isGlobal) this.#cache.removeOverlapping({}, page, pages);
+    else if (isGlobal) this.#cache.removeOverlapping({}, invalidation);
     else if (isWide) {
       this.#cache.removeAll({ space: OWN, tag: pasid });
       this.#cache.removeAll({ space: GLOBAL });
     } else {
-      this.#cache.removePages(OWN, pasid, page, pages);
-      this.#cache.removePages(GLOBAL, ANY, page, pages);
+      this.#cache.removePages(OWN, pasid, invalidation);
+      this.#cache.removePages(GLOBAL, ANY, invalidation);
     }
   }
 

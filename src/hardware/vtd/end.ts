@@ -42,7 +42,7 @@ export interface UnitEnd {
   invalidatePasids(scope: PasidScope): boolean;
   /** Translations and paging structures: all, or a domain's. */
   invalidateDomain(domain?: number): boolean;
-  /** Of a domain, what a second stage has a part in. */
+  /** Of a domain, what a second stage has a part in. The record is the caller's, here and of a PASID's pages. */
   invalidatePages(domain: number, run: PageRun): boolean;
   invalidatePasid(domain: number, pasid: number): boolean;
   invalidatePasidPages(of: { readonly domain: number; readonly pasid: number }, run: PageRun): boolean;

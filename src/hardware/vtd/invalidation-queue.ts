@@ -83,6 +83,7 @@ const PENDING = RIDS + ITAGS;
 const STATE_WORDS = PENDING + 1;
 const SLOT_WORDS = 8;
 const ALL_PAGES = 2 ** 52;
+const TWO_32 = 2 ** 32;
 const NO_ERROR = -1;
 const IN_PROGRESS = -2;
 
@@ -108,6 +109,9 @@ export class InvalidationQueue implements Engine, Restorable {
     isGlobal: false,
     itag: 0,
   };
+  /** The pages that the descriptor at hand names, and of whom. Fractions at first, so that none is boxed anew. */
+  readonly #run = { page: 0.5, pages: 0.5, leafOnly: false };
+  readonly #of = { domain: 0, pasid: 0 };
   readonly #response: PageGroupResponse = { rid: 0, pasid: NO_PASID, group: 0, code: 0 };
 
   constructor(options: InvalidationQueueOptions) {
@@ -221,7 +225,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   /** The queue's size in units of 16 bytes, those of head and tail. */
   get #units(): number {
-    return (FRAME_BYTES / 16) * 2 ** this.#options.file.get(IQA, IQA_REG.QS);
+    return (FRAME_BYTES / 16) << this.#options.file.get(IQA, IQA_REG.QS);
   }
 
   /** What is wrong with the tail, or with a head that can't come to it. */
@@ -345,10 +349,10 @@ export class InvalidationQueue implements Engine, Restorable {
       case IOTLB_GRANULARITY.PAGE: {
         const mask = iotlb.AM.get(slot, 0);
         if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
-        const pages = 2 ** mask;
-        const page = alignDown(iotlb.ADDR.get(slot, 0), pages);
-        const leafOnly = iotlb.IH.get(slot, 0) === 1;
-        return progress(end.invalidatePages(domain, { page, pages, leafOnly }));
+        const run = this.#run;
+        this.#setRun(iotlb.ADDR.getLow(slot, 0), iotlb.ADDR.getHigh(slot, 0), mask);
+        run.leafOnly = iotlb.IH.get(slot, 0) === 1;
+        return progress(end.invalidatePages(domain, run));
       }
       default:
         return IQEI.RESERVED_BITS;
@@ -366,14 +370,24 @@ export class InvalidationQueue implements Engine, Restorable {
       case PASID_IOTLB_GRANULARITY.PAGE: {
         const mask = pasidIotlb.AM.get(slot, 0);
         if (mask > this.#options.largestMask) return IQEI.RESERVED_BITS;
-        const pages = 2 ** mask;
-        const page = alignDown(pasidIotlb.ADDR.get(slot, 0), pages);
-        const leafOnly = pasidIotlb.IH.get(slot, 0) === 1;
-        return progress(end.invalidatePasidPages({ domain, pasid }, { page, pages, leafOnly }));
+        const run = this.#run;
+        this.#setRun(pasidIotlb.ADDR.getLow(slot, 0), pasidIotlb.ADDR.getHigh(slot, 0), mask);
+        run.leafOnly = pasidIotlb.IH.get(slot, 0) === 1;
+        this.#of.domain = domain;
+        this.#of.pasid = pasid;
+        return progress(end.invalidatePasidPages(this.#of, run));
       }
       default:
         return IQEI.RESERVED_BITS;
     }
+  }
+
+  /** Fills the record of pages: 2^mask of them, around one given in halves. A large number handed on is allocated. */
+  #setRun(low: number, high: number, mask: number): void {
+    const pages = 2 ** mask;
+    const page = high * TWO_32 + (low >>> 0);
+    this.#run.pages = pages;
+    this.#run.page = page - (page % pages);
   }
 
   #pasidCache(): number {

@@ -57,7 +57,7 @@ test('removes what overlaps, in its domain and with its tag, and can be put back
       for (const each of ways) put(cache, each);
       const first = page - (page % count);
       cache.mark();
-      cache.remove({ domain, tag, page: first, pages: count });
+      cache.removePages(domain, tag, { page: first, pages: count });
       const isGone = (each: Way): boolean => {
         const span = 512 ** (each.level - 1);
         const start = prefix(each) * span;
@@ -67,8 +67,10 @@ test('removes what overlaps, in its domain and with its tag, and can be put back
       for (const each of ways) expect(find(cache, each) === NONE).toBe(isGone(each));
       cache.restore();
       for (const each of ways) expect(find(cache, each)).not.toBe(NONE);
-      cache.remove({ isNested: true });
-      for (const each of ways) expect(find(cache, each) === NONE).toBe(each.tag === 0);
+      cache.removeNested(domain);
+      for (const each of ways) {
+        expect(find(cache, each) === NONE).toBe(each.domain === domain && each.tag === 0);
+      }
     }),
   );
 });

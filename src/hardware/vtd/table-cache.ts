@@ -8,6 +8,7 @@
  * a few comparisons and stores, and allocate nothing. Who has to go from a full set is the run's choice.
  */
 import { assert, type Chooser, type Restorable, Words } from '../../base/index.js';
+import type { PageSpan } from '../cache/page-cache.js';
 import { type CacheOptions, hash3, NONE } from '../cache/slots.js';
 import { pagesPerEntry } from '../paging/step.js';
 
@@ -35,11 +36,6 @@ const TWO_32 = 2 ** 32;
 export interface TableMatch {
   readonly domain?: number;
   readonly tag?: number;
-  /** Only what went through both stages. */
-  readonly isNested?: boolean;
-  /** Only what leads to any of `pages` pages from `page` on. */
-  readonly page?: number;
-  readonly pages?: number;
 }
 
 /** The tables that a walk has reached, by their level: their frames, and what the entries that led there grant. */
@@ -189,12 +185,28 @@ export class TableCache implements Restorable {
   }
 
   /** Removes what agrees with all that is named; everything if nothing is. */
-  remove(match: TableMatch = {}): void {
-    const { domain } = match;
+  remove({ domain, tag }: TableMatch = {}): void {
     for (let at = 0; at < this.entries * ENTRY_WORDS; at += ENTRY_WORDS) {
       const key = this.#words[at + KEY] ?? 0;
       if (key === 0 || (domain !== undefined && key >>> LEVEL_BITS !== domain)) continue;
-      if (this.#agrees(at, match)) this.#state.set(at + KEY, 0);
+      if (tag === undefined || this.#words[at + TAG] === tag) this.#state.set(at + KEY, 0);
+    }
+  }
+
+  /** Removes what went through both stages in a domain. As {@link TableCache.removePages}, allocates nothing. */
+  removeNested(domain: number): void {
+    for (let at = 0; at < this.entries * ENTRY_WORDS; at += ENTRY_WORDS) {
+      if (!this.#isOf(at, domain)) continue;
+      if (((this.#words[at + FRAME_HI] ?? 0) & NESTED) !== 0) this.#state.set(at + KEY, 0);
+    }
+  }
+
+  /** Removes what leads to any of the pages in a domain: of a tag, or of all. */
+  removePages(domain: number, tag: number | undefined, run: PageSpan): void {
+    for (let at = 0; at < this.entries * ENTRY_WORDS; at += ENTRY_WORDS) {
+      if (!this.#isOf(at, domain) || (tag !== undefined && this.#words[at + TAG] !== tag)) continue;
+      const first = this.#firstPage(at);
+      if (first < run.page + run.pages && run.page < first + this.#pagesOf(at)) this.#state.set(at + KEY, 0);
     }
   }
 
@@ -227,13 +239,9 @@ export class TableCache implements Restorable {
     return pagesPerEntry((this.#words[at + KEY] ?? 0) & LEVEL_MASK);
   }
 
-  /** Whether an entry of the domain agrees with what else is named. */
-  #agrees(at: number, { tag, isNested, page, pages = 1 }: TableMatch): boolean {
-    const words = this.#words;
-    if (tag !== undefined && words[at + TAG] !== tag) return false;
-    if (isNested !== undefined && (((words[at + FRAME_HI] ?? 0) & NESTED) !== 0) !== isNested) return false;
-    if (page === undefined) return true;
-    const first = this.#firstPage(at);
-    return first < page + pages && page < first + this.#pagesOf(at);
+  /** Whether there is an entry, of the domain. */
+  #isOf(at: number, domain: number): boolean {
+    const key = this.#words[at + KEY] ?? 0;
+    return key !== 0 && key >>> LEVEL_BITS === domain;
   }
 }

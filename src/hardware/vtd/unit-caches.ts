@@ -7,7 +7,7 @@
  * at any use.
  */
 import { type Chooser, type Restorable, Words } from '../../base/index.js';
-import { PageCache, type PageEntry } from '../cache/page-cache.js';
+import { PageCache, type PageEntry, type PageSpan } from '../cache/page-cache.js';
 import { NONE } from '../cache/slots.js';
 import { RIGHT } from '../paging/step.js';
 import type { MemoryRequest, TranslationCompletion } from '../pci/ports.js';
@@ -28,11 +28,8 @@ export interface CacheSizes {
   readonly forgets?: boolean;
 }
 
-/** Pages that an invalidation names. */
-export interface PageRun {
-  /** The first, and how many: a power of two that divides it. */
-  readonly page: number;
-  readonly pages: number;
+/** Pages that an invalidation names: a power of two of them, that divides the first. */
+export interface PageRun extends PageSpan {
   /** IH: only leaves have changed, so what is kept of the way to them may stay. */
   readonly leafOnly: boolean;
 }
@@ -46,10 +43,9 @@ export const TAG = { SECOND: -1, GLOBAL: -2 } as const;
  */
 export const FOUND = { NOTHING: 0, TRANSLATION: 1, PASS: 2, SPACE: 3 } as const;
 
-/** The state's words: what the IOTLB has ever held. */
+/** The state's word: whether the IOTLB has ever held a translation for every PASID. */
 const HAS_GLOBAL = 0;
-const HAS_NESTED = 1;
-const STATE_WORDS = 2;
+const STATE_WORDS = 1;
 
 const CONTEXT_WORDS = 8;
 const PASID_WORDS = 16;
@@ -67,7 +63,7 @@ export class UnitCaches implements Restorable {
   foundPasid = NONE;
   readonly #chooser: Chooser;
   readonly #forgetting: string;
-  readonly #state = new Words(STATE_WORDS, 2);
+  readonly #state = new Words(STATE_WORDS, 1);
   readonly #parts: readonly Restorable[];
 
   /** @param name of the unit */
@@ -79,7 +75,10 @@ export class UnitCaches implements Restorable {
     const called = (what: string, entries: number) => ({ name: `${name} ${what}`, entries, chooser });
     this.contexts = new EntryCache(called('context cache', context), CONTEXT_WORDS, emptyContext);
     this.pasids = new EntryCache(called('PASID cache', pasid), PASID_WORDS, emptyAddressSpace);
-    this.iotlb = new PageCache(called('IOTLB', iotlb));
+    this.iotlb = new PageCache({
+      ...called('IOTLB', iotlb),
+      listed: { mask: SPACE.KIND, kind: KIND.NESTED },
+    });
     if (pagingStructures !== 0) {
       this.firstTables = new TableCache(called('first-stage paging structures', pagingStructures));
       this.secondTables = new TableCache(called('second-stage paging structures', pagingStructures));
@@ -157,9 +156,6 @@ export class UnitCaches implements Restorable {
   /** What the IOTLB holds from now on. */
   #note(entry: PageEntry): void {
     if (entry.tag === TAG.GLOBAL) this.#state.set(HAS_GLOBAL, 1);
-    if (this.#state.words[HAS_NESTED] !== 1 && (entry.kind & SPACE.KIND) === KIND.NESTED) {
-      this.#state.set(HAS_NESTED, 1);
-    }
   }
 
   /** Forgets everything. */
@@ -176,21 +172,17 @@ export class UnitCaches implements Restorable {
     this.secondTables?.remove(domain === undefined ? {} : { domain });
     if (this.iotlb.used > 0 || domain !== undefined) return;
     this.#state.set(HAS_GLOBAL, 0);
-    this.#state.set(HAS_NESTED, 0);
   }
 
   /**
    * Forgets second-stage translations of pages of a domain. Nested ones, and the ways to nested tables, have no
    * guest-physical address to go by: all of the domain go.
    */
-  invalidatePages(domain: number, { page, pages, leafOnly }: PageRun): void {
-    this.iotlb.removePages(domain, TAG.SECOND, page, pages);
-    if (this.#state.words[HAS_NESTED] === 1) {
-      this.iotlb.removeAll({ space: domain, kind: KIND.NESTED });
-      this.iotlb.removeAll({ space: domain, kind: KIND.NESTED | NO_TRANSLATION });
-    }
-    this.firstTables?.remove({ domain, isNested: true });
-    if (!leafOnly) this.secondTables?.remove({ domain, page, pages });
+  invalidatePages(domain: number, run: PageRun): void {
+    this.iotlb.removePages(domain, TAG.SECOND, run);
+    this.iotlb.removeListed(domain);
+    this.firstTables?.removeNested(domain);
+    if (!run.leafOnly) this.secondTables?.removePages(domain, undefined, run);
   }
 
   /** Forgets translations of a PASID, and those that hold for every PASID of its domain. */
@@ -201,10 +193,10 @@ export class UnitCaches implements Restorable {
   }
 
   /** Forgets translations of pages of a PASID, and those of them that hold for every PASID. */
-  invalidatePasidPages(domain: number, pasid: number, { page, pages, leafOnly }: PageRun): void {
-    this.iotlb.removePages(domain, pasid, page, pages);
-    if (this.#hasGlobal) this.iotlb.removePages(domain, TAG.GLOBAL, page, pages);
-    if (!leafOnly) this.firstTables?.remove({ domain, tag: pasid, page, pages });
+  invalidatePasidPages(domain: number, pasid: number, run: PageRun): void {
+    this.iotlb.removePages(domain, pasid, run);
+    if (this.#hasGlobal) this.iotlb.removePages(domain, TAG.GLOBAL, run);
+    if (!run.leafOnly) this.firstTables?.removePages(domain, pasid, run);
   }
 
   mark(): void {

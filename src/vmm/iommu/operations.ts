@@ -65,7 +65,7 @@ abstract class NotingEnd implements UnitEnd {
   }
 
   invalidatePages(domain: number, run: PageRun): boolean {
-    return this.note({ kind: 'translations', of: { domain, run } });
+    return this.note({ kind: 'translations', of: { domain, run: { ...run } } });
   }
 
   invalidatePasid(domain: number, pasid: number): boolean {
@@ -73,7 +73,7 @@ abstract class NotingEnd implements UnitEnd {
   }
 
   invalidatePasidPages(of: { readonly domain: number; readonly pasid: number }, run: PageRun): boolean {
-    return this.note({ kind: 'translations', of: { ...of, run } });
+    return this.note({ kind: 'translations', of: { ...of, run: { ...run } } });
   }
 
   invalidateDeviceTlb(invalidation: DeviceTlbInvalidation): boolean {
