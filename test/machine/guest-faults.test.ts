@@ -93,7 +93,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'the device is drained of another number',
     scenario: 'two-vms-one-swq',
-    file: 'kernel/vdcm/mdev.ts',
+    file: 'kernel/vdcm/shared.ts',
     find: 'this.#parent.quiescePasid(pasid, false)',
     replace: 'this.#parent.quiescePasid(Pasid.of(pasid ^ 1), false)',
     rule: 'FAULTS',

@@ -75,7 +75,9 @@ export class HostBench implements StateBench {
         if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
-    for (const tables of [firstTables, secondTables]) {
+    // Of a machine with so many frames, only tables are worth the look.
+    const isTable = this.#taps.ledger.tenure(frame)?.owner?.kind === 'kernel';
+    for (const tables of isTable ? [firstTables, secondTables] : []) {
       tables?.visit((entry) => {
         if (entry.frame === frame) found.push(`the paging-structure caches, domain ${entry.domain}`);
       });
