@@ -241,3 +241,14 @@ test('zeroes that are written where nothing was take no room, and clear where so
   expect([memory.writtenFrames, found[0]]).toEqual([1, 0]);
   expect(memory.write(4 * FRAME_BYTES, zeroes)).toBe(false);
 });
+
+test('a machine of more memory than an array can have grows as far as it is written', () => {
+  const frames = 17_000;
+  const memory = new Memory([{ first: 0, last: 2 ** 21 }]);
+  for (let frame = 0; frame < frames; frame++) {
+    const at = memory.writable(frame);
+    memory.words[at] = frame;
+  }
+  expect(memory.words[memory.at(frames - 1)]).toBe(frames - 1);
+  expect(memory.words.byteLength).toBeLessThanOrEqual(2 ** 32);
+});

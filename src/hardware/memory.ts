@@ -46,6 +46,8 @@ const NODE_MASK = NODE_ENTRIES - 1;
 const FIRST_NODE = ROOT_ENTRIES;
 /** A slot's first word is its number by this; what is exported would be loaded at each use. */
 const SLOT_WORDS = FRAME_WORDS;
+/** 4 GiB: as many bytes as an array of the engine's has at most. */
+const MOST_WORDS = 2 ** 30;
 /** 64 MiB. */
 const LARGE_WORDS = 1 << 24;
 /** Frames that it leads to: 256 GiB. */
@@ -248,7 +250,8 @@ export class Memory implements FrameMemory, Restorable {
   #roomFor(end: number): number {
     if (end < LARGE_WORDS) return end * 2;
     const frames = this.#ranges.reduce((sum, { first, last }) => sum + last - first + 1, 1);
-    return Math.max(end, Math.min(frames * FRAME_WORDS, end * 64));
+    assert(end <= MOST_WORDS, 'more than 4 GiB of simulated memory are written');
+    return Math.max(end, Math.min(frames * FRAME_WORDS, end * 64, MOST_WORDS));
   }
 
   /** The node that the radix entry at `index` leads to, made if there is none. */
