@@ -243,7 +243,7 @@ test('zeroes that are written where nothing was take no room, and clear where so
 });
 
 test('a machine of more memory than an array can have grows as far as it is written', () => {
-  const frames = 17_000;
+  const frames = 33_000;
   const memory = new Memory([{ first: 0, last: 2 ** 21 }]);
   for (let frame = 0; frame < frames; frame++) {
     const at = memory.writable(frame);
