@@ -16,6 +16,9 @@ function moved(move: Move, view: View): string | undefined {
   // What such a guest does to itself is its own affair: its bounds are those of its virtual machine.
   if (guest?.isOpaque === true && tenure?.vm === guest.name) return undefined;
   if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return notNamed(move);
+  const own = job.frames?.get(page);
+  if (own !== undefined && guest !== undefined && view.ledger.frameOf(guest, own) === frame)
+    return notNamed(move);
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
   const where = `${isWrite ? 'into' : 'from'} frame 0x${frame.toString(16)}, ${tenureText(tenure)}`;
   const why = reason(move, tenure, view);

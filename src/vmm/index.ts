@@ -6,5 +6,5 @@
 export type { VmHost } from './host.js';
 export * from './iommu/index.js';
 export { GuestRam, guestRanges, type MemorySlot } from './memory.js';
-export type { VmDevice, VmMachine, VmOptions } from './options.js';
+export type { VmDevice, VmIommu, VmMachine, VmOptions } from './options.js';
 export { Vm } from './vm.js';

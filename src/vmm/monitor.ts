@@ -21,6 +21,8 @@ const FIRST_BAR = 0xe000_0000;
 const IOMMU_REGISTERS = 0xfed9_0000;
 const HOST_ADDRESS_WIDTH = 46;
 const PASID_BITS = 20;
+/** What virtual functions have where there is no IOMMU to have it for. */
+const WITHOUT_IOMMU = { pasidBits: 0, deviceTlbs: false, pageRequests: false } as const;
 
 interface Services {
   readonly kvm: KvmVm;
@@ -32,7 +34,7 @@ export class Monitor {
   readonly bus = new GuestBus();
   readonly tasks: GuestTasks;
   readonly interrupts: GuestInterrupts;
-  readonly iommu: VirtualIommu;
+  readonly iommu: VirtualIommu | undefined;
   readonly functions: readonly VirtualFunction[];
   readonly #options: VmOptions;
   readonly #process: Process;
@@ -60,7 +62,7 @@ export class Monitor {
       this.bus.attach(each);
       this.#side.add(each.rid, each.vfio);
     }
-    this.bus.map(this.iommu, IOMMU_REGISTERS);
+    if (this.iommu !== undefined) this.bus.map(this.iommu, IOMMU_REGISTERS);
   }
 
   /**
@@ -105,6 +107,7 @@ export class Monitor {
 
   /** The units that firmware tells the guest of. */
   get iommus(): readonly IommuUnit[] {
+    if (this.iommu === undefined) return [];
     const { progress } = this.iommu;
     return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH, progress }];
   }
@@ -112,7 +115,7 @@ export class Monitor {
   /** What is put back with the machine. */
   get kept(): readonly Restorable[] {
     const { ram, bus, tasks, interrupts, iommu, functions } = this;
-    return [ram.table, bus, tasks, interrupts.apic, iommu, ...functions];
+    return [ram.table, bus, tasks, interrupts.apic, ...(iommu === undefined ? [] : [iommu]), ...functions];
   }
 
   /**
@@ -145,6 +148,11 @@ export class Monitor {
     return (yield* this.#translate()) ?? (yield* this.#mapPortals());
   }
 
+  /** MOVDIR64B of the guest's kernel; false where no portal is mapped. */
+  write512(address: number, words: Int32Array): boolean {
+    return this.#vcpus[0]?.write512(address, words) === true;
+  }
+
   /** Nothing in the guest begins any more. */
   stop(): void {
     this.tasks.stop();
@@ -159,7 +167,7 @@ export class Monitor {
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
     const { name } = this.#options;
-    while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
+    while (this.iommu?.isBusy === true || this.#portals.isBusy) yield `${name}: wait for its tasks`;
     // From here on the host answers what its devices wait for: they can be drained, and are reset after that.
     yield* this.#container.close();
     for (const { mdev } of this.functions) yield* mdev.close();
@@ -210,10 +218,12 @@ export class Monitor {
         each.mdev.open(this.set, (vector) => each.signal(vector)) ??
         (yield* this.#container.addDevice(each.vfio));
       if (refusal !== undefined) return refusal;
-      this.iommu.addDevice(each.rid);
+      this.iommu?.addDevice(each.rid);
     }
-    this.#side.forward(this.iommu);
-    this.#kvm.onUnknownPasid = (guestPasid) => this.iommu.unknownPasid(guestPasid);
+    const { iommu } = this;
+    if (iommu === undefined) return undefined;
+    this.#side.forward(iommu);
+    this.#kvm.onUnknownPasid = (guestPasid) => iommu.unknownPasid(guestPasid);
     return undefined;
   }
 
@@ -236,8 +246,9 @@ export class Monitor {
     return undefined;
   }
 
-  #newIommu(): VirtualIommu {
+  #newIommu(): VirtualIommu | undefined {
     const { name, tasks, iommu, emit } = this.#options;
+    if (iommu === undefined) return undefined;
     const { cachingMode, pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
     const { oldVirtualCommands = false, pasids } = iommu;
     return new VirtualIommu({
@@ -250,7 +261,7 @@ export class Monitor {
 
   #newFunctions(): VirtualFunction[] {
     const { name, devices, iommu } = this.#options;
-    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
+    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu ?? WITHOUT_IOMMU;
     return devices.map(({ name: device, at, mdev }) => {
       return new VirtualFunction({
         ...{ name: `${name} ${device}`, rid: at, mdev },

@@ -1,7 +1,7 @@
 /** What a virtual machine is made of, and what it is connected to. */
 import type { Chooser, EventSink, TaskSet } from '../base/index.js';
 import type { Cpu, Memory } from '../hardware/index.js';
-import type { FrameLedger, Mdev, Platform } from '../kernel/index.js';
+import type { FrameLedger, Mdev, Platform, RidDomain } from '../kernel/index.js';
 import type { VmHost } from './host.js';
 import type { GuestPasidPolicy } from './iommu/guest-pasids.js';
 
@@ -50,7 +50,10 @@ export interface VmOptions {
   /** vCPUs. */
   readonly cpus: number;
   readonly devices: readonly VmDevice[];
-  readonly iommu: VmIommu;
+  /** The virtual IOMMU; the VM has none, if it is not given. */
+  readonly iommu?: VmIommu;
+  /** What its kernel has requests without a PASID meet; `blocked`, if it is not given. */
+  readonly ridDomain?: RidDomain;
   /** How many of the host's PASIDs the VM may have at a time; the host's default, if it is not given. */
   readonly quota?: number;
   /** How many PASIDs the guest's own core has room for; 2^20, if it is not given. */

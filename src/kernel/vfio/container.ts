@@ -13,7 +13,7 @@ import type { AuxDomain } from '../iommu/aux-domain.js';
 import type { Iommu } from '../iommu/core.js';
 import type { Attachment } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
-import type { GuestDevice } from '../iommu/guest/binding.js';
+import { type GuestDevice, WITHOUT_PASID } from '../iommu/guest/binding.js';
 import type { GuestSpace } from '../iommu/guest/space.js';
 import type { PagingDomain } from '../iommu/paging-domain.js';
 import type { Process } from '../process.js';
@@ -185,7 +185,8 @@ export class VfioContainer {
   }
 
   /**
-   * Binds a guest's first stage to a PASID, for one device (`struct iommu_gpasid_bind_data`).
+   * Binds a guest's first stage to a PASID, for one device (`struct iommu_gpasid_bind_data`). A guest's PASID 0 stands
+   * for requests that have none in the guest; they are blocked before, by {@link VfioContainer.detachDomain}.
    *
    * On failure: as `GuestSpace.bind`; `EFAULT`, `EINVAL` for the argument; `ENODEV` for a device that is not in the
    * container. Nothing is bound.
@@ -290,7 +291,11 @@ export class VfioContainer {
     const guest = this.#guestOf(device);
     if (isRefusal(guest)) return guest;
     const request = parseBind(argument);
-    return isRefusal(request) ? request : yield* this.#parts.space.bind(guest, request);
+    if (isRefusal(request)) return request;
+    if (request.guestPasid === WITHOUT_PASID && this.#members.get(device)?.part?.isAttached === true) {
+      return refuse('EBUSY', `requests of ${device.name} without a PASID meet the memory of ${this.name}`);
+    }
+    return yield* this.#parts.space.bind(guest, request);
   }
 
   *#unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {

@@ -125,8 +125,9 @@ class StepCheck {
     }
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
-    if ('open' in step) this.#queue(step, step.open, [...at, 'open']);
+    if ('open' in step) this.#open(step, [...at, 'open']);
     if ('close' in step) this.#queue(step, step.close, [...at, 'close']);
+    if ('copy' in step) this.#copy(step, actor, [...at, 'copy']);
     if ('submit' in step) this.#submit(step, actor, [...at, 'submit']);
     if ('wait' in step && !actor.jobs.has(step.wait.for)) {
       this.#report([...at, 'wait', 'for'], `${step.by} has submitted no job ${step.wait.for} before`);
@@ -150,12 +151,13 @@ class StepCheck {
       this.#report([...at, 'by'], `only the host ${own}: by: host`);
       return undefined;
     }
-    if (isKernel && !('flush' in step) && !('meet' in step)) {
-      this.#report([...at, 'by'], "a guest's kernel only does flush and meet");
+    if (isKernel && !KERNEL_ACTIONS.some((action) => action in step)) {
+      this.#report([...at, 'by'], `a guest's kernel only does ${listOf(KERNEL_ACTIONS)}`);
       return undefined;
     }
-    if (!isKernel && 'flush' in step) {
-      this.#report([...at, 'by'], "only a guest's kernel flushes: by: vm/kernel");
+    if (!isKernel && ('flush' in step || 'copy' in step)) {
+      const does = 'flush' in step ? 'flushes' : 'copies';
+      this.#report([...at, 'by'], `only a guest's kernel ${does}: by: vm/kernel`);
       return undefined;
     }
     const actor = this.#actors.get(step.by);
@@ -227,6 +229,26 @@ class StepCheck {
     return queueOf(this.#devices, name);
   }
 
+  #open(step: Extract<Step, { open: unknown }>, at: readonly PropertyKey[]): void {
+    const mode = this.#queue(step, step.open, at)?.mode;
+    if (mode === 'shared' && step.by.endsWith('/kernel'))
+      this.#report(at, `${step.open} is shared, which needs PASIDs: a kernel works without`);
+  }
+
+  #copy(step: Extract<Step, { copy: unknown }>, actor: Actor, at: readonly PropertyKey[]): void {
+    const { on, from, into, as } = step.copy;
+    this.#queue(step, on, [...at, 'on']);
+    this.#region(actor, from, [...at, 'from']);
+    this.#region(actor, into, [...at, 'into']);
+    this.#newJob(actor, as, [...at, 'as']);
+  }
+
+  #newJob(actor: Actor, job: string, at: readonly PropertyKey[]): void {
+    if (this.#allJobs.has(job)) this.#report(at, `there is a job ${job} already`);
+    this.#allJobs.add(job);
+    actor.jobs.add(job);
+  }
+
   #submit(step: Extract<Step, { submit: unknown }>, actor: Actor, at: readonly PropertyKey[]): void {
     const { by, submit } = step;
     const queue = this.#queue(step, submit.to, [...at, 'to']);
@@ -246,9 +268,7 @@ class StepCheck {
     if (operation !== 'fill' && submit.pattern !== undefined) {
       this.#report([...at, 'pattern'], `${operation} has no pattern`);
     }
-    if (this.#allJobs.has(job)) this.#report([...at, 'as'], `there is a job ${job} already`);
-    this.#allJobs.add(job);
-    actor.jobs.add(job);
+    this.#newJob(actor, job, [...at, 'as']);
     if (actor.jobs.size === MOST_JOBS + 1)
       this.#report(at, `${by} has submitted ${MOST_JOBS} jobs before, and can no more`);
     if (submit['block-on-fault'] && queue?.['block-on-fault'] === false) {
@@ -281,6 +301,14 @@ class StepCheck {
 
 /** What the host does. */
 const HOST_ACTIONS = ['kill', 'register-kvm'] as const;
+
+/** What a guest's kernel does. */
+const KERNEL_ACTIONS = [
+  ...(['flush', 'meet', 'map', 'write', 'unmap', 'check'] as const),
+  ...(['open', 'copy', 'wait', 'close'] as const),
+];
+
+const listOf = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 
 /** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
 const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;

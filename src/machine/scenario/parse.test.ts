@@ -172,12 +172,12 @@ const STEPS: [string, string, string][] = [
   [
     'has no action',
     '{ by: alice }',
-    'steps[0]: has no action: one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, register-kvm, flush, meet',
+    'steps[0]: has no action: one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, register-kvm, flush, copy, meet',
   ],
   [
     'has another action',
     '{ by: alice, mpa: { name: a } }',
-    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, register-kvm, flush, meet',
+    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, register-kvm, flush, copy, meet',
   ],
   [
     'has two actions',

@@ -7,7 +7,8 @@ import type { Process } from '../../kernel/index.js';
 import type { AcceptedJob } from '../../rules/index.js';
 import { actorsOf, childName, hostProcesses, type ProcessMember } from '../scenario/members.js';
 import type { Step } from '../scenario/schema.js';
-import { guestKernel, host } from './kernel-actors.js';
+import { GuestKernel } from './guest-kernel.js';
+import { host } from './host-actor.js';
 import type { Machine } from './machines.js';
 import { Meetings } from './meetings.js';
 import type { KernelEvent } from './platform.js';
@@ -33,6 +34,8 @@ export class Cast implements Company {
   readonly #parts = new Map<string, Part>();
   /** Their names, by the name of the machine that they are on. */
   readonly #on = new Map<string, Set<string>>();
+  /** Guests' kernels that do something, by machine. */
+  readonly #kernels = new Map<string, GuestKernel>();
   readonly #turns: Turns;
   #started = 0;
   /** Who sleeps until a job is done; woken early now and then. */
@@ -65,8 +68,11 @@ export class Cast implements Company {
       }
       const steps = this.stepsOf(`${vm.member.group}/kernel`);
       const flushing = () => this.#flushing(vm);
-      const context = { taps, meetings: this.meetings, machine: vm, flushing };
-      if (steps.length > 0) vm.kernel.context.tasks.spawn('kernel', guestKernel(context, steps));
+      if (steps.length === 0) continue;
+      const refused: Company['refused'] = (...of) => this.refused(...of);
+      const kernel = new GuestKernel({ taps, meetings: this.meetings, machine: vm, flushing, refused });
+      this.#kernels.set(vm.name, kernel);
+      vm.kernel.context.tasks.spawn('kernel', kernel.run(steps));
     }
     if (counted.length > 0) tasks.spawn('call of the cast', this.#call(counted));
     const steps = this.stepsOf('host');
@@ -114,7 +120,12 @@ export class Cast implements Company {
   kernelEvent({ kind, fields }: KernelEvent, machine: Machine): void {
     const name = String(fields['process']);
     const { taps } = this.stage;
-    if (kind === 'sva:bind') {
+    if (kind === 'idxd:copy') {
+      this.#kernels.get(machine.name)?.submits({ kind, fields });
+    } else if (kind === 'iommu:aux-clear') {
+      const [device, pasid] = [machine.deviceOf(String(fields['device'])), Number(fields['pasid'])];
+      taps.judge.tell('unbound', { device, mm: `${String(fields['domain'])}/kernel`, pasid });
+    } else if (kind === 'sva:bind') {
       if (machine.vm !== undefined) this.#bound(name, machine, String(fields['device']));
     } else if (kind === 'sva:unbind') {
       this.#unbound(name, machine, fields);
@@ -146,7 +157,8 @@ export class Cast implements Company {
   /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
   vmEnds(name: string): void {
     const { taps } = this.stage;
-    for (const process of this.#on.get(name) ?? []) taps.ledger.dying.set(process, taps.ledger.step);
+    for (const process of [`${name}/kernel`, ...(this.#on.get(name) ?? [])])
+      taps.ledger.dying.set(process, taps.ledger.step);
   }
 
   /** A step was refused that nobody expected to be. */

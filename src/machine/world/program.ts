@@ -338,5 +338,7 @@ export function actionText(step: Step): string {
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
   if ('flush' in step) return `flush ${step.flush}`;
+  if ('copy' in step)
+    return `copy ${step.copy.from} into ${step.copy.into} by ${step.copy.on}, as ${step.copy.as}`;
   return 'exit';
 }

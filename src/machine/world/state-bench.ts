@@ -70,9 +70,10 @@ export class HostBench implements StateBench {
       if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
         found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
-    for (const { name, device } of this.#hardware.accelerators) {
+    for (const { name, rid, device } of this.#hardware.accelerators) {
       device.parts.tlb.visit((entry) => {
-        if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
+        if (leadsThere(entry) && !(isInGuest && this.#isWhole(rid, entry.pasid)))
+          found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
     // Of a machine with so many frames, only tables are worth the look.
@@ -83,6 +84,12 @@ export class HostBench implements StateBench {
       });
     }
     return [...found, ...this.#tablesWith(frame)];
+  }
+
+  /** Whether requests of (RID, PASID) reach all memory of a virtual machine, whichever frames it uses. */
+  #isWhole(rid: number, pasid: number | undefined): boolean {
+    const entry = pasid === undefined ? undefined : this.entryOf(rid, pasid);
+    return entry?.second !== undefined && entry.root === undefined;
   }
 
   /** PASID table entries that let hardware walk the page table that a frame is a part of. */

@@ -56,7 +56,7 @@ export interface RunResult {
 }
 
 /** Events after which the table of PASIDs may be fuller than ever. */
-const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
+const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map', 'idxd:copy']);
 
 /** The seed of the boot: the same machine whatever the run. */
 const BOOT_SEED = 1;
@@ -123,6 +123,7 @@ export class World {
       tasks,
       ioasids: this.#ioasids,
       ledger: taps.frames,
+      ridDomain: scenario.machine['kernel-dma'],
       framesMayFail: scenario.choices['allocation-failures'],
       ...hostQuota(scenario),
     });

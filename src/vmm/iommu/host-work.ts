@@ -4,6 +4,8 @@
  * PASIDs that were given out can be bound, so it is those that are looked up, in the tables of each device, however
  * large a directory the guest claims to have. An entry is read once, and read anew if the host has slept since.
  *
+ * What requests without a PASID meet is compared with the entry of PASID 0 (`without-pasid.ts`).
+ *
  * Invalidations of the guest's name its domain numbers; here they become invalidations of the PASIDs that are bound
  * under that domain, by this VM.
  */
@@ -16,6 +18,10 @@ import type { GuestTables } from './guest-tables.js';
 import type { HostInvalidation, HostSide } from './host-side.js';
 import type { Translations } from './operations.js';
 import type { VirtualIommuOptions } from './port.js';
+import type { WithoutPasid } from './without-pasid.js';
+
+/** What stands for requests without a PASID. */
+const WITHOUT = 0;
 
 /** Whether something failed that the guest must not take for done. */
 export type Failed = boolean;
@@ -25,6 +31,7 @@ export interface HostWorkParts {
   readonly host: HostSide;
   readonly bindings: Bindings;
   readonly pasids: GuestPasids;
+  readonly without: WithoutPasid;
   readonly tables: GuestTables;
   readonly emit: VirtualIommuOptions['emit'];
   /** Whether the guest sees device TLBs; if not, they go with the IOTLB. */
@@ -45,7 +52,13 @@ export class HostWork {
   /** Makes the host's bindings in a scope those that the guest's tables ask for. */
   *compare(scope: Scope): Task<Failed> {
     const { pasid } = scope;
+    const { without } = this.#parts;
     let failed = false;
+    if (pasid === undefined || pasid === WITHOUT) {
+      for (const rid of without.devices)
+        if (isInScope(rid, scope) && (yield* without.compare(rid))) failed = true;
+    }
+    if (pasid === WITHOUT) return failed;
     if (pasid === undefined) {
       for (const [rid, guestPasid] of this.#places(scope)) {
         if (yield* this.#compareOne(rid, guestPasid)) failed = true;
@@ -68,11 +81,11 @@ export class HostWork {
     }));
   }
 
-  /** Has a device forget; requests without PASID are blocked, and have nothing cached. */
+  /** Has a device forget. */
   *invalidateDevice({ rid, pasid, page, pages, isGlobal }: DeviceTlbInvalidation): Task<Failed> {
     if (!this.#parts.devices().includes(rid)) return true;
-    if (pasid === NO_PASID && !isGlobal) return false;
-    const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
+    const own = pasid === NO_PASID ? WITHOUT : pasid;
+    const bound = this.#bound(isGlobal ? undefined : own).filter((each) => each.rid === rid);
     return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
       ...{ cache: 'device-tlb', guestPasid, leafOnly: false, ...pagesOf({ page, pages }) },
     }));
@@ -129,8 +142,9 @@ export class HostWork {
 
   /** Those of a guest PASID, or all. */
   #bound(guestPasid: number | undefined): readonly Bound[] {
-    const { bindings } = this.#parts;
-    if (guestPasid === undefined) return bindings.all;
+    const { bindings, without } = this.#parts;
+    if (guestPasid === undefined) return [...bindings.all, ...without.bound];
+    if (guestPasid === WITHOUT) return without.bound;
     const found = this.#parts.devices().map((rid) => bindings.get(rid, guestPasid));
     return found.filter((each) => each !== undefined);
   }

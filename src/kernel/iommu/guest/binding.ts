@@ -8,10 +8,13 @@
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
 import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
 import type { KernelContext } from '../../context.js';
-import type { GuestPasid, Pasid } from '../../ids.js';
+import { GuestPasid, type Pasid } from '../../ids.js';
 import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
 import type { NestedStage } from '../domain.js';
 import type { DmaFault, PageRequest } from '../driver.js';
+
+/** Stands for the requests that have no PASID in the guest: it is no SPID. */
+export const WITHOUT_PASID = GuestPasid.of(0);
 
 /** A PASID that a device may work with. */
 export interface BoundPasid {
@@ -55,12 +58,15 @@ export class GuestDevice {
   readonly listener: KeptValue<((fault: GuestFault) => void) | undefined>;
   /** By the host's id. */
   readonly bindings: KeptMap<number, GuestBinding>;
+  /** The one for requests without a PASID. */
+  readonly withoutPasid: KeptValue<GuestBinding | undefined>;
 
   constructor({ log }: KernelContext, endpoint: GuestEndpoint, holder: IoasidHolder) {
     this.endpoint = endpoint;
     this.holder = holder;
     this.listener = new KeptValue<((fault: GuestFault) => void) | undefined>(log, undefined);
     this.bindings = new KeptMap(log);
+    this.withoutPasid = new KeptValue<GuestBinding | undefined>(log, undefined);
   }
 
   get name(): string {
@@ -149,7 +155,9 @@ export class GuestEntry implements AttachmentClient {
     this.become('leaving');
   }
 
+  /** A guest's device asks for no page without a PASID. */
   pageRequests(group: readonly PageRequest[]): boolean {
+    if (this.guestPasid === WITHOUT_PASID) return false;
     const user = this.#listening();
     const index = group.at(-1)?.group;
     if (user === undefined || index === undefined) return false;
@@ -161,7 +169,8 @@ export class GuestEntry implements AttachmentClient {
 
   fault(fault: DmaFault): void {
     const user = this.#listening();
-    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid: this.guestPasid, fault });
+    const guestPasid = this.guestPasid === WITHOUT_PASID ? undefined : this.guestPasid;
+    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid, fault });
   }
 
   #listening(): GuestBinding | undefined {

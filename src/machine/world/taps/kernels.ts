@@ -56,6 +56,9 @@ export class KernelTaps {
       // Of what nobody reads, only the devices matter.
       const isRead = tapped.isTold || told['device'] !== undefined;
       const fields = isRead ? renamedFields(told, of.aliases) : told;
+      if (kind === 'viommu:rid-pasid') {
+        tapped.ledger.pasids.takenFor(Number(fields['hostPasid']), kernelOf(of.ledger.name));
+      }
       if (tapped.isTold) {
         const layer = kind.startsWith('viommu:') ? 'vmm' : 'kernel';
         tapped.tell(layer, tapped.actor, kind, this.#ofGuest(kind, fields, of));

@@ -13,6 +13,7 @@ const { FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
 const ENTRY_BYTES = 64;
 const ENTRIES = PAGE / ENTRY_BYTES;
 const FIRST_STAGE_ONLY = 1;
+const SECOND_STAGE_ONLY = 2;
 const NESTED = 3;
 /** How a kernel names what the frames of a PASID table are used for. */
 const TABLE_OF = 'PASID table of ';
@@ -77,7 +78,7 @@ function entryFact(of: { device: string; pasid: number }, words: Int32Array, at:
   return {
     ...of,
     root: hasFirst ? FSPTPTR.get(words, at) : undefined,
-    second: type === NESTED ? SSPTPTR.get(words, at) : undefined,
+    second: type === NESTED || type === SECOND_STAGE_ONLY ? SSPTPTR.get(words, at) : undefined,
     get entry() {
       const { fields } = decode(PASID_TABLE_ENTRY, words, at);
       return fields

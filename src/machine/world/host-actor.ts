@@ -1,14 +1,11 @@
-/** What kernels do in a scenario: the host ends processes and virtual machines, a guest's kernel flushes. */
+/** What the host's kernel does in a scenario: it ends processes and virtual machines. */
 import type { Task } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { Step } from '../scenario/schema.js';
 import type { Meetings } from './meetings.js';
 import { actionText } from './program.js';
 import type { Stage } from './stage.js';
-import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
-
-const SCOPES = { global: 'caches', root: 'root table', 'off-on': 'translation' } as const;
 
 /** What the host needs of the cast. */
 export interface HostCast {
@@ -48,30 +45,4 @@ function* endVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   cast.vmEnds(name);
   yield* vm.destroy();
   cast.vmGone(name, vm.remains());
-}
-
-/** What a guest's kernel acts on. */
-export interface GuestContext {
-  readonly taps: Taps;
-  readonly meetings: Meetings;
-  readonly machine: VirtualMachine;
-  /** Told that all that its unit has cached will be flushed; what it gives is told when that is done. */
-  readonly flushing: () => () => void;
-}
-
-/** The steps of a guest's kernel. */
-export function* guestKernel(
-  { taps, meetings, machine, flushing }: GuestContext,
-  steps: readonly Step[],
-): Task {
-  const name = `${machine.name}/kernel`;
-  for (const step of steps) {
-    yield name;
-    if ('meet' in step) yield* meetings.meet(step.meet, name);
-    if (!('flush' in step)) continue;
-    taps.tell('machine', name, 'step', { does: actionText(step) });
-    const flushed = flushing();
-    for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[step.flush]);
-    flushed();
-  }
 }
