@@ -1,6 +1,7 @@
 /**
  * Single faults on the way of a guest's PASID: under some seed of a scenario with virtual machines a rule is broken by
- * each, and its message alone says what happened.
+ * each, and its message alone says what happened. E4, page requests that nobody flushes, needs a device that does not
+ * wait for its answers: test/vfio has one.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
@@ -11,7 +12,7 @@ const TIMEOUT = 120_000;
 /** With a rule that is broken under some seed, and what its message says. */
 const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = [
   {
-    name: 'KVM does not switch PASID translation on',
+    name: 'KVM does not switch PASID translation on (B8)',
     scenario: 'late-kvm',
     file: 'kernel/kvm/vm.ts',
     find: '    for (const { port } of this.#vcpus.items) port.setPasidTranslation(translation.table);\n',
@@ -31,7 +32,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /this has not come to an end: job stuck of mute\/mallory, submitted to dsa0\/shared at step \d+; .*page group \d+ of dsa0 for PASID \d+, page 0x\w+, asked for at step \d+/,
   },
   {
-    name: 'a wide invalidation finds no new entries',
+    name: 'a wide invalidation finds no new entries (H1)',
     scenario: 'wide-flush',
     file: 'vmm/iommu/host-work.ts',
     find: 'of this.#places(scope)) {',
@@ -41,7 +42,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /dsa0 is bound to vm1\/\w+, guest PASID \d+, which PASID \d+ backs; the set of its virtual machine has it for none, KVM's table for none$/,
   },
   {
-    name: 'a PASID cache invalidation is ignored',
+    name: 'a PASID cache invalidation is ignored (H3)',
     scenario: 'two-vms-one-swq',
     file: 'vmm/iommu/virtual-iommu.ts',
     find: 'return yield* this.#work.compare(pasid === undefined ? {} : { pasid });',
@@ -91,7 +92,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /which PASID (\d+) backs; the set of its virtual machine has it for \1, KVM's table for (?!\1)\d+$/,
   },
   {
-    name: 'the device is drained of another number',
+    name: 'the device is drained of another number (B1)',
     scenario: 'two-vms-one-swq',
     file: 'kernel/vdcm/shared.ts',
     find: 'this.#parent.quiescePasid(pasid, false)',
@@ -111,7 +112,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /all processes are gone, and page frames of them are in use: frame 0x\w+, the kernel's \(PASID translation of vm1\)$/,
   },
   {
-    name: 'KVM does not wait for a vCPU that is in the middle of ENQCMD',
+    name: 'KVM does not wait for a vCPU that is in the middle of ENQCMD (B10)',
     scenario: 'hostile',
     file: 'kernel/kvm/pasids.ts',
     find: 'if (!this.#vm.isBusy()) {',
@@ -120,7 +121,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     message: /took job mischief of evil\/guest, submitted to dsa0\/shared at step \d+, with PASID \d+, /,
   },
   {
-    name: 'a nested entry goes with a flush by PASID alone',
+    name: 'a nested entry goes with a flush by PASID alone (D4)',
     scenario: 'two-vms-one-swq',
     file: 'kernel/iommu/vtd/cache-tags.ts',
     find: "return type === 'second-stage' || type === 'nested';",
