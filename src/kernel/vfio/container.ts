@@ -25,6 +25,7 @@ import {
   parseInvalidation,
   parsePasidRequest,
   parseResponse,
+  parseUnbind,
 } from './arguments.js';
 import { encodeFault, type FaultListener, type VfioDevice } from './device.js';
 import type { DmaMappings } from './dma.js';
@@ -263,7 +264,7 @@ export class VfioContainer {
   *#unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
     const guest = this.#guestOf(device);
     if (isRefusal(guest)) return guest;
-    const request = parseBind(argument);
+    const request = parseUnbind(argument);
     if (isRefusal(request)) return request;
     return yield* this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid);
   }
