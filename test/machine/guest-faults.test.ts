@@ -35,8 +35,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'a wide invalidation finds no new entries (H1)',
     scenario: 'wide-flush',
     file: 'vmm/iommu/host-work.ts',
-    find: 'of this.#places(scope)) {',
-    replace: 'of this.#places(scope).filter(([at, guest]) => this.#parts.bindings.get(at, guest))) {',
+    find: 'const places = this.#places(scope);',
+    replace:
+      'const places = this.#places(scope).filter(([at, guest]) => "pasid" in scope || this.#parts.bindings.get(at, guest));',
     rule: 'MAPPING',
     message:
       /dsa0 is bound to vm1\/\w+, guest PASID \d+, which PASID \d+ backs; the set of its virtual machine has it for none, KVM's table for none$/,
