@@ -12,7 +12,7 @@ const TIMEOUT = 120_000;
 /** With a rule that is broken under some seed, and what its message says. */
 const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = [
   {
-    name: 'KVM does not switch PASID translation on (B8)',
+    name: 'B8: KVM does not switch PASID translation on',
     scenario: 'late-kvm',
     file: 'kernel/kvm/vm.ts',
     find: '    for (const { port } of this.#vcpus.items) port.setPasidTranslation(translation.table);\n',
@@ -32,7 +32,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /this has not come to an end: job stuck of mute\/mallory, submitted to dsa0\/shared at step \d+; .*page group \d+ of dsa0 for PASID \d+, page 0x\w+, asked for at step \d+/,
   },
   {
-    name: 'a wide invalidation finds no new entries (H1)',
+    name: 'H1: a wide invalidation finds no new entries',
     scenario: 'wide-flush',
     file: 'vmm/iommu/host-work.ts',
     find: 'const places = this.#places(scope);',
@@ -43,7 +43,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /dsa0 is bound to vm1\/\w+, guest PASID \d+, which PASID \d+ backs; the set of its virtual machine has it for none, KVM's table for none$/,
   },
   {
-    name: 'a PASID cache invalidation is ignored (H3)',
+    name: 'H3: a PASID cache invalidation is ignored',
     scenario: 'two-vms-one-swq',
     file: 'vmm/iommu/virtual-iommu.ts',
     find: 'return yield* this.#work.compare(pasid === undefined ? {} : { pasid });',
@@ -93,7 +93,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /which PASID (\d+) backs; the set of its virtual machine has it for \1, KVM's table for (?!\1)\d+$/,
   },
   {
-    name: 'the device is drained of another number (B1)',
+    name: 'B1: the device is drained of another number',
     scenario: 'two-vms-one-swq',
     file: 'kernel/vdcm/shared.ts',
     find: 'this.#parent.quiescePasid(pasid, false)',
@@ -113,7 +113,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /all processes are gone, and page frames of them are in use: frame 0x\w+, the kernel's \(PASID translation of vm1\)$/,
   },
   {
-    name: 'KVM does not wait for a vCPU that is in the middle of ENQCMD (B10)',
+    name: 'B10: KVM does not wait for a vCPU that is in the middle of ENQCMD',
     scenario: 'hostile',
     file: 'kernel/kvm/pasids.ts',
     find: 'if (!this.#vm.isBusy()) {',
@@ -122,7 +122,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     message: /took job mischief of evil\/guest, submitted to dsa0\/shared at step \d+, with PASID \d+, /,
   },
   {
-    name: 'a nested entry goes with a flush by PASID alone (D4)',
+    name: 'D4: a nested entry goes with a flush by PASID alone',
     scenario: 'two-vms-one-swq',
     file: 'kernel/iommu/vtd/cache-tags.ts',
     find: "return type === 'second-stage' || type === 'nested';",
