@@ -25,11 +25,19 @@ const header = TYPE_0_HEADER;
 const ABSENT = 0;
 const BAR_AT = 0x10;
 const COMMAND = 4;
+const CLASS = 8;
 const ALL_ONES = 0xffff_ffff;
 const NOBODY = 0xffff;
 const BUSES = 256;
 const DEVICES = 32;
 const FUNCTIONS = 8;
+
+/** How many MSI-X vectors a function has, and where in BAR0 their table and pending bits lie. */
+export interface MsixPlace {
+  readonly vectors: number;
+  readonly table: number;
+  readonly pending: number;
+}
 
 export class PciDevice {
   readonly rid: number;
@@ -49,6 +57,11 @@ export class PciDevice {
 
   get device(): number {
     return this.#config.read(this.rid, 2, 2);
+  }
+
+  /** Base class, subclass, programming interface: 24 bits. */
+  get classCode(): number {
+    return this.#config.read(this.rid, CLASS, 4) >>> 8;
   }
 
   get isThere(): boolean {
@@ -165,10 +178,15 @@ export class PciDevice {
     this.#change(this.#extended(EXTENDED_CAPABILITY.ATS), ATS_CAPABILITY.ENABLE, 0);
   }
 
-  /** How many MSI-X vectors it has. */
-  get vectors(): number {
+  /** Its MSI-X vectors, if it has any. */
+  get msix(): MsixPlace {
     const at = this.#capability(CAPABILITY.MSI_X);
-    return at === ABSENT ? 0 : this.#field(at, MSI_X_CAPABILITY.TABLE_SIZE) + 1;
+    if (at === ABSENT) return { vectors: 0, table: 0, pending: 0 };
+    return {
+      vectors: this.#field(at, MSI_X_CAPABILITY.TABLE_SIZE) + 1,
+      table: this.#field(at, MSI_X_CAPABILITY.TABLE) * 8,
+      pending: this.#field(at, MSI_X_CAPABILITY.PBA) * 8,
+    };
   }
 
   /** Where its MSI-X table lies in memory, after MSI-X was enabled; undefined if it has none. */

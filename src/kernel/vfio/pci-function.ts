@@ -14,7 +14,7 @@ import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '.
 import { type KernelContext, newInterrupt, tell } from '../context.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { type InterruptMessage, routeVector } from '../msix.js';
-import type { PciDevice } from '../pci.js';
+import type { MsixPlace, PciDevice } from '../pci.js';
 
 /** A 64-bit memory BAR: where it answers. */
 export interface BarRegion {
@@ -28,7 +28,13 @@ const BARS = [0, 2, 4];
 export class VfioPci {
   readonly name: string;
   readonly pci: PciDevice;
-  readonly vectors: number;
+  /** What its configuration space says that it is. */
+  readonly config: {
+    readonly vendor: number;
+    readonly device: number;
+    readonly classCode: number;
+    readonly msix: MsixPlace;
+  };
   /** By the number of the BAR; it has those alone. */
   readonly bars: ReadonlyMap<number, BarRegion>;
   readonly #context: KernelContext;
@@ -50,14 +56,15 @@ export class VfioPci {
     this.pci = of.pci;
     this.#context = context;
     this.#iommu = of.iommu;
-    this.vectors = of.pci.vectors;
+    const { vendor, device, classCode, msix } = of.pci;
+    this.config = { vendor, device, classCode, msix };
     this.bars = new Map(
       BARS.map((bar): [number, BarRegion] => {
         return [bar, { address: of.pci.bar(bar), bytes: of.pci.barBytes(bar) }];
       }).filter(([, { address }]) => address > 0),
     );
     this.#owner = new KeptValue<((vector: number) => void) | undefined>(context.log, undefined);
-    this.#messages = Array.from({ length: this.vectors }, (_, vector) =>
+    this.#messages = Array.from({ length: msix.vectors }, (_, vector) =>
       newInterrupt(context, () => this.#owner.value?.(vector)),
     );
   }
@@ -69,17 +76,15 @@ export class VfioPci {
   }
 
   /**
-   * A VM takes the function: it is reset, its registers answer, and its interrupts are sent to `interrupt`. It may send
-   * no requests yet.
+   * A VM takes the function: its interrupts go to `interrupt`. It is to be reset before it is used.
    *
    * On failure: `ENODEV` if it is behind no IOMMU, or cannot be reset; `EBUSY` if somebody has it.
    */
-  *open(interrupt: (vector: number) => void): Task<Refusal<'ENODEV' | 'EBUSY'> | undefined> {
+  open(interrupt: (vector: number) => void): Refusal<'ENODEV' | 'EBUSY'> | undefined {
     if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
     if (!this.pci.hasFunctionReset) return refuse('ENODEV', `${this.name} cannot be reset by itself`);
     if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
     this.#owner.value = interrupt;
-    yield* this.reset();
     tell(this.#context, 'vfio:open', { device: this.name });
     return undefined;
   }
@@ -98,7 +103,10 @@ export class VfioPci {
     if (this.#owner.value !== undefined) this.pci.master(is);
   }
 
-  /** Returns when nothing is in it of what was: it sends no requests, and has no translations. */
+  /**
+   * Returns when nothing is in it of what was: it has no translations, and sends no requests before it is a bus master
+   * again. Its registers answer.
+   */
   *reset(): Task {
     this.pci.resetFunction();
     // 100 ms, in which nobody may touch it (PCIe 6.0, 6.6.2).
