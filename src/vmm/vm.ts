@@ -90,6 +90,12 @@ export class Vm implements MmuNotifier, Restorable {
     return this.kernel.idxds.find(({ pci }) => pci.rid === rid);
   }
 
+  /** Why the guest could not have the shared queues of a device; undefined if it has them, or wanted none. */
+  whyUnshared(name: string): Refusal | undefined {
+    const rid = this.options.devices.find((each) => each.name === name)?.at;
+    return rid === undefined ? undefined : this.#booted.unshared.get(rid);
+  }
+
   /** The host's frame of a guest's: for ledgers and rules only. */
   hostFrame(gfn: number): number | undefined {
     const frame = this.#monitor.value?.ram.hostFrame(gfn) ?? ABSENT;

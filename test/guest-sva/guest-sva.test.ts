@@ -138,7 +138,7 @@ describe('guest SVA', () => {
     const other = startCopy(one, 'alice', bytesOf(5));
     for (let steps = 0; copied.pasid === undefined; steps++) expect(host.some(1) && steps < 5000).toBe(true);
     const [device] = two.options.devices;
-    if (device === undefined) throw new Error('no device');
+    if (device === undefined || !('mdev' in device)) throw new Error('no device');
     host.run(device.mdev.reset());
     two.kernel.context.tasks.spawn('kill', two.kernel.processes.kill(process));
     host.runAll();
