@@ -196,7 +196,8 @@ export class GuestSpace {
   }
 
   /**
-   * A guest's answer to a group of page requests.
+   * A guest's answer to a group of page requests. One that refuses the group is asked by another device, if another
+   * shares the entry: it may be that one's work.
    *
    * On failure: `EINVAL` if the device has no such group outstanding: it is dropped, which is told; `EIO`.
    */
@@ -207,12 +208,13 @@ export class GuestSpace {
     const binding = this.#boundAs(device, guestPasid);
     const entry = binding?.entry.value;
     const attachment = entry?.attachment.value;
-    if (entry === undefined || attachment === undefined || entry.given.get(group) !== binding) {
+    if (!binding || !entry || !attachment || !entry.isGiven(binding, group)) {
       const fields = { vm: this.name, device: device.name, guestPasid, group };
       tell(this.#context, 'guest:response-dropped', fields);
       return refuse('EINVAL', `${device.name} has no group ${group} of guest PASID ${guestPasid} to answer`);
     }
-    entry.given.delete(group);
+    if (response !== 'success' && entry.passOn(group)) return undefined;
+    entry.takeBack(group);
     return yield* this.#iommu.pageRequests.respond(attachment, group, response);
   }
 
@@ -302,14 +304,14 @@ export class GuestSpace {
     }
   }
 
-  /** Answers what the guest has not answered: it never will. */
+  /** What the guest has not answered for a device, it never will: another that shares the entry is asked, or nobody. */
   *#abort(binding: GuestBinding): Task {
     const entry = binding.entry.value;
     const attachment = entry?.attachment.value;
     if (entry === undefined || attachment === undefined) return;
-    for (const group of entry.given.keys()) {
-      if (entry.given.get(group) !== binding) continue;
-      entry.given.delete(group);
+    for (const group of entry.givenTo(binding)) {
+      if (!entry.isGiven(binding, group) || entry.passOn(group)) continue;
+      entry.takeBack(group);
       yield* this.#iommu.pageRequests.respond(attachment, group, 'invalid request');
     }
   }
