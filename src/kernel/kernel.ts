@@ -64,7 +64,7 @@ export class Kernel {
     this.pasids = set;
     this.sva = new Sva(this.context, this.iommu, set);
     this.kvm = new Kvm(this.context, ioasids);
-    this.vfio = new Vfio(this.context, this.iommu, ioasids);
+    this.vfio = new Vfio(this.context, this.iommu, set);
     this.#ridDomain = options.ridDomain ?? 'blocked';
     this.#idxds = new KeptList(log);
   }

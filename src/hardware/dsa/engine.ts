@@ -17,7 +17,7 @@ import {
   PRI_CAPABILITY,
   DSA_STATUS as STATUS,
 } from '../../spec/index.js';
-import type { Engine } from '../engine.js';
+import { type Engine, Rest } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
 import { Batch } from './batch.js';
@@ -42,6 +42,7 @@ const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 
 export class DsaEngine implements Engine, Restorable {
   readonly name: string;
+  readonly rest = new Rest();
   readonly #whether: string;
   readonly #host: EngineHost;
   readonly #work = new Work();
@@ -122,6 +123,7 @@ export class DsaEngine implements Engine, Restorable {
   }
 
   step(): void {
+    this.#host.stir();
     const { phase, isAborted } = this.#work.now;
     if (phase === PHASE.IDLE) this.#fetch();
     else if (isAborted) this.#abandon();

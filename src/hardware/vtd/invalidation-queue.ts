@@ -39,7 +39,7 @@ import {
   type RegisterFile,
   VTD_REGISTER,
 } from '../../spec/index.js';
-import type { Engine } from '../engine.js';
+import { type Engine, Rest } from '../engine.js';
 import { ABSENT, FRAME_BYTES, FRAME_WORDS, type FrameMemory } from '../memory.js';
 import type { DeviceTlbInvalidation, PageGroupResponse } from '../pci/ports.js';
 import type { UnitEnd } from './end.js';
@@ -95,6 +95,7 @@ const FUNCTION_MASK = [0, 4, 6, 7];
 
 export class InvalidationQueue implements Engine, Restorable {
   readonly name: string;
+  readonly rest = new Rest();
   /** Called when what software polls for has come: the status of a wait, an error, or an end of all that goes on. */
   onProgress: (() => void) | undefined;
   readonly #options: InvalidationQueueOptions;
@@ -156,6 +157,7 @@ export class InvalidationQueue implements Engine, Restorable {
    */
   finish(error?: number): void {
     if (!this.isPending) return;
+    this.rest.stir();
     this.#state.set(PENDING, 0);
     if (error === undefined) this.#advance();
     else this.#stop(error);
@@ -188,6 +190,7 @@ export class InvalidationQueue implements Engine, Restorable {
     }
     this.#state.set(RIDS + itag, 0);
     this.#state.set(OUTSTANDING, this.outstanding - 1);
+    this.rest.stir();
   }
 
   /** A function will answer no invalidation sent to it so far. */
@@ -201,6 +204,7 @@ export class InvalidationQueue implements Engine, Restorable {
     if (count === 0) return;
     const isWaiting = this.#isWaitAtHead();
     this.#state.set(OUTSTANDING, this.outstanding - count);
+    this.rest.stir();
     if (isWaiting) this.#advance();
     this.#options.faults.timeOut(rid);
     this.onProgress?.();
@@ -212,6 +216,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   restore(): void {
     this.#state.restore();
+    this.rest.stir();
   }
 
   #stop(error: number): void {

@@ -243,7 +243,7 @@ export class Program {
       expected = new Uint8Array(length);
       yield* this.#user.load(other.page * PAGE_BYTES, expected);
     }
-    const at = found.findIndex((byte, i) => byte !== expected[i]);
+    const at = firstDifference(found, expected);
     if (at < 0) return undefined;
     this.#cast.stage.taps.judge.tell('mismatch', {
       process: this.#process.name,
@@ -307,6 +307,12 @@ export class Program {
     if (taps.listener === undefined) return;
     taps.tell('machine', this.#process.name, 'step', { does: actionText(step) });
   }
+}
+
+/** The place of the first byte that is another; -1 if there is none. */
+function firstDifference(found: Uint8Array, expected: Uint8Array): number {
+  for (let i = 0; i < found.length; i++) if (found[i] !== expected[i]) return i;
+  return -1;
 }
 
 function outcomeOf(record: Int32Array): Outcome {

@@ -7,12 +7,21 @@
  * nothing of the page, or be on its way out; then the next is, and only when none is left is the answer Invalid Request.
  */
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
-import type { Ioasid, IoasidHolder } from '../../../ioasid/index.js';
+import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
 import type { KernelContext } from '../../context.js';
 import type { GuestPasid, Pasid } from '../../ids.js';
 import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
 import type { NestedStage } from '../domain.js';
 import type { DmaFault, PageRequest } from '../driver.js';
+
+/** A PASID that a device may work with. */
+export interface BoundPasid {
+  /** The guest's number for it; undefined if it is what the device's requests carry that have none in the guest. */
+  readonly guest: GuestPasid | undefined;
+  readonly host: Pasid;
+  /** The set that the host's is of: the VM's, or for a default PASID the host's own. */
+  readonly set: IoasidSet;
+}
 
 /** What a device needs to have for a guest's PASIDs. */
 export interface GuestEndpoint {
@@ -25,8 +34,8 @@ export interface GuestEndpoint {
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
   drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
-  /** A PASID is bound for this device, by both of its numbers. */
-  bound?(pair: { readonly guest: GuestPasid; readonly host: Pasid }): void;
+  /** A PASID is bound for this device. */
+  bound?(pair: BoundPasid): void;
   /** That is being undone: from now on the device begins nothing with it. `drain` follows. */
   unbound?(host: Pasid): void;
 }

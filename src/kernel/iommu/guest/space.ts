@@ -163,7 +163,7 @@ export class GuestSpace {
       return withoutDeadlock(refusal);
     }
     binding.become('bound');
-    device.endpoint.bound?.({ guest: guestPasid, host: Pasid.of(hostPasid) });
+    device.endpoint.bound?.({ guest: guestPasid, host: Pasid.of(hostPasid), set: this.set });
     const fields = { vm: this.name, device: device.name, guestPasid, pasid: hostPasid };
     tell(this.#context, 'guest:bind', fields);
     return undefined;
