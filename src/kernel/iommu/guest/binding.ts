@@ -56,12 +56,15 @@ export class GuestDevice {
   readonly listener: KeptValue<((fault: GuestFault) => void) | undefined>;
   /** By the host's id. */
   readonly bindings: KeptMap<number, GuestBinding>;
+  /** It is on its way out of the VM: nothing is bound for it any more. */
+  readonly isLeaving: KeptValue<boolean>;
 
   constructor({ log }: KernelContext, endpoint: GuestEndpoint, holder: IoasidHolder) {
     this.endpoint = endpoint;
     this.holder = holder;
     this.listener = new KeptValue<((fault: GuestFault) => void) | undefined>(log, undefined);
     this.bindings = new KeptMap(log);
+    this.isLeaving = new KeptValue(log, false);
   }
 
   get name(): string {

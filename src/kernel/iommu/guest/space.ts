@@ -118,6 +118,26 @@ export class GuestSpace {
     return device;
   }
 
+  /**
+   * Nothing is bound for a device any more, and what was goes, in the phases of every tear-down: returns when it has.
+   * Other devices keep what they have, of the same PASIDs too; its page requests that may be theirs are told to them.
+   *
+   * On failure: `EIO` if hardware did not confirm all of it: those ids stay in use, and one can try again.
+   */
+  *evict(device: GuestDevice): Task<Refusal<'EIO'> | undefined> {
+    device.isLeaving.value = true;
+    device.listener.value = undefined;
+    for (const binding of device.bindings.values()) {
+      while (binding.state.value === 'binding') yield binding.changed;
+      yield* this.#letGo([binding]);
+    }
+    for (const binding of device.bindings.values()) {
+      while (binding.state.value === 'leaving') yield binding.changed;
+    }
+    if (device.bindings.size === 0) return undefined;
+    return refuse('EIO', `${device.name} did not let go of PASIDs ${device.bindings.keys().join(', ')}`);
+  }
+
   /** Forgets a device of which nothing is bound. */
   removeDevice(device: GuestDevice): void {
     this.#devices.remove(device);
@@ -131,7 +151,7 @@ export class GuestSpace {
    * On failure: `EINVAL` for what is no id, no SPID, or a root that the VM does not have; `ENOENT` if the id is
    * free; `EACCES` if it is of another set; `EBUSY` if it is being freed, is bound for this device, or if one of the
    * two numbers stands for another; `EAGAIN` while others still undo an earlier binding; `ENODEV` if the VM is
-   * ending; what the IOMMU core refuses with. Nothing is bound.
+   * ending, or the device goes; what the IOMMU core refuses with. Nothing is bound.
    */
   *bind(device: GuestDevice, request: GuestBindRequest): Task<Refusal<BindErrno> | undefined> {
     const { hostPasid, guestPasid, stage } = request;
@@ -144,6 +164,7 @@ export class GuestSpace {
       yield old.changed;
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
+    if (device.isLeaving.value) return refuse('ENODEV', `${device.name} goes`);
     const got = ioasidGet(this.set, hostPasid, device.holder);
     if (got !== undefined) return withoutDeadlock(got);
     const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
