@@ -33,6 +33,8 @@ export class CheckingHost implements HostSide {
   readonly done: Done[] = [];
   /** While set, nothing that was begun comes to its end. */
   isHeld = false;
+  /** Whether its devices are parts of one function, which has one entry a PASID. */
+  isShared = false;
   /** How many operations are begun and not done. */
   underWay = 0;
   /** Allocated, and not freed. */
@@ -41,6 +43,8 @@ export class CheckingHost implements HostSide {
   readonly bound = new Map<string, GuestBinding>();
   /** The devices whose requests without a PASID do not meet the guest's memory. */
   readonly detached = new Set<number>();
+  /** What is being bound. */
+  readonly #coming = new Set<number>();
   /** What the VMM has bound, and not unbound. */
   readonly #open = new Map<string, number>();
   chooser: Chooser;
@@ -54,7 +58,7 @@ export class CheckingHost implements HostSide {
   allocPasid(min: number, max: number): number | Refusal {
     const { first, last } = this.#options;
     for (let pasid = Math.max(min, first); pasid <= Math.min(max, last); pasid++) {
-      if (this.mine.has(pasid) || this.#isLeaving(pasid)) continue;
+      if (this.mine.has(pasid) || this.#coming.has(pasid) || this.#isLeaving(pasid)) continue;
       this.mine.add(pasid);
       return pasid;
     }
@@ -97,9 +101,17 @@ export class CheckingHost implements HostSide {
     if (this.#open.has(key)) this.wrong.push(`${key} is bound twice`);
     if (!this.mine.has(binding.hostPasid))
       this.wrong.push(`${key} is bound to ${binding.hostPasid}, not its own`);
+    // Who binds holds it: what is freed meanwhile is nobody else's yet.
+    this.#coming.add(binding.hostPasid);
     yield* this.#takeTime('bind');
+    this.#coming.delete(binding.hostPasid);
     if (this.chooser.choose(4, 'bind is refused') === 1) return refuse('EINVAL', 'no such translation');
     if (!this.mine.has(binding.hostPasid)) return refuse('ENOENT', `${binding.hostPasid} was freed`);
+    for (const [other, { hostPasid, root }] of this.bound) {
+      if (this.isShared && hostPasid === binding.hostPasid && root !== binding.root) {
+        return refuse('EBUSY', `${other} has another first stage`);
+      }
+    }
     this.#open.set(key, binding.hostPasid);
     this.bound.set(key, binding);
     this.done.push({ what: 'bind', rid, binding });

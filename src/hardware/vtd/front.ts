@@ -76,7 +76,7 @@ export class UnitFront implements MmioRegion, Restorable {
     this.#isSilenced = options.isSilenced;
     this.#table = vtdRegisters({ cap: options.cap, ecap: options.ecap, oldVirtualCommands });
     this.bytes = this.#table.bytes;
-    this.#file = new RegisterFile(this.#table.all, this.bytes, (register) => this.#written.get(register)?.());
+    this.#file = new RegisterFile(this.#table.all, this.bytes, (register) => this.#onWrite(register));
     const file = this.#file;
     const event = (registers: EventRegisters) => new EventMessage(registers, file, options.interrupt);
     const faultEvent = event({ control: R.FECTL, data: R.FEDATA, address: R.FEADDR, upper: R.FEUADDR });
@@ -121,6 +121,7 @@ export class UnitFront implements MmioRegion, Restorable {
   reset(): void {
     this.#file.reset();
     this.queue.reset();
+    this.queue.rest.stir();
     this.faults.reset();
     this.#virtual?.reset();
   }
@@ -155,6 +156,11 @@ export class UnitFront implements MmioRegion, Restorable {
 
   restore(): void {
     for (const each of this.#parts) each.restore();
+  }
+
+  #onWrite(register: Register): void {
+    this.queue.rest.stir();
+    this.#written.get(register)?.();
   }
 
   /** What a write sets off. */

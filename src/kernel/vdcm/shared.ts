@@ -96,14 +96,17 @@ export class SharedQueue implements QueueBehind {
     }
   }
 
+  /** Another virtual device of the VM may go on with it, whose page requests its guest has still to answer. */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    return yield* this.#parent.quiescePasid(pasid, false);
+    return yield* this.#parent.quiesceGuest(pasid, false);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
   bound({ guest, host }: BoundPasid): void {
     if (guest === undefined) this.#unused.value = host;
+    // The number may be another's by now.
+    else if (this.#unused.value === host) this.#unused.value = undefined;
   }
   unbound(): void {}
 

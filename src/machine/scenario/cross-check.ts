@@ -145,10 +145,9 @@ class StepCheck {
     }
     const vm = ownOf(this.#vms, step.by.split('/', 1)[0] ?? '');
     const isKernel = vm !== undefined && step.by.endsWith('/kernel');
-    const hosts = HOST_ACTIONS.find((action) => action in step);
+    const hosts = HOST_STEPS.find((action) => action in step);
     if (hosts !== undefined) {
-      const own = hosts === 'kill' ? 'kills' : 'registers KVM';
-      this.#report([...at, 'by'], `only the host ${own}: by: host`);
+      this.#report([...at, 'by'], `only the host ${HOST_ACTIONS[hosts]}: by: host`);
       return undefined;
     }
     if (isKernel && !KERNEL_ACTIONS.some((action) => action in step)) {
@@ -171,6 +170,8 @@ class StepCheck {
   #hostStep(step: Step, at: readonly PropertyKey[]): void {
     if ('kill' in step) {
       if (ownOf(this.#vms, step.kill) === undefined) this.#process(step.kill, [...at, 'kill']);
+    } else if ('reset' in step) {
+      this.#vm(step.reset, [...at, 'reset']);
     } else if ('register-kvm' in step) {
       const vm = this.#vm(step['register-kvm'], [...at, 'register-kvm']);
       if (vm?.kvm === 'boot') {
@@ -180,7 +181,7 @@ class StepCheck {
         );
       }
     } else if (!('meet' in step)) {
-      this.#report([...at, 'by'], 'the host only does kill, register-kvm and meet');
+      this.#report([...at, 'by'], 'the host only does kill, reset, register-kvm and meet');
     }
   }
 
@@ -300,7 +301,8 @@ class StepCheck {
 }
 
 /** What the host does. */
-const HOST_ACTIONS = ['kill', 'register-kvm'] as const;
+const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM' } as const;
+const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
 
 /** What a guest's kernel does. */
 const KERNEL_ACTIONS = [

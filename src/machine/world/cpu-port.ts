@@ -118,6 +118,8 @@ class HardwareVcpu implements VcpuPort {
 const ACTIONS = {
   retry: 'skip',
   resume: 'resume',
+  later: 'later',
+  nobody: 'nobody',
   'general-protection': 'general-protection',
 } as const satisfies Record<ExitAction, CpuExitAction>;
 

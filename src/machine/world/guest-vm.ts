@@ -13,7 +13,7 @@ import {
   pasidTranslationEntry,
   translatePasid,
 } from '../../hardware/index.js';
-import { ioasidCapacity, ioasidFindBySpid, ioasidFindMmSet } from '../../ioasid/index.js';
+import { ioasidCapacity, ioasidFind, ioasidFindBySpid, ioasidFindMmSet } from '../../ioasid/index.js';
 import { type Kernel, Mdev } from '../../kernel/index.js';
 import type { GuestLedger, Mapping } from '../../rules/index.js';
 import {
@@ -92,10 +92,20 @@ export class GuestVm {
     return this.vm.isGone;
   }
 
+  get isRunning(): boolean {
+    return this.vm.isRunning;
+  }
+
   /** Ends it where it stands; returns when nothing of it is left. */
   *destroy(): Task {
     this.#available = ioasidCapacity(this.#ground.host.kernel.pasids.core).available;
     yield* this.vm.destroy();
+  }
+
+  /** Resets it; nothing runs in it from then on. */
+  *reset(): Task {
+    const refusal = yield* this.vm.reset();
+    assert(refusal === undefined, `${this.vm.name} is not reset: ${String(refusal)}`);
   }
 
   /** KVM learns of its PASIDs, and the portals of its devices are there from now on. */
@@ -143,18 +153,28 @@ export class GuestVm {
   /** What the host has not back once it has ended, beside memory, which the ledger knows. */
   remains(): readonly string[] {
     const { core } = this.#ground.host.kernel.pasids;
-    const left: string[] = [];
-    if (!isRefusal(ioasidFindMmSet(core, this.vm.process.mm))) left.push('its set of PASIDs');
-    const { ledger } = this.#ground.taps;
-    // All are looked through only to name them.
-    if (ledger.pasids.liveIn(this.vm.name) > 0) {
-      for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
-        if (ledger.guestOf(mm)?.name === this.vm.name)
-          left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
-      }
-    }
+    const hasSet = !isRefusal(ioasidFindMmSet(core, this.vm.process.mm));
+    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.#pasids(() => true)];
     const missing = this.#available + this.#quota - ioasidCapacity(core).available;
     return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
+  }
+
+  /**
+   * PASIDs of its set that are not given back, as a person would say it. A default PASID is of the host's: it stands as
+   * long as there are virtual devices.
+   */
+  pasids(): readonly string[] {
+    const { pasids } = this.#ground.host.kernel;
+    return this.#pasids((pasid) => isRefusal(ioasidFind(pasids, pasid)));
+  }
+
+  #pasids(which: (pasid: number) => boolean): readonly string[] {
+    const { ledger } = this.#ground.taps;
+    // All are looked through only to name them.
+    if (ledger.pasids.liveIn(this.vm.name) === 0) return [];
+    return [...ledger.pasids.all()]
+      .filter(([pasid, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name && which(pasid))
+      .map(([pasid, { mm, guest }]) => `PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
   }
 
   /** What is learnt once: the CPUs that are its own, and where its memory lies in the VMM's. */

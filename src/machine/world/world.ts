@@ -248,9 +248,15 @@ export class World {
     }
   }
 
-  /** How many PASIDs the core has handed out. */
+  /**
+   * How many PASIDs the core has handed out to processes. What stands for a virtual machine's requests without one comes
+   * and goes with what its guest does to its IOMMU, and is asked for when the machine has gone.
+   */
   get #pasidsInUse(): number {
-    return ioasidCapacity(this.#ioasids).live;
+    const { live } = ioasidCapacity(this.#ioasids);
+    return (
+      live - [...this.vms.keys()].reduce((sum, vm) => sum + this.taps.ledger.pasids.count(`${vm}/kernel`), 0)
+    );
   }
 
   #judgeEnd(): void {
