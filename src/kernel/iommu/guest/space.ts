@@ -217,17 +217,19 @@ export class GuestSpace {
   }
 
   /**
-   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none.
+   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none, once
+   * it has been let go of.
    *
-   * On failure: `EIO`.
+   * On failure: `EIO`, also for what hardware did not let go of.
    */
   *invalidate(device: GuestDevice, what: GuestInvalidation): Task<Refusal<'EIO'> | undefined> {
     const { guestPasid, range, iotlb, pasidCache } = what;
-    const bindings =
-      guestPasid === undefined ? device.bindings.values() : [this.#boundAs(device, guestPasid)];
     const entries: GuestEntry[] = [];
-    for (const binding of bindings) {
-      const entry = binding?.entry.value;
+    let stuck: GuestBinding | undefined;
+    for (const binding of this.#everBound(device, guestPasid)) {
+      while (binding.state.value === 'leaving') yield binding.changed;
+      const entry = binding.entry.value;
+      if (binding.state.value === 'held' && entry !== undefined) stuck = binding;
       const attachment = entry?.attachment.value;
       while (attachment?.entry.value === 'changing') yield attachment.changed;
       if (entry !== undefined && attachment?.entry.value === 'present') entries.push(entry);
@@ -236,7 +238,9 @@ export class GuestSpace {
     const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
     const present = entries.filter(({ attachment }) => attachment.value?.entry.value === 'present');
     const flush = { entries: present, iotlb, deviceTlb, pasidCache, range };
-    return yield* device.iommu.driver.flushGuest(device.iommu, flush);
+    const refusal = yield* device.iommu.driver.flushGuest(device.iommu, flush);
+    if (refusal !== undefined || stuck === undefined) return refusal;
+    return refuse('EIO', `${device.name} has not let go of PASID ${stuck.id}`);
   }
 
   /** FREE has been announced: under the core's lock. */
@@ -363,6 +367,14 @@ export class GuestSpace {
   #boundAs(device: GuestDevice, guestPasid: GuestPasid): GuestBinding | undefined {
     const id = ioasidFindBySpid(this.set, guestPasid);
     return isRefusal(id) ? undefined : device.bindings.get(id);
+  }
+
+  /** What may be cached of a guest's PASID, or of all: what is on its way out, too, has no SPID any more. */
+  #everBound(device: GuestDevice, guestPasid: GuestPasid | undefined): readonly GuestBinding[] {
+    if (guestPasid === undefined) return device.bindings.values();
+    const bound = this.#boundAs(device, guestPasid);
+    if (bound !== undefined) return [bound];
+    return device.bindings.values().filter((each) => each.guestPasid === guestPasid);
   }
 
   #partOf(device: IommuDevice): GuestFunction {
