@@ -143,18 +143,22 @@ export class GuestVm {
   remains(): readonly string[] {
     const { core } = this.#ground.host.kernel.pasids;
     const hasSet = !isRefusal(ioasidFindMmSet(core, this.vm.process.mm));
-    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.pasids()];
+    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.#pasids()];
     const missing = this.#available + this.#quota - ioasidCapacity(core).available;
     return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
   }
 
-  /** Its PASIDs that are not given back, as a person would say it. */
-  pasids(): readonly string[] {
+  /** What its guest was given of PASIDs, and has not given back: the default one is the VMM's to keep. */
+  guestPasids(): readonly string[] {
+    return this.#pasids((mm) => mm !== `${this.vm.name}/kernel`);
+  }
+
+  #pasids(isMeant: (mm: string) => boolean = () => true): readonly string[] {
     const { ledger } = this.#ground.taps;
     // All are looked through only to name them.
     if (ledger.pasids.liveIn(this.vm.name) === 0) return [];
     return [...ledger.pasids.all()]
-      .filter(([, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name)
+      .filter(([, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name && isMeant(mm))
       .map(([pasid, { mm, guest }]) => `PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
   }
 
