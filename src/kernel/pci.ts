@@ -28,6 +28,12 @@ const BUSES = 256;
 const DEVICES = 32;
 const FUNCTIONS = 8;
 
+/** Where an MSI-X table lies in memory, and how many entries it has. */
+export interface MsixLocation {
+  readonly address: number;
+  readonly vectors: number;
+}
+
 export class PciDevice {
   readonly rid: number;
   readonly name: string;
@@ -122,13 +128,14 @@ export class PciDevice {
     this.#change(this.#extended(EXTENDED_CAPABILITY.ATS), ATS_CAPABILITY.ENABLE, 0);
   }
 
-  /** Where its MSI-X table lies in memory, after MSI-X was enabled; undefined if it has none. */
-  enableMsix(): number | undefined {
+  /** Its MSI-X table, after MSI-X was enabled; undefined if it has none. */
+  enableMsix(): MsixLocation | undefined {
     const at = this.#capability(CAPABILITY.MSI_X);
     if (at === ABSENT) return undefined;
     this.#change(at, MSI_X_CAPABILITY.ENABLE, 1);
     const bar = this.bar(this.#field(at, MSI_X_CAPABILITY.TABLE_BIR));
-    return bar + this.#field(at, MSI_X_CAPABILITY.TABLE) * 8;
+    const vectors = this.#field(at, MSI_X_CAPABILITY.TABLE_SIZE) + 1;
+    return { address: bar + this.#field(at, MSI_X_CAPABILITY.TABLE) * 8, vectors };
   }
 
   #capability(id: number): number {

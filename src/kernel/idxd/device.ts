@@ -6,11 +6,21 @@
  * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
  * out: the event log, completion interrupts, halt and reset.
  */
-import { isRefusal, KeptList, type Refusal, refuse, type Task } from '../../base/index.js';
+import {
+  isRefusal,
+  KeptList,
+  KeptTable,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  type UndoLog,
+} from '../../base/index.js';
 import {
   DSA_COMMAND,
   DSA_ENGCAP_REG,
   DSA_GENCAP_REG,
+  DSA_GENCFG_REG,
   DSA_GRPCAP_REG,
   DSA_GRPCFG,
   DSA_WQCAP_REG,
@@ -22,7 +32,9 @@ import type { IommuDevice } from '../iommu/device.js';
 import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
+import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
 import { type ErrorListener, startErrorReports } from './errors.js';
+import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
@@ -52,9 +64,13 @@ export class WqFile implements OpenFile {
   readonly name: string;
   readonly wq: WorkQueue;
   readonly binding: SvaBinding;
+  /** Where its descriptors' completions are told, once the process has asked for that. */
+  readonly interrupt: KeptValue<CompletionInterrupt | undefined>;
   readonly #device: IdxdDevice;
 
-  constructor(device: IdxdDevice, wq: WorkQueue, binding: SvaBinding) {
+  constructor(device: IdxdDevice, log: UndoLog, of: { wq: WorkQueue; binding: SvaBinding }) {
+    const { wq, binding } = of;
+    this.interrupt = new KeptValue<CompletionInterrupt | undefined>(log, undefined);
     this.#device = device;
     this.wq = wq;
     this.binding = binding;
@@ -79,8 +95,13 @@ export class IdxdDevice {
   readonly #services: IdxdServices;
   readonly #iommu: IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'>;
   readonly #registers: DsaRegisters;
+  readonly #interrupts: CompletionInterrupts;
+  /** Its interrupt message storage, for virtual devices. @internal */
+  readonly storage: InterruptStorage;
   readonly #listeners: KeptList<ErrorListener>;
   readonly #wqs: KeptList<WorkQueue>;
+  /** Through how many virtual devices each PASID of a guest's is bound. */
+  readonly #users: KeptTable<Pasid, number>;
 
   /** @param of `iommu`: the device behind its IOMMU, or why it is behind none */
   constructor(
@@ -100,8 +121,15 @@ export class IdxdDevice {
     this.pci.enable();
     this.#registers = new DsaRegisters(context, this.pci.bar(0), of.name);
     this.#wqs = new KeptList(context.log);
+    this.#users = new KeptTable(context.log);
     this.#listeners = new KeptList(context.log);
-    startErrorReports(context, this.#registers, { ...of, listeners: this.#listeners });
+    const msix = this.pci.enableMsix();
+    const { name } = of;
+    if (msix !== undefined) {
+      startErrorReports(context, this.#registers, { name, msix, listeners: this.#listeners });
+    }
+    this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
+    this.storage = new InterruptStorage(context, this.#registers, name);
   }
 
   /** Its work queues, once it is configured. */
@@ -126,6 +154,23 @@ export class IdxdDevice {
 
   removeErrorListener(listener: ErrorListener): void {
     this.#listeners.remove(listener);
+  }
+
+  /** A PASID is bound through one more virtual device on its queues. */
+  boundGuest(pasid: Pasid): void {
+    this.#users.set(pasid, (this.#users.get(pasid) ?? 0) + 1);
+  }
+
+  /** And through one less. */
+  unboundGuest(pasid: Pasid): void {
+    const left = (this.#users.get(pasid) ?? 0) - 1;
+    if (left > 0) this.#users.set(pasid, left);
+    else this.#users.delete(pasid);
+  }
+
+  /** Whether a PASID is bound through several virtual devices on its queues. */
+  isShared(pasid: Pasid): boolean {
+    return (this.#users.get(pasid) ?? 0) > 1;
   }
 
   /**
@@ -183,6 +228,7 @@ export class IdxdDevice {
       const words = encode(DSA_GRPCFG, { WQS0: wqBits, ENGINES: engineBits });
       this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
     }
+    this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1 }));
     return yield* this.#enable();
   }
 
@@ -231,7 +277,7 @@ export class IdxdDevice {
       wq.clients.value--;
       return refusal;
     }
-    const file = new WqFile(this, wq, binding);
+    const file = new WqFile(this, this.#context.log, { wq, binding });
     const fd = this.#services.processes.install(process, file);
     if (isRefusal(fd)) {
       yield* file.release();
@@ -252,14 +298,30 @@ export class IdxdDevice {
     fd: number,
     at?: number,
   ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
-    const file = process.file(fd);
-    if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
-      return refuse('ENOENT', `descriptor ${fd} of ${process.name} is no queue of ${this.name}`);
-    }
-    if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
+    const file = this.#ownFile(process, fd);
+    if (isRefusal(file)) return file;
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
     return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+  }
+
+  /**
+   * Has completions of an open queue's descriptors told by interrupt, to who asks for it in the descriptor; once more
+   * gives what there is.
+   *
+   * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has opened
+   * it; what {@link CompletionInterrupts.request} refuses with.
+   */
+  *requestInterrupt(
+    process: Process,
+    fd: number,
+  ): Task<CompletionInterrupt | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'ENOSPC' | 'EIO'>> {
+    const file = this.#ownFile(process, fd);
+    if (isRefusal(file)) return file;
+    if (file.interrupt.value !== undefined) return file.interrupt.value;
+    const interrupt = yield* this.#interrupts.request(file.binding.pasid, file.name);
+    if (!isRefusal(interrupt)) file.interrupt.value = interrupt;
+    return interrupt;
   }
 
   /**
@@ -289,9 +351,21 @@ export class IdxdDevice {
     const { wq, binding } = file;
     yield* binding.mm.unmapPortals(file);
     yield* this.#quiesce(file);
+    const interrupt = file.interrupt.value;
+    if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
     yield* this.#services.sva.unbind(binding);
     wq.clients.value--;
     tell(this.#context, 'idxd:close', { wq: wq.name, process: binding.mm.name, pasid: binding.pasid });
+  }
+
+  /** An open queue of this device's, which the process's own address space has opened. */
+  #ownFile(process: Process, fd: number): WqFile | Refusal<'ENOENT' | 'EPERM'> {
+    const file = process.file(fd);
+    if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
+      return refuse('ENOENT', `descriptor ${fd} of ${process.name} is no queue of ${this.name}`);
+    }
+    if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
+    return file;
   }
 
   /** The device, and its shared queues. */

@@ -3,19 +3,14 @@
  * reports in SWERROR.
  */
 import type { KeptList } from '../../base/index.js';
-import {
-  DSA_GENCTRL_REG,
-  DSA_INTCAUSE_REG,
-  DSA_SWERROR_REG,
-  encode,
-  MSI_X_TABLE_ENTRY,
-  textOf,
-} from '../../spec/index.js';
+import { DSA_GENCTRL_REG, DSA_INTCAUSE_REG, DSA_SWERROR_REG, encode, textOf } from '../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../context.js';
-import type { PciDevice } from '../pci.js';
+import { writeMsix } from '../msix.js';
+import type { MsixLocation } from '../pci.js';
 import { type DsaRegisters, REGISTER } from './registers.js';
 
 const e = DSA_SWERROR_REG;
+const DEVICE_VECTOR = 0;
 
 /** Told of an error of the device, as SWERROR has it; whether it was a listener's own matter. */
 export type ErrorListener = (words: Int32Array) => boolean;
@@ -23,26 +18,19 @@ export type ErrorListener = (words: Int32Array) => boolean;
 /** Whose errors they are. */
 export interface ErrorSource {
   readonly name: string;
-  readonly pci: PciDevice;
+  readonly msix: MsixLocation;
   /** Virtual devices on its queues. */
   readonly listeners: KeptList<ErrorListener>;
 }
 
-/** Routes the device's first vector here, if it has vectors, and asks for interrupts on errors. */
+/** Routes the device's first vector here, and asks for interrupts on errors. */
 export function startErrorReports(
   context: KernelContext,
   registers: DsaRegisters,
   source: ErrorSource,
 ): void {
-  const table = source.pci.enableMsix();
-  if (table === undefined) return;
-  const { address, data } = newInterrupt(context, () => reportErrors(context, registers, source));
-  const entry = encode(MSI_X_TABLE_ENTRY, {
-    ADDRESS: Math.floor((address % 2 ** 32) / 4),
-    UPPER: Math.floor(address / 2 ** 32),
-    DATA: data,
-  });
-  for (const [i, word] of entry.entries()) context.platform.mmio.write32(table + i * 4, word);
+  const message = newInterrupt(context, () => reportErrors(context, registers, source));
+  writeMsix(context, source.msix, { vector: DEVICE_VECTOR, message });
   registers.writeAt(REGISTER.GENCTRL.offset, encode(DSA_GENCTRL_REG, { SWERR_INT: 1 }));
 }
 

@@ -7,6 +7,7 @@ import {
   DSA_COMMAND,
   DSA_ENGCAP_REG,
   DSA_GENCAP_REG,
+  DSA_GENCFG_REG,
   DSA_GRPCAP_REG,
   DSA_GRPCFG,
   DSA_WQCAP_REG,
@@ -20,21 +21,22 @@ import {
 import { type DsaRegisters, REGISTER } from '../idxd/registers.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 
-/** The commands that it has: all but those of interrupt handles. */
-const COMMANDS = (1 << (DSA_COMMAND.ABORT_PASID + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
+/** The commands that it has: all, where its parent has interrupt message storage, or else no interrupt handles. */
+const commandsUpTo = (last: number): number => (1 << (last + 1)) - (1 << DSA_COMMAND.ENABLE_DEVICE);
 /** WQCFG of 64 bytes. */
 const WQCFG_SIZE = 1;
 /** The configuration of a queue, without its occupancy and state. */
 const WQCFG_BYTES = 16;
 /** What a dedicated queue works with. */
 const DEDICATED_FIELDS = [DSA_WQCFG.PASID, DSA_WQCFG.PASID_EN, DSA_WQCFG.PRIV] as const;
-/** Errors and commands have the one vector; there are no completion interrupts. */
-export const MDEV_VECTORS = 1;
+/** Errors and commands have the first vector; the others are for completion interrupts. */
+export const MDEV_VECTORS = 5;
 
 /** The registers of a virtual device with one queue of its parent's. MSI-X is its VMM's. */
 export function virtualRegisters(parent: DsaRegisters, { isDedicated, config }: WorkQueue): DsaRegisterTable {
   const mode = isDedicated ? { DEDICATED: 1 } : { SHARED: 1 };
-  const gencap = parent.read(REGISTER.GENCAP);
+  const parentGencap = parent.read(REGISTER.GENCAP);
+  const gencap = parentGencap.slice();
   const { CONFIG, EVL_SUPPORT, IMS_SIZE } = DSA_GENCAP_REG;
   for (const field of [CONFIG, EVL_SUPPORT, IMS_SIZE]) field.set(gencap, 0, 0);
   return dsaRegisters({
@@ -44,7 +46,11 @@ export function virtualRegisters(parent: DsaRegisters, { isDedicated, config }: 
     grpcap: quad(DSA_GRPCAP_REG, { GROUPS: 1 }),
     engcap: quad(DSA_ENGCAP_REG, { ENGINES: 1 }),
     opcap: bigOf(parent.read(REGISTER.OPCAP)),
-    cmdcap: BigInt(COMMANDS),
+    cmdcap: BigInt(
+      commandsUpTo(
+        IMS_SIZE.get(parentGencap, 0) === 0 ? DSA_COMMAND.ABORT_PASID : DSA_COMMAND.RELEASE_INT_HANDLE,
+      ),
+    ),
     wqs: 1,
     groups: 1,
     vectors: MDEV_VECTORS,
@@ -66,6 +72,8 @@ export function fillConfiguration(
     // The host's number is the host's business.
     if (wq.isDedicated) for (const field of DEDICATED_FIELDS) file.set(wqcfg, field, 0);
   }
+  const general = parent.read(REGISTER.GENCFG);
+  file.set(table.GENCFG, DSA_GENCFG_REG.USER_INT, DSA_GENCFG_REG.USER_INT.get(general, 0));
   for (const grpcfg of table.GRPCFG) {
     file.setBig(grpcfg, DSA_GRPCFG.ENGINES, 1n);
     file.setBig(grpcfg, DSA_GRPCFG.WQS0, 1n);

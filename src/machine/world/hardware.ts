@@ -34,6 +34,7 @@ const UNIT_REGISTERS = 0xfed9_0000;
 const FIRST_BAR = 0xe000_0000;
 const BAR_OFFSET = 0x10;
 const PCI_DEPTH = 32;
+const INTERRUPT_HANDLES = 256;
 
 /** A device of the scenario. */
 export interface Accelerator {
@@ -208,6 +209,7 @@ function dsaOptions(name: string, spec: DeviceSpec) {
     wqs: Math.max(1, Object.keys(spec.queues).length),
     tlbEntries: spec['device-tlb'],
     pageRequests: PCI_DEPTH,
+    interruptHandles: INTERRUPT_HANDLES,
   };
 }
 
