@@ -31,6 +31,7 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'idxd:configure': (f) => `${of(f, 'device')} has ${plural(f, 'wqs', 'work queue')}`,
   'idxd:open': (f) => `${of(f, 'wq')} is open, for ${ownPasidOf(f)}`,
   'idxd:close': (f) => `${of(f, 'wq')} is closed, for ${ownPasidOf(f)}`,
+  'idxd:reset': (f) => `${of(f, 'device')} is reset: what its queues had is abandoned, or done`,
   'idxd:interrupt': (f) =>
     `${of(f, 'device')}: descriptors of ${ownPasidOf(f)} may ask for vector ${of(f, 'vector')}, by handle ${of(f, 'handle')}`,
   'idxd:ims': (f) =>

@@ -39,19 +39,33 @@ interface Vector {
 
 /** An interrupt that descriptors of one PASID may ask for. */
 export class CompletionInterrupt {
-  /** What they name it by. */
-  readonly handle: number;
   /** @internal */
   readonly vector: number;
+  /** @internal */
+  readonly pasid: Pasid;
+  readonly #handle: KeptValue<number>;
   readonly #count: KeptValue<number>;
   readonly #came: WaitQueue;
 
   /** @internal */
-  constructor(log: UndoLog, of: { readonly name: string; readonly vector: number; readonly handle: number }) {
-    this.handle = of.handle;
+  constructor(
+    log: UndoLog,
+    of: { readonly name: string; readonly vector: number; readonly pasid: Pasid; readonly handle: number },
+  ) {
+    this.#handle = new KeptValue(log, of.handle);
     this.vector = of.vector;
+    this.pasid = of.pasid;
     this.#count = new KeptValue(log, 0);
     this.#came = new WaitQueue(`interrupt of ${of.name}`);
+  }
+
+  /** What they name it by: another one, after a reset of the device. */
+  get handle(): number {
+    return this.#handle.value;
+  }
+  /** @internal */
+  set handle(handle: number) {
+    this.#handle.value = handle;
   }
 
   /** How often it has come. */
@@ -112,7 +126,7 @@ export class CompletionInterrupts {
       isTaken.value = false;
       return handle;
     }
-    const interrupt = new CompletionInterrupt(this.#context.log, { name, vector, handle });
+    const interrupt = new CompletionInterrupt(this.#context.log, { name, vector, pasid, handle });
     owner.value = interrupt;
     if (this.#msix !== undefined) writeMsix(this.#context, this.#msix, { vector, message });
     tell(this.#context, 'idxd:interrupt', { device: this.#name, vector, handle, pasid });
@@ -134,6 +148,23 @@ export class CompletionInterrupts {
       found.isTaken.value = false;
     }
     return refusal;
+  }
+
+  /**
+   * After a reset of the device, which has revoked all handles: who has a vector has one for it again.
+   *
+   * On failure: `EIO`, or `ENOSPC` if there are not so many any more.
+   */
+  *restore(): Task<Refusal<'ENOSPC' | 'EIO'> | undefined> {
+    for (const { vector, owner } of this.#vectors.items) {
+      const interrupt = owner.value;
+      if (interrupt === undefined) continue;
+      this.#permit(vector, interrupt.pasid);
+      const handle = yield* this.#registers.requestHandle(vector);
+      if (isRefusal(handle)) return handle;
+      interrupt.handle = handle;
+    }
+    return undefined;
   }
 
   #freeVector(): Vector | Refusal<'ENOSPC'> {

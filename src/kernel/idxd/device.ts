@@ -4,7 +4,7 @@
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
  * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
- * out: the event log, completion interrupts, halt and reset.
+ * out: the event log, halt.
  */
 import {
   isRefusal,
@@ -30,10 +30,11 @@ import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa, type Pasid } from '../ids.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
+import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
 import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
-import { type ErrorListener, startErrorReports } from './errors.js';
+import { type ErrorListener, enableErrorReports, startErrorReports } from './errors.js';
 import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
@@ -99,7 +100,11 @@ export class IdxdDevice {
   /** Its interrupt message storage, for virtual devices. @internal */
   readonly storage: InterruptStorage;
   readonly #listeners: KeptList<ErrorListener>;
+  /** Of the state of the device and its dedicated queues. */
+  readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
+  /** As the administrator wants them; none, if the configuration is fixed. */
+  readonly #groups: KeptValue<readonly GroupConfig[]>;
   /** Through how many virtual devices each PASID of a guest's is bound. */
   readonly #users: KeptTable<Pasid, number>;
 
@@ -120,7 +125,9 @@ export class IdxdDevice {
     this.pci = of.pci;
     this.pci.enable();
     this.#registers = new DsaRegisters(context, this.pci.bar(0), of.name);
+    this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
+    this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
     this.#users = new KeptTable(context.log);
     this.#listeners = new KeptList(context.log);
     const msix = this.pci.enableMsix();
@@ -214,22 +221,58 @@ export class IdxdDevice {
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
     const lacking = this.#lacking(groups);
     if (lacking !== undefined) return refuse('EINVAL', `${this.name} has ${lacking}`);
-    let engine = 0;
-    for (const [index, { wqs, engines }] of groups.entries()) {
-      let wqBits = 0n;
-      let engineBits = 0n;
-      for (let i = 0; i < engines; i++) engineBits |= 1n << BigInt(engine++);
-      for (const config of wqs) {
-        wqBits |= 1n << BigInt(this.#wqs.length);
-        const wq = this.#newQueue(config);
-        wq.configure(undefined);
-        this.#wqs.push(wq);
-      }
-      const words = encode(DSA_GRPCFG, { WQS0: wqBits, ENGINES: engineBits });
+    this.#groups.value = groups;
+    for (const config of groups.flatMap(({ wqs }) => wqs)) {
+      const wq = this.#newQueue(config);
+      wq.configure(undefined);
+      this.#wqs.push(wq);
+    }
+    this.#writeGroups();
+    return yield* this.#enable();
+  }
+
+  /** Groups one after the other have the next queues and engines. */
+  #writeGroups(): void {
+    let [engine, wq] = [0, 0];
+    const bits = (from: number, count: number): bigint => ((1n << BigInt(count)) - 1n) << BigInt(from);
+    for (const [index, { wqs, engines }] of this.#groups.value.entries()) {
+      const words = encode(DSA_GRPCFG, { WQS0: bits(wq, wqs.length), ENGINES: bits(engine, engines) });
       this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
+      wq += wqs.length;
+      engine += engines;
     }
     this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1 }));
-    return yield* this.#enable();
+  }
+
+  /**
+   * Resets the device: what was submitted is abandoned. It is then as it was before, for all who have its queues open.
+   *
+   * On failure: `EBUSY` if virtual devices stand on its queues; `EIO`, or `ENOSPC` of interrupt handles.
+   */
+  *reset(): Task<Refusal<'EBUSY' | 'ENOSPC' | 'EIO'> | undefined> {
+    if (this.#listeners.length > 0) return refuse('EBUSY', `virtual devices stand on queues of ${this.name}`);
+    yield* this.#lock.lock();
+    try {
+      const refusal = yield* this.#registers.command(DSA_COMMAND.RESET_DEVICE, 0);
+      if (refusal !== undefined) return refusal;
+      tell(this.#context, 'idxd:reset', { device: this.name });
+      enableErrorReports(this.#registers);
+      for (const wq of this.#wqs.items) wq.reconfigure();
+      if (!this.isFixed) this.#writeGroups();
+      return (yield* this.#enableAgain()) ?? (yield* this.#interrupts.restore());
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  *#enableAgain(): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* this.#registers.command(DSA_COMMAND.ENABLE_DEVICE, 0);
+    if (refusal !== undefined) return refusal;
+    for (const wq of this.#wqs.items) {
+      const failed = wq.isEnabled ? yield* wq.enable() : undefined;
+      if (failed !== undefined) return failed;
+    }
+    return undefined;
   }
 
   /** Whether its configuration can only be read: a virtual device's. */
@@ -384,9 +427,7 @@ export class IdxdDevice {
   *#quiesce({ wq, binding }: WqFile): Task {
     let refusal: Refusal<'EIO'> | undefined;
     if (wq.isDedicated) {
-      refusal = yield* wq.drain();
-      refusal ??= yield* wq.disable();
-      if (refusal === undefined) wq.configure(undefined);
+      refusal = yield* this.#undedicate(wq);
     } else {
       refusal = yield* this.quiescePasid(binding.pasid, false);
     }
@@ -397,10 +438,27 @@ export class IdxdDevice {
 
   /** Has a dedicated queue work with a binding's PASID. */
   *#dedicate(wq: WorkQueue, { pasid }: SvaBinding): Task<Refusal<'EIO'> | undefined> {
-    wq.configure(pasid);
-    const refusal = yield* wq.enable();
-    if (refusal !== undefined) wq.configure(undefined);
-    return refusal;
+    yield* this.#lock.lock();
+    try {
+      wq.configure(pasid);
+      const refusal = yield* wq.enable();
+      if (refusal !== undefined) wq.configure(undefined);
+      return refusal;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** Has a dedicated queue work with nothing, when it has done what it had. */
+  *#undedicate(wq: WorkQueue): Task<Refusal<'EIO'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      const refusal = (yield* wq.drain()) ?? (yield* wq.disable());
+      if (refusal === undefined) wq.configure(undefined);
+      return refusal;
+    } finally {
+      this.#lock.unlock();
+    }
   }
 
   #newQueue(config: WqConfig): WorkQueue {

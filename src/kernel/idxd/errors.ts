@@ -31,6 +31,11 @@ export function startErrorReports(
 ): void {
   const message = newInterrupt(context, () => reportErrors(context, registers, source));
   writeMsix(context, source.msix, { vector: DEVICE_VECTOR, message });
+  enableErrorReports(registers);
+}
+
+/** Asks for interrupts on errors; a reset of the device undoes it. */
+export function enableErrorReports(registers: DsaRegisters): void {
   registers.writeAt(REGISTER.GENCTRL.offset, encode(DSA_GENCTRL_REG, { SWERR_INT: 1 }));
 }
 

@@ -309,6 +309,7 @@ export class Mdev implements CommandTarget {
   }
   /** @internal */
   deliver(vector: number): void {
+    tell(this.#context, 'vdcm:interrupt', { mdev: this.name, vector });
     this.#owner.value?.interrupt(vector);
   }
   /** @internal */
