@@ -9,7 +9,6 @@
 import {
   isRefusal,
   KeptList,
-  KeptTable,
   KeptValue,
   type Refusal,
   refuse,
@@ -33,11 +32,13 @@ import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
+import { VirtualShapes } from '../vdcm/capabilities.js';
 import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
-import { type ErrorListener, enableErrorReports, startErrorReports } from './errors.js';
+import { enableErrorReports, startErrorReports } from './errors.js';
 import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
+import { VirtualDevices } from './virtual-devices.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
 
 /** What the accelerator calls itself in configuration space. */
@@ -99,14 +100,15 @@ export class IdxdDevice {
   readonly #interrupts: CompletionInterrupts;
   /** Its interrupt message storage, for virtual devices. @internal */
   readonly storage: InterruptStorage;
-  readonly #listeners: KeptList<ErrorListener>;
+  /** Those on its queues. @internal */
+  readonly virtual: VirtualDevices;
+  /** What those look like. @internal */
+  readonly shapes = new VirtualShapes();
   /** Of the state of the device and its dedicated queues. */
   readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
   /** As the administrator wants them; none, if the configuration is fixed. */
   readonly #groups: KeptValue<readonly GroupConfig[]>;
-  /** Through how many virtual devices each PASID of a guest's is bound. */
-  readonly #users: KeptTable<Pasid, number>;
 
   /** @param of `iommu`: the device behind its IOMMU, or why it is behind none */
   constructor(
@@ -128,12 +130,11 @@ export class IdxdDevice {
     this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
     this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
-    this.#users = new KeptTable(context.log);
-    this.#listeners = new KeptList(context.log);
+    this.virtual = new VirtualDevices(context);
     const msix = this.pci.enableMsix();
     const { name } = of;
     if (msix !== undefined) {
-      startErrorReports(context, this.#registers, { name, msix, listeners: this.#listeners });
+      startErrorReports(context, this.#registers, { name, msix, virtual: this.virtual });
     }
     this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
     this.storage = new InterruptStorage(context, this.#registers, name);
@@ -152,32 +153,6 @@ export class IdxdDevice {
   /** @internal */
   get registers(): DsaRegisters {
     return this.#registers;
-  }
-
-  /** Has errors that the device reports told to a virtual device on one of its queues. */
-  onError(listener: ErrorListener): void {
-    this.#listeners.push(listener);
-  }
-
-  removeErrorListener(listener: ErrorListener): void {
-    this.#listeners.remove(listener);
-  }
-
-  /** A PASID is bound through one more virtual device on its queues. */
-  boundGuest(pasid: Pasid): void {
-    this.#users.set(pasid, (this.#users.get(pasid) ?? 0) + 1);
-  }
-
-  /** And through one less. */
-  unboundGuest(pasid: Pasid): void {
-    const left = (this.#users.get(pasid) ?? 0) - 1;
-    if (left > 0) this.#users.set(pasid, left);
-    else this.#users.delete(pasid);
-  }
-
-  /** Whether a PASID is bound through several virtual devices on its queues. */
-  isShared(pasid: Pasid): boolean {
-    return (this.#users.get(pasid) ?? 0) > 1;
   }
 
   /**
@@ -250,7 +225,7 @@ export class IdxdDevice {
    * On failure: `EBUSY` if virtual devices stand on its queues; `EIO`, or `ENOSPC` of interrupt handles.
    */
   *reset(): Task<Refusal<'EBUSY' | 'ENOSPC' | 'EIO'> | undefined> {
-    if (this.#listeners.length > 0) return refuse('EBUSY', `virtual devices stand on queues of ${this.name}`);
+    if (this.virtual.count > 0) return refuse('EBUSY', `virtual devices stand on queues of ${this.name}`);
     yield* this.#lock.lock();
     try {
       const refusal = yield* this.#registers.command(DSA_COMMAND.RESET_DEVICE, 0);

@@ -2,25 +2,21 @@
  * The accelerator's error interrupt (Intel DSA 3.0, 5.8 and 9.2.14): what has no completion record to stand in, it
  * reports in SWERROR.
  */
-import type { KeptList } from '../../base/index.js';
 import { DSA_GENCTRL_REG, DSA_INTCAUSE_REG, DSA_SWERROR_REG, encode, textOf } from '../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../context.js';
 import { writeMsix } from '../msix.js';
 import type { MsixLocation } from '../pci.js';
 import { type DsaRegisters, REGISTER } from './registers.js';
+import type { VirtualDevices } from './virtual-devices.js';
 
 const e = DSA_SWERROR_REG;
 const DEVICE_VECTOR = 0;
-
-/** Told of an error of the device, as SWERROR has it; whether it was a listener's own matter. */
-export type ErrorListener = (words: Int32Array) => boolean;
 
 /** Whose errors they are. */
 export interface ErrorSource {
   readonly name: string;
   readonly msix: MsixLocation;
-  /** Virtual devices on its queues. */
-  readonly listeners: KeptList<ErrorListener>;
+  readonly virtual: VirtualDevices;
 }
 
 /** Routes the device's first vector here, and asks for interrupts on errors. */
@@ -47,8 +43,7 @@ function reportErrors(context: KernelContext, registers: DsaRegisters, source: E
   const words = registers.read(REGISTER.SWERROR);
   if (e.VALID.get(words, 0) === 0) return;
   registers.writeAt(REGISTER.SWERROR.offset, encode(e, { VALID: 1, OVERFLOW: 1 }).subarray(0, 1));
-  // Nobody else's: the first that knows the PASID.
-  source.listeners.items.some((listener) => listener(words));
+  source.virtual.report(words);
   tell(context, 'idxd:error', {
     device: source.name,
     wq: e.WQ_VALID.get(words, 0) === 1 ? e.WQ.get(words, 0) : null,

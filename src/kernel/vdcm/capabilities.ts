@@ -10,13 +10,16 @@ import {
   DSA_GENCFG_REG,
   DSA_GRPCAP_REG,
   DSA_GRPCFG,
+  DSA_STRIDE,
+  DSA_TABLE,
   DSA_WQCAP_REG,
   DSA_WQCFG,
   type DsaRegisterTable,
   dsaRegisters,
   encode,
   type Layout,
-  type RegisterFile,
+  RegisterFile,
+  RegisterMap,
 } from '../../spec/index.js';
 import { type DsaRegisters, REGISTER } from '../idxd/registers.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
@@ -29,11 +32,38 @@ const WQCFG_SIZE = 1;
 const WQCFG_BYTES = 16;
 /** What a dedicated queue works with. */
 const DEDICATED_FIELDS = [DSA_WQCFG.PASID, DSA_WQCFG.PASID_EN, DSA_WQCFG.PRIV] as const;
+/** The registers end before the MSI-X table. */
+export const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
+
 /** Errors and commands have the first vector; the others are for completion interrupts. */
 export const MDEV_VECTORS = 5;
 
-/** The registers of a virtual device with one queue of its parent's. MSI-X is its VMM's. */
-export function virtualRegisters(parent: DsaRegisters, { isDedicated, config }: WorkQueue): DsaRegisterTable {
+/** What the virtual devices on one queue have in common. */
+export interface VirtualShape {
+  readonly table: DsaRegisterTable;
+  /** Without MSI-X, which is the VMM's; what a reset leaves is the queue as the parent's is configured. */
+  readonly map: RegisterMap;
+}
+
+/** The shapes of virtual devices on one parent: its configuration does not change once it has queues. */
+export class VirtualShapes {
+  readonly #known = new Map<WorkQueue, VirtualShape>();
+
+  of(parent: DsaRegisters, wq: WorkQueue): VirtualShape {
+    const known = this.#known.get(wq);
+    if (known !== undefined) return known;
+    const table = virtualRegisters(parent, wq);
+    const emulated = table.all.filter((each) => !table.MSIX.includes(each));
+    const file = new RegisterFile(new RegisterMap(emulated, REGISTER_BYTES), () => {});
+    fillConfiguration(file, table, { parent, wq });
+    const shape = { table, map: new RegisterMap(emulated, REGISTER_BYTES, file.words) };
+    this.#known.set(wq, shape);
+    return shape;
+  }
+}
+
+/** The registers of a virtual device with one queue of its parent's. */
+function virtualRegisters(parent: DsaRegisters, { isDedicated, config }: WorkQueue): DsaRegisterTable {
   const mode = isDedicated ? { DEDICATED: 1 } : { SHARED: 1 };
   const parentGencap = parent.read(REGISTER.GENCAP);
   const gencap = parentGencap.slice();
@@ -58,7 +88,7 @@ export function virtualRegisters(parent: DsaRegisters, { isDedicated, config }: 
 }
 
 /** Fills in the queue, as the parent's is configured, and its group. */
-export function fillConfiguration(
+function fillConfiguration(
   file: RegisterFile,
   table: DsaRegisterTable,
   { parent, wq }: { readonly parent: DsaRegisters; readonly wq: WorkQueue },

@@ -9,6 +9,7 @@ import {
   isRefusal,
   KeptValue,
   type Refusal,
+  type Restorable,
   refuse,
   type Task,
   WaitQueue,
@@ -34,10 +35,11 @@ import {
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
+import type { VirtualDevice } from '../idxd/virtual-devices.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { BoundPasids } from './bound.js';
-import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
+import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
 import { VirtualInterrupts } from './interrupts.js';
@@ -55,8 +57,6 @@ export interface MdevConfig {
 
 /** Base system peripheral, other. */
 const CLASS_CODE = 0x088000;
-/** The registers end before the MSI-X table. */
-const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
 const { STATE } = DSA_GENSTS_REG;
 const swerror = DSA_SWERROR_REG;
 /** Of a WQCFG, the word with the PASID of a dedicated queue. */
@@ -72,7 +72,7 @@ interface Owner {
   readonly interrupt: (vector: number) => void;
 }
 
-export class Mdev implements CommandTarget {
+export class Mdev implements CommandTarget, VirtualDevice {
   readonly name: string;
   /** The function whose RID its DMA carries. */
   readonly iommu: IommuDevice;
@@ -89,6 +89,8 @@ export class Mdev implements CommandTarget {
   readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
   readonly #bound: BoundPasids;
+  /** @internal */
+  readonly state: Restorable;
   /** @internal */
   readonly queue: QueueBehind;
   /** @internal */
@@ -124,14 +126,13 @@ export class Mdev implements CommandTarget {
       ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
       : new SharedQueue(context, parent, { name, bound });
     this.interrupts = new VirtualInterrupts(context, { storage, bound }, this);
-    this.#table = virtualRegisters(parent.registers, wq);
-    const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
-    this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
+    const { table, map } = parent.shapes.of(parent.registers, wq);
+    this.#table = table;
+    this.#file = new RegisterFile(map, (register) => this.#written(register));
+    this.state = this.#file;
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
-    this.clear();
-    context.platform.keep(this.#file);
   }
 
   /**
@@ -156,7 +157,7 @@ export class Mdev implements CommandTarget {
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
     wq.clients.value++;
-    parent.onError(mdev.#reported);
+    parent.virtual.add(mdev);
     tell(context, 'vdcm:create', { mdev: of.name, wq: wq.name });
     return mdev;
   }
@@ -211,7 +212,7 @@ export class Mdev implements CommandTarget {
   /** A PASID is bound through it, which its registers may name until it is unbound. */
   bound(pair: PasidPair): void {
     this.#bound.add(pair);
-    this.#parent.boundGuest(pair.host);
+    this.#parent.virtual.bound(pair.host);
     this.queue.bound(pair);
     this.interrupts.newlyBound();
   }
@@ -219,7 +220,7 @@ export class Mdev implements CommandTarget {
   /** A PASID is not bound through it any more. `drain` follows. */
   unbound(pasid: Pasid): void {
     this.#bound.remove(pasid);
-    this.#parent.unboundGuest(pasid);
+    this.#parent.virtual.unbound(pasid);
     this.queue.unbound(pasid);
   }
 
@@ -269,7 +270,7 @@ export class Mdev implements CommandTarget {
     if (this.#isRemoved.value) return;
     this.#isRemoved.value = true;
     yield* this.close();
-    this.#parent.removeErrorListener(this.#reported);
+    this.#parent.virtual.remove(this);
     this.#wq.clients.value--;
     tell(this.#context, 'vdcm:remove', { mdev: this.name });
   }
@@ -316,7 +317,6 @@ export class Mdev implements CommandTarget {
   clear(): void {
     const active = this.#isActive ? 1 : 0;
     this.#file.reset();
-    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, wq: this.#wq });
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
     this.queue.configured(undefined);
   }
@@ -397,7 +397,8 @@ export class Mdev implements CommandTarget {
   }
 
   /** The parent has reported an error: it is this VM's if the PASID is. The guest is told its own number. */
-  readonly #reported = (words: Int32Array): boolean => {
+  /** @internal */
+  readonly reported = (words: Int32Array): boolean => {
     const owner = this.#owner.value;
     if (owner === undefined || swerror.DESC_VALID.get(words, 0) === 0) return false;
     if (swerror.WQ.get(words, 0) !== this.#wq.index) return false;

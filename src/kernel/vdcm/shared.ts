@@ -107,6 +107,6 @@ export class SharedQueue implements QueueBehind {
   unbound(): void {}
 
   *#quiesceOne(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#parent.quiesceGuest(pasid, isAbort && !this.#parent.isShared(pasid));
+    return yield* this.#parent.quiesceGuest(pasid, isAbort && !this.#parent.virtual.isShared(pasid));
   }
 }
