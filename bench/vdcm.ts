@@ -45,7 +45,8 @@ function ready() {
   world.run(firstChooser);
   const vm = world.vms.get('vm1')?.vm.vm;
   const [device] = vm?.options.devices ?? [];
-  if (vm === undefined || device === undefined) throw new Error('there is no virtual device');
+  if (vm === undefined || device === undefined || !('mdev' in device))
+    throw new Error('there is no virtual device');
   return { world, vm, mdev: device.mdev };
 }
 
@@ -56,7 +57,7 @@ function configurations(): () => void {
   const words = [101, 102].map((guest) => {
     const id = ioasidAlloc(set, 1000, 2000);
     if (isRefusal(id) || ioasidAttachSpid(set, id, guest) !== undefined) throw new Error('no PASID');
-    mdev.bound({ guest: GuestPasid.of(guest), host: Pasid.of(id) });
+    mdev.bound({ guest: GuestPasid.of(guest), host: Pasid.of(id), set });
     return encode(DSA_WQCFG, { PASID: guest, PASID_EN: 1 })[2] ?? 0;
   });
   const { mmio } = kernel.context.platform;

@@ -74,6 +74,9 @@ class Running implements TaskHandle {
   /** Of its set: where it goes when it is woken. */
   readonly #runnable: Running[];
   #queue: WaitQueue | undefined;
+  /** The tasks of its set that have not ended stand in a row, oldest first. */
+  before: Running | undefined;
+  after: Running | undefined;
 
   constructor(id: number, { name, body }: { name: string; body: Task<unknown> }, runnable: Running[]) {
     this.id = id;
@@ -131,7 +134,8 @@ class Running implements TaskHandle {
  */
 export class TaskSet implements Restorable {
   readonly #runnable: Running[] = [];
-  readonly #all = new Map<number, Running>();
+  #oldest: Running | undefined;
+  #newest: Running | undefined;
   #nextId = 1;
   #markedNextId = 0;
   #current: Running | undefined;
@@ -139,7 +143,10 @@ export class TaskSet implements Restorable {
   /** Adds a task; it runs when it is first chosen. */
   spawn(name: string, body: Task<unknown>): TaskHandle {
     const task = new Running(this.#nextId++, { name, body }, this.#runnable);
-    this.#all.set(task.id, task);
+    task.before = this.#newest;
+    if (this.#newest === undefined) this.#oldest = task;
+    else this.#newest.after = task;
+    this.#newest = task;
     this.#runnable.push(task);
     return task;
   }
@@ -156,7 +163,9 @@ export class TaskSet implements Restorable {
 
   /** The tasks that have not ended, oldest first. */
   get tasks(): readonly TaskHandle[] {
-    return [...this.#all.values()];
+    const all: Running[] = [];
+    for (let task = this.#oldest; task !== undefined; task = task.after) all.push(task);
+    return all;
   }
 
   /**
@@ -176,7 +185,7 @@ export class TaskSet implements Restorable {
     } finally {
       this.#current = undefined;
       if (task.state !== 'runnable') remove(this.#runnable, task);
-      if (task.state === 'ended') this.#all.delete(task.id);
+      if (task.state === 'ended') this.#takeOut(task);
     }
     return true;
   }
@@ -188,16 +197,16 @@ export class TaskSet implements Restorable {
    */
   kill(handle: TaskHandle): void {
     if (handle.state === 'ended') return;
-    const task = this.#all.get(handle.id);
-    assert(task !== undefined && task === handle, 'a task of another set is killed');
+    const task = this.#find(handle);
+    assert(task !== undefined, 'a task of another set is killed');
     assert(task !== this.#current, 'a task kills itself');
     remove(this.#runnable, task);
-    this.#all.delete(task.id);
+    this.#takeOut(task);
     task.kill();
   }
 
   mark(): void {
-    assert(this.#all.size === 0, 'a mark while there are tasks');
+    assert(this.#oldest === undefined, 'a mark while there are tasks');
     this.#markedNextId = this.#nextId;
   }
 
@@ -205,10 +214,25 @@ export class TaskSet implements Restorable {
   restore(): void {
     assert(this.#markedNextId > 0, 'restore without a mark');
     assert(this.#current === undefined, 'restore within a step');
-    for (const task of this.#all.values()) task.drop();
-    this.#all.clear();
+    for (let task = this.#oldest; task !== undefined; task = task.after) task.drop();
+    this.#oldest = undefined;
+    this.#newest = undefined;
     this.#runnable.length = 0;
     this.#nextId = this.#markedNextId;
+  }
+
+  #find(handle: TaskHandle): Running | undefined {
+    let task = this.#oldest;
+    while (task !== undefined && task !== handle) task = task.after;
+    return task;
+  }
+
+  #takeOut(task: Running): void {
+    const { before, after } = task;
+    if (before === undefined) this.#oldest = after;
+    else before.after = after;
+    if (after === undefined) this.#newest = before;
+    else after.before = before;
   }
 }
 

@@ -80,51 +80,98 @@ export class KeptValue<T> extends Kept {
   }
 }
 
+/** What all empty lists share. */
+const NOTHING: readonly never[] = [];
+
+/** So many keys are looked through faster than they are hashed. */
+const FEW = 8;
+
 /** A map, in the order in which its keys came; small, for it is saved whole. */
 export class KeptMap<K, V> extends Kept {
-  /** There is none before the first key comes: most of a process's maps stay empty. */
+  /** While there are few: the keys, and the value of each. There are none before the first comes: most stay empty. */
+  #keys: readonly K[] = NOTHING;
+  #values: readonly V[] = NOTHING;
+  /** Once there are more. */
   #map: Map<K, V> | undefined;
 
   get size(): number {
-    return this.#map?.size ?? 0;
+    return this.#map === undefined ? this.#keys.length : this.#map.size;
   }
 
   get(key: K): V | undefined {
-    return this.#map?.get(key);
+    if (this.#map !== undefined) return this.#map.get(key);
+    const at = this.#keys.indexOf(key);
+    return at < 0 ? undefined : this.#values[at];
   }
 
   has(key: K): boolean {
-    return this.#map?.has(key) === true;
+    return this.#map === undefined ? this.#keys.includes(key) : this.#map.has(key);
   }
 
   set(key: K, value: V): void {
     this.changing();
-    this.#map ??= new Map();
-    this.#map.set(key, value);
+    if (this.#map !== undefined) {
+      this.#map.set(key, value);
+      return;
+    }
+    const { length } = this.#keys;
+    const at = this.#keys.indexOf(key);
+    if (at >= 0) (this.#values as V[])[at] = value;
+    else if (length === FEW) this.#grow().set(key, value);
+    else if (length === 0) {
+      this.#keys = [key];
+      this.#values = [value];
+    } else {
+      (this.#keys as K[]).push(key);
+      (this.#values as V[]).push(value);
+    }
   }
 
   delete(key: K): boolean {
-    if (this.#map?.has(key) !== true) return false;
+    if (!this.has(key)) return false;
     this.changing();
-    const { size } = this.#map;
-    if (size === 1) this.#map = undefined;
-    else this.#map.delete(key);
+    if (this.#map !== undefined) {
+      this.#map.delete(key);
+      if (this.#map.size === 0) this.#setFew(NOTHING, NOTHING);
+    } else if (this.#keys.length === 1) {
+      this.#setFew(NOTHING, NOTHING);
+    } else {
+      const at = this.#keys.indexOf(key);
+      (this.#keys as K[]).splice(at, 1);
+      (this.#values as V[]).splice(at, 1);
+    }
     return true;
   }
 
   keys(): K[] {
-    return this.#map === undefined ? [] : [...this.#map.keys()];
+    return this.#map === undefined ? this.#keys.slice() : [...this.#map.keys()];
   }
 
   values(): V[] {
-    return this.#map === undefined ? [] : [...this.#map.values()];
+    return this.#map === undefined ? this.#values.slice() : [...this.#map.values()];
   }
 
   protected override saved(): () => void {
-    const before = this.#map && new Map(this.#map);
+    const map = this.#map && new Map(this.#map);
+    const keys = this.#keys.slice();
+    const values = this.#values.slice();
     return () => {
-      this.#map = before;
+      this.#setFew(keys, values);
+      this.#map = map;
     };
+  }
+
+  #grow(): Map<K, V> {
+    const map = new Map(this.#keys.map((key, at) => [key, this.#values[at] as V]));
+    this.#setFew(NOTHING, NOTHING);
+    this.#map = map;
+    return map;
+  }
+
+  #setFew(keys: readonly K[], values: readonly V[]): void {
+    this.#map = undefined;
+    this.#keys = keys;
+    this.#values = values;
   }
 }
 
@@ -170,9 +217,6 @@ export class KeptList<T> extends Kept {
     };
   }
 }
-
-/** What all empty lists share. */
-const NOTHING: readonly never[] = [];
 
 /** What is saved of a container entry by entry, each once a mark. */
 class SavedKeys<K> {

@@ -4,12 +4,27 @@
  */
 import type { Chooser } from '../base/index.js';
 
+/**
+ * Whether a part rests: it was not ready when it was asked last, and nothing has come to it since that may have made
+ * it so. It is asked all the time, between any two stores of software; while it rests, it need not be.
+ */
+export class Rest {
+  isResting = false;
+
+  /** Something has come. */
+  stir(): void {
+    this.isResting = false;
+  }
+}
+
 /** A part that goes on by itself. */
 export interface Engine {
   /** Names it in choices and events: `dsa0 engine 1`. */
   readonly name: string;
   /** Whether a step would do anything now. */
   readonly isReady: boolean;
+  /** Stirred by whatever may make it ready; one without is asked each time. */
+  readonly rest?: Rest;
   /** One small step: what happens in it, happens at once. Never asked of an engine that is not ready. */
   step(): void;
 }
@@ -61,13 +76,33 @@ export class QuietEngines implements EngineGroup {
   }
 }
 
+/** One of a machine's engines. */
+class Member {
+  readonly engine: Engine;
+  readonly #rest: Rest;
+  readonly #rests: boolean;
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+    this.#rest = engine.rest ?? new Rest();
+    this.#rests = engine.rest !== undefined;
+  }
+
+  get isReady(): boolean {
+    if (this.#rest.isResting) return false;
+    const { isReady } = this.engine;
+    if (!isReady && this.#rests) this.#rest.isResting = true;
+    return isReady;
+  }
+}
+
 /** All engines of a machine. */
 export class Engines implements EngineGroup {
-  readonly #engines: Engine[] = [];
+  readonly #members: Member[] = [];
   readonly #groups: EngineGroup[] = [];
 
   add(engine: Engine): void {
-    this.#engines.push(engine);
+    this.#members.push(new Member(engine));
   }
 
   /** Adds engines that count after those that stand alone. */
@@ -78,7 +113,7 @@ export class Engines implements EngineGroup {
   /** How many could go on now. */
   get ready(): number {
     let count = 0;
-    for (const engine of this.#engines) if (engine.isReady) count++;
+    for (const member of this.#members) if (member.isReady) count++;
     for (const group of this.#groups) count += group.ready;
     return count;
   }
@@ -86,9 +121,9 @@ export class Engines implements EngineGroup {
   /** Lets the `index`-th of those that are ready do a step. */
   stepReady(index: number): void {
     let left = index;
-    for (const engine of this.#engines) {
-      if (engine.isReady && left-- === 0) {
-        engine.step();
+    for (const member of this.#members) {
+      if (member.isReady && left-- === 0) {
+        member.engine.step();
         return;
       }
     }

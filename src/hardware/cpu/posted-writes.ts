@@ -12,7 +12,7 @@
  */
 import { type Restorable, Words } from '../../base/index.js';
 import type { Bus } from '../bus.js';
-import type { Engine } from '../engine.js';
+import { type Engine, Rest } from '../engine.js';
 
 const LINE_WORDS = 16;
 const CAPACITY = 8;
@@ -23,6 +23,7 @@ const TWO_32 = 2 ** 32;
 
 export class PostedWrites implements Engine, Restorable {
   readonly name: string;
+  readonly rest = new Rest();
   readonly #bus: Bus;
   readonly #ring = new Words(CAPACITY * ENTRY_WORDS, ENTRY_WORDS);
   readonly #line = new Int32Array(LINE_WORDS);
@@ -69,6 +70,7 @@ export class PostedWrites implements Engine, Restorable {
     words[at + ADDRESS] = address | 0;
     words[at + ADDRESS + 1] = (address / TWO_32) | 0;
     this.#count++;
+    this.rest.stir();
     if (this.#count === 1) this.#changed?.(this);
   }
 
@@ -86,6 +88,7 @@ export class PostedWrites implements Engine, Restorable {
     this.#ring.restore();
     this.#head = this.#marked.head;
     this.#count = this.#marked.count;
+    this.rest.stir();
     this.#changed?.(this);
   }
 }

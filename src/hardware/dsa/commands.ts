@@ -15,7 +15,7 @@ import {
   DSA_WQ_STATE,
   DSA_COMMAND_ERROR as ERROR,
 } from '../../spec/index.js';
-import type { Engine } from '../engine.js';
+import { type Engine, Rest } from '../engine.js';
 import { deviceError, wqError } from './checks.js';
 import type { DsaCore } from './core.js';
 import { IMS_TABLE, NO_ENTRY } from './interrupt-handles.js';
@@ -23,11 +23,13 @@ import { DEVICE_VECTOR } from './interrupts.js';
 import { ANY_PASID, type WorkQueue } from './work-queue.js';
 
 const NO_LIMIT = 2 ** 31 - 1;
+const { ACTIVE } = DSA_CMDSTS_REG;
 /** Of interrupt entries and handles. */
 const MAX_INDEX = 0xffff;
 
 export class Commands implements Engine, Restorable {
   readonly name: string;
+  readonly rest = new Rest();
   readonly #core: DsaCore;
   /** `wqs`: which queues it concerns, a bit each; `pasid`: whose descriptors; `last`: up to which tag. */
   readonly #now = {
@@ -65,11 +67,12 @@ export class Commands implements Engine, Restorable {
     now.last = NO_LIMIT;
     now.result = 0;
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
-    registers.set(table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 1);
+    registers.set(table.CMDSTS, ACTIVE, 1);
   }
 
   get isActive(): boolean {
-    return this.#core.registers.get(this.#core.table.CMDSTS, DSA_CMDSTS_REG.ACTIVE) === 1;
+    const { registers, table } = this.#core;
+    return ACTIVE.get(registers.words, table.CMDSTS.at) === 1;
   }
 
   get isReady(): boolean {
@@ -77,6 +80,7 @@ export class Commands implements Engine, Restorable {
   }
 
   step(): void {
+    this.#core.stir();
     if (this.#now.isStarted) {
       this.#finish();
       return;
@@ -234,7 +238,7 @@ export class Commands implements Engine, Restorable {
     const { registers, table, interrupts } = this.#core;
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.RESULT, this.#now.result);
-    registers.set(table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
+    registers.set(table.CMDSTS, ACTIVE, 0);
     if (this.#now.interrupt === 0) return;
     registers.set(table.INTCAUSE, DSA_INTCAUSE_REG.CMD, 1);
     interrupts.signal(DEVICE_VECTOR);

@@ -25,6 +25,8 @@ export interface DsaCore {
   readonly lastTag: number;
   /** Told of each descriptor that is thrown out of a queue. */
   readonly discarded: (tag: number) => void;
+  /** Something has happened that an engine, or a command, may have waited for. */
+  stir(): void;
   /** Forms the groups, and lets the engines run. */
   enable(): void;
   /** Disables all queues and the device. */

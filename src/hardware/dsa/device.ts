@@ -65,7 +65,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
 
   constructor(slot: DsaSlot, options: Partial<DsaOptions> = {}) {
     this.options = { ...DSA_DEFAULTS, ...options };
-    const parts = dsaParts(slot, this.options);
+    const parts = dsaParts(slot, this.options, () => this.reset());
     this.parts = parts;
     this.chooser = slot.chooser;
     const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
@@ -115,7 +115,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     return this.registers.get(this.table.GENCFG, DSA_GENCFG_REG.USER_INT) === 1;
   }
   get deviceState(): DeviceState {
-    return this.registers.get(this.table.GENSTS, STATE) as DeviceState;
+    return STATE.get(this.registers.words, this.table.GENSTS.at) as DeviceState;
   }
   set deviceState(state: DeviceState) {
     this.registers.set(this.table.GENSTS, STATE, state);
@@ -137,6 +137,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
 
   /** A change of bus mastering, PASID, ATS or page requests while the device is not disabled halts it (5.7). */
   writeConfig(offset: number, bytes: number, value: number): void {
+    this.stir();
     const before = this.#pciState();
     this.parts.config.write(offset, bytes, value);
     const isDisabled = this.deviceState === DSA_DEVICE_STATE.DISABLED;
@@ -145,17 +146,20 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   invalidateDeviceTlb(invalidation: DeviceTlbInvalidation): void {
+    this.stir();
     this.parts.tlb.invalidate(invalidation);
     this.#invalidations.add(invalidation);
   }
 
   pageGroupResponse(response: PageGroupResponse): void {
+    this.stir();
     if (!this.parts.pageRequests.take(response)) return;
     for (const engine of this.engines) if (engine.respond(response.group, response.code)) return;
   }
 
-  /** A function-level reset, but for the configuration space. */
+  /** What a function-level reset does beside the configuration space. */
   reset(): void {
+    this.stir();
     for (const queue of this.queues) {
       queue.discard(ANY_PASID, this.discarded);
       queue.state = DSA_WQ_STATE.DISABLED;
@@ -174,6 +178,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   restore(): void {
+    this.stir();
     this.#lastTag = this.#markedTag;
     for (const part of this.#kept) part.restore();
   }
@@ -192,6 +197,11 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     return false;
   }
 
+  stir(): void {
+    for (const engine of this.engines) engine.rest.stir();
+    this.#commands.rest.stir();
+  }
+
   released(): void {
     this.#invalidations.complete();
   }
@@ -202,6 +212,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
 
   /** Takes a descriptor into a queue that has room. */
   accept(queue: WorkQueue, descriptor: Int32Array, table: number): void {
+    this.stir();
     const tag = ++this.#lastTag;
     queue.push(descriptor, tag, table);
     this.audit?.submitted(tag, queue.index, descriptor);
@@ -277,6 +288,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   #written(register: Register): void {
+    this.stir();
     if (register === this.table.CMD) this.#commands.submit(this.registers.words[register.at] ?? 0);
     else if (this.table.MSIX.includes(register)) this.interrupts.unmasked();
   }

@@ -22,6 +22,8 @@ export interface EngineHost {
   queue(index: number): WorkQueue;
   /** Whether an engine has a descriptor of this queue, and PASID, that came before `tag`. */
   hasEarlier(queue: WorkQueue, pasid: number, tag: number): boolean;
+  /** Something has happened that an engine, or a command, may have waited for. */
+  stir(): void;
   /** Told after an engine has let go of translations. */
   released(): void;
 }

@@ -17,7 +17,7 @@ import {
   PRI_CAPABILITY,
   DSA_STATUS as STATUS,
 } from '../../spec/index.js';
-import type { Engine } from '../engine.js';
+import { type Engine, Rest } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
 import { Batch } from './batch.js';
@@ -42,6 +42,7 @@ const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 
 export class DsaEngine implements Engine, Restorable {
   readonly name: string;
+  readonly rest = new Rest();
   readonly #whether: string;
   readonly #host: EngineHost;
   readonly #work = new Work();
@@ -77,9 +78,9 @@ export class DsaEngine implements Engine, Restorable {
   }
 
   get isReady(): boolean {
-    if (!this.#host.isRunning) return false;
     const { phase, response, isAborted } = this.#work.now;
-    if (phase === PHASE.IDLE) return this.#group?.hasWork === true;
+    if (phase === PHASE.IDLE) return this.#group?.hasWork === true && this.#host.isRunning;
+    if (!this.#host.isRunning) return false;
     if (phase === PHASE.WAIT) return response !== NO_RESPONSE;
     if (isAborted) return true;
     if (phase === PHASE.ASK) return this.#host.parts.pageRequests.canAsk || !this.#usesPageRequests;
@@ -122,6 +123,7 @@ export class DsaEngine implements Engine, Restorable {
   }
 
   step(): void {
+    this.#host.stir();
     const { phase, isAborted } = this.#work.now;
     if (phase === PHASE.IDLE) this.#fetch();
     else if (isAborted) this.#abandon();

@@ -78,7 +78,7 @@ export class UnitFront implements MmioRegion, Restorable {
     this.#table = vtdRegisters({ cap: options.cap, ecap: options.ecap, oldVirtualCommands });
     this.bytes = this.#table.bytes;
     this.#file = new RegisterFile(new RegisterMap(this.#table.all, this.bytes), (register) =>
-      this.#written.get(register)?.(),
+      this.#onWrite(register),
     );
     const file = this.#file;
     const event = (registers: EventRegisters) => new EventMessage(registers, file, options.interrupt);
@@ -124,6 +124,7 @@ export class UnitFront implements MmioRegion, Restorable {
   reset(): void {
     this.#file.reset();
     this.queue.reset();
+    this.queue.rest.stir();
     this.faults.reset();
     this.#virtual?.reset();
   }
@@ -158,6 +159,11 @@ export class UnitFront implements MmioRegion, Restorable {
 
   restore(): void {
     for (const each of this.#parts) each.restore();
+  }
+
+  #onWrite(register: Register): void {
+    this.queue.rest.stir();
+    this.#written.get(register)?.();
   }
 
   /** What a write sets off. */

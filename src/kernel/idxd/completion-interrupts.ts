@@ -19,8 +19,7 @@ import {
 import { DSA_GENCFG_REG, DSA_MSIXPERM, encode } from '../../spec/index.js';
 import { hasVectors, type KernelContext, newInterrupt, tell } from '../context.js';
 import type { Pasid } from '../ids.js';
-import { writeMsix } from '../msix.js';
-import type { MsixLocation } from '../pci.js';
+import { type InterruptMessage, maskVector, routeVector } from '../msix.js';
 import { type DsaRegisters, REGISTER } from './registers.js';
 
 /** The vector of errors and commands. */
@@ -32,7 +31,7 @@ type InterruptErrno = 'ENODEV' | 'ENOSPC' | 'EIO';
 interface Vector {
   readonly vector: number;
   /** Where it leads: for good, whoever has it. */
-  readonly message: { readonly address: number; readonly data: number };
+  readonly message: InterruptMessage;
   readonly owner: KeptValue<CompletionInterrupt | undefined>;
   readonly isTaken: KeptValue<boolean>;
 }
@@ -85,18 +84,25 @@ export class CompletionInterrupt {
   }
 }
 
+/** A function's MSI-X vectors. */
+export interface MsixTable {
+  /** Its address. */
+  readonly table: number;
+  readonly vectors: number;
+}
+
 export class CompletionInterrupts {
   readonly #context: KernelContext;
   readonly #registers: DsaRegisters;
   readonly #name: string;
-  readonly #msix: MsixLocation | undefined;
+  readonly #msix: MsixTable | undefined;
   readonly #vectors: KeptList<Vector>;
 
   /** @param of `msix`: undefined if it has no vectors */
   constructor(
     context: KernelContext,
     registers: DsaRegisters,
-    of: { readonly name: string; readonly msix: MsixLocation | undefined },
+    of: { readonly name: string; readonly msix: MsixTable | undefined },
   ) {
     this.#context = context;
     this.#registers = registers;
@@ -128,7 +134,7 @@ export class CompletionInterrupts {
     }
     const interrupt = new CompletionInterrupt(this.#context.log, { name, vector, pasid, handle });
     owner.value = interrupt;
-    if (this.#msix !== undefined) writeMsix(this.#context, this.#msix, { vector, message });
+    if (this.#msix !== undefined) routeVector(this.#context, this.#msix.table, { vector, ...message });
     tell(this.#context, 'idxd:interrupt', { device: this.#name, vector, handle, pasid });
     return interrupt;
   }
@@ -141,7 +147,7 @@ export class CompletionInterrupts {
   *release({ vector, handle }: CompletionInterrupt): Task<Refusal<'EIO'> | undefined> {
     const refusal = yield* this.#registers.releaseHandle(handle);
     this.#permit(vector, undefined);
-    if (this.#msix !== undefined) writeMsix(this.#context, this.#msix, { vector, message: undefined });
+    if (this.#msix !== undefined) maskVector(this.#context, this.#msix.table, vector);
     const found = this.#vectors.items.find((each) => each.vector === vector);
     if (found !== undefined) {
       found.owner.value = undefined;

@@ -131,11 +131,12 @@ export class IdxdDevice {
     this.#wqs = new KeptList(context.log);
     this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
     this.virtual = new VirtualDevices(context);
-    const msix = this.pci.enableMsix();
+    const table = this.pci.enableMsix();
     const { name } = of;
-    if (msix !== undefined) {
-      startErrorReports(context, this.#registers, { name, msix, virtual: this.virtual });
+    if (table !== undefined) {
+      startErrorReports(context, this.#registers, { name, msix: table, virtual: this.virtual });
     }
+    const msix = table === undefined ? undefined : { table, vectors: this.pci.msix.vectors };
     this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
     this.storage = new InterruptStorage(context, this.#registers, name);
   }

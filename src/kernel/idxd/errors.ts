@@ -4,8 +4,7 @@
  */
 import { DSA_GENCTRL_REG, DSA_INTCAUSE_REG, DSA_SWERROR_REG, encode, textOf } from '../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../context.js';
-import { writeMsix } from '../msix.js';
-import type { MsixLocation } from '../pci.js';
+import { routeVector } from '../msix.js';
 import { type DsaRegisters, REGISTER } from './registers.js';
 import type { VirtualDevices } from './virtual-devices.js';
 
@@ -15,7 +14,8 @@ const DEVICE_VECTOR = 0;
 /** Whose errors they are. */
 export interface ErrorSource {
   readonly name: string;
-  readonly msix: MsixLocation;
+  /** The address of its MSI-X table. */
+  readonly msix: number;
   readonly virtual: VirtualDevices;
 }
 
@@ -26,7 +26,7 @@ export function startErrorReports(
   source: ErrorSource,
 ): void {
   const message = newInterrupt(context, () => reportErrors(context, registers, source));
-  writeMsix(context, source.msix, { vector: DEVICE_VECTOR, message });
+  routeVector(context, source.msix, { vector: DEVICE_VECTOR, ...message });
   enableErrorReports(registers);
 }
 

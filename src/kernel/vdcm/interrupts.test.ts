@@ -56,7 +56,7 @@ function permit(vector: number, fields: { PASID_EN?: number; PASID?: number; IGN
 
 const request = (vector: number, on = mdev) => run(CMD.REQUEST_INT_HANDLE, vector, on);
 const bind = (guest: number, pasid: number, through = mdev): void =>
-  through.bound({ guest: GuestPasid.of(guest), host: Pasid.of(pasid) });
+  through.bound({ guest: GuestPasid.of(guest), host: Pasid.of(pasid), set });
 
 /** Of an entry of the real device: masked, for PASIDs, which. */
 function entry(index: number): [masked: number, enabled: number, pasid: number] {

@@ -72,7 +72,7 @@ function submit(mdev: Mdev, command: number, operand: number, isInterrupting = f
 function bind(set: IoasidSet, spid: number, through: readonly Mdev[] = []): number {
   const id = value(ioasidAlloc(set, 700, 800));
   expect(ioasidAttachSpid(set, id, spid)).toBeUndefined();
-  for (const mdev of through) mdev.bound({ guest: GuestPasid.of(spid), host: Pasid.of(id) });
+  for (const mdev of through) mdev.bound({ guest: GuestPasid.of(spid), host: Pasid.of(id), set });
   return id;
 }
 

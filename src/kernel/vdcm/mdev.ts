@@ -38,12 +38,13 @@ import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
 import type { VirtualDevice } from '../idxd/virtual-devices.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
+import type { BoundPasid } from '../iommu/guest/binding.js';
 import { BoundPasids } from './bound.js';
 import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
 import { VirtualInterrupts } from './interrupts.js';
-import type { PasidPair, QueueBehind } from './queue.js';
+import type { QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
 /** What configuration space says of it, as far as it is not its VMM's to say. */
@@ -210,10 +211,10 @@ export class Mdev implements CommandTarget, VirtualDevice {
   }
 
   /** A PASID is bound through it, which its registers may name until it is unbound. */
-  bound(pair: PasidPair): void {
-    this.#bound.add(pair);
-    this.#parent.virtual.bound(pair.host);
-    this.queue.bound(pair);
+  bound(pasid: BoundPasid): void {
+    this.#bound.add(pasid);
+    this.#parent.virtual.bound(pasid.host);
+    this.queue.bound(pasid);
     this.interrupts.newlyBound();
   }
 

@@ -3,6 +3,9 @@
  * drained of a PASID is so for all that use it on this function. What is aborted would be so too: of a PASID that
  * another one has, work is drained in its place, so that a reset of one does no harm to the other. It is about those
  * that are bound through this virtual device, and no others of the VM.
+ *
+ * A shared queue always has PASIDs (Intel DSA 3.0, 3.1: WQCFG's PASID Enable has to be set in shared mode), and the
+ * guest's CPUs send none but what is bound in its name. So nothing of it ever carries the default PASID.
  */
 import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
@@ -16,6 +19,7 @@ import {
 import type { KernelContext } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
+import type { BoundPasid } from '../iommu/guest/binding.js';
 import type { BoundPasids } from './bound.js';
 import type { QueueBehind } from './queue.js';
 
@@ -29,6 +33,8 @@ export class SharedQueue implements QueueBehind {
   readonly #parent: IdxdDevice;
   readonly #bound: BoundPasids;
   readonly #owner: KeptValue<Owner | undefined>;
+  /** What it has nothing of: others on the function may have. */
+  readonly #unused: KeptValue<Pasid | undefined>;
 
   /** @param of `name`: the virtual device's */
   constructor(
@@ -40,6 +46,7 @@ export class SharedQueue implements QueueBehind {
     this.#bound = of.bound;
     this.#parent = parent;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
+    this.#unused = new KeptValue<Pasid | undefined>(log, undefined);
   }
 
   open(set: IoasidSet): Refusal<'ENOMEM'> | undefined {
@@ -99,11 +106,14 @@ export class SharedQueue implements QueueBehind {
   }
 
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    if (pasid === this.#unused.value) return undefined;
     return yield* this.#parent.quiescePasid(pasid, false);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
-  bound(): void {}
+  bound({ guest, host }: BoundPasid): void {
+    if (guest === undefined) this.#unused.value = host;
+  }
   unbound(): void {}
 
   *#quiesceOne(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {

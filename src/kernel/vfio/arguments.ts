@@ -33,14 +33,24 @@ type Bad = Refusal<'EFAULT' | 'EINVAL'>;
 
 const wrong = (what: string): Refusal<'EINVAL'> => refuse('EINVAL', what);
 
-/** Reads a structure that begins with `argsz`; what stands behind it in the argument comes along, up to `bytes`. */
-function read(argument: Uint8Array, of: LayoutInfo, bytes = of.bytes): Int32Array | Bad {
+/** How much of a structure is read: what has to be there, and what comes along if it is, both in bytes. */
+interface Extent {
+  readonly least: number;
+  readonly most: number;
+}
+
+/** Reads a structure that begins with `argsz`; its end may be left out, or more may stand behind it. */
+function read(
+  argument: Uint8Array,
+  of: LayoutInfo,
+  { least, most: bytes }: Extent = { least: of.bytes, most: of.bytes },
+): Int32Array | Bad {
   const words = new Int32Array(bytes / 4);
   const into = new Uint8Array(words.buffer);
   if (argument.length < 4) return refuse('EFAULT', `${of.name} of ${argument.length} bytes`);
   into.set(argument.subarray(0, 4));
   const argsz = (words[0] ?? 0) >>> 0;
-  if (argsz < of.bytes) return wrong(`${of.name} of ${argsz} bytes`);
+  if (argsz < least) return wrong(`${of.name} of ${argsz} bytes`);
   const wanted = Math.min(argsz, bytes);
   if (argument.length < wanted) return refuse('EFAULT', `${of.name} ends after ${argument.length} bytes`);
   into.set(argument.subarray(0, wanted));
@@ -124,10 +134,8 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   const f = IOMMU_GPASID_BIND;
   const words = read(argument, f);
   if (isRefusal(words)) return words;
-  if (versionOf(f, words) !== IOMMU_GPASID_BIND_VERSION) return wrong(`${f.name} of an unknown version`);
-  if (f.FORMAT.get(words, 0) !== IOMMU_PASID_FORMAT_INTEL_VTD) {
-    return wrong(`a first stage of format ${f.FORMAT.get(words, 0)}`);
-  }
+  const pasids = boundPasids(words);
+  if (isRefusal(pasids)) return pasids;
   // Memory types are not offered: the nesting information says so.
   for (const field of [f.PCD, f.PWT, f.EMTE, f.CD]) {
     if (field.get(words, 0) === 1) return wrong(`a first stage with ${field.name}`);
@@ -136,12 +144,8 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   if (width !== 48 && width !== 57) return wrong(`a first stage of ${width} bits`);
   const root = wide(f.GPGD, words);
   if (root === undefined || root % PAGE_BYTES !== 0) return wrong('a root that is no page');
-  const hostPasid = wide(f.HPASID, words) ?? -1;
-  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (wide(f.GPASID, words) ?? -1) : hostPasid;
-  if (!Pasid.is(hostPasid) || !GuestPasid.is(guestPasid)) return wrong('a PASID of more than 20 bits');
   return {
-    hostPasid,
-    guestPasid,
+    ...pasids,
     stage: {
       root: root / PAGE_BYTES,
       levels: width === 48 ? 4 : 5,
@@ -152,11 +156,34 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   };
 }
 
+/** Of a `struct iommu_gpasid_bind_data`, what undoes the bind: what comes after the PASIDs may be left out. */
+export function parseUnbind(argument: Uint8Array): BoundPasids | Bad {
+  const words = read(argument, IOMMU_GPASID_BIND, { least: BIND_HEAD_BYTES, most: BIND_HEAD_BYTES });
+  return isRefusal(words) ? words : boundPasids(words);
+}
+
+type BoundPasids = Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>;
+
+/** Where the part of a bind begins that is of one kind of unit. */
+const BIND_HEAD_BYTES = IOMMU_GPASID_BIND.SRE.low / 8;
+
+function boundPasids(words: Int32Array): BoundPasids | Refusal<'EINVAL'> {
+  const f = IOMMU_GPASID_BIND;
+  if (versionOf(f, words) !== IOMMU_GPASID_BIND_VERSION) return wrong(`${f.name} of an unknown version`);
+  if (f.FORMAT.get(words, 0) !== IOMMU_PASID_FORMAT_INTEL_VTD) {
+    return wrong(`a first stage of format ${f.FORMAT.get(words, 0)}`);
+  }
+  const hostPasid = wide(f.HPASID, words) ?? -1;
+  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (wide(f.GPASID, words) ?? -1) : hostPasid;
+  if (!Pasid.is(hostPasid) || !GuestPasid.is(guestPasid)) return wrong('a PASID of more than 20 bits');
+  return { hostPasid, guestPasid };
+}
+
 /** A `struct iommu_cache_invalidate_info`; the PASIDs in it are the guest's, and its domain ids mean nothing here. */
 export function parseInvalidation(argument: Uint8Array): GuestInvalidation | Bad {
   const f = IOMMU_CACHE_INVALIDATE;
   const at = IOMMU_CACHE_INVALIDATE_SCOPE_WORD;
-  const words = read(argument, f, f.bytes + IOMMU_INV_ADDR.bytes);
+  const words = read(argument, f, { least: f.bytes, most: f.bytes + IOMMU_INV_ADDR.bytes });
   if (isRefusal(words)) return words;
   if (versionOf(f, words) !== IOMMU_CACHE_INVALIDATE_VERSION) return wrong(`${f.name} of an unknown version`);
   const [iotlb, deviceTlb, pasidCache] = [f.IOTLB, f.DEV_IOTLB, f.PASID_CACHE].map(

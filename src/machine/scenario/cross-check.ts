@@ -160,14 +160,13 @@ class StepCheck {
     }
     const vm = ownOf(this.#vms, step.by.split('/', 1)[0] ?? '');
     const isKernel = vm !== undefined && step.by.endsWith('/kernel');
-    const hosts = HOST_ACTIONS.find((action) => action in step);
+    const hosts = HOST_STEPS.find((action) => action in step);
     if (hosts !== undefined) {
-      const own = hosts === 'kill' ? 'kills' : 'registers KVM';
-      this.#report([...at, 'by'], `only the host ${own}: by: host`);
+      this.#report([...at, 'by'], `only the host ${HOST_ACTIONS[hosts]}: by: host`);
       return undefined;
     }
     if (isKernel && !KERNEL_ACTIONS.some((action) => action in step) && !('meet' in step)) {
-      this.#report([...at, 'by'], "a guest's kernel only does flush, reset and meet");
+      this.#report([...at, 'by'], "a guest's kernel only does flush, reset-device and meet");
       return undefined;
     }
     const kernels = KERNEL_ACTIONS.find((action) => action in step);
@@ -176,8 +175,12 @@ class StepCheck {
       this.#report([...at, 'by'], `only a guest's kernel ${own}: by: vm/kernel`);
       return undefined;
     }
-    if (vm !== undefined && 'reset' in step && ownOf(vm.devices, step.reset) === undefined) {
-      this.#report([...at, 'reset'], `there is no device ${step.reset}; ${oneOf(vm.devices)}`);
+    if (vm !== undefined && 'reset-device' in step) {
+      const { devices } = vm;
+      const name = step['reset-device'];
+      if (ownOf(devices, name) === undefined) {
+        this.#report([...at, 'reset-device'], `there is no device ${name}; ${oneOf(devices)}`);
+      }
     }
     const actor = this.#actors.get(step.by);
     if (actor === undefined) {
@@ -190,6 +193,8 @@ class StepCheck {
   #hostStep(step: Step, at: readonly PropertyKey[]): void {
     if ('kill' in step) {
       if (ownOf(this.#vms, step.kill) === undefined) this.#process(step.kill, [...at, 'kill']);
+    } else if ('reset' in step) {
+      this.#vm(step.reset, [...at, 'reset']);
     } else if ('register-kvm' in step) {
       const vm = this.#vm(step['register-kvm'], [...at, 'register-kvm']);
       if (vm?.kvm === 'boot') {
@@ -199,7 +204,7 @@ class StepCheck {
         );
       }
     } else if (!('meet' in step)) {
-      this.#report([...at, 'by'], 'the host only does kill, register-kvm and meet');
+      this.#report([...at, 'by'], 'the host only does kill, reset, register-kvm and meet');
     }
   }
 
@@ -309,10 +314,11 @@ class StepCheck {
 }
 
 /** What the host does. */
-const HOST_ACTIONS = ['kill', 'register-kvm'] as const;
+const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM' } as const;
+const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
 
 /** What a guest's kernel does. */
-const KERNEL_ACTIONS = ['flush', 'reset'] as const;
+const KERNEL_ACTIONS = ['flush', 'reset-device'] as const;
 
 /** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
 const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;

@@ -42,19 +42,17 @@ export class HostWork {
     this.#parts = parts;
   }
 
-  /** Makes the host's bindings in a scope those that the guest's tables ask for. */
+  /**
+   * Makes the host's bindings in a scope those that the guest's tables ask for. Virtual devices that are made of one
+   * function share an entry of the host's: all of them are off it before it is made anew.
+   */
   *compare(scope: Scope): Task<Failed> {
-    const { pasid } = scope;
+    const places = this.#places(scope);
     let failed = false;
-    if (pasid === undefined) {
-      for (const [rid, guestPasid] of this.#places(scope)) {
-        if (yield* this.#compareOne(rid, guestPasid)) failed = true;
-      }
-      return failed;
+    for (const [rid, guestPasid] of places) {
+      if (!(yield* this.#unbindChanged(rid, guestPasid))) failed = true;
     }
-    for (const rid of this.#parts.devices()) {
-      if (isInScope(rid, scope) && (yield* this.#compareOne(rid, pasid))) failed = true;
-    }
+    for (const [rid, guestPasid] of places) yield* this.#bindWanted(rid, guestPasid);
     return failed;
   }
 
@@ -90,22 +88,26 @@ export class HostWork {
     return this.#bound(guestPasid).length > 0;
   }
 
-  *#compareOne(rid: number, guestPasid: number): Task<Failed> {
+  /** Whether nothing is bound any more that the guest's tables do not ask for. */
+  *#unbindChanged(rid: number, guestPasid: number): Task<boolean> {
     const bound = this.#parts.bindings.get(rid, guestPasid);
-    let wanted = this.#wanted(rid, guestPasid);
-    if (bound !== undefined) {
-      if (wanted !== undefined && isSame(bound, wanted)) return false;
-      if (!(yield* this.#unbind(bound))) return true;
-      wanted = this.#wanted(rid, guestPasid);
-    }
+    if (bound === undefined) return true;
+    const wanted = this.#wanted(rid, guestPasid);
+    return (wanted !== undefined && isSame(bound, wanted)) || (yield* this.#unbind(bound));
+  }
+
+  *#bindWanted(rid: number, guestPasid: number): Task {
+    if (this.#parts.bindings.get(rid, guestPasid) !== undefined) return;
+    const wanted = this.#wanted(rid, guestPasid);
     if (wanted !== undefined) yield* this.#bind(wanted);
-    return false;
   }
 
   /** The devices and PASIDs of a scope that may be bound, or have to be. */
   #places(scope: Scope): readonly (readonly [rid: number, guestPasid: number])[] {
     const { bindings, pasids } = this.#parts;
     const devices = this.#parts.devices();
+    const { pasid } = scope;
+    if (pasid !== undefined) return devices.filter((rid) => isInScope(rid, scope)).map((rid) => [rid, pasid]);
     // What is bound, and could not be any more.
     const isLeft = ({ rid, guestPasid }: Bound): boolean =>
       isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
