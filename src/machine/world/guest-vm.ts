@@ -192,9 +192,10 @@ const seedOf = (name: string): number =>
 /** A guest's kernel names functions by RID, and counts accelerators in their order; each has one queue. */
 function aliasesOf({ devices }: VmMember['spec']): [string, string][] {
   const found = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
-  const queues = found.map(([name, { from }], i): [string, string] => {
-    return [`dsa${i}/wq0`, `${name}/${from.split('/')[1] ?? ''}`];
-  });
+  const queues = found.flatMap(([name, { from }], i): [string, string][] => [
+    [`dsa${i}/wq0`, `${name}/${from.split('/')[1] ?? ''}`],
+    [`dsa${i}`, name],
+  ]);
   return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
 }
 
