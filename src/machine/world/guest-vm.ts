@@ -21,7 +21,7 @@ import type { VmMember } from '../scenario/members.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
 import type { HostMachine } from './machines.js';
-import { findEntry, type TableEntry } from './table-entry.js';
+import { EntryFinder, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
 
 /** What virtual machines are made on. */
@@ -129,7 +129,7 @@ export class GuestVm {
         return frame === undefined ? ABSENT : host.at(frame);
       },
     };
-    return findEntry({ memory, tables, root: this.vm.rootTable }, rid, guest);
+    return new EntryFinder(memory, tables).find(this.vm.rootTable, rid, guest);
   }
 
   /** What the table that its CPUs walk has of a guest PASID. */

@@ -291,8 +291,11 @@ function newIoasids({ ledger, kernels }: Taps): IoasidCore {
 }
 
 /** The frames that somebody owns. */
-const inUse = (frames: GuestLedger['frames']): ReadonlySet<number> =>
-  new Set([...frames.all()].map(([frame]) => frame));
+function inUse(frames: GuestLedger['frames']): ReadonlySet<number> {
+  const owned = new Set<number>();
+  frames.each((frame) => owned.add(frame));
+  return owned;
+}
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {

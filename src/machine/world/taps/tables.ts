@@ -28,8 +28,7 @@ export class TableTaps {
 
   /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
   readonly stored = (address: number): void => {
-    const { ledger, judge, aliases } = this.#tapped;
-    const { frames, pasids } = ledger;
+    const { frames, pasids } = this.#tapped.ledger;
     // With so many, each place in a table is that of several.
     if (pasids.live > ENTRIES) return;
     const owner = frames.tenure(Math.floor(address / PAGE))?.owner;
@@ -40,6 +39,7 @@ export class TableTaps {
     const [pasid, other] = [...pasids.all()].map(([id]) => id).filter((id) => id % ENTRIES === index);
     // Where two PASIDs have this place in their tables, it is open whose entry this is.
     if (pasid === undefined || other !== undefined) return;
+    const { aliases, judge } = this.#tapped;
     const device = renamed(owner.use.slice(TABLE_OF.length), aliases);
     judge.tell('visible', entryFact({ device, pasid }, entry, 0));
   };
