@@ -17,6 +17,17 @@ import type { HostInvalidation, HostSide } from './host-side.js';
 import type { Translations } from './operations.js';
 import type { VirtualIommuOptions } from './port.js';
 
+/** An entry of the guest's tables. */
+interface Place {
+  readonly rid: number;
+  readonly guestPasid: number;
+}
+
+/** What is to be forgotten. */
+interface Flush extends Pick<HostInvalidation, 'cache' | 'leafOnly'> {
+  readonly run: { readonly page: number; readonly pages: number } | undefined;
+}
+
 /** Whether something failed that the guest must not take for done. */
 export type Failed = boolean;
 
@@ -42,40 +53,30 @@ export class HostWork {
     this.#parts = parts;
   }
 
-  /** Makes the host's bindings in a scope those that the guest's tables ask for. */
-  *compare(scope: Scope): Task<Failed> {
-    const { pasid } = scope;
-    let failed = false;
-    if (pasid === undefined) {
-      for (const [rid, guestPasid] of this.#places(scope)) {
-        if (yield* this.#compareOne(rid, guestPasid)) failed = true;
-      }
-      return failed;
-    }
-    for (const rid of this.#parts.devices()) {
-      if (isInScope(rid, scope) && (yield* this.#compareOne(rid, pasid))) failed = true;
-    }
-    return failed;
+  /** Makes the host's bindings in a scope those that the guest's tables ask for. A task only if some are not. */
+  compare(scope: Scope): Failed | Task<Failed> {
+    const places = this.#places(scope);
+    const first = places.findIndex((place) => !this.#isAsWanted(place));
+    return first < 0 ? false : this.#change(places.slice(first));
   }
 
   /** Has translations forgotten. */
-  *invalidate({ domain, pasid, run }: Translations): Task<Failed> {
+  invalidate({ domain, pasid, run }: Translations): Failed | Task<Failed> {
+    const all = this.#bound(pasid);
+    const bound = domain === undefined ? all : all.filter((each) => each.domain === domain);
+    if (bound.length === 0) return false;
     const cache = this.#parts.deviceTlbs ? 'iotlb' : 'both';
-    const bound = this.#bound(pasid).filter((each) => domain === undefined || each.domain === domain);
-    return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
-      ...{ cache, guestPasid, leafOnly: run?.leafOnly ?? false },
-      ...pagesOf(run),
-    }));
+    return this.#invalidateAll(bound, { cache, run, leafOnly: run?.leafOnly ?? false });
   }
 
   /** Has a device forget; requests without PASID are blocked, and have nothing cached. */
-  *invalidateDevice({ rid, pasid, page, pages, isGlobal }: DeviceTlbInvalidation): Task<Failed> {
+  invalidateDevice(of: DeviceTlbInvalidation): Failed | Task<Failed> {
+    const { rid, pasid, isGlobal } = of;
     if (!this.#parts.devices().includes(rid)) return true;
     if (pasid === NO_PASID && !isGlobal) return false;
     const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
-    return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
-      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, ...pagesOf({ page, pages }) },
-    }));
+    if (bound.length === 0) return false;
+    return this.#invalidateAll(bound, { cache: 'device-tlb', run: of, leafOnly: false });
   }
 
   /** Passes a guest's answer on; what it does not belong to, the host finds out. */
@@ -90,7 +91,14 @@ export class HostWork {
     return this.#bound(guestPasid).length > 0;
   }
 
-  *#compareOne(rid: number, guestPasid: number): Task<Failed> {
+  /** Makes the host's bindings at places what is wanted there; the host may sleep over each. */
+  *#change(places: readonly Place[]): Task<Failed> {
+    let failed = false;
+    for (const place of places) if (yield* this.#changeOne(place)) failed = true;
+    return failed;
+  }
+
+  *#changeOne({ rid, guestPasid }: Place): Task<Failed> {
     const bound = this.#parts.bindings.get(rid, guestPasid);
     let wanted = this.#wanted(rid, guestPasid);
     if (bound !== undefined) {
@@ -102,18 +110,25 @@ export class HostWork {
     return false;
   }
 
+  #isAsWanted({ rid, guestPasid }: Place): boolean {
+    const bound = this.#parts.bindings.get(rid, guestPasid);
+    const wanted = this.#wanted(rid, guestPasid);
+    return bound === undefined || wanted === undefined ? bound === wanted : isSame(bound, wanted);
+  }
+
   /** The devices and PASIDs of a scope that may be bound, or have to be. */
-  #places(scope: Scope): readonly (readonly [rid: number, guestPasid: number])[] {
+  #places(scope: Scope): readonly Place[] {
     const { bindings, pasids } = this.#parts;
     const devices = this.#parts.devices();
+    const inScope = devices.filter((rid) => isInScope(rid, scope));
+    const { pasid } = scope;
+    if (pasid !== undefined) return inScope.map((rid) => ({ rid, guestPasid: pasid }));
     // What is bound, and could not be any more.
     const isLeft = ({ rid, guestPasid }: Bound): boolean =>
       isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
     const left = bindings.all.filter(isLeft);
-    const places = devices
-      .filter((rid) => isInScope(rid, scope))
-      .flatMap((rid) => pasids.all.map((guestPasid) => [rid, guestPasid] as const));
-    return [...left.map(({ rid, guestPasid }) => [rid, guestPasid] as const), ...places];
+    const given = inScope.flatMap((rid) => pasids.all.map((guestPasid) => ({ rid, guestPasid })));
+    return [...left, ...given];
   }
 
   /** What the guest's tables ask to be bound now. */
@@ -153,10 +168,11 @@ export class HostWork {
     return !hasFailed;
   }
 
-  *#invalidateAll(bound: readonly Bound[], what: (of: Bound) => HostInvalidation): Task<Failed> {
+  *#invalidateAll(bound: readonly Bound[], { cache, run, leafOnly }: Flush): Task<Failed> {
+    const pages = run === undefined || run.pages >= ALL_PAGES ? undefined : run;
     let failed = false;
-    for (const each of bound) {
-      const refusal = yield* this.#parts.host.invalidate(each.rid, what(each));
+    for (const { rid, guestPasid } of bound) {
+      const refusal = yield* this.#parts.host.invalidate(rid, { cache, guestPasid, pages, leafOnly });
       failed ||= isFailure(refusal);
     }
     return failed;
@@ -164,16 +180,14 @@ export class HostWork {
 
   #tell(kind: string, { rid, guestPasid, hostPasid }: Bound, refusal: Refusal | undefined): void {
     const { emit, name } = this.#parts;
+    if (emit === undefined) return;
     const why = refusal === undefined ? {} : { why: refusal.toString() };
-    emit?.({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
+    emit({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
   }
 }
 
 /** Pages of the whole address space: all are named by none. */
 const ALL_PAGES = 2 ** 52;
-
-const pagesOf = (run: NonNullable<HostInvalidation['pages']> | undefined): Pick<HostInvalidation, 'pages'> =>
-  run === undefined || run.pages >= ALL_PAGES ? {} : { pages: { page: run.page, pages: run.pages } };
 
 /** Whether the host's hardware did not confirm. */
 const isFailure = (refusal: Refusal | undefined): boolean => refusal?.errno === 'EIO';
