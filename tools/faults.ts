@@ -529,6 +529,13 @@ export const FAULTS: readonly Fault[] = [
     find: '      if (taken.ranges.length > 0) this.#doubts.push(taken);\n',
     replace: '',
   }),
+  {
+    ...iommu('page requests of a PASID that ends stay in the queue of the unit (E4)', 'page-requests.ts', {
+      find: '    if (device.pri) yield* device.driver.drainPageRequests(device, pasid);\n',
+      replace: '',
+    }),
+    tests: ['test/vfio'],
+  },
   iommu('an overflow of page requests leaves unfinished groups', 'vtd/page-request-queue.ts', {
     find: '    this.#sink.lost();\n',
     replace: '',

@@ -5,7 +5,6 @@
 import { hex } from '../base/index.js';
 import type { FrameOwner } from '../kernel/index.js';
 import type { End, VmGone } from './facts.js';
-import type { FrameLedger } from './ledger/frames.js';
 import type { Rule, View } from './rule.js';
 import { listText, ownerText } from './text.js';
 
@@ -16,7 +15,7 @@ const STAYS_WITH_VM = ['PASID translation of ', 'page table of EPT of '];
 
 function gone(process: string, view: View): string | undefined {
   if (view.ledger.framesOf(process).pagesOf(process) === 0) return undefined;
-  const left = framesOf(view.ledger.framesOf(process), (_, owner) => {
+  const left = framesOf(view.ledger.framesOf(process).all(), (_, owner) => {
     return owner.kind === 'page' && owner.mm === process;
   });
   return `${process} is gone, and memory of it is not: ${listText(left)}`;
@@ -28,14 +27,16 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
   if (pasidsInUse > 0) {
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
   }
-  const left = framesOf(view.ledger.frames, (frame, owner) => {
+  const left = framesOf(view.ledger.frames.changed(), (frame, owner) => {
     return !bootFrames.has(frame) && !stays(owner, view);
   });
   for (const guest of view.ledger.guests()) {
     const boot = guestBootFrames.get(guest.name);
-    // The frames of a guest that is gone are the host's.
+    // The frames of a guest that is gone are the host's; those of one that was reset are nobody's.
     if (boot === undefined || !isThere(guest.name, view)) continue;
-    left.push(...framesOf(guest.frames, (frame, owner) => !boot.has(frame) && !stays(owner, view)));
+    if (view.ledger.dying.get(guest.name) !== undefined) continue;
+    const changed = guest.frames.changed();
+    left.push(...framesOf(changed, (frame, owner) => !boot.has(frame) && !stays(owner, view)));
   }
   return left.length === 0
     ? undefined
@@ -62,12 +63,23 @@ function vmGone({ vm, left }: VmGone, { ledger }: View): string | undefined {
     : `${vm} is gone, and the host has not everything back: ${listText(all)}`;
 }
 
-function framesOf(frames: FrameLedger, filter: (frame: number, owner: FrameOwner) => boolean): string[] {
+/** When a virtual machine was reset, its PASIDs are given back: nobody is left who would. */
+function vmReset({ vm, left }: VmGone): string | undefined {
+  return left.length === 0 ? undefined : `${vm} was reset, and has not given back: ${listText(left)}`;
+}
+
+function framesOf(
+  frames: Iterable<[number, FrameOwner]>,
+  filter: (frame: number, owner: FrameOwner) => boolean,
+): string[] {
   const found: string[] = [];
-  for (const [frame, owner] of frames.all()) {
+  for (const [frame, owner] of frames) {
     if (filter(frame, owner)) found.push(`frame ${hex(frame)}, ${ownerText(owner)}`);
   }
   return found;
 }
 
-export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, vmGone, ended };
+export const count: Rule = {
+  ...{ id: 'COUNT', claim: 'what was taken is given back' },
+  ...{ gone, vmGone, vmReset, ended },
+};

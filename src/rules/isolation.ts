@@ -10,12 +10,13 @@ import { addressText, jobText, lastOf, PAGE_BYTES, tenureText } from './text.js'
 
 function moved(move: Move, view: View): string | undefined {
   const { job, page, frame, offset, bytes, isWrite } = move;
-  const tenure = view.ledger.tenure(frame);
-  const owner = tenure?.owner;
-  const guest = view.ledger.guestOf(job.mm);
+  const { ledger } = view;
+  const owner = ledger.ownerOf(frame);
+  const guest = ledger.guestOf(job.mm);
   // What such a guest does to itself is its own affair: its bounds are those of its virtual machine.
-  if (guest?.isOpaque === true && tenure?.vm === guest.name) return undefined;
+  if (guest?.isOpaque === true && ledger.tenure(frame)?.vm === guest.name) return undefined;
   if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return notNamed(move);
+  const tenure = ledger.tenure(frame);
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
   const where = `${isWrite ? 'into' : 'from'} frame 0x${frame.toString(16)}, ${tenureText(tenure)}`;
   const why = reason(move, tenure, view);

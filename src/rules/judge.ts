@@ -7,12 +7,19 @@ import type { StateBench } from './facts.js';
 import type { Ledger } from './ledger/ledger.js';
 import type { FactKind, FactOf, Finding, Rule, RuleId, View } from './rule.js';
 
+/** What a rule says of a kind of fact, which is that of the map's key. */
+type Says = (fact: unknown, view: View) => string | undefined;
+interface Concern {
+  readonly id: RuleId;
+  readonly says: Says;
+}
+
 export class Judge implements Restorable {
   readonly #rules: readonly Rule[];
   readonly #view: View;
   readonly #findings: Finding[] = [];
   /** The rules that take facts of a kind. */
-  readonly #concerned = new Map<FactKind, readonly Rule[]>();
+  readonly #concerned = new Map<FactKind, readonly Concern[]>();
   /** Is told of each finding. */
   onFinding: ((finding: Finding) => void) | undefined;
 
@@ -30,17 +37,22 @@ export class Judge implements Restorable {
   }
 
   tell<K extends FactKind>(kind: K, fact: FactOf<K>): void {
-    let concerned = this.#concerned.get(kind);
-    if (concerned === undefined) {
-      concerned = this.#rules.filter((rule) => rule[kind] !== undefined);
-      this.#concerned.set(kind, concerned);
-    }
-    for (const rule of concerned) {
-      const says = rule[kind] as ((fact: FactOf<K>, view: View) => string | undefined) | undefined;
-      if (says === undefined || this.#isBroken(rule.id)) continue;
+    for (const { id, says } of this.#concernedBy(kind)) {
+      if (this.#isBroken(id)) continue;
       const what = says(fact, this.#view);
-      if (what !== undefined) this.#found(rule.id, what);
+      if (what !== undefined) this.#found(id, what);
     }
+  }
+
+  #concernedBy(kind: FactKind): readonly Concern[] {
+    const known = this.#concerned.get(kind);
+    if (known !== undefined) return known;
+    const concerned = this.#rules.flatMap(({ id, ...rule }) => {
+      const says = rule[kind];
+      return says === undefined ? [] : [{ id, says: says as Says }];
+    });
+    this.#concerned.set(kind, concerned);
+    return concerned;
   }
 
   #isBroken(id: RuleId): boolean {

@@ -11,6 +11,7 @@ import {
   IOMMU_FAULT_BYTES,
   IOMMU_FAULT_EVENT_WORD,
   IOMMU_FAULT_PAGE_REQUEST,
+  IOMMU_FAULT_REASON,
   IOMMU_FAULT_TYPE,
   IOMMU_FAULT_UNRECOVERABLE,
   IOMMU_GPASID_BIND,
@@ -150,6 +151,23 @@ describe("the host's side, over VFIO", () => {
     const { side, calls } = rig();
     const refused = [run(side.unbind(7, PAIR)), run(side.respond(7, { guestPasid: 1, group: 0, code: 0 }))];
     expect([refused.map((each) => each?.errno), calls]).toEqual([['ENODEV', 'ENODEV'], []]);
+  });
+
+  test.each([
+    ['a read of a user', 1, FAULT.USER_DENIED],
+    ['a privileged read', 9, FAULT.SM_READ_DENIED],
+    ['a write', 3, FAULT.SM_WRITE_DENIED],
+    ['an execution', 5, FAULT.EXECUTE_DENIED],
+  ])('a denied access is told as what it was: %s', (_what, PERM, reason) => {
+    const { side, listeners } = rig();
+    const told: unknown[] = [];
+    side.forward({ pageRequest: () => {}, fault: (fault) => void told.push(fault.reason) });
+    const words = new Int32Array(IOMMU_FAULT_BYTES / 4);
+    IOMMU_FAULT.TYPE.set(words, 0, IOMMU_FAULT_TYPE.UNRECOVERABLE);
+    const denied = encode(IOMMU_FAULT_UNRECOVERABLE, { REASON: IOMMU_FAULT_REASON.PERMISSION, PERM });
+    words.set(denied, IOMMU_FAULT_EVENT_WORD);
+    listeners[0]?.(new Uint8Array(words.buffer));
+    expect(told).toEqual([reason]);
   });
 
   test('tells the virtual unit of page requests and faults', () => {

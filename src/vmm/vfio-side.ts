@@ -49,14 +49,13 @@ const PAGE = 4096;
 /** Bits of an address of a first stage, by its levels. */
 const WIDTHS: Readonly<Record<number, number>> = { 4: 48, 5: 57 };
 
-/** What the guest is told of the reasons that a report can give (VT-d 4.1, 7.1.3). */
+/** What the guest is told of the reasons that a report can give, but for a denied access (VT-d 4.1, 7.1.3). */
 const REASONS: Readonly<Record<number, number>> = {
   [IOMMU_FAULT_REASON.PASID_FETCH]: FAULT.PASID_TABLE_ACCESS,
   [IOMMU_FAULT_REASON.BAD_PASID_ENTRY]: FAULT.PASID_RESERVED,
   [IOMMU_FAULT_REASON.PASID_INVALID]: FAULT.PASID_NOT_PRESENT,
   [IOMMU_FAULT_REASON.WALK_EABT]: FAULT.FIRST_STAGE_ACCESS,
   [IOMMU_FAULT_REASON.PTE_FETCH]: FAULT.FIRST_STAGE_NOT_PRESENT,
-  [IOMMU_FAULT_REASON.PERMISSION]: FAULT.SM_WRITE_DENIED,
   [IOMMU_FAULT_REASON.ACCESS]: FAULT.FIRST_STAGE_AD_FAILED,
   [IOMMU_FAULT_REASON.OOR_ADDRESS]: FAULT.NESTED_ADDRESS_BEYOND_WIDTH,
 };
@@ -244,13 +243,22 @@ function report(unit: Pick<VirtualUnit, 'pageRequest' | 'fault'>, rid: number, b
     return;
   }
   const u = IOMMU_FAULT_UNRECOVERABLE;
+  const rights = rightsOf(u.PERM.get(event, 0));
   unit.fault({
     rid,
     pasid: u.PASID_VALID.get(event, 0) === 1 ? u.PASID.get(event, 0) : NO_PASID,
     page: u.ADDR_VALID.get(event, 0) === 1 ? pageOf(u.ADDR.getBig(event, 0)) : 0,
-    rights: rightsOf(u.PERM.get(event, 0)),
-    reason: REASONS[u.REASON.get(event, 0)] ?? FAULT.FIRST_STAGE_NOT_PRESENT,
+    rights,
+    reason: reasonOf(u.REASON.get(event, 0), rights),
   });
+}
+
+/** A report does not say which right was missing: of a first stage's page it is that, if no other was asked for. */
+function reasonOf(reason: number, rights: number): number {
+  if (reason !== IOMMU_FAULT_REASON.PERMISSION) return REASONS[reason] ?? FAULT.FIRST_STAGE_NOT_PRESENT;
+  if ((rights & RIGHT.WRITE) !== 0) return FAULT.SM_WRITE_DENIED;
+  if ((rights & RIGHT.EXECUTE) !== 0) return FAULT.EXECUTE_DENIED;
+  return (rights & RIGHT.USER) !== 0 ? FAULT.USER_DENIED : FAULT.SM_READ_DENIED;
 }
 
 /** Whatever does not say that it is privileged is a user's. */

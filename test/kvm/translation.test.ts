@@ -108,6 +108,17 @@ describe('ENQCMD in a guest', () => {
     guest.usePasid(102);
     expect(guest.enqcmd()).toEqual({ zf: 1 });
   });
+
+  test('is told so no more often where processes take turns on one CPU', () => {
+    const bench = new KvmBench({ retries: 3 });
+    const { guest } = bench.complete();
+    const results = Array.from({ length: 8 }, (_, i) => {
+      guest.usePasid(101 + (i % 2));
+      return guest.enqcmd().fault?.vector ?? 'retry';
+    });
+    const [alone, atLast] = [Array(6).fill('retry'), Array(2).fill(GENERAL_PROTECTION)];
+    expect(results).toEqual([...alone, ...atLast]);
+  });
 });
 
 describe('the table', () => {

@@ -31,6 +31,8 @@ export class CheckingHost implements HostSide {
   readonly done: Done[] = [];
   /** While set, nothing that was begun comes to its end. */
   isHeld = false;
+  /** Whether its devices are parts of one function, which has one entry a PASID. */
+  isShared = false;
   /** How many operations are begun and not done. */
   underWay = 0;
   /** Allocated, and not freed. */
@@ -78,6 +80,11 @@ export class CheckingHost implements HostSide {
     yield* this.#takeTime('bind');
     if (this.chooser.choose(4, 'bind is refused') === 1) return refuse('EINVAL', 'no such translation');
     if (!this.mine.has(binding.hostPasid)) return refuse('ENOENT', `${binding.hostPasid} was freed`);
+    for (const [other, { hostPasid, root }] of this.bound) {
+      if (this.isShared && hostPasid === binding.hostPasid && root !== binding.root) {
+        return refuse('EBUSY', `${other} has another first stage`);
+      }
+    }
     this.#open.set(key, binding.hostPasid);
     this.bound.set(key, binding);
     this.done.push({ what: 'bind', rid, binding });

@@ -42,6 +42,8 @@ export interface DmaOptions {
   readonly root: RootComplex;
   readonly chooser: Chooser;
   readonly ats?: boolean;
+  /** It says that it asks for pages; what it asks for the test says, to its unit. */
+  readonly pri?: boolean;
   readonly pasidWidth?: number;
   /** An invalidation of this function will not be answered. */
   readonly timedOut?: () => void;
@@ -73,7 +75,7 @@ export class DmaFunction implements PciFunction, Engine {
   readonly #completion = emptyCompletion();
 
   constructor(options: DmaOptions) {
-    const { rid, chooser, ats, pasidWidth } = options;
+    const { rid, chooser, ats, pri, pasidWidth } = options;
     this.name = `dma ${rid.toString(16)}`;
     this.rid = rid;
     this.#options = options;
@@ -81,6 +83,7 @@ export class DmaFunction implements PciFunction, Engine {
     this.#config = new ConfigSpace({
       ...{ vendor: 0x8086, device: 1, classCode: 0x088000 },
       ...(ats === true && { ats: { queueDepth: 32 } }),
+      ...(pri === true && { pri: { capacity: 32 } }),
       ...(pasidWidth !== undefined && { pasid: { width: pasidWidth } }),
     });
   }

@@ -15,6 +15,8 @@ export const NO_PASID = Pasid.of(0);
 
 export interface LabOptions extends BenchOptions {
   readonly ats?: boolean;
+  /** Takes ATS. */
+  readonly pri?: boolean;
   readonly rid?: RidDomain;
 }
 
@@ -52,10 +54,10 @@ export class Lab {
   /** Plugs a function in, without telling the kernel. */
   insert(rid: number): DmaFunction {
     const { bench } = this;
-    const { ats = false } = this.#options;
+    const { ats = false, pri = false } = this.#options;
     const unit = rid === SECOND_RID ? (bench.units[1] ?? bench.units[0]) : bench.units[0];
     const added = new DmaFunction({
-      ...{ rid, root: bench.root, ats, pasidWidth: 20 },
+      ...{ rid, root: bench.root, ats, pri, pasidWidth: 20 },
       chooser: { choose: (n, what) => bench.chooser.choose(n, what) },
       timedOut: () => unit?.invalidationTimedOut(rid),
     });

@@ -64,7 +64,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
 
   constructor(slot: DsaSlot, options: Partial<DsaOptions> = {}) {
     this.options = { ...DSA_DEFAULTS, ...options };
-    const parts = dsaParts(slot, this.options);
+    const parts = dsaParts(slot, this.options, () => this.reset());
     this.parts = parts;
     this.chooser = slot.chooser;
     const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
@@ -112,7 +112,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     return this.registers.get(this.table.GENCFG, DSA_GENCFG_REG.USER_INT) === 1;
   }
   get deviceState(): DeviceState {
-    return this.registers.get(this.table.GENSTS, STATE) as DeviceState;
+    return STATE.get(this.registers.words, this.table.GENSTS.at) as DeviceState;
   }
   set deviceState(state: DeviceState) {
     this.registers.set(this.table.GENSTS, STATE, state);
@@ -154,7 +154,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     for (const engine of this.engines) if (engine.respond(response.group, response.code)) return;
   }
 
-  /** A function-level reset, but for the configuration space. */
+  /** What a function-level reset does beside the configuration space. */
   reset(): void {
     this.stir();
     for (const queue of this.queues) {

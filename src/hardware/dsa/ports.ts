@@ -35,8 +35,16 @@ const CLASS_CODE = 0x088000;
 /** The size of BAR2, a power of two. */
 export const portalBytes = (wqs: number): number => 2 ** Math.ceil(Math.log2(wqs * DSA_WQ_PORTAL_BYTES));
 
-/** Makes the parts of a function. */
-export function dsaParts({ rid, upstream, chooser }: DsaSlot, options: DsaOptions): DsaParts {
+/**
+ * Makes the parts of a function.
+ *
+ * @param reset called when software has reset the function (FLR)
+ */
+export function dsaParts(
+  { rid, upstream, chooser }: DsaSlot,
+  options: DsaOptions,
+  reset: () => void,
+): DsaParts {
   const tlb = new DeviceTlb({ name: `${options.name} device TLB`, entries: options.tlbEntries, chooser });
   const config: ConfigSpace = new ConfigSpace({
     vendor: INTEL,
@@ -44,10 +52,12 @@ export function dsaParts({ rid, upstream, chooser }: DsaSlot, options: DsaOption
     classCode: CLASS_CODE,
     bars: [DSA_BAR0_BYTES, portalBytes(options.wqs)],
     msix: { vectors: options.vectors, table: DSA_TABLE.MSIX, pending: DSA_TABLE.MSIX_PBA },
+    functionReset: true,
     pasid: { width: 20, privileged: true },
     ats: { queueDepth: 32 },
     pri: { capacity: options.pageRequests },
     changed: (part) => {
+      if (part === 'reset') reset();
       if (part === 'pri') pageRequests.controlChanged();
       if (part === 'ats' && !config.isAtsEnabled) tlb.clear();
     },

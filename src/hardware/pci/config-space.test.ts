@@ -103,3 +103,25 @@ describe('PASID, ATS and PRI', () => {
     expect(config.isAtsEnabled).toBe(false);
   });
 });
+
+test('a function-level reset puts everything back, and says so', () => {
+  const parts: ConfigPart[] = [];
+  const config = new ConfigSpace({
+    ...{ vendor: 0x8086, device: 0x0b25, classCode: 0x088000, bars: [0x10000], functionReset: true },
+    ...{ msix: { vectors: 9, table: 0x2000, pending: 0x3000 }, changed: (part) => parts.push(part) },
+  });
+  const express = config.read(0x41, 1);
+  expect([config.read(express, 1), (config.read(express + 4, 4) >>> 28) & 1]).toEqual([0x10, 1]);
+  config.write(COMMAND, 2, 6);
+  config.write(BAR0, 4, 0xe000_0000);
+  config.write(0x42, 2, 0x8000);
+  parts.length = 0;
+  config.write(express + 8, 2, 0x8000);
+  expect(parts).toEqual(['reset']);
+  expect([config.read(COMMAND, 2), config.read(BAR0, 4), config.isMsixEnabled]).toEqual([0, 0xc, false]);
+  expect([config.read(express + 8, 2), config.read(0, 4)]).toEqual([0, 0x0b258086]);
+});
+
+test('a function that cannot be reset has no such capability', () => {
+  expect(accelerator().read(0x41, 1)).toBe(0);
+});

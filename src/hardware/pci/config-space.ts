@@ -1,7 +1,8 @@
 /**
- * The configuration space of one function: a header of type 0 with 64-bit memory BARs, an MSI-X capability, and
- * the extended capabilities PASID, ATS and PRI, as far as the function has them. After PCIe 6.0, 7.5.1, 7.7.2,
- * 7.8.8 and 10.5. What a bit sets off is the function's part, which is told of writes to its capabilities.
+ * The configuration space of one function: a header of type 0 with 64-bit memory BARs, the capabilities MSI-X and
+ * PCI Express (of which: the function-level reset), and the extended capabilities PASID, ATS and PRI, as far as the
+ * function has them. After PCIe 6.0, 6.6.2, 7.5.1, 7.5.3, 7.7.2, 7.8.8 and 10.5. What a bit sets off is the
+ * function's part, which is told of writes to its capabilities.
  *
  * Where PCIe leaves the effect open, a write is ignored: PASID enables and the smallest translation unit do not
  * change while ATS is enabled.
@@ -12,6 +13,7 @@ import {
   BASE_ADDRESS_REG,
   CAPABILITY,
   CONFIGURATION_BYTES,
+  EXPRESS_CAPABILITY,
   EXTENDED_CAPABILITIES,
   EXTENDED_CAPABILITY,
   type Field,
@@ -25,12 +27,13 @@ import {
 
 const header = TYPE_0_HEADER;
 const msix = MSI_X_CAPABILITY;
+const express = EXPRESS_CAPABILITY;
 const ats = ATS_CAPABILITY;
 const pri = PRI_CAPABILITY;
 const pasid = PASID_CAPABILITY;
 
-/** What a write may have changed. */
-export type ConfigPart = 'header' | 'msix' | 'pasid' | 'ats' | 'pri';
+/** What a write may have changed; with `reset`, the function is to be as after a function-level reset. */
+export type ConfigPart = 'header' | 'msix' | 'pasid' | 'ats' | 'pri' | 'reset';
 
 /** What a function is. */
 export interface ConfigOptions {
@@ -43,6 +46,8 @@ export interface ConfigOptions {
   readonly bars?: readonly number[];
   /** Its vectors, and where in BAR0 their table and pending bits lie. */
   readonly msix?: { readonly vectors: number; readonly table: number; readonly pending: number };
+  /** It can be reset by itself (FLR). */
+  readonly functionReset?: boolean;
   readonly pasid?: { readonly width: number; readonly execute?: boolean; readonly privileged?: boolean };
   /** How many invalidations it takes at once, 1 to 32. */
   readonly ats?: { readonly queueDepth: number };
@@ -53,6 +58,10 @@ export interface ConfigOptions {
 }
 
 const MSIX_AT = 0x40 / 4;
+const EXPRESS_AT = 0x50 / 4;
+/** A root complex integrated endpoint. */
+const ENDPOINT_TYPE = 9;
+const EXPRESS_VERSION = 2;
 const EXTENDED_AT = EXTENDED_CAPABILITIES / 4;
 const BAR_AT = 4;
 const ABSENT = -1;
@@ -66,6 +75,8 @@ export class ConfigSpace implements Restorable {
   readonly #pasid: number = ABSENT;
   readonly #ats: number = ABSENT;
   readonly #pri: number = ABSENT;
+  /** All of it after a reset. */
+  readonly #initial: Int32Array;
   #extended = EXTENDED_AT;
   #last = ABSENT;
 
@@ -73,9 +84,11 @@ export class ConfigSpace implements Restorable {
     this.options = options;
     this.#header();
     if (options.msix !== undefined) this.#msix(options.msix);
+    if (options.functionReset === true) this.#express();
     if (options.pasid !== undefined) this.#pasid = this.#addPasid(options.pasid);
     if (options.ats !== undefined) this.#ats = this.#addAts(options.ats.queueDepth);
     if (options.pri !== undefined) this.#pri = this.#addPri(options.pri.capacity);
+    this.#initial = this.#state.words.slice();
   }
 
   /** Reads 1, 2 or 4 bytes; an unsigned number. */
@@ -95,6 +108,13 @@ export class ConfigSpace implements Restorable {
     const writable = (this.#writable[at] ?? 0) & enabled & ~this.#locked(at);
     const cleared = given & (this.#clearable[at] ?? 0) & enabled;
     this.#state.set(at, ((old & ~writable) | (given & writable)) & ~cleared);
+    if (
+      this.options.functionReset === true &&
+      express.INITIATE_FLR.get(this.#state.words, EXPRESS_AT) === 1
+    ) {
+      this.#reset();
+      return;
+    }
     const part = this.#partOf(at);
     if (part !== undefined) this.options.changed?.(part);
   }
@@ -192,6 +212,26 @@ export class ConfigSpace implements Restorable {
       this.#writable[at] = -bytes;
       this.#writable[at + 1] = -1;
     });
+  }
+
+  /** Everything as it began (PCIe 6.0, 6.6.2): whoever wants more has to save and restore it. */
+  #reset(): void {
+    this.#initial.forEach((word, at) => {
+      if (this.#state.words[at] !== word) this.#state.set(at, word);
+    });
+    this.options.changed?.('reset');
+  }
+
+  #express(): void {
+    this.#declare(EXPRESS_AT, express, [express.INITIATE_FLR]);
+    const { words } = this.#state;
+    express.ID.set(words, EXPRESS_AT, CAPABILITY.EXPRESS);
+    express.VERSION.set(words, EXPRESS_AT, EXPRESS_VERSION);
+    express.TYPE.set(words, EXPRESS_AT, ENDPOINT_TYPE);
+    express.FLR.set(words, EXPRESS_AT, 1);
+    header.CAP_LIST.set(words, 0, 1);
+    if (this.options.msix === undefined) header.CAP_PTR.set(words, 0, EXPRESS_AT * 4);
+    else msix.NEXT.set(words, MSIX_AT, EXPRESS_AT * 4);
   }
 
   #msix({ vectors, table, pending }: { vectors: number; table: number; pending: number }): void {

@@ -84,7 +84,7 @@ function name(mdev: Mdev, pasid: number, enabled = 1): void {
 /** A host PASID of the set that is `spid` in it, and is bound through the device; its number. */
 function bind({ set, mdev }: Rig, spid: number): number {
   const id = allocate(set, spid);
-  mdev.bound({ guest: GuestPasid.of(spid), host: Pasid.of(id) });
+  mdev.bound({ guest: GuestPasid.of(spid), host: Pasid.of(id), set });
   return id;
 }
 
@@ -146,7 +146,8 @@ describe('a virtual accelerator on a dedicated queue', () => {
   });
 
   test.each<[string, (it: Rig) => void]>([
-    ['no PASID', ({ mdev }) => name(mdev, 101, 0)],
+    ['no PASID where nothing stands for that', ({ mdev }) => name(mdev, 101, 0)],
+    ['PASID 0', ({ mdev }) => name(mdev, 0)],
     ["a PASID that is nobody's", ({ mdev }) => name(mdev, 333)],
     ["the host's number", (it) => name(it.mdev, bind(it, 101))],
     [
@@ -310,4 +311,94 @@ describe('a virtual accelerator on a dedicated queue', () => {
     host.run(mdev.remove());
     expect([mdev.read32(GENCAP), idxd.wqs[1]?.clients.value]).toEqual([-1, 0]);
   });
+});
+
+/** With a default PASID, which is not of the VM's set, and the queue enabled without PASIDs. */
+function withDefault(): Rig & { readonly id: number } {
+  const it = rig();
+  const { pasids } = it.host.kernel;
+  const id = value(ioasidAlloc(pasids, 900, 999));
+  it.mdev.bound({ guest: undefined, host: Pasid.of(id), set: pasids });
+  expect([run(it, CMD.ENABLE_DEVICE), run(it, CMD.ENABLE_WQ)]).toEqual([SUCCESS, SUCCESS]);
+  return { ...it, id };
+}
+
+describe('a dedicated queue whose guest uses no PASIDs', () => {
+  const { PASID, PASID_EN, PRIV, STATE } = DSA_WQCFG;
+
+  test('works with what stands for that, without privilege, which the guest does not see', () => {
+    const it = withDefault();
+    expect([PASID, PASID_EN, PRIV, STATE].map((of) => real(it, of))).toEqual([it.id, 1, 0, 1]);
+    expect([PASID, PASID_EN, PRIV, STATE].map((of) => wqcfg(it.mdev, of))).toEqual([0, 0, 0, 1]);
+  });
+
+  test('holds it while it is enabled', () => {
+    const it = withDefault();
+    expect(holders(it, it.id)).toBe(1);
+    expect(run(it, CMD.DISABLE_WQ, 1)).toBe(SUCCESS);
+    expect([holders(it, it.id), real(it, PASID), real(it, PASID_EN)]).toEqual([0, 0, 0]);
+    expect([run(it, CMD.ENABLE_WQ), real(it, PASID), holders(it, it.id)]).toEqual([SUCCESS, it.id, 1]);
+  });
+
+  test('has it by no number of its own: PASID 0 is nothing that it could drain', () => {
+    const it = withDefault();
+    const [, wq] = it.idxd.wqs;
+    if (wq === undefined) throw new Error('no queue');
+    const [drain, all] = [vi.spyOn(wq, 'drain'), vi.spyOn(it.idxd, 'quiescePasid')];
+    run(it, CMD.DRAIN_PASID, 0);
+    run(it, CMD.DRAIN_PASID, it.id);
+    expect([drain.mock.calls.length, all.mock.calls.length]).toEqual([0, 0]);
+    run(it, CMD.DRAIN_WQ, 1);
+    expect([drain.mock.calls.length, all.mock.calls.length]).toEqual([1, 0]);
+  });
+
+  test('is disabled when it goes, by its own number, and waits for no other queue that has it', () => {
+    const it = withDefault();
+    const all = vi.spyOn(it.idxd, 'quiescePasid');
+    it.mdev.unbound(Pasid.of(it.id));
+    expect(it.host.run(it.mdev.drain(Pasid.of(it.id)))).toBeUndefined();
+    expect([real(it, STATE), real(it, PASID), wqcfg(it.mdev, STATE), holders(it, it.id)]).toEqual([
+      0, 0, 0, 0,
+    ]);
+    expect(all).not.toHaveBeenCalled();
+    expect(run(it, CMD.ENABLE_WQ)).toBe(WQ_PASID_ENABLE);
+  });
+
+  test('can name a PASID instead, and go back', () => {
+    const it = withDefault();
+    const id = bind(it, 101);
+    run(it, CMD.DISABLE_WQ, 1);
+    name(it.mdev, 101);
+    expect([run(it, CMD.ENABLE_WQ), real(it, PASID), holders(it, it.id)]).toEqual([SUCCESS, id, 0]);
+    run(it, CMD.DISABLE_WQ, 1);
+    name(it.mdev, 0, 0);
+    expect([run(it, CMD.ENABLE_WQ), real(it, PASID), holders(it, id)]).toEqual([SUCCESS, it.id, 0]);
+  });
+
+  test.each(['reset', 'close'] as const)('holds nothing after a %s', (what) => {
+    const it = withDefault();
+    it.host.run(it.mdev[what]());
+    expect([real(it, STATE), real(it, PASID), holders(it, it.id)]).toEqual([0, 0, 0]);
+  });
+
+  test('stands still and goes on with what stands for it then', () => {
+    const it = withDefault();
+    it.host.run(it.mdev.suspend());
+    it.host.run(it.mdev.resume());
+    expect([real(it, STATE), real(it, PASID)]).toEqual([1, it.id]);
+    it.host.run(it.mdev.suspend());
+    it.mdev.unbound(Pasid.of(it.id));
+    it.host.run(it.mdev.resume());
+    expect([real(it, STATE), wqcfg(it.mdev, STATE)]).toEqual([0, 0]);
+  });
+});
+
+test('a share of a shared queue has nothing of a default PASID to drain, though others on the function may', () => {
+  const host = new TestHost();
+  const [idxd] = host.kernel.idxds;
+  const drain = vi.spyOn(idxd ?? {}, 'quiescePasid' as never);
+  const mdev = host.newMdev('mdev');
+  mdev.bound({ guest: undefined, host: Pasid.of(900), set: host.kernel.pasids });
+  expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
+  expect(drain).not.toHaveBeenCalled();
 });

@@ -8,8 +8,13 @@
  * unbound or freed, enabled or not: as work of phase `drain` on the id, and for an unbinding that concerns this device
  * alone when the device is drained. The queue is disabled then, which the guest sees by its state.
  *
- * A queue without PASIDs is refused: its requests would meet what the function's own meet, which are the host's
- * (Scalable IOV 1.0, 2.4). That needs the default PASID of an auxiliary domain.
+ * A queue whose guest uses no PASIDs has one all the same on the real device: without, its requests would meet what the
+ * function's own meet, which is the host's (Scalable IOV 1.0, 2.4). It is what stands for them on this virtual device:
+ * the default PASID of the VM's domain, or one for what the guest's own IOMMU maps them to; held from enabling to
+ * disabling. Its requests have no privilege (WQCFG.Priv clear), as requests without a PASID have none where the context
+ * entry does not say so (RID_PRIV; VT-d 4.1, 9.4): a first stage of the guest's is obeyed as it would be there. Where
+ * nothing stands for them, the guest's IOMMU blocks them, and the queue is not enabled: hardware would enable it, and
+ * have a fault of each descriptor.
  */
 import {
   assert,
@@ -29,6 +34,7 @@ import {
   type IoasidSubscription,
   ioasidFindBySpid,
   ioasidFinishWork,
+  ioasidGet,
   ioasidHolderAlloc,
   ioasidHolderFree,
   ioasidPut,
@@ -42,8 +48,9 @@ import { type KernelContext, tell } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
+import type { BoundPasid } from '../iommu/guest/binding.js';
 import { Mutex } from '../mutex.js';
-import type { PasidPair, QueueBehind } from './queue.js';
+import type { QueueBehind } from './queue.js';
 
 /** What the specification has no code for: a PASID that the host does not let this queue work with. */
 const NOT_ACCEPTED = ERROR.WQ_PASID_ENABLE;
@@ -67,8 +74,10 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   readonly #owner: KeptValue<Owner | undefined>;
   /** Bound through this virtual device: guest PASIDs, by the host's. */
   readonly #bound: KeptMap<Pasid, GuestPasid>;
+  /** What stands for requests without a PASID. */
+  readonly #default: KeptValue<BoundPasid | undefined>;
   /** What it holds a reference of. */
-  readonly #held: KeptValue<PasidPair | undefined>;
+  readonly #held: KeptValue<BoundPasid | undefined>;
   /** What it holds is on its way out: nothing begins with it. */
   readonly #isLeaving: KeptValue<boolean>;
   /** Of the real queue. */
@@ -92,7 +101,8 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     this.#lost = of.lost;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
     this.#bound = new KeptMap(log);
-    this.#held = new KeptValue<PasidPair | undefined>(log, undefined);
+    this.#default = new KeptValue<BoundPasid | undefined>(log, undefined);
+    this.#held = new KeptValue<BoundPasid | undefined>(log, undefined);
     this.#isLeaving = new KeptValue(log, false);
     this.#lock = new Mutex(log, `${of.wq.name} of ${of.name}`);
     this.#queued = new KeptValue(log, 0);
@@ -132,7 +142,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   configured(guest: GuestPasid | undefined): void {
     const held = this.#held.value;
     // What hardware did not let go of stays held.
-    if (held?.guest === guest || this.#wq.isEnabled) return;
+    if ((held !== undefined && held.guest === guest) || this.#wq.isEnabled) return;
     this.#put();
     if (guest !== undefined) this.#take(guest);
   }
@@ -140,18 +150,18 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   *enable(guest: GuestPasid | undefined): Task<number | undefined> {
     yield* this.#lock.lock();
     try {
-      if (guest === undefined) return NOT_ACCEPTED;
       // It may have been bound after it was named.
       if (this.#held.value === undefined) this.#take(guest);
       const held = this.#held.value;
-      if (held?.guest !== guest || this.#isLeaving.value) return NOT_ACCEPTED;
+      if (held === undefined || held.guest !== guest || this.#isLeaving.value) return NOT_ACCEPTED;
       this.#wq.configure(held.host);
       const refusal = yield* this.#wq.enable();
       if (refusal !== undefined) {
         this.#wq.configure(undefined);
+        this.#putDefault();
         return ERROR.HARDWARE_ERROR;
       }
-      tell(this.#context, 'vdcm:enable', { mdev: this.#mdev, spid: guest, pasid: held.host });
+      tell(this.#context, 'vdcm:enable', { mdev: this.#mdev, spid: guest ?? null, pasid: held.host });
       return undefined;
     } finally {
       this.#lock.unlock();
@@ -174,7 +184,8 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   }
 
   *quiescePasid(guest: GuestPasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
-    if (this.#held.value?.guest !== guest) return undefined;
+    const held = this.#held.value;
+    if (held === undefined || held.guest !== guest) return undefined;
     return yield* this.quiesce(isAbort);
   }
 
@@ -182,12 +193,15 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     return yield* this.#letGo(host);
   }
 
-  bound({ guest, host }: PasidPair): void {
-    this.#bound.set(host, guest);
+  bound(pasid: BoundPasid): void {
+    const { guest, host } = pasid;
+    if (guest === undefined) this.#default.value = pasid;
+    else this.#bound.set(host, guest);
   }
 
   unbound(host: Pasid): void {
     this.#bound.delete(host);
+    if (this.#default.value?.host === host) this.#default.value = undefined;
     if (this.#holds(host)) this.#isLeaving.value = true;
   }
 
@@ -214,18 +228,34 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   }
 
   /** Holds what the guest has named, if it may be used here. */
-  #take(guest: GuestPasid): void {
+  #take(guest: GuestPasid | undefined): void {
     const owner = this.#owner.value;
     if (owner === undefined) return;
+    if (guest === undefined) {
+      this.#takeDefault(owner);
+      return;
+    }
     const id = ioasidFindBySpid(owner.set, guest, owner.holder);
     if (isRefusal(id)) return;
     const host = Pasid.of(id);
     if (this.#bound.get(host) === guest) {
-      this.#held.value = { guest, host };
+      this.#held.value = { guest, host, set: owner.set };
       this.#isLeaving.value = false;
     } else {
       ioasidPut(owner.set, id, owner.holder);
     }
+  }
+
+  #takeDefault({ holder }: Owner): void {
+    const pasid = this.#default.value;
+    if (pasid === undefined || ioasidGet(pasid.set, pasid.host, holder) !== undefined) return;
+    this.#held.value = pasid;
+    this.#isLeaving.value = false;
+  }
+
+  /** No configuration names what stands for requests without a PASID: it is not held while the queue is disabled. */
+  #putDefault(): void {
+    if (this.#held.value?.guest === undefined) this.#put();
   }
 
   /** Gives back its own reference, if it has one. */
@@ -234,7 +264,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     if (owner === undefined || held === undefined) return;
     this.#held.value = undefined;
     this.#isLeaving.value = false;
-    const put = ioasidPut(owner.set, held.host, owner.holder);
+    const put = ioasidPut(held.set, held.host, owner.holder);
     assert(!isRefusal(put), `${this.name} held PASID ${held.host}: ${String(put)}`);
   }
 
@@ -246,6 +276,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
       (yield* this.#wq.disable(this.#unstick));
     if (refusal !== undefined) return refusal;
     this.#wq.configure(undefined);
+    this.#putDefault();
     return undefined;
   }
 
@@ -259,7 +290,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
         const refusal = yield* this.#disable(false);
         if (refusal !== undefined) return refusal;
         this.#lost();
-        tell(this.#context, 'vdcm:lost', { mdev: this.#mdev, spid: held.guest, pasid: host });
+        tell(this.#context, 'vdcm:lost', { mdev: this.#mdev, spid: held.guest ?? null, pasid: host });
       }
       this.#put();
       return undefined;

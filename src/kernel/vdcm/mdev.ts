@@ -35,10 +35,11 @@ import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
+import type { BoundPasid } from '../iommu/guest/binding.js';
 import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
-import type { PasidPair, QueueBehind } from './queue.js';
+import type { QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
 /** What configuration space says of it, as far as it is not its VMM's to say. */
@@ -196,8 +197,8 @@ export class Mdev implements CommandTarget {
   }
 
   /** A PASID is bound through it, which its dedicated queue may work with until it is unbound. */
-  bound(pair: PasidPair): void {
-    this.queue.bound(pair);
+  bound(pasid: BoundPasid): void {
+    this.queue.bound(pasid);
   }
 
   /** A PASID is not bound through it any more. `drain` follows. */

@@ -5,12 +5,7 @@
 import type { Refusal, Task } from '../../base/index.js';
 import type { IoasidSet } from '../../ioasid/index.js';
 import type { GuestPasid, Pasid } from '../ids.js';
-
-/** One PASID, by both of its numbers. */
-export interface PasidPair {
-  readonly guest: GuestPasid;
-  readonly host: Pasid;
-}
+import type { BoundPasid } from '../iommu/guest/binding.js';
 
 export interface QueueBehind {
   /**
@@ -30,7 +25,7 @@ export interface QueueBehind {
   /**
    * Has it take work. The command's error code (`DSA_COMMAND_ERROR`), if it fails.
    *
-   * @param guest what its configuration names
+   * @param guest what its configuration names; undefined if it is to work without PASIDs
    */
   enable(guest: GuestPasid | undefined): Task<number | undefined>;
   /**
@@ -58,7 +53,7 @@ export interface QueueBehind {
    */
   drain(host: Pasid): Task<Refusal<'EIO'> | undefined>;
   /** A PASID is bound through this virtual device from now on. */
-  bound(pair: PasidPair): void;
+  bound(pasid: BoundPasid): void;
   /** And from now on it is not: its tear-down has begun, and drains it. */
   unbound(host: Pasid): void;
 }

@@ -1,6 +1,9 @@
 /**
  * A share of a shared queue. Hardware tells the work of two virtual devices apart by its PASID alone: what is drained
  * or aborted of a PASID is so for all virtual devices of a VM that use it on this function.
+ *
+ * A shared queue always has PASIDs (Intel DSA 3.0, 3.1: WQCFG's PASID Enable has to be set in shared mode), and the
+ * guest's CPUs send none but what is bound in its name. So nothing of it ever carries the default PASID.
  */
 import { assert, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
@@ -16,6 +19,7 @@ import {
 import type { KernelContext } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
+import type { BoundPasid } from '../iommu/guest/binding.js';
 import type { QueueBehind } from './queue.js';
 
 interface Owner {
@@ -27,12 +31,15 @@ export class SharedQueue implements QueueBehind {
   readonly #name: string;
   readonly #parent: IdxdDevice;
   readonly #owner: KeptValue<Owner | undefined>;
+  /** What it has nothing of: others on the function may have. */
+  readonly #unused: KeptValue<Pasid | undefined>;
 
   /** @param name the virtual device's */
   constructor({ log }: KernelContext, parent: IdxdDevice, name: string) {
     this.#name = name;
     this.#parent = parent;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
+    this.#unused = new KeptValue<Pasid | undefined>(log, undefined);
   }
 
   open(set: IoasidSet): Refusal<'ENOMEM'> | undefined {
@@ -90,11 +97,14 @@ export class SharedQueue implements QueueBehind {
   }
 
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    if (pasid === this.#unused.value) return undefined;
     return yield* this.#parent.quiescePasid(pasid, false);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
-  bound(): void {}
+  bound({ guest, host }: BoundPasid): void {
+    if (guest === undefined) this.#unused.value = host;
+  }
   unbound(): void {}
 
   #bound(): readonly Pasid[] {

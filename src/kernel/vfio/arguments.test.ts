@@ -15,6 +15,7 @@ import {
   parseInvalidation,
   parsePasidRequest,
   parseResponse,
+  parseUnbind,
 } from './arguments.js';
 
 const MAP = { ARGSZ: 32, READ: 1, WRITE: 1, VADDR: 0x7000, IOVA: 0x3000, SIZE: 0x2000 };
@@ -66,6 +67,15 @@ describe('arguments that are right', () => {
     expect(bind({ GPASID_VALID: 0 })).toMatchObject({ hostPasid: 202, guestPasid: 202 });
   });
 
+  test('of an unbind are the PASIDs, and end before what only a unit of one kind knows', () => {
+    const short = changed(bindBytes(101, 202), 0, 56).subarray(0, 56);
+    const pasids = { hostPasid: 202, guestPasid: 101 };
+    expect(parseUnbind(short)).toEqual(pasids);
+    const noStage = bytesOf(IOMMU_GPASID_BIND, { ...BIND, ADDR_WIDTH: 0, GPGD: 5, CD: 1 });
+    expect(parseUnbind(noStage)).toEqual(pasids);
+    expect(parseBind(short)).toMatchObject({ errno: 'EINVAL' });
+  });
+
   test('of an invalidation may name a domain alone, which means all that the VM has', () => {
     expect(invalidation({ 9: 0 }, 56)).toEqual({ iotlb: true, deviceTlb: false, pasidCache: false });
     expect(invalidation({ 16: 2 })).toMatchObject({ guestPasid: undefined });
@@ -86,6 +96,7 @@ describe.each([
   ['an unmapping', parseDmaUnmap, bytesOf(VFIO_DMA_UNMAP, UNMAP)],
   ['a PASID request', parsePasidRequest, bytesOf(VFIO_PASID_REQUEST, REQUEST)],
   ['a bind', parseBind, bindBytes(101, 202)],
+  ['an unbind', parseUnbind, changed(bindBytes(101, 202), 0, 56).subarray(0, 56)],
   ['an invalidation', parseInvalidation, invalidateBytes(101, 0x12)],
   ['a page response', parseResponse, bytesOf(IOMMU_PAGE_RESPONSE, RESPONSE)],
 ])('%s', (_what, parse, good) => {
@@ -110,6 +121,11 @@ describe.each([
 describe('is EINVAL:', () => {
   test.each<[string, unknown]>([
     ['a version that is unknown: bind', bind({ VERSION: 2 })],
+    ['a version that is unknown: unbind', parseUnbind(changed(bindBytes(1, 2), 4, 2))],
+    ['an unknown flag: unbind', parseUnbind(changed(bindBytes(1, 2), 16, 3))],
+    ['padding: unbind', parseUnbind(changed(bindBytes(1, 2), 48, 1))],
+    ['a format that is unknown: unbind', parseUnbind(changed(bindBytes(1, 2), 8, 2))],
+    ['a host PASID of 21 bits: unbind', parseUnbind(changed(bindBytes(1, 2), 34, 0x10))],
     ['a version that is unknown: response', response({ VERSION: 0 })],
     ['a version that is unknown: invalidation', invalidation({ 4: 2 })],
     ['an unknown flag: mapping', parseDmaMap(changed(bytesOf(VFIO_DMA_MAP, MAP), 4, 7))],

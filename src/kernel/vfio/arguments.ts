@@ -40,15 +40,23 @@ const MAX_BYTES = 128;
 const bytesRead = new Uint8Array(MAX_BYTES);
 const wordsRead = new Int32Array(bytesRead.buffer);
 
+/** How much of a structure is read: what has to be there, and what comes along if it is, both in bytes. */
+interface Extent {
+  readonly least: number;
+  readonly most: number;
+}
+
 /**
- * Reads a structure that begins with `argsz`, into words that the next one is read into; what stands behind it in the
- * argument comes along, up to `bytes`.
+ * Reads a structure that begins with `argsz`, into words that the next one is read into; its end may be left out, or more
+ * may stand behind it.
  */
-function read(argument: Uint8Array, of: LayoutInfo, bytes = of.bytes): Int32Array | Bad {
+function read(argument: Uint8Array, of: LayoutInfo, extent?: Extent): Int32Array | Bad {
+  const least = extent?.least ?? of.bytes;
+  const bytes = extent?.most ?? of.bytes;
   if (argument.length < 4) return refuse('EFAULT', `${of.name} of ${argument.length} bytes`);
   copy(argument, 0, 4);
   const argsz = (wordsRead[0] ?? 0) >>> 0;
-  if (argsz < of.bytes) return wrong(`${of.name} of ${argsz} bytes`);
+  if (argsz < least) return wrong(`${of.name} of ${argsz} bytes`);
   const wanted = Math.min(argsz, bytes);
   if (argument.length < wanted) return refuse('EFAULT', `${of.name} ends after ${argument.length} bytes`);
   copy(argument, 4, wanted);
@@ -134,10 +142,8 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   const f = IOMMU_GPASID_BIND;
   const words = read(argument, f);
   if (isRefusal(words)) return words;
-  if (versionOf(f, words) !== IOMMU_GPASID_BIND_VERSION) return wrong(`${f.name} of an unknown version`);
-  if (f.FORMAT.get(words, 0) !== IOMMU_PASID_FORMAT_INTEL_VTD) {
-    return wrong(`a first stage of format ${f.FORMAT.get(words, 0)}`);
-  }
+  const pasids = boundPasids(words);
+  if (isRefusal(pasids)) return pasids;
   // Memory types are not offered: the nesting information says so.
   for (const field of MEMORY_TYPES) {
     if (field.get(words, 0) === 1) return wrong(`a first stage with ${field.name}`);
@@ -146,12 +152,8 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   if (width !== 48 && width !== 57) return wrong(`a first stage of ${width} bits`);
   const root = getU64(f.GPGD, words);
   if (root === undefined || root % PAGE_BYTES !== 0) return wrong('a root that is no page');
-  const hostPasid = getU64(f.HPASID, words) ?? -1;
-  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (getU64(f.GPASID, words) ?? -1) : hostPasid;
-  if (!Pasid.is(hostPasid) || !GuestPasid.is(guestPasid)) return wrong('a PASID of more than 20 bits');
   return {
-    hostPasid,
-    guestPasid,
+    ...pasids,
     stage: {
       root: root / PAGE_BYTES,
       levels: width === 48 ? 4 : 5,
@@ -162,11 +164,34 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   };
 }
 
+/** Of a `struct iommu_gpasid_bind_data`, what undoes the bind: what comes after the PASIDs may be left out. */
+export function parseUnbind(argument: Uint8Array): BoundPasids | Bad {
+  const words = read(argument, IOMMU_GPASID_BIND, { least: BIND_HEAD_BYTES, most: BIND_HEAD_BYTES });
+  return isRefusal(words) ? words : boundPasids(words);
+}
+
+type BoundPasids = Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>;
+
+/** Where the part of a bind begins that is of one kind of unit. */
+const BIND_HEAD_BYTES = IOMMU_GPASID_BIND.SRE.low / 8;
+
+function boundPasids(words: Int32Array): BoundPasids | Refusal<'EINVAL'> {
+  const f = IOMMU_GPASID_BIND;
+  if (versionOf(f, words) !== IOMMU_GPASID_BIND_VERSION) return wrong(`${f.name} of an unknown version`);
+  if (f.FORMAT.get(words, 0) !== IOMMU_PASID_FORMAT_INTEL_VTD) {
+    return wrong(`a first stage of format ${f.FORMAT.get(words, 0)}`);
+  }
+  const hostPasid = getU64(f.HPASID, words) ?? -1;
+  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (getU64(f.GPASID, words) ?? -1) : hostPasid;
+  if (!Pasid.is(hostPasid) || !GuestPasid.is(guestPasid)) return wrong('a PASID of more than 20 bits');
+  return { hostPasid, guestPasid };
+}
+
 /** A `struct iommu_cache_invalidate_info`; the PASIDs in it are the guest's, and its domain ids mean nothing here. */
 export function parseInvalidation(argument: Uint8Array): GuestInvalidation | Bad {
   const f = IOMMU_CACHE_INVALIDATE;
   const at = IOMMU_CACHE_INVALIDATE_SCOPE_WORD;
-  const words = read(argument, f, f.bytes + IOMMU_INV_ADDR.bytes);
+  const words = read(argument, f, { least: f.bytes, most: f.bytes + IOMMU_INV_ADDR.bytes });
   if (isRefusal(words)) return words;
   if (versionOf(f, words) !== IOMMU_CACHE_INVALIDATE_VERSION) return wrong(`${f.name} of an unknown version`);
   const iotlb = f.IOTLB.get(words, 0) === 1;

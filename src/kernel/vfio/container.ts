@@ -18,6 +18,7 @@ import { type IoasidSet, ioasidAlloc, ioasidFree, ioasidSetForEach } from '../..
 import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import { PAGE_BYTES, Pasid } from '../ids.js';
+import type { AuxDomain } from '../iommu/aux-domain.js';
 import type { Iommu } from '../iommu/core.js';
 import type { Attachment } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
@@ -34,7 +35,9 @@ import {
   parseInvalidation,
   parsePasidRequest,
   parseResponse,
+  parseUnbind,
 } from './arguments.js';
+import { AuxPart } from './aux-part.js';
 import { encodeFault, type FaultListener, type VfioDevice } from './device.js';
 import type { DmaMappings } from './dma.js';
 
@@ -42,6 +45,8 @@ export interface ContainerParts {
   readonly iommu: Iommu;
   readonly process: Process;
   readonly domain: PagingDomain;
+  /** The same, as parts of functions are attached to it. */
+  readonly aux: AuxDomain;
   readonly space: GuestSpace;
   readonly dma: DmaMappings;
   /** Takes a device for the container, if it has no other owner. */
@@ -58,6 +63,8 @@ interface Member {
   readonly before: Domain | undefined;
   /** What they meet now. */
   readonly attachment: Attachment | undefined;
+  /** How a mediated device is attached to the container's domain. */
+  readonly part: AuxPart | undefined;
 }
 
 const NO_PASID = Pasid.of(0);
@@ -89,14 +96,41 @@ export class VfioContainer {
   }
 
   /**
-   * Takes a device. Requests without a PASID of a whole function reach the container's memory from now on.
+   * Takes a device. Its requests without a PASID reach the container's memory from now on: of a whole function as they
+   * are, of a mediated device by the default PASID, which it is told.
    *
    * On failure: `ENODEV` if its unit has no nested translation, or the container is closed; `EBUSY` if it, or what it
-   * is made of, has another owner; `EINVAL`, `EOPNOTSUPP` if the unit cannot use the domain; `ENOSPC`, `ENOMEM`,
-   * `EIO`. It is not in the container.
+   * is made of, has another owner; `EINVAL`, `EOPNOTSUPP` if the unit cannot use the domain; `EDQUOT`, `ENOSPC`,
+   * `ENOMEM`, `EIO`. It is not in the container.
    */
   addDevice(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call('add', this.#addDevice(device));
+  }
+
+  /**
+   * Has the requests without a PASID of a mediated device reach the container's memory, as they do once it has been
+   * added. That they do already is no error.
+   *
+   * On failure: `ENODEV` if the device is not in the container, or is a whole function; as `AuxDomain.attachDevice`.
+   */
+  attachDomain(device: VfioDevice): Task<Refusal | undefined> {
+    return this.#call(
+      'attach',
+      this.#ofPart(device, (part) => part.attach()),
+    );
+  }
+
+  /**
+   * Blocks them: returns when nothing of them is under way. That they are blocked already is no error.
+   *
+   * On failure: `ENODEV` if the device is not in the container, or is a whole function; `EIO` if hardware did not
+   * confirm: it is attached still.
+   */
+  detachDomain(device: VfioDevice): Task<Refusal | undefined> {
+    return this.#call(
+      'detach',
+      this.#ofPart(device, (part) => part.detach()),
+    );
   }
 
   /** What nested translation there is, as `struct iommu_nesting_info`: what all units of its devices have. */
@@ -182,7 +216,7 @@ export class VfioContainer {
   unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
     const guest = this.#guestOf(device);
     if (isRefusal(guest)) return ended(guest);
-    const request = parseBind(argument);
+    const request = parseUnbind(argument);
     if (isRefusal(request)) return ended(request);
     return this.#call('unbind', this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid));
   }
@@ -304,20 +338,37 @@ export class VfioContainer {
   /** Has a whole function's requests without a PASID meet the container's memory. */
   *#attach(guest: GuestDevice): Task<Member | Refusal> {
     const { iommu, domain } = this.#parts;
-    if (guest.endpoint.usesParentPasids) return { guest, before: undefined, attachment: undefined };
+    if (guest.endpoint.usesParentPasids) return yield* this.#attachPart(guest);
+    const part = undefined;
     const known = guest.iommu.attachments.get(NO_PASID);
     if (known === undefined) {
       const attachment = yield* iommu.attach(guest.iommu, NO_PASID, domain as Domain);
-      return isRefusal(attachment) ? attachment : { guest, before: undefined, attachment };
+      return isRefusal(attachment) ? attachment : { guest, before: undefined, attachment, part };
     }
     const replaced = yield* iommu.replace([known], domain as Domain);
     if (isRefusal(replaced)) return replaced;
-    return { guest, before: known.domain, attachment: replaced[0] };
+    return { guest, before: known.domain, attachment: replaced[0], part };
   }
 
-  /** Undoes that. The function has nothing under way of what it sends without a PASID. */
-  *#detach({ guest, before, attachment }: Member): Task<Refusal | undefined> {
+  /** Has a part's meet it too, by the default PASID. */
+  *#attachPart(guest: GuestDevice): Task<Member | Refusal> {
+    const part = new AuxPart(this.#context, this.#parts.aux, guest.endpoint);
+    return (yield* part.attach()) ?? { guest, before: undefined, attachment: undefined, part };
+  }
+
+  *#ofPart(
+    device: VfioDevice,
+    does: (part: AuxPart) => Task<Refusal | undefined>,
+  ): Task<Refusal | undefined> {
+    const part = this.#members.get(device)?.part;
+    if (part === undefined) return refuse('ENODEV', `${device.name} is no mediated device of ${this.name}`);
+    return yield* does(part);
+  }
+
+  /** Undoes that. The device has nothing under way of what it sends without a PASID. */
+  *#detach({ guest, before, attachment, part }: Member): Task<Refusal | undefined> {
     const { iommu } = this.#parts;
+    if (part !== undefined) return yield* part.detach();
     if (attachment === undefined) return undefined;
     const busy = yield* guest.endpoint.drain(NO_PASID);
     if (busy !== undefined) return busy;

@@ -3,8 +3,9 @@
  * owner: a whole function is given to nobody of whom a part is used, and the other way round.
  */
 import { assert, isRefusal, KeptMap, KeptValue, type Refusal, refuse } from '../../base/index.js';
-import { type IoasidCore, ioasidSetAlloc, ioasidSetFree } from '../../ioasid/index.js';
+import { type IoasidSet, ioasidSetAlloc, ioasidSetFree } from '../../ioasid/index.js';
 import type { KernelContext } from '../context.js';
+import { AuxDomain } from '../iommu/aux-domain.js';
 import type { Iommu } from '../iommu/core.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { TableLimits } from '../iommu/driver.js';
@@ -35,16 +36,17 @@ interface Use {
 export class Vfio {
   readonly #context: KernelContext;
   readonly #iommu: Iommu;
-  readonly #core: IoasidCore;
+  readonly #pasids: IoasidSet;
   readonly #guests: Guests;
   readonly #uses: KeptMap<IommuDevice, Use>;
   readonly #count: KeptValue<number>;
 
-  constructor(context: KernelContext, iommu: Iommu, core: IoasidCore) {
+  /** @param pasids the host's own set: default PASIDs are of it */
+  constructor(context: KernelContext, iommu: Iommu, pasids: IoasidSet) {
     this.#context = context;
     this.#iommu = iommu;
-    this.#core = core;
-    this.#guests = new Guests(context, iommu, core);
+    this.#pasids = pasids;
+    this.#guests = new Guests(context, iommu, pasids.core);
     this.#uses = new KeptMap(context.log);
     this.#count = new KeptValue(context.log, 0);
   }
@@ -68,7 +70,7 @@ export class Vfio {
     const drivers = () => this.#iommu.drivers;
     const domain = PagingDomain.create(this.#context, { name, stage: 'second-stage', limits, drivers });
     if (isRefusal(domain)) return refuse(domain.errno === 'ENOMEM' ? 'ENOMEM' : 'ENODEV', domain.why);
-    const set = ioasidSetAlloc(this.#core, { type: 'mm', token: mm, quota });
+    const set = ioasidSetAlloc(this.#pasids.core, { type: 'mm', token: mm, quota });
     if (isRefusal(set)) {
       domain.free();
       const { errno, why } = set;
@@ -84,6 +86,7 @@ export class Vfio {
     this.#count.value++;
     return new VfioContainer(this.#context, {
       ...{ iommu: this.#iommu, process, domain, space },
+      aux: new AuxDomain(this.#context, this.#iommu, { domain, set: this.#pasids }),
       dma: new DmaMappings(this.#context, { domain, mm }),
       claim: (device) => this.#claim(device),
       unclaim: (device) => this.#unclaim(device),

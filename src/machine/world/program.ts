@@ -235,7 +235,7 @@ export class Program {
       expected = new Uint8Array(length);
       yield* this.#user.load(other.page * PAGE_BYTES, expected);
     }
-    const at = found.findIndex((byte, i) => byte !== expected[i]);
+    const at = firstDifference(found, expected);
     if (at < 0) return undefined;
     this.#cast.stage.taps.judge.tell('mismatch', {
       process: this.#process.name,
@@ -301,6 +301,12 @@ export class Program {
   }
 }
 
+/** The place of the first byte that is another; -1 if there is none. */
+function firstDifference(found: Uint8Array, expected: Uint8Array): number {
+  for (let i = 0; i < found.length; i++) if (found[i] !== expected[i]) return i;
+  return -1;
+}
+
 function outcomeOf(record: Int32Array): Outcome {
   switch (STATUS.get(record, 0)) {
     case DSA_STATUS.SUCCESS:
@@ -335,6 +341,7 @@ export function actionText(step: Step): string {
   if ('check' in step) return `check ${step.check.region}`;
   if ('fork' in step) return `fork ${step.fork.as}`;
   if ('kill' in step) return `kill ${step.kill}`;
+  if ('reset' in step) return `reset ${step.reset}`;
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
   if ('flush' in step) return `flush ${step.flush}`;

@@ -66,37 +66,40 @@ export class HostBench implements StateBench {
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
     const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
-    iotlb.visit((entry) => {
-      if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
-        found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
-    });
+    // Asked for each frame that is freed: names are made only where there is something to name.
+    if (iotlb.leadsTo(frame)) {
+      iotlb.visit((entry) => {
+        if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
+          found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
+      });
+    }
     for (const { name, device } of this.#hardware.accelerators) {
+      if (!device.parts.tlb.leadsTo(frame)) continue;
       device.parts.tlb.visit((entry) => {
         if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
     // Of a machine with so many frames, only tables are worth the look.
-    const isTable = this.#taps.ledger.tenure(frame)?.owner?.kind === 'kernel';
-    for (const tables of isTable ? [firstTables, secondTables] : []) {
+    const owner = this.#taps.ledger.ownerOf(frame);
+    if (owner?.kind !== 'kernel') return found;
+    for (const tables of [firstTables, secondTables]) {
       tables?.visit((entry) => {
         if (entry.frame === frame) found.push(`the paging-structure caches, domain ${entry.domain}`);
       });
     }
-    return [...found, ...this.#tablesWith(frame)];
+    return owner.use.startsWith(TABLE_OF) ? [...found, ...this.#tablesWith(owner.use)] : found;
   }
 
-  /** PASID table entries that let hardware walk the page table that a frame is a part of. */
-  *#tablesWith(frame: number): Generator<string> {
+  /** PASID table entries that let hardware walk the page table of this use. */
+  *#tablesWith(use: string): Generator<string> {
     const { ledger } = this.#taps;
-    const owner = ledger.tenure(frame)?.owner;
-    if (owner?.kind !== 'kernel' || !owner.use.startsWith(TABLE_OF)) return;
-    const mm = owner.use.slice(TABLE_OF.length);
+    const mm = use.slice(TABLE_OF.length);
     const pasid = ledger.pasids.of(mm);
     if (pasid === undefined) return;
     for (const { name, rid } of this.#hardware.accelerators) {
       const root = this.entryOf(rid, pasid)?.root;
       const other = root === undefined ? undefined : ledger.framesOf(mm).tenure(root)?.owner;
-      if (other?.kind === 'kernel' && other.use === owner.use) {
+      if (other?.kind === 'kernel' && other.use === use) {
         yield `${name}'s PASID table entry of PASID ${pasid}, which is present`;
       }
     }

@@ -3,7 +3,7 @@
  */
 import type { Restorable } from '../../base/index.js';
 import type { FrameOwner } from '../../kernel/index.js';
-import { OverlayMap } from './overlay.js';
+import { Journal, type Journaled } from './journal.js';
 
 /** A time in which a frame had one owner, or none. */
 export interface Tenure {
@@ -15,81 +15,195 @@ export interface Tenure {
   readonly vm?: string;
 }
 
-/** Older tenures than these are forgotten. */
+/** Older tenures than these are forgotten, when there are twice as many. */
 const DEPTH = 3;
 
 export class FrameLedger implements Restorable {
-  readonly #tenures = new OverlayMap<number, Tenure>();
-  readonly #pages = new OverlayMap<string, number>();
-
-  /** By page: when it last lost its frame. */
-  readonly #left = new OverlayMap<string, number>();
-  /** By address space: how many of its pages have frames. */
-  readonly #counts = new OverlayMap<string, number>();
+  readonly #tenures = new Tenures();
+  readonly #changes = new Journal<Tenure>();
+  /** By address space. */
+  readonly #spaces = new Map<string, Space>();
+  readonly #changesOfSpaces = new Journal<number>();
 
   owned(frame: number, owner: FrameOwner, step: number): void {
-    const last = this.#tenures.get(frame);
-    this.#count(last?.owner, -1);
-    this.#tenures.set(frame, { owner, since: step, before: cut(last, DEPTH) });
-    this.#count(owner, 1);
-    if (owner.kind === 'page') this.#pages.set(pageKey(owner.mm, owner.page), frame);
+    const last = this.#become(frame, owner, step);
+    if (last?.owner?.kind === 'page') this.#space(last.owner.mm).count(-1);
+    if (owner.kind !== 'page') return;
+    const space = this.#space(owner.mm);
+    space.count(1);
+    space.set(owner.page, frame);
   }
 
   freed(frame: number, step: number): void {
-    const last = this.#tenures.get(frame);
-    this.#tenures.set(frame, { owner: undefined, since: step, before: cut(last, DEPTH) });
-    const owner = last?.owner;
-    this.#count(owner, -1);
-    if (owner?.kind === 'page' && this.frameAt(owner.mm, owner.page) === frame) {
-      this.#pages.delete(pageKey(owner.mm, owner.page));
-      this.#left.set(pageKey(owner.mm, owner.page), step);
-    }
+    const owner = this.#become(frame, undefined, step)?.owner;
+    if (owner?.kind !== 'page') return;
+    const space = this.#space(owner.mm);
+    space.count(-1);
+    if (space.at(owner.page) === frame) space.set(owner.page, leftIn(step));
   }
 
   /** Who has a frame now; undefined if it never had an owner. */
   tenure(frame: number): Tenure | undefined {
-    return this.#tenures.get(frame);
+    return this.#tenures.at(frame);
   }
 
   /** The frame of a page of an address space, if it has one. */
   frameAt(mm: string, page: number): number | undefined {
-    return this.#pages.get(pageKey(mm, page));
+    const at = this.#spaces.get(mm)?.at(page) ?? NEVER;
+    return at < 0 ? undefined : at;
   }
 
   /** Whether a page of an address space has a frame, or had one at some time since `step`. */
   hadFrame(mm: string, page: number, step: number): boolean {
-    return this.frameAt(mm, page) !== undefined || (this.#left.get(pageKey(mm, page)) ?? -1) >= step;
+    const at = this.#spaces.get(mm)?.at(page) ?? NEVER;
+    return at >= 0 || stepOf(at) >= step;
   }
 
   /** How many frames hold pages of an address space. */
   pagesOf(mm: string): number {
-    return this.#counts.get(mm) ?? 0;
+    return this.#spaces.get(mm)?.pages ?? 0;
   }
 
-  /** The frames that somebody owns now. */
+  /** The frames that somebody owns now, ascending. */
   *all(): Generator<[number, FrameOwner]> {
     for (const [frame, { owner }] of this.#tenures.entries()) if (owner !== undefined) yield [frame, owner];
   }
 
+  /** Those of them that may have had another owner at the mark; all, where nothing was marked. */
+  *changed(): Generator<[number, FrameOwner]> {
+    const { changed } = this.#changes;
+    if (changed === undefined) {
+      yield* this.all();
+      return;
+    }
+    for (const frame of changed) {
+      const owner = this.#tenures.at(frame)?.owner;
+      if (owner !== undefined) yield [frame, owner];
+    }
+  }
+
   mark(): void {
-    for (const map of [this.#tenures, this.#pages, this.#left, this.#counts]) map.mark();
+    this.#changes.mark();
+    this.#changesOfSpaces.mark();
   }
 
   restore(): void {
-    for (const map of [this.#tenures, this.#pages, this.#left, this.#counts]) map.restore();
+    this.#changes.restore();
+    this.#changesOfSpaces.restore();
   }
 
-  #count(owner: FrameOwner | undefined, change: 1 | -1): void {
-    if (owner?.kind !== 'page') return;
-    const count = this.pagesOf(owner.mm) + change;
-    if (count === 0) this.#counts.delete(owner.mm);
-    else this.#counts.set(owner.mm, count);
+  /** A frame changes hands; who had it. */
+  #become(frame: number, owner: FrameOwner | undefined, step: number): Tenure | undefined {
+    const last = this.#tenures.at(frame);
+    this.#changes.note(this.#tenures, frame, last);
+    this.#tenures.set(frame, { owner, since: step, before: last && shortened(last) });
+    return last;
+  }
+
+  #space(mm: string): Space {
+    const known = this.#spaces.get(mm);
+    if (known !== undefined) return known;
+    const space = new Space(this.#changesOfSpaces);
+    this.#spaces.set(mm, space);
+    return space;
   }
 }
 
-const pageKey = (mm: string, page: number): string => `${mm} ${page}`;
+/** Frames whose numbers are near each other stand in one array. */
+const BLOCK = 512;
 
-function cut(tenure: Tenure | undefined, depth: number): Tenure | undefined {
-  if (tenure === undefined || depth === 0) return undefined;
-  return { ...tenure, before: cut(tenure.before, depth - 1) };
+/** Tenures by frame. */
+class Tenures implements Journaled<Tenure> {
+  readonly #blocks = new Map<number, (Tenure | undefined)[]>();
+  /** The block asked for last. */
+  #last: (Tenure | undefined)[] = [];
+  #lastNumber = -1;
+
+  at(frame: number): Tenure | undefined {
+    return this.#block(Math.floor(frame / BLOCK))?.[frame % BLOCK];
+  }
+
+  set(frame: number, tenure: Tenure | undefined): void {
+    const number = Math.floor(frame / BLOCK);
+    let block = this.#block(number);
+    if (block === undefined) {
+      block = new Array<Tenure | undefined>(BLOCK).fill(undefined);
+      this.#blocks.set(number, block);
+    }
+    block[frame % BLOCK] = tenure;
+  }
+
+  putBack(frame: number, tenure: Tenure | undefined): void {
+    this.set(frame, tenure);
+  }
+
+  /** Ascending. */
+  *entries(): Generator<[number, Tenure]> {
+    for (const [number, block] of [...this.#blocks].sort(([a], [b]) => a - b)) {
+      for (const [i, tenure] of block.entries()) if (tenure !== undefined) yield [number * BLOCK + i, tenure];
+    }
+  }
+
+  #block(number: number): (Tenure | undefined)[] | undefined {
+    if (number === this.#lastNumber) return this.#last;
+    const block = this.#blocks.get(number);
+    if (block === undefined) return undefined;
+    this.#lastNumber = number;
+    this.#last = block;
+    return block;
+  }
+}
+
+/** What a page has that has no frame: the step in which it lost it, or that it never had any; below all frames. */
+const leftIn = (step: number): number => -2 - step;
+const stepOf = (left: number): number => -2 - left;
+const NEVER = -1;
+
+/** Key of the count in the journal, where pages are keys too. */
+const COUNT = -1;
+
+/** The pages of an address space. */
+class Space implements Journaled<number> {
+  readonly #changes: Journal<number>;
+  readonly #at = new Map<number, number>();
+  #pages = 0;
+
+  constructor(changes: Journal<number>) {
+    this.#changes = changes;
+  }
+
+  get pages(): number {
+    return this.#pages;
+  }
+
+  count(change: 1 | -1): void {
+    this.#changes.note(this, COUNT, this.#pages);
+    this.#pages += change;
+  }
+
+  at(page: number): number | undefined {
+    return this.#at.get(page);
+  }
+
+  set(page: number, at: number): void {
+    this.#changes.note(this, page, this.#at.get(page));
+    this.#at.set(page, at);
+  }
+
+  putBack(key: number, value: number | undefined): void {
+    if (key === COUNT) this.#pages = value ?? 0;
+    else if (value === undefined) this.#at.delete(key);
+    else this.#at.set(key, value);
+  }
+}
+
+/** The same, without what is too long ago to be told. */
+function shortened(tenure: Tenure): Tenure {
+  let depth = 0;
+  for (let at = tenure.before; at !== undefined; at = at.before) depth++;
+  return depth < 2 * DEPTH ? tenure : cut(tenure, DEPTH);
+}
+
+function cut({ owner, since, before }: Tenure, depth: number): Tenure {
+  return { owner, since, before: before === undefined || depth === 1 ? undefined : cut(before, depth - 1) };
 }

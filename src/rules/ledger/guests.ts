@@ -35,14 +35,18 @@ export class GuestLedger implements Restorable {
 
   /** The guest's frame that a page of its VMM is; undefined for what is the VMM's own. */
   gfnOf(page: number): number | undefined {
-    const slot = this.#slots.find((each) => page >= each.page && page < each.page + each.pages);
-    return slot && slot.gfn + page - slot.page;
+    for (const slot of this.#slots) {
+      if (page >= slot.page && page < slot.page + slot.pages) return slot.gfn + page - slot.page;
+    }
+    return undefined;
   }
 
   /** The VMM's page that a frame of the guest's is. */
   pageOf(gfn: number): number | undefined {
-    const slot = this.#slots.find((each) => gfn >= each.gfn && gfn < each.gfn + each.pages);
-    return slot && slot.page + gfn - slot.gfn;
+    for (const slot of this.#slots) {
+      if (gfn >= slot.gfn && gfn < slot.gfn + slot.pages) return slot.page + gfn - slot.gfn;
+    }
+    return undefined;
   }
 
   mark(): void {

@@ -1,5 +1,6 @@
 /** All that the rules know of a run, told by taps on hardware and kernels, and by what the processes did. */
 import type { Restorable } from '../../base/index.js';
+import type { FrameOwner } from '../../kernel/index.js';
 import { FrameLedger, type Tenure } from './frames.js';
 import { GuestLedger } from './guests.js';
 import { JobLedger } from './jobs.js';
@@ -60,6 +61,16 @@ export class Ledger implements Restorable {
     const inside = guest.frames.tenure(gfn);
     const free = { owner: undefined, since: tenure.since, before: undefined };
     return { ...(inside ?? free), vm: guest.name };
+  }
+
+  /** The same without its history: who has it, if anybody has. */
+  ownerOf(frame: number): FrameOwner | undefined {
+    const owner = this.frames.tenure(frame)?.owner;
+    if (owner?.kind !== 'page') return owner;
+    const guest = this.#guests.get(owner.mm);
+    const gfn = guest?.gfnOf(owner.page);
+    if (guest === undefined || gfn === undefined || guest.isOpaque) return owner;
+    return guest.frames.tenure(gfn)?.owner;
   }
 
   mark(): void {

@@ -9,7 +9,9 @@ export class OverlayMap<K, V> implements Restorable {
   readonly #over = new Map<K, V | undefined>();
 
   get(key: K): V | undefined {
-    return this.#over.size > 0 && this.#over.has(key) ? this.#over.get(key) : this.#base.get(key);
+    const over = this.#over.get(key);
+    if (over !== undefined || this.#base.size === 0) return over;
+    return this.#over.has(key) ? undefined : this.#base.get(key);
   }
 
   set(key: K, value: V): void {

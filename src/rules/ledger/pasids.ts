@@ -38,6 +38,17 @@ export class PasidLedger implements Restorable {
     if (tenure !== undefined) this.#tenures.set(pasid, { ...tenure, guest });
   }
 
+  /** Whom it was taken for: who asks for it may not be who works with it. */
+  takenFor(pasid: number, mm: string): void {
+    const tenure = this.#tenures.get(pasid);
+    if (tenure === undefined || tenure.until !== undefined) return;
+    this.#count(tenure.mm, -1);
+    this.#count(mm, 1);
+    if (this.#byMm.get(tenure.mm) === pasid) this.#byMm.delete(tenure.mm);
+    this.#byMm.set(mm, pasid);
+    this.#tenures.set(pasid, { ...tenure, mm });
+  }
+
   takenBack(pasid: number, step: number): void {
     const last = this.#tenures.get(pasid);
     if (last === undefined) return;

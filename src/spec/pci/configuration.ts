@@ -1,7 +1,8 @@
 /**
  * The configuration space of a function: the header of type 0, and the capabilities that address spaces, their
- * translation and interrupts need. After PCI Express 6.0, 7.5.1 (header), 7.7.2 (MSI-X), 7.7.11 (ACS), 7.8.8
- * (PASID), 10.5.1 (ATS) and 10.5.2 (PRI). Error reporting, power management and link registers are left out.
+ * translation and interrupts need. After PCI Express 6.0, 7.5.1 (header), 7.5.3 (PCI Express, of which the reset), 7.7.2
+ * (MSI-X), 7.7.11 (ACS), 7.8.8 (PASID), 10.5.1 (ATS) and 10.5.2 (PRI). Error reporting, power management and link
+ * registers are left out.
  *
  * Fields hold what the specification prints; offsets of tables and capabilities are in bytes unless a field's
  * meaning says otherwise.
@@ -63,6 +64,16 @@ export const BASE_ADDRESS_REG = layout('Base address register', 4, 'PCIe 6.0, 7.
   TYPE: [2, 1, 'width of the address', { 0: '32-bit', 2: '64-bit: the next register holds the upper half' }],
   PREFETCHABLE: [3, 'prefetchable'],
   BASE: address(31, 4, 'base address, bits 31:4'),
+});
+
+export const EXPRESS_CAPABILITY = layout('PCI Express capability', 12, 'PCIe 6.0, 7.5.3', {
+  ID: [7, 0, 'capability ID', { 16: 'PCI Express' }],
+  NEXT: [15, 8, 'offset of the next capability, 0 for none'],
+  VERSION: [19, 16, 'capability version'],
+  TYPE: [23, 20, 'device or port type', { 0: 'endpoint', 9: 'root complex integrated endpoint' }],
+  FLR: [60, 'the function can be reset by itself'],
+  INITIATE_FLR: [79, 'written 1, resets the function; reads 0'],
+  PENDING: [85, 'requests have no completion yet'],
 });
 
 export const MSI_X_CAPABILITY = layout('MSI-X capability', 12, 'PCIe 6.0, 7.7.2', {

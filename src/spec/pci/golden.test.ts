@@ -95,6 +95,25 @@ const CAPABILITIES: readonly Golden[] = [
     ],
   },
   {
+    layout: configuration.EXPRESS_CAPABILITY,
+    masks: {
+      ID: at(0, 0xff),
+      NEXT: at(1, 0xff),
+      VERSION: at(2, 0xf),
+      TYPE: at(2, 0xf0),
+      FLR: at(4, 0x10000000),
+      INITIATE_FLR: at(8, 0x8000),
+      PENDING: at(10, 0x20),
+    },
+    examples: [
+      {
+        // An integrated endpoint that can be reset, while it is.
+        quads: [0x10000000_00920010n, 0x8000n],
+        fields: { ID: 0x10, VERSION: 2, TYPE: 9, FLR: 1, INITIATE_FLR: 1 },
+      },
+    ],
+  },
+  {
     layout: configuration.MSI_X_TABLE_ENTRY,
     masks: {
       ADDRESS: at(0, 0xfffffffc),

@@ -53,11 +53,14 @@ export class HostWork {
     this.#parts = parts;
   }
 
-  /** Makes the host's bindings in a scope those that the guest's tables ask for. A task only if some are not. */
+  /**
+   * Makes the host's bindings in a scope those that the guest's tables ask for. Virtual devices that are made of one
+   * function share an entry of the host's: all of them are off it before it is made anew. A task only if there is
+   * something to do.
+   */
   compare(scope: Scope): Failed | Task<Failed> {
     const places = this.#places(scope);
-    const first = places.findIndex((place) => !this.#isAsWanted(place));
-    return first < 0 ? false : this.#change(places.slice(first));
+    return places.every((place) => this.#isAsWanted(place)) ? false : this.#change(places);
   }
 
   /** Has translations forgotten. */
@@ -91,23 +94,21 @@ export class HostWork {
     return this.#bound(guestPasid).length > 0;
   }
 
-  /** Makes the host's bindings at places what is wanted there; the host may sleep over each. */
+  /** The host may sleep over each: what is wanted is asked anew. */
   *#change(places: readonly Place[]): Task<Failed> {
+    const { bindings } = this.#parts;
     let failed = false;
-    for (const place of places) if (yield* this.#changeOne(place)) failed = true;
-    return failed;
-  }
-
-  *#changeOne({ rid, guestPasid }: Place): Task<Failed> {
-    const bound = this.#parts.bindings.get(rid, guestPasid);
-    let wanted = this.#wanted(rid, guestPasid);
-    if (bound !== undefined) {
-      if (wanted !== undefined && isSame(bound, wanted)) return false;
-      if (!(yield* this.#unbind(bound))) return true;
-      wanted = this.#wanted(rid, guestPasid);
+    for (const place of places) {
+      const bound = bindings.get(place.rid, place.guestPasid);
+      if (bound === undefined || this.#isAsWanted(place)) continue;
+      if (!(yield* this.#unbind(bound))) failed = true;
     }
-    if (wanted !== undefined) yield* this.#bind(wanted);
-    return false;
+    for (const { rid, guestPasid } of places) {
+      if (bindings.get(rid, guestPasid) !== undefined) continue;
+      const wanted = this.#wanted(rid, guestPasid);
+      if (wanted !== undefined) yield* this.#bind(wanted);
+    }
+    return failed;
   }
 
   #isAsWanted({ rid, guestPasid }: Place): boolean {

@@ -90,6 +90,20 @@ test.each<[string, (guest: RawGuest) => void, readonly string[]]>([
   expect(guest.host.wrong).toEqual([]);
 });
 
+test('an entry changes for all devices that share it, which takes all of them off it first', () => {
+  for (const invalidate of [pasidCache({ G: 3 }), pasidCache({ G: 1, DID: 5, PASID: CHANGED })]) {
+    const guest = new RawGuest().enable();
+    guest.host.isShared = true;
+    guest.setEntry(guest.alloc(), { root: 0x10 });
+    invalidate(guest);
+    guest.runAll();
+    guest.setEntry(CHANGED, { root: 0x20 });
+    invalidate(guest);
+    guest.runAll();
+    expect(DEVICES.map((rid) => guest.host.boundAs(rid, CHANGED)?.root)).toEqual([0x20, 0x20]);
+  }
+});
+
 test.each([
   ['ICC and RTPS', 0x2c, (guest: RawGuest) => ccmd(1)(guest), 31, 0],
   ['IVT', 0x10c, (guest: RawGuest) => guest.iommu.write64(0x108, 0, (1 << 31) | (1 << 28)), 31, 0],

@@ -6,12 +6,21 @@
  * cannot tell them apart. The first of them is given its page requests.
  */
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
-import type { Ioasid, IoasidHolder } from '../../../ioasid/index.js';
+import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
 import type { KernelContext } from '../../context.js';
 import type { GuestPasid, Pasid } from '../../ids.js';
 import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
 import type { NestedStage } from '../domain.js';
 import type { DmaFault, PageRequest } from '../driver.js';
+
+/** A PASID that a device may work with. */
+export interface BoundPasid {
+  /** The guest's number for it; undefined if it is what the device's requests carry that have none in the guest. */
+  readonly guest: GuestPasid | undefined;
+  readonly host: Pasid;
+  /** The set that the host's is of: the VM's, or for a default PASID the host's own. */
+  readonly set: IoasidSet;
+}
 
 /** What a device needs to have for a guest's PASIDs. */
 export interface GuestEndpoint {
@@ -20,12 +29,14 @@ export interface GuestEndpoint {
   readonly iommu: IommuDevice;
   /** Its requests carry the host's PASIDs; those of a whole function carry what the guest has put into it. */
   readonly usesParentPasids: boolean;
+  /** A whole function whose shared queues are used: what CPUs send there carries the host's PASIDs, beside the others. */
+  readonly takesBothNumbers?: boolean;
   /** Whether the guest sees a device TLB; if not, the host flushes it for the guest. */
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
   drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
-  /** A PASID is bound for this device, by both of its numbers. */
-  bound?(pair: { readonly guest: GuestPasid; readonly host: Pasid }): void;
+  /** A PASID is bound for this device. */
+  bound?(pair: BoundPasid): void;
   /** That is being undone: from now on the device begins nothing with it. `drain` follows. */
   unbound?(host: Pasid): void;
 }
@@ -72,7 +83,8 @@ export class GuestBinding {
   readonly id: Ioasid;
   readonly guestPasid: GuestPasid;
   readonly state: KeptValue<BindingState>;
-  readonly entry: KeptValue<GuestEntry | undefined>;
+  /** Those that it uses: one for each number that the device's requests may carry. */
+  readonly entries: KeptList<GuestEntry>;
   /** Whether the device did not say that it has nothing of the PASID any more. */
   readonly isUndrained: KeptValue<boolean>;
   /** Woken on each change of the state. */
@@ -87,7 +99,7 @@ export class GuestBinding {
     this.id = of.id;
     this.guestPasid = of.guestPasid;
     this.state = new KeptValue<BindingState>(log, 'binding');
-    this.entry = new KeptValue<GuestEntry | undefined>(log, undefined);
+    this.entries = new KeptList(log);
     this.isUndrained = new KeptValue(log, false);
     this.changed = new WaitQueue(`guest PASID ${of.guestPasid} on ${device.name}`);
   }

@@ -41,6 +41,10 @@ export class KernelTaps {
   readonly host = ({ kind, fields: told }: KernelEvent): void => {
     const tapped = this.#tapped;
     const fields = renamedFields(told, tapped.aliases);
+    if (kind === 'iommu:default-pasid') {
+      // Nobody in the guest works without PASIDs but its kernel.
+      tapped.ledger.pasids.takenFor(Number(fields['pasid']), kernelOf(String(fields['domain'])));
+    }
     if (tapped.isTold) tapped.tell('kernel', tapped.actor, kind, this.#ofHost(kind, fields));
     tapped.hooks?.kernelEvent({ kind, fields }, 'host');
   };
@@ -148,6 +152,9 @@ export class KernelTaps {
       : first;
   }
 }
+
+/** The address space of a guest's kernel: what its devices reach without PASIDs. */
+const kernelOf = (vm: string): string => `${vm}/kernel`;
 
 const numberOf = (value: FieldValue | undefined): number | undefined =>
   typeof value === 'number' ? value : undefined;

@@ -1,0 +1,57 @@
+/**
+ * A mediated device on its container's domain. What its guest takes for requests without a PASID carries the domain's
+ * default PASID on the host: the parent driver is told of it as of one that is bound, and has nothing of it any more
+ * before the device is detached.
+ */
+import { isRefusal, KeptValue, type Refusal, type Task } from '../../base/index.js';
+import type { KernelContext } from '../context.js';
+import type { Pasid } from '../ids.js';
+import type { AuxDomain } from '../iommu/aux-domain.js';
+import { Mutex } from '../mutex.js';
+import type { VfioDevice } from './device.js';
+
+export class AuxPart {
+  readonly #aux: AuxDomain;
+  readonly #device: VfioDevice;
+  /** While it is attached. */
+  readonly #pasid: KeptValue<Pasid | undefined>;
+  readonly #lock: Mutex;
+
+  constructor({ log }: KernelContext, aux: AuxDomain, device: VfioDevice) {
+    this.#aux = aux;
+    this.#device = device;
+    this.#pasid = new KeptValue<Pasid | undefined>(log, undefined);
+    this.#lock = new Mutex(log, `domain of ${device.name}`);
+  }
+
+  /** On failure: as `AuxDomain.attachDevice`. Once more is no error. */
+  *attach(): Task<Refusal | undefined> {
+    yield* this.#lock.lock();
+    try {
+      if (this.#pasid.value !== undefined) return undefined;
+      const pasid = yield* this.#aux.attachDevice(this.#device.iommu);
+      if (isRefusal(pasid)) return pasid;
+      this.#pasid.value = pasid;
+      this.#device.bound?.({ guest: undefined, host: pasid, set: this.#aux.set });
+      return undefined;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** On failure: `EIO`, it is attached still. Once more is no error. */
+  *detach(): Task<Refusal<'EIO'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      const pasid = this.#pasid.value;
+      if (pasid === undefined) return undefined;
+      this.#device.unbound?.(pasid);
+      const refusal =
+        (yield* this.#device.drain(pasid)) ?? (yield* this.#aux.detachDevice(this.#device.iommu));
+      if (refusal === undefined) this.#pasid.value = undefined;
+      return refusal;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+}

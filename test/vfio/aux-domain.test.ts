@@ -1,0 +1,166 @@
+/**
+ * Auxiliary domains, with the real unit: the default PASID that parts of functions share, what DMA by it meets, and
+ * that it goes with the last of them, and not before.
+ */
+import { describe, expect, it } from 'vitest';
+import { refuse } from '../../src/base/index.js';
+import { ioasidInspect, ioasidReports } from '../../src/ioasid/index.js';
+import { FIRST_RID, must } from '../vtd-driver/lab.js';
+import { allocBytes, bindBytes, freeBytes, Host, TestFunction, TestMdev } from './vm.js';
+
+const PAGE = 0x10;
+/** Parent drivers are told of it as of one that stands for requests without a PASID. */
+class Part extends TestMdev {
+  default: number | undefined;
+  bound({ guest, host }: { readonly guest: number | undefined; readonly host: number }): void {
+    if (guest === undefined) this.default = host;
+  }
+  unbound(host: number): void {
+    if (this.default === host) this.default = undefined;
+  }
+}
+
+/** What a function reads at a page of a PASID; undefined where it does not pass. */
+function reads(host: Host, dma: Parameters<Host['lab']['access']>[0], pasid: number) {
+  const accesses = host.lab.access(dma, [{ pasid, page: PAGE }]).filter(({ isWrite }) => !isWrite);
+  return [...new Set(accesses.map((each) => (each.passed ? each.value : undefined)))];
+}
+
+function oneVm(options: ConstructorParameters<typeof Host>[0] = {}) {
+  const host = new Host(options);
+  const { dma, device } = host.plug();
+  const before = host.resources;
+  const [one, two] = [new Part('mdev1', device), new Part('mdev2', device)];
+  const vm = host.newVm('vm1', [one, two]);
+  vm.write(PAGE * 4096, Int32Array.of(0x1111));
+  return { host, dma, device, before, one, two, vm };
+}
+
+/** Who holds ids, and how often. */
+const held = ({ lab }: Host) =>
+  ioasidReports(lab.bench.ioasids).map(({ id, set, holders }) => ({
+    id,
+    set,
+    holders: holders.map(({ holder, count }) => `${holder} ${count}`),
+  }));
+
+describe.each([{ ats: false }, { ats: true }])('a default PASID, $ats', (options) => {
+  it('leads to the memory of the VM, for all parts on one domain', () => {
+    const { host, dma, one, two } = oneVm(options);
+    const pasid = one.default ?? 0;
+    expect(pasid).toBeGreaterThan(0);
+    expect(two.default).toBe(pasid);
+    expect(reads(host, dma, pasid)).toEqual([0x1111]);
+    expect(reads(host, dma, 0)).toEqual([undefined]);
+    expect(held(host)).toEqual([{ id: pasid, set: expect.any(String), holders: ['iommu 6a:02.0 2'] }]);
+  });
+
+  it('goes from a function with the last part of it that is detached', () => {
+    const { host, dma, one, two, vm } = oneVm(options);
+    const pasid = one.default ?? 0;
+    must(host.run(vm.container.detachDomain(one)));
+    // Once more is no error.
+    must(host.run(vm.container.detachDomain(one)));
+    expect([one.default, one.drained, two.default, two.drained]).toEqual([undefined, [pasid], pasid, []]);
+    expect(reads(host, dma, pasid)).toEqual([0x1111]);
+    must(host.run(vm.container.detachDomain(two)));
+    expect(reads(host, dma, pasid)).toEqual([undefined]);
+    expect(held(host)).toEqual([]);
+    must(host.run(vm.container.attachDomain(two)));
+    must(host.run(vm.container.attachDomain(two)));
+    expect(reads(host, dma, two.default ?? 0)).toEqual([0x1111]);
+  });
+
+  it('is one number on several functions, and goes from each by itself', () => {
+    const { host, dma, one, two, vm } = oneVm(options);
+    const far = host.plug(FIRST_RID + 0x10);
+    const three = new Part('mdev3', far.device);
+    must(host.run(vm.container.addDevice(three)));
+    const pasid = one.default ?? 0;
+    expect(three.default).toBe(pasid);
+    expect([reads(host, dma, pasid), reads(host, far.dma, pasid)]).toEqual([[0x1111], [0x1111]]);
+    for (const each of [one, two]) must(host.run(vm.container.detachDomain(each)));
+    expect([reads(host, dma, pasid), reads(host, far.dma, pasid)]).toEqual([[undefined], [0x1111]]);
+    must(host.run(vm.container.attachDomain(one)));
+    expect(one.default).toBe(pasid);
+  });
+
+  it('of another VM is another number, and leads to that one', () => {
+    const { host, dma, device, one } = oneVm(options);
+    const other = new Part('mdev3', device);
+    const vm2 = host.newVm('vm2', [other]);
+    vm2.write(PAGE * 4096, Int32Array.of(0x2222));
+    expect(other.default).not.toBe(one.default);
+    expect(reads(host, dma, other.default ?? 0)).toEqual([0x2222]);
+    vm2.end();
+    expect([reads(host, dma, one.default ?? 0), other.default]).toEqual([[0x1111], undefined]);
+  });
+
+  it('is neither the guest to free nor to bind, and leaves it its quota', () => {
+    const { host, dma, one, vm } = oneVm(options);
+    const pasid = one.default ?? 0;
+    expect(vm.container.pasidRequest(freeBytes(pasid))).toMatchObject({ errno: 'EACCES' });
+    expect(vm.container.pasidRequest(allocBytes(pasid))).toMatchObject({ errno: 'ENOSPC' });
+    expect(host.run(vm.container.bindGpasid(one, bindBytes(7, pasid)))).toMatchObject({ errno: 'EACCES' });
+    for (let i = 0; i < 1000; i++) must(vm.container.pasidRequest(allocBytes(1, 9999)));
+    expect(reads(host, dma, pasid)).toEqual([0x1111]);
+  });
+
+  it('leaves nothing when the VM ends, but the tables of the function', () => {
+    const { host, dma, before, one, vm } = oneVm(options);
+    const pasid = one.default ?? 0;
+    reads(host, dma, pasid);
+    vm.end();
+    expect(one.drained).toContain(pasid);
+    expect(reads(host, dma, pasid)).toEqual([undefined]);
+    expect({ ...host.resources, frames: 0 }).toEqual({ ...before, frames: 0 });
+  });
+});
+
+it('a part that does not drain stays attached, and can be tried again', () => {
+  const { host, dma, one, vm } = oneVm();
+  const pasid = one.default ?? 0;
+  one.refusal = refuse('EIO', 'it does not drain');
+  expect(host.run(vm.container.detachDomain(one))).toMatchObject({ errno: 'EIO' });
+  expect(reads(host, dma, pasid)).toEqual([0x1111]);
+  one.refusal = undefined;
+  must(host.run(vm.container.detachDomain(one)));
+});
+
+it('what hardware does not let go of is not handed out again', () => {
+  const { host, one, two, vm, dma } = oneVm({ ats: true });
+  const pasid = one.default ?? 0;
+  must(host.run(vm.container.detachDomain(one)));
+  dma.deaf = 1000;
+  expect(host.run(vm.container.detachDomain(two))).toMatchObject({ errno: 'EIO' });
+  expect(ioasidInspect(host.lab.bench.ioasids, pasid)).toMatchObject({ state: 'ACTIVE' });
+  dma.deaf = 0;
+  must(host.run(vm.container.detachDomain(two)));
+  expect(held(host)).toEqual([]);
+});
+
+it('a whole function has none', () => {
+  const host = new Host();
+  const { device } = host.plug();
+  const whole = new TestFunction('whole', device);
+  const vm = host.newVm('vm1', [whole]);
+  expect(host.run(vm.container.detachDomain(whole))).toMatchObject({ errno: 'ENODEV' });
+  expect(held(host)).toEqual([]);
+});
+
+it('without memory for it, nothing is left', () => {
+  for (let granted = 0; granted < 6; granted++) {
+    const host = new Host({ framesMayFail: true });
+    const { device } = host.plug();
+    const part = new Part('mdev1', device);
+    const vm = host.newVm('vm1');
+    const before = host.resources;
+    host.lab.granted = granted;
+    const refusal = host.run(vm.container.addDevice(part));
+    host.lab.granted = -1;
+    if (refusal === undefined) return;
+    expect([refusal.errno, part.default]).toEqual(['ENOMEM', undefined]);
+    expect(host.resources).toEqual(before);
+  }
+  throw new Error('it is never enough');
+});
