@@ -2,11 +2,11 @@
  * The machines that programs run on, as they see them: the host, and virtual machines on it. A process of a guest's
  * names its device, its parent on the host does the work; messages name the parent's queue.
  */
-import type { Refusal } from '../../base/index.js';
+import { assert, type Refusal } from '../../base/index.js';
 import type { Cpu } from '../../hardware/index.js';
-import type { IdxdDevice, Kernel } from '../../kernel/index.js';
+import type { GroupConfig, IdxdDevice, Kernel, VfioPci } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
-import type { QueueSpec } from '../scenario/schema.js';
+import type { DeviceSpec, QueueSpec } from '../scenario/schema.js';
 import type { Hardware } from './hardware.js';
 
 /** A queue, as a program opens it. */
@@ -79,4 +79,20 @@ export class HostMachine implements Machine {
   deviceOf(name: string): string {
     return name;
   }
+
+  /** An accelerator that is handed out whole. A `Bug` for others. */
+  whole(name: string): { readonly function: VfioPci; readonly spec: DeviceSpec } {
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
+    const found = this.kernel.vfioPcis.find(({ pci }) => pci.rid === accelerator?.rid);
+    assert(found !== undefined && accelerator !== undefined, `vfio-pci has no ${name}`);
+    return { function: found, spec: accelerator.spec };
+  }
+}
+
+/** What an administrator makes of an accelerator: one group, all queues, served by all engines. */
+export function groupOf({ engines, queues }: DeviceSpec): GroupConfig {
+  const wqs = Object.values(queues).map(({ mode, size, threshold, 'block-on-fault': blockOnFault }) => {
+    return { mode, size, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+  });
+  return { wqs, engines };
 }
