@@ -114,8 +114,11 @@ export class AssignedFunction implements VmFunction {
 
   /** Without the guest nobody can drain it: it is reset before its PASIDs go. */
   *quiesce(): Task {
-    yield* this.#whole.close();
+    yield* this.#whole.reset();
   }
+
+  /** It has been. */
+  *reset(): Task {}
 
   *close(): Task {
     yield* this.#whole.close();

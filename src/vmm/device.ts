@@ -89,6 +89,10 @@ export class VirtualFunction implements VmFunction {
   /** The host drains it by PASID. */
   *quiesce(): Task {}
 
+  *reset(): Task {
+    yield* this.mdev.reset();
+  }
+
   *close(): Task {
     yield* this.mdev.close();
   }

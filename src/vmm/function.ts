@@ -46,6 +46,8 @@ export interface VmFunction extends GuestFunction, Restorable {
   start(): Task;
   /** The VM has stopped, and its PASIDs go: returns when nothing is under way that the host could not drain. */
   quiesce(): Task;
+  /** After that: it is as after power-on. */
+  reset(): Task;
   /** The VM lets go of what is behind it: it is reset. */
   close(): Task;
 }

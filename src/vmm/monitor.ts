@@ -153,22 +153,43 @@ export class Monitor {
     this.#portals.end();
   }
 
+  /**
+   * Has vCPUs, virtual IOMMU and virtual devices as after power-on, with nothing running: returns when the host has
+   * nothing left of the guest's PASIDs.
+   */
+  *reset(): Task {
+    yield* this.#halt();
+    for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
+    this.iommu.reset();
+    yield* this.#settle();
+    for (const each of this.functions) yield* each.reset();
+  }
+
   /** The end of the machine: returns when neither CPU nor device reaches anything of it. */
   *end(): Task {
+    yield* this.#halt();
+    // Its devices wait for nobody: they can be drained, and are reset after that.
+    yield* this.#container.close();
+    for (const each of this.functions) yield* each.close();
+    yield* this.#kvm.destroy();
+    this.ram.forget();
+  }
+
+  /** The guest stands still, and who waits for it does so no longer: from here on the host answers its devices. */
+  *#halt(): Task {
     for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
     this.tasks.drop();
     // A device that waits for the guest may hold up what the VMM does in the host's kernel.
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
+    yield* this.#settle();
+    // What the host cannot drain is reset before its PASIDs go.
+    for (const each of this.functions) yield* each.quiesce();
+  }
+
+  *#settle(): Task {
     const { name } = this.#options;
     while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
-    // From here on the host answers what its devices wait for: they can be drained, and are reset after that; a whole
-    // function, which the host cannot drain, before.
-    for (const each of this.functions) yield* each.quiesce();
-    yield* this.#container.close();
-    for (const each of this.functions) yield* each.close();
-    yield* this.#kvm.destroy();
-    this.ram.forget();
   }
 
   /** On before a portal is mapped: a guest's ENQCMD never carries a number that was not translated. */

@@ -53,6 +53,15 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /dsa0 is bound to vm\d\/\w+, guest PASID \d+, which PASID \d+ backs; the set of its virtual machine has it for none, KVM's table for none$/,
   },
   {
+    name: 'H4: what is bound outlives a reset',
+    scenario: 'wide-flush',
+    file: 'vmm/iommu/virtual-iommu.ts',
+    find: 'for (const pair of this.#pasids.retire()) this.#retired.push(pair);\n    this.#compareAll();',
+    replace: '',
+    rule: 'COUNT',
+    message: /vm1 was reset, and has not given back: PASID \d of vm1\/\w+, guest PASID \d+(; .*)?$/,
+  },
+  {
     name: 'an IOTLB invalidation stays in the virtual unit',
     scenario: 'two-vms-one-swq',
     file: 'vmm/iommu/virtual-iommu.ts',

@@ -112,7 +112,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     return this.registers.get(this.table.GENCFG, DSA_GENCFG_REG.USER_INT) === 1;
   }
   get deviceState(): DeviceState {
-    return this.registers.get(this.table.GENSTS, STATE) as DeviceState;
+    return STATE.get(this.registers.words, this.table.GENSTS.at) as DeviceState;
   }
   set deviceState(state: DeviceState) {
     this.registers.set(this.table.GENSTS, STATE, state);

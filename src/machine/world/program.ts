@@ -341,6 +341,7 @@ export function actionText(step: Step): string {
   if ('check' in step) return `check ${step.check.region}`;
   if ('fork' in step) return `fork ${step.fork.as}`;
   if ('kill' in step) return `kill ${step.kill}`;
+  if ('reset' in step) return `reset ${step.reset}`;
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
   if ('flush' in step) return `flush ${step.flush}`;

@@ -70,11 +70,15 @@ export class HostBench implements StateBench {
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
     const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
-    iotlb.visit((entry) => {
-      if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
-        found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
-    });
+    // Asked for each frame that is freed: names are made only where there is something to name.
+    if (iotlb.leadsTo(frame)) {
+      iotlb.visit((entry) => {
+        if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
+          found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
+      });
+    }
     for (const { name, device } of this.#hardware.accelerators) {
+      if (!device.parts.tlb.leadsTo(frame)) continue;
       device.parts.tlb.visit((entry) => {
         if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
