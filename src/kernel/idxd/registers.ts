@@ -24,6 +24,8 @@ export const REGISTER = dsaRegisters({
 });
 
 const TABLE_UNIT = 0x100;
+/** What registers say where no device is. */
+const NOBODY = -1;
 
 /** So often a command's status is read before it has taken long: a kernel would set a timer. */
 const PATIENCE = 1000;
@@ -77,7 +79,7 @@ export class DsaRegisters {
    *
    * @param unstick called again and again once the device has taken long: others wait for its one command register
    *
-   * On failure: `EIO` names the command and the device's error.
+   * On failure: `EIO` names the command and the device's error; or the device is not there any more.
    */
   *command(command: number, operand: number, unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
     yield* this.#lock.lock();
@@ -88,6 +90,7 @@ export class DsaRegisters {
       this.writeAt(REGISTER.CMD.offset, words);
       let status = this.read(REGISTER.CMDSTS);
       for (let polls = 0; DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1; polls++) {
+        if (status[0] === NOBODY) return refuse('EIO', `${this.#name} is not there`);
         yield `${this.#name}: command`;
         if (polls >= PATIENCE && unstick !== undefined) yield* unstick();
         status = this.read(REGISTER.CMDSTS);

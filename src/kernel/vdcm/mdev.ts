@@ -7,6 +7,7 @@
 import {
   assert,
   isRefusal,
+  KeptMap,
   KeptValue,
   type Refusal,
   refuse,
@@ -32,14 +33,14 @@ import {
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
-import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
+import { IDXD_ID, type IdxdChild, type IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
 import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
-import type { QueueBehind } from './queue.js';
+import type { PartOptions, QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
 /** What configuration space says of it, as far as it is not its VMM's to say. */
@@ -67,9 +68,10 @@ interface Owner {
   /** The VM's PASIDs. */
   readonly set: IoasidSet;
   readonly interrupt: (vector: number) => void;
+  readonly wanted: () => void;
 }
 
-export class Mdev implements CommandTarget {
+export class Mdev implements CommandTarget, IdxdChild {
   readonly name: string;
   /** The function whose RID its DMA carries. */
   readonly iommu: IommuDevice;
@@ -91,8 +93,14 @@ export class Mdev implements CommandTarget {
   readonly #file: RegisterFile;
   readonly #owner: KeptValue<Owner | undefined>;
   readonly #isRemoved: KeptValue<boolean>;
+  /** Those that are bound through it. */
+  readonly #pasids: KeptMap<Pasid, true>;
+  /** Its VM has lost it: what is in flight is abandoned. */
+  readonly #isAbandoned: KeptValue<boolean>;
   /** Woken at the end of each command. */
   readonly #done: WaitQueue;
+  /** Woken when a VM has given it up. */
+  readonly #given: WaitQueue;
 
   private constructor(
     context: KernelContext,
@@ -109,15 +117,19 @@ export class Mdev implements CommandTarget {
       offset: wq.portalOffset - wq.firstPortal,
       frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
     };
+    const part: PartOptions = { name, isAbandoned: () => this.#isAbandoned.value };
     this.queue = wq.isDedicated
-      ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
-      : new SharedQueue(context, parent, name);
+      ? new DedicatedQueue(context, parent, { ...part, wq, lost: () => this.#lost() })
+      : new SharedQueue(context, parent, { ...part, isOthersToo: (pasid) => this.#isOthersToo(pasid) });
+    this.#pasids = new KeptMap(context.log);
     this.#table = virtualRegisters(parent.registers, wq);
     const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
     this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
+    this.#isAbandoned = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
+    this.#given = new WaitQueue(`${name} is given up`);
     this.clear();
     context.platform.keep(this.#file);
   }
@@ -126,8 +138,8 @@ export class Mdev implements CommandTarget {
    * Makes a virtual device on a queue of a parent's, which stays in use until it is removed: a shared one that is
    * enabled, with others, or a dedicated one that nobody has.
    *
-   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, or the parent is behind no
-   * IOMMU; `EBUSY` if somebody has the dedicated one.
+   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, or the parent goes, or is behind
+   * no IOMMU; `EBUSY` if somebody has the dedicated one.
    */
   static create(
     context: KernelContext,
@@ -137,6 +149,7 @@ export class Mdev implements CommandTarget {
     const wq = parent.wqs[of.wq];
     const { iommu } = parent;
     if (wq === undefined) return refuse('ENXIO', `${parent.name} has no work queue ${of.wq}`);
+    if (parent.isLeaving) return refuse('ENODEV', `${parent.name} goes`);
     if (wq.isDedicated && (wq.clients.value > 0 || wq.isEnabled)) {
       return refuse('EBUSY', `${wq.name} is dedicated, and in use`);
     }
@@ -144,6 +157,7 @@ export class Mdev implements CommandTarget {
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
     wq.clients.value++;
+    parent.adopt(mdev);
     parent.onError(mdev.#reported);
     tell(context, 'vdcm:create', { mdev: of.name, wq: wq.name });
     return mdev;
@@ -159,18 +173,21 @@ export class Mdev implements CommandTarget {
    *
    * @param set the VM's PASIDs: what its guest names is one of their SPIDs
    * @param interrupt called to send the message of an MSI-X vector
+   * @param wanted called when the parent goes: the VM is to give it up
    *
    * On failure: `EBUSY` if a VM has it, or hardware did not let go of it for one that had; `ENODEV` if it was removed; `ENOMEM`.
    */
   open(
     set: IoasidSet,
     interrupt: (vector: number) => void,
+    wanted: () => void = () => {},
   ): Refusal<'EBUSY' | 'ENODEV' | 'ENOMEM'> | undefined {
     if (this.#isRemoved.value) return refuse('ENODEV', `${this.name} was removed`);
     if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
     const refusal = this.queue.open(set);
     if (refusal !== undefined) return refusal;
-    this.#owner.value = { set, interrupt };
+    this.#isAbandoned.value = false;
+    this.#owner.value = { set, interrupt, wanted };
     return undefined;
   }
 
@@ -181,6 +198,7 @@ export class Mdev implements CommandTarget {
     yield* this.queue.settle();
     this.queue.close();
     this.#owner.value = undefined;
+    this.#given.wakeAll();
   }
 
   /** Reads 4 bytes of BAR0: a signed word. */
@@ -198,11 +216,14 @@ export class Mdev implements CommandTarget {
 
   /** A PASID is bound through it, which its dedicated queue may work with until it is unbound. */
   bound(pasid: BoundPasid): void {
+    if (!this.#pasids.has(pasid.host)) this.#parent.countGuest(pasid.host, 1);
+    this.#pasids.set(pasid.host, true);
     this.queue.bound(pasid);
   }
 
   /** A PASID is not bound through it any more. `drain` follows. */
   unbound(pasid: Pasid): void {
+    if (this.#pasids.delete(pasid)) this.#parent.countGuest(pasid, -1);
     this.queue.unbound(pasid);
   }
 
@@ -213,6 +234,11 @@ export class Mdev implements CommandTarget {
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     return yield* this.queue.drain(pasid);
+  }
+
+  /** Its VM has lost it: from now on what is in flight is abandoned, where until now it was drained. */
+  abandon(): void {
+    this.#isAbandoned.value = true;
   }
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
@@ -243,12 +269,20 @@ export class Mdev implements CommandTarget {
     if (error !== undefined) this.#lost();
   }
 
+  /** @see IdxdChild */
+  *surrender(): Task {
+    this.#owner.value?.wanted();
+    while (this.#owner.value !== undefined) yield this.#given;
+    yield* this.remove();
+  }
+
   /** Takes it away for good. It is given up by its VM first. */
   *remove(): Task {
     if (this.#isRemoved.value) return;
     this.#isRemoved.value = true;
     yield* this.close();
     this.#parent.removeErrorListener(this.#reported);
+    this.#parent.disown(this);
     this.#wq.clients.value--;
     tell(this.#context, 'vdcm:remove', { mdev: this.name });
   }
@@ -314,6 +348,11 @@ export class Mdev implements CommandTarget {
     this.#file.set(this.#wqcfg, DSA_WQCFG.PASID, pasid);
     this.#file.set(this.#wqcfg, DSA_WQCFG.PASID_EN, enabled);
     this.queue.configured(this.pasid);
+  }
+
+  /** Whether a PASID is bound for another virtual device of the parent. */
+  #isOthersToo(pasid: Pasid): boolean {
+    return this.#parent.guestsOf(pasid) > (this.#pasids.has(pasid) ? 1 : 0);
   }
 
   /** The host has disabled its queue. */

@@ -1,6 +1,7 @@
 /**
  * A share of a shared queue. Hardware tells the work of two virtual devices apart by its PASID alone: what is drained
- * or aborted of a PASID is so for all virtual devices of a VM that use it on this function.
+ * of a PASID is so for all virtual devices of a VM that use it on this function. What would be aborted is drained where
+ * others have the PASID bound: theirs is not lost.
  *
  * A shared queue always has PASIDs (Intel DSA 3.0, 3.1: WQCFG's PASID Enable has to be set in shared mode), and the
  * guest's CPUs send none but what is bound in its name. So nothing of it ever carries the default PASID.
@@ -20,7 +21,7 @@ import type { KernelContext } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
-import type { QueueBehind } from './queue.js';
+import type { PartOptions, QueueBehind } from './queue.js';
 
 interface Owner {
   readonly set: IoasidSet;
@@ -29,14 +30,22 @@ interface Owner {
 
 export class SharedQueue implements QueueBehind {
   readonly #name: string;
+  readonly #isAbandoned: () => boolean;
+  readonly #isOthersToo: (pasid: Pasid) => boolean;
   readonly #parent: IdxdDevice;
   readonly #owner: KeptValue<Owner | undefined>;
   /** What it has nothing of: others on the function may have. */
   readonly #unused: KeptValue<Pasid | undefined>;
 
-  /** @param name the virtual device's */
-  constructor({ log }: KernelContext, parent: IdxdDevice, name: string) {
-    this.#name = name;
+  /** @param of `isOthersToo`: whether a PASID is bound for another virtual device of the parent */
+  constructor(
+    { log }: KernelContext,
+    parent: IdxdDevice,
+    of: PartOptions & { readonly isOthersToo: (pasid: Pasid) => boolean },
+  ) {
+    this.#name = of.name;
+    this.#isAbandoned = of.isAbandoned;
+    this.#isOthersToo = of.isOthersToo;
     this.#parent = parent;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
     this.#unused = new KeptValue<Pasid | undefined>(log, undefined);
@@ -74,7 +83,7 @@ export class SharedQueue implements QueueBehind {
   /** One after the other, the PASIDs that its VM has bound. */
   *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     for (const pasid of this.#bound()) {
-      const refusal = yield* this.#parent.quiesceGuest(pasid, isAbort);
+      const refusal = yield* this.#quiesce(pasid, isAbort);
       if (refusal !== undefined) return refusal;
     }
     return undefined;
@@ -90,7 +99,7 @@ export class SharedQueue implements QueueBehind {
     const id = ioasidFindBySpid(owner.set, guest, owner.holder);
     if (isRefusal(id)) return undefined;
     try {
-      return yield* this.#parent.quiesceGuest(Pasid.of(id), isAbort);
+      return yield* this.#quiesce(Pasid.of(id), isAbort);
     } finally {
       ioasidPut(owner.set, id, owner.holder);
     }
@@ -99,7 +108,7 @@ export class SharedQueue implements QueueBehind {
   /** Another virtual device of the VM may go on with it, whose page requests its guest has still to answer. */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    return yield* this.#parent.quiesceGuest(pasid, false);
+    return yield* this.#quiesce(pasid, this.#isAbandoned());
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
@@ -107,6 +116,10 @@ export class SharedQueue implements QueueBehind {
     if (guest === undefined) this.#unused.value = host;
   }
   unbound(): void {}
+
+  #quiesce(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    return this.#parent.quiesceGuest(pasid, isAbort && !this.#isOthersToo(pasid));
+  }
 
   #bound(): readonly Pasid[] {
     const found: Pasid[] = [];
