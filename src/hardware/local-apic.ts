@@ -33,7 +33,9 @@ export class LocalApic implements Engine, Restorable {
   }
 
   get isReady(): boolean {
-    return this.#pending.words.some((word) => word !== 0);
+    const { words } = this.#pending;
+    for (let at = 0; at < VECTORS / 32; at++) if (words[at] !== 0) return true;
+    return false;
   }
 
   /** Delivers the highest vector, as the CPU does. */

@@ -22,11 +22,13 @@ import { ridName } from './ids.js';
 import { IDXD_ID, IdxdDevice } from './idxd/device.js';
 import { Iommu } from './iommu/core.js';
 import type { RidDomain } from './iommu/domain.js';
+import { ALL_PROTECTIONS, type GuestProtections } from './iommu/guest/protections.js';
 import { Sva } from './iommu/sva.js';
 import { Kvm } from './kvm/kvm.js';
 import { enumeratePci, type PciDevice } from './pci.js';
 import type { Platform } from './platform.js';
 import { Processes } from './process.js';
+import { VfioPci } from './vfio/pci-function.js';
 import { Vfio } from './vfio/vfio.js';
 
 export interface KernelOptions {
@@ -39,6 +41,10 @@ export interface KernelOptions {
   readonly ioasids: IoasidCore;
   /** How many PASIDs its own processes may have; all that is left, if it is not given. */
   readonly quota?: number;
+  /** Functions, by RID, that vfio-pci takes before the driver that would (Linux's `vfio-pci.ids`, `driver_override`). */
+  readonly vfioPci?: readonly number[];
+  /** What keeps guests' PASIDs of one device apart from those of another: all on, but what is off. */
+  readonly protections?: Partial<GuestProtections>;
   /** What requests without a PASID meet: `blocked`, if it is not given. */
   readonly ridDomain?: RidDomain;
   readonly ledger?: FrameLedger;
@@ -63,9 +69,12 @@ export class Kernel {
   readonly #idxds: KeptList<IdxdDevice>;
   /** How many accelerators it has ever found: no two have one name. */
   readonly #found: KeptValue<number>;
+  readonly #forVfio: ReadonlySet<number>;
+  readonly #vfioPcis: KeptList<VfioPci>;
 
   constructor(options: KernelOptions) {
     const { name, platform, tasks, ioasids, ledger, framesMayFail, quota, seed } = options;
+    const { vfioPci = [], protections = {} } = options;
     const log = new UndoLog();
     platform.keep(log);
     const frames = new Frames({ platform, log, ledger, mayFail: framesMayFail, seed });
@@ -74,7 +83,7 @@ export class Kernel {
     const nextVector = new KeptValue(log, FIRST_VECTOR);
     this.context = { name, platform, log, frames, tasks, cpus, nextVector };
     this.processes = new Processes(this.context);
-    this.iommu = new Iommu(this.context, ioasids);
+    this.iommu = new Iommu(this.context, ioasids, { ...ALL_PROTECTIONS, ...protections });
     const set = ioasidSetAlloc(ioasids, { type: 'none', ...(quota === undefined ? {} : { quota }) });
     assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);
     this.pasids = set;
@@ -85,11 +94,18 @@ export class Kernel {
     this.#idxds = new KeptList(log);
     this.#found = new KeptValue(log, 0);
     this.functionsChanged = new WaitQueue(`functions of ${name}`);
+    this.#forVfio = new Set(vfioPci);
+    this.#vfioPcis = new KeptList(log);
   }
 
-  /** The accelerators, in the order of their RIDs: `dsa0`, `dsa1`. */
+  /** The accelerators that its own driver has, in the order of their RIDs: `dsa0`, `dsa1`. */
   get idxds(): readonly IdxdDevice[] {
     return this.#idxds.items;
+  }
+
+  /** The functions that VFIO may hand out whole. */
+  get vfioPcis(): readonly VfioPci[] {
+    return this.#vfioPcis.items;
   }
 
   /**
@@ -120,15 +136,16 @@ export class Kernel {
   }
 
   /**
-   * A function goes, or has gone: its driver lets go of it first, then it is in no table any more.
+   * A function of its own drivers goes, or has gone: its driver lets go of it first, then it is in no table any more.
    *
-   * On failure: `ENOENT` if there is none; `EBUSY` if the kernel itself uses it, `EIO` if hardware did not confirm: it can
-   * be tried again.
+   * On failure: `ENOENT` if there is none; `EBUSY` if the kernel itself uses it, or VFIO has it to hand out; `EIO` if
+   * hardware did not confirm. It can be tried again.
    */
   *removeFunction(rid: number): Task<Refusal<'ENOENT' | 'EBUSY' | 'EIO'> | undefined> {
     const idxd = this.idxds.find(({ pci }) => pci.rid === rid);
     const iommu = this.iommu.device(rid);
     if (idxd === undefined && iommu === undefined) return refuse('ENOENT', `no function at ${ridName(rid)}`);
+    if (this.#forVfio.has(rid)) return refuse('EBUSY', `VFIO has the function at ${ridName(rid)}`);
     const refusal = (idxd && (yield* idxd.remove())) ?? (iommu && (yield* this.iommu.remove(iommu)));
     if (refusal !== undefined) return refusal;
     if (idxd !== undefined) this.#idxds.remove(idxd);
@@ -137,14 +154,22 @@ export class Kernel {
     return undefined;
   }
 
-  /** Puts a function behind its IOMMU, and gives it its driver: what it is, if it is an accelerator. */
+  /** Puts a function behind its IOMMU, and gives it its driver; what that has, if it is an accelerator. */
   *#add(pci: PciDevice): Task<IdxdDevice | undefined> {
     const iommu = yield* this.iommu.add(pci, this.#ridDomain);
     if (isRefusal(iommu)) {
       tell(this.context, 'iommu:refused', { device: pci.name, why: iommu.toString() });
     }
-    if (pci.vendor !== IDXD_ID.vendor || pci.device !== IDXD_ID.device) return undefined;
-    const idxd = new IdxdDevice(this.context, this, { name: `dsa${this.#found.value++}`, pci, iommu });
+    // One has its number whoever takes it.
+    const isAccelerator = pci.vendor === IDXD_ID.vendor && pci.device === IDXD_ID.device;
+    const name = isAccelerator ? `dsa${this.#found.value++}` : pci.name;
+    const of = { name, pci, iommu };
+    if (this.#forVfio.has(pci.rid)) {
+      this.#vfioPcis.push(new VfioPci(this.context, of));
+      return undefined;
+    }
+    if (!isAccelerator) return undefined;
+    const idxd = new IdxdDevice(this.context, this, of);
     this.#idxds.push(idxd);
     return idxd;
   }

@@ -32,8 +32,9 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
   });
   for (const guest of view.ledger.guests()) {
     const boot = guestBootFrames.get(guest.name);
-    // The frames of a guest that is gone are the host's.
+    // The frames of a guest that is gone are the host's; those of one that was reset are nobody's.
     if (boot === undefined || !isThere(guest.name, view)) continue;
+    if (view.ledger.dying.get(guest.name) !== undefined) continue;
     const changed = guest.frames.changed();
     left.push(...framesOf(changed, (frame, owner) => !boot.has(frame) && !stays(owner, view)));
   }
@@ -62,6 +63,11 @@ function vmGone({ vm, left }: VmGone, { ledger }: View): string | undefined {
     : `${vm} is gone, and the host has not everything back: ${listText(all)}`;
 }
 
+/** When a virtual machine was reset, its PASIDs are given back: nobody is left who would. */
+function vmReset({ vm, left }: VmGone): string | undefined {
+  return left.length === 0 ? undefined : `${vm} was reset, and has not given back: ${listText(left)}`;
+}
+
 function framesOf(
   frames: Iterable<[number, FrameOwner]>,
   filter: (frame: number, owner: FrameOwner) => boolean,
@@ -73,4 +79,7 @@ function framesOf(
   return found;
 }
 
-export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, vmGone, ended };
+export const count: Rule = {
+  ...{ id: 'COUNT', claim: 'what was taken is given back' },
+  ...{ gone, vmGone, vmReset, ended },
+};

@@ -104,7 +104,7 @@ export interface Bound extends Unbound {
   readonly guest: number;
 }
 
-/** A virtual machine has ended. */
+/** A virtual machine has ended, or was reset. */
 export interface VmGone {
   readonly vm: string;
   /** What the host has not back, as a person would say it. */

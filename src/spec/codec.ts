@@ -35,8 +35,8 @@ export function encode<N extends string>(
 ): Int32Array {
   const words = new Int32Array(of.bytes / 4);
   for (const name of Object.keys(values) as N[]) {
-    const field = of.fields.find((each) => each.name === name);
-    if (field === undefined) throw new Bug(`${of.name} has no field ${name}`);
+    const field: Field | undefined = of[name];
+    if (field?.name !== name) throw new Bug(`${of.name} has no field ${name}`);
     const value = values[name] ?? 0;
     if (typeof value === 'number' && !Number.isSafeInteger(value)) {
       throw new Bug(`${value} is no value for ${name}`);

@@ -54,6 +54,15 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /dsa0 is bound to vm\d\/\w+, guest PASID \d+, which PASID \d+ backs; the set of its virtual machine has it for none, KVM's table for none$/,
   },
   {
+    name: 'H4: what is bound outlives a reset',
+    scenario: 'wide-flush',
+    file: 'vmm/iommu/virtual-iommu.ts',
+    find: 'for (const pair of this.#pasids.retire()) this.#retired.push(pair);\n    this.#compareAll();',
+    replace: '',
+    rule: 'COUNT',
+    message: /vm1 was reset, and has not given back: PASID \d of vm1\/\w+, guest PASID \d+(; .*)?$/,
+  },
+  {
     name: 'an IOTLB invalidation stays in the virtual unit',
     scenario: 'two-vms-one-swq',
     file: 'vmm/iommu/virtual-iommu.ts',
@@ -97,8 +106,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'B1: the device is drained of another number',
     scenario: 'two-vms-one-swq',
     file: 'kernel/vdcm/shared.ts',
-    find: 'return this.#parent.quiesceGuest(pasid,',
-    replace: 'return this.#parent.quiesceGuest(Pasid.of(pasid ^ 1),',
+    find: 'this.#parent.quiesceGuest(pasid, isAbort)',
+    replace: 'this.#parent.quiesceGuest(Pasid.of(pasid ^ 1), isAbort)',
     rule: 'FAULTS',
     message:
       /dmar0 reported SPT\.2 of dsa0 for PASID 202, which is vm1\/alice's, guest PASID 101, since step \d+: a \w+ at 0x\w+: PASID table entry not present; on dsa0 then: job last\d of vm1\/alice/,

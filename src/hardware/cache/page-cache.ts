@@ -263,6 +263,21 @@ export class PageCache implements Restorable {
     }
   }
 
+  /** Whether an entry leads to a frame: as {@link PageCache.visit} would find, and allocates nothing. */
+  leadsTo(frame: number): boolean {
+    if (this.#slots.used === 0) return false;
+    const words = this.#words;
+    for (let slot = 0; slot < this.#slots.entries; slot++) {
+      if (!this.#slots.isUsed(slot)) continue;
+      const at = slot * ENTRY_WORDS;
+      const size = (words[at + PAGE_HI] ?? 0) >>> 20;
+      const lo = ((words[at + FRAME_LO] ?? 0) ^ frame) & lowMask(size);
+      if (lo === 0 && (((words[at + FRAME_HI] ?? 0) ^ (frame * INVERSE_32)) & HIGH & highMask(size)) === 0)
+        return true;
+    }
+    return false;
+  }
+
   mark(): void {
     this.#slots.mark();
     this.#state.mark();

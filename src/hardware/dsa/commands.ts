@@ -23,6 +23,7 @@ import { DEVICE_VECTOR } from './interrupts.js';
 import { ANY_PASID, type WorkQueue } from './work-queue.js';
 
 const NO_LIMIT = 2 ** 31 - 1;
+const { ACTIVE } = DSA_CMDSTS_REG;
 /** Of interrupt entries and handles. */
 const MAX_INDEX = 0xffff;
 
@@ -66,11 +67,12 @@ export class Commands implements Engine, Restorable {
     now.last = NO_LIMIT;
     now.result = 0;
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
-    registers.set(table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 1);
+    registers.set(table.CMDSTS, ACTIVE, 1);
   }
 
   get isActive(): boolean {
-    return this.#core.registers.get(this.#core.table.CMDSTS, DSA_CMDSTS_REG.ACTIVE) === 1;
+    const { registers, table } = this.#core;
+    return ACTIVE.get(registers.words, table.CMDSTS.at) === 1;
   }
 
   get isReady(): boolean {
@@ -236,7 +238,7 @@ export class Commands implements Engine, Restorable {
     const { registers, table, interrupts } = this.#core;
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
     registers.set(table.CMDSTS, DSA_CMDSTS_REG.RESULT, this.#now.result);
-    registers.set(table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
+    registers.set(table.CMDSTS, ACTIVE, 0);
     if (this.#now.interrupt === 0) return;
     registers.set(table.INTCAUSE, DSA_INTCAUSE_REG.CMD, 1);
     interrupts.signal(DEVICE_VECTOR);

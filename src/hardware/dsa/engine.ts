@@ -78,9 +78,9 @@ export class DsaEngine implements Engine, Restorable {
   }
 
   get isReady(): boolean {
-    if (!this.#host.isRunning) return false;
     const { phase, response, isAborted } = this.#work.now;
-    if (phase === PHASE.IDLE) return this.#group?.hasWork === true;
+    if (phase === PHASE.IDLE) return this.#group?.hasWork === true && this.#host.isRunning;
+    if (!this.#host.isRunning) return false;
     if (phase === PHASE.WAIT) return response !== NO_RESPONSE;
     if (isAborted) return true;
     if (phase === PHASE.ASK) return this.#host.parts.pageRequests.canAsk || !this.#usesPageRequests;

@@ -86,6 +86,11 @@ export class DeviceTlb implements Restorable {
     });
   }
 
+  /** Whether an entry leads to a frame. */
+  leadsTo(frame: number): boolean {
+    return this.#cache.leadsTo(frame);
+  }
+
   mark(): void {
     this.#cache.mark();
   }

@@ -48,6 +48,10 @@ import type { UnitFormat } from './format.js';
 import { NO_PASID } from './request.js';
 
 const { GSTS, FSTS, IQA, IQH, IQT } = VTD_REGISTER;
+const { QIES } = GSTS_REG;
+const { IQE, ITE } = FSTS_REG;
+const { QH } = IQH_REG;
+const { QT } = IQT_REG;
 const contextCache = CONTEXT_CACHE_INVALIDATION;
 const iotlb = IOTLB_INVALIDATION;
 const deviceTlb = DEVICE_TLB_INVALIDATION;
@@ -126,10 +130,11 @@ export class InvalidationQueue implements Engine, Restorable {
   }
 
   get isReady(): boolean {
-    const { file } = this.#options;
-    if (file.get(GSTS, GSTS_REG.QIES) === 0 || this.isPending) return false;
-    if (file.get(FSTS, FSTS_REG.IQE) === 1 || file.get(FSTS, FSTS_REG.ITE) === 1) return false;
-    if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
+    // Asked before every step of anybody, and mostly empty: that first, and no detour.
+    const { words } = this.#options.file;
+    if (QH.get(words, IQH.at) === QT.get(words, IQT.at)) return false;
+    if (QIES.get(words, GSTS.at) === 0 || this.isPending) return false;
+    if (IQE.get(words, FSTS.at) === 1 || ITE.get(words, FSTS.at) === 1) return false;
     if (this.outstanding === 0 || !this.#fetch()) return true;
     const type = invalidationType(this.#slot, 0);
     if (type === INVALIDATION.WAIT) return false;
@@ -236,24 +241,24 @@ export class InvalidationQueue implements Engine, Restorable {
   /** What is wrong with the tail, or with a head that can't come to it. */
   #tailError(): number {
     const { file } = this.#options;
-    const tail = file.get(IQT, IQT_REG.QT);
-    if (this.#isWide && (tail | file.get(IQH, IQH_REG.QH)) % 2 !== 0) return IQEI.TAIL_MISALIGNED;
+    const tail = file.get(IQT, QT);
+    if (this.#isWide && (tail | file.get(IQH, QH)) % 2 !== 0) return IQEI.TAIL_MISALIGNED;
     return tail >= this.#units ? IQEI.TAIL_BEYOND_QUEUE : NO_ERROR;
   }
 
   #isWaitAtHead(): boolean {
     const { file } = this.#options;
-    if (file.get(GSTS, GSTS_REG.QIES) === 0) return false;
+    if (file.get(GSTS, QIES) === 0) return false;
     // A queue that stands has not come to what is at its head.
     if (file.get(FSTS, FSTS_REG.IQE) === 1 || file.get(FSTS, FSTS_REG.ITE) === 1) return false;
-    if (file.get(IQH, IQH_REG.QH) === file.get(IQT, IQT_REG.QT)) return false;
+    if (file.get(IQH, QH) === file.get(IQT, QT)) return false;
     return this.#fetch() && invalidationType(this.#slot, 0) === INVALIDATION.WAIT;
   }
 
   /** Reads the descriptor at the head; whether it is there. */
   #fetch(): boolean {
     const { file, memory } = this.#options;
-    const word = file.get(IQH, IQH_REG.QH) * 4;
+    const word = file.get(IQH, QH) * 4;
     const at = memory.at(file.get(IQA, IQA_REG.IQA) + Math.floor(word / FRAME_WORDS));
     if (at === ABSENT) return false;
     const count = this.#isWide ? SLOT_WORDS : SLOT_WORDS / 2;
@@ -264,7 +269,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   #advance(): void {
     const { file } = this.#options;
-    const next = file.get(IQH, IQH_REG.QH) + (this.#isWide ? 2 : 1);
+    const next = file.get(IQH, QH) + (this.#isWide ? 2 : 1);
     file.set(IQH, IQH_REG.QH, next % this.#units);
   }
 

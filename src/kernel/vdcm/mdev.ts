@@ -7,9 +7,9 @@
 import {
   assert,
   isRefusal,
-  KeptMap,
   KeptValue,
   type Refusal,
+  type Restorable,
   refuse,
   type Task,
   WaitQueue,
@@ -21,6 +21,7 @@ import {
   DSA_GENCTRL_REG,
   DSA_GENSTS_REG,
   DSA_INTCAUSE_REG,
+  DSA_PORTAL,
   DSA_STATUS,
   DSA_STRIDE,
   DSA_SWERROR_REG,
@@ -33,14 +34,17 @@ import {
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
-import { IDXD_ID, type IdxdChild, type IdxdDevice } from '../idxd/device.js';
+import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
+import type { VirtualDevice } from '../idxd/virtual-devices.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
-import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
+import { BoundPasids } from './bound.js';
+import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
-import type { PartOptions, QueueBehind } from './queue.js';
+import { VirtualInterrupts } from './interrupts.js';
+import type { QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
 /** What configuration space says of it, as far as it is not its VMM's to say. */
@@ -54,12 +58,11 @@ export interface MdevConfig {
 
 /** Base system peripheral, other. */
 const CLASS_CODE = 0x088000;
-/** The registers end before the MSI-X table. */
-const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
 const { STATE } = DSA_GENSTS_REG;
 const swerror = DSA_SWERROR_REG;
 /** Of a WQCFG, the word with the PASID of a dedicated queue. */
 const PASID_AT = DSA_TABLE.WQCFG + Math.floor(DSA_WQCFG.PASID.low / 32) * 4;
+const PERMISSIONS = DSA_TABLE.MSIXPERM;
 /** What reads get that nobody answers. */
 const NOBODY = -1;
 
@@ -71,7 +74,7 @@ interface Owner {
   readonly wanted: () => void;
 }
 
-export class Mdev implements CommandTarget, IdxdChild {
+export class Mdev implements CommandTarget, VirtualDevice {
   readonly name: string;
   /** The function whose RID its DMA carries. */
   readonly iommu: IommuDevice;
@@ -87,17 +90,24 @@ export class Mdev implements CommandTarget, IdxdChild {
   readonly #context: KernelContext;
   readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
+  readonly #bound: BoundPasids;
+  /** @internal */
+  readonly state: Restorable;
   /** @internal */
   readonly queue: QueueBehind;
+  /** @internal */
+  readonly interrupts: VirtualInterrupts;
   readonly #table: DsaRegisterTable;
   readonly #file: RegisterFile;
   readonly #owner: KeptValue<Owner | undefined>;
   readonly #isRemoved: KeptValue<boolean>;
-  /** Those that are bound through it. */
-  readonly #pasids: KeptMap<Pasid, true>;
   /** Its VM has lost it: what is in flight is abandoned. */
   readonly #isAbandoned: KeptValue<boolean>;
-  /** Woken at the end of each command. */
+  /** Nothing begins: its VM is to stand still. */
+  readonly #isSuspended: KeptValue<boolean>;
+  /** A command is being carried out. */
+  readonly #isBusy: KeptValue<boolean>;
+  /** Woken at the end of each command, and when it goes on after `suspend`. */
   readonly #done: WaitQueue;
   /** Woken when a VM has given it up. */
   readonly #given: WaitQueue;
@@ -108,6 +118,9 @@ export class Mdev implements CommandTarget, IdxdChild {
     of: { readonly name: string; readonly wq: WorkQueue; readonly iommu: IommuDevice },
   ) {
     const { name, wq, iommu } = of;
+    const { storage } = parent;
+    // Where that is there, its guest's descriptors name interrupts in it.
+    const storagePortal = storage.isThere ? DSA_PORTAL.IMS_UNLIMITED : DSA_PORTAL.UNLIMITED;
     this.name = name;
     this.iommu = iommu;
     this.#context = context;
@@ -115,23 +128,26 @@ export class Mdev implements CommandTarget, IdxdChild {
     this.#wq = wq;
     this.portal = {
       offset: wq.portalOffset - wq.firstPortal,
-      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
+      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset + storagePortal)),
     };
-    const part: PartOptions = { name, isAbandoned: () => this.#isAbandoned.value };
+    this.#bound = new BoundPasids(context.log);
+    const bound = this.#bound;
+    const part = { name, isAbandoned: () => this.#isAbandoned.value };
     this.queue = wq.isDedicated
       ? new DedicatedQueue(context, parent, { ...part, wq, lost: () => this.#lost() })
-      : new SharedQueue(context, parent, { ...part, isOthersToo: (pasid) => this.#isOthersToo(pasid) });
-    this.#pasids = new KeptMap(context.log);
-    this.#table = virtualRegisters(parent.registers, wq);
-    const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
-    this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
+      : new SharedQueue(context, parent, { ...part, bound });
+    this.interrupts = new VirtualInterrupts(context, { storage, bound }, this);
+    const { table, map } = parent.shapes.of(parent.registers, wq);
+    this.#table = table;
+    this.#file = new RegisterFile(map, (register) => this.#written(register));
+    this.state = this.#file;
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
     this.#isAbandoned = new KeptValue(context.log, false);
+    this.#isSuspended = new KeptValue(context.log, false);
+    this.#isBusy = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
     this.#given = new WaitQueue(`${name} is given up`);
-    this.clear();
-    context.platform.keep(this.#file);
   }
 
   /**
@@ -157,8 +173,7 @@ export class Mdev implements CommandTarget, IdxdChild {
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
     wq.clients.value++;
-    parent.adopt(mdev);
-    parent.onError(mdev.#reported);
+    parent.virtual.add(mdev);
     tell(context, 'vdcm:create', { mdev: of.name, wq: wq.name });
     return mdev;
   }
@@ -214,26 +229,31 @@ export class Mdev implements CommandTarget, IdxdChild {
     else if (!this.#isFixed(offset)) this.#file.write32(offset, value);
   }
 
-  /** A PASID is bound through it, which its dedicated queue may work with until it is unbound. */
+  /** A PASID is bound through it, which its registers may name until it is unbound. */
   bound(pasid: BoundPasid): void {
-    if (!this.#pasids.has(pasid.host)) this.#parent.countGuest(pasid.host, 1);
-    this.#pasids.set(pasid.host, true);
+    this.#bound.add(pasid);
+    this.#parent.virtual.bound(pasid.host);
     this.queue.bound(pasid);
+    this.interrupts.newlyBound();
   }
 
   /** A PASID is not bound through it any more. `drain` follows. */
   unbound(pasid: Pasid): void {
-    if (this.#pasids.delete(pasid)) this.#parent.countGuest(pasid, -1);
+    this.#bound.remove(pasid);
+    this.#parent.virtual.unbound(pasid);
     this.queue.unbound(pasid);
   }
 
   /**
-   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled.
+   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled, and no
+   * interrupt can be asked for with it.
    *
    * On failure: `EIO`.
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.queue.drain(pasid);
+    const refusal = yield* this.queue.drain(pasid);
+    if (refusal === undefined) this.interrupts.drained(pasid);
+    return refusal;
   }
 
   /** Its VM has lost it: from now on what is in flight is abandoned, where until now it was drained. */
@@ -243,33 +263,46 @@ export class Mdev implements CommandTarget, IdxdChild {
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
   *reset(): Task {
+    this.#isSuspended.value = false;
+    this.#done.wakeAll();
     // What a command waits for is abandoned too.
     yield* this.queue.disable(true);
     while (this.#isActive) yield this.#done;
     // That may have enabled a dedicated one.
     if (this.#wq.isDedicated) yield* this.queue.disable(true);
+    yield* this.interrupts.reset();
     this.clear();
     tell(this.#context, 'vdcm:reset', { mdev: this.name });
   }
 
   /**
-   * The VM stands still, its CPUs do already: returns when what was queued is done. Registers stay as they are.
+   * The VM is to stand still, and nothing reaches the portal any more; its guest may go on so far that it answers page
+   * requests. Returns when what was queued is done: nothing is thrown away, for nobody could submit it again. A queue is
+   * disabled, and what it works with stays held; registers stay as they are. Commands that come from now on wait.
    *
    * On failure: `EIO`.
    */
   *suspend(): Task<Refusal<'EIO'> | undefined> {
-    while (this.#isActive) yield this.#done;
+    this.#isSuspended.value = true;
+    while (this.#isBusy.value) yield this.#done;
     return yield* this.queue.disable(false);
   }
 
-  /** It goes on, after `suspend`. A queue whose PASID was unbound meanwhile is disabled. */
+  /**
+   * It goes on, after `suspend`, with what it holds: nothing is translated anew. A queue whose PASID was unbound meanwhile
+   * is disabled.
+   */
   *resume(): Task {
-    if (this.queueState !== DSA_WQ_STATE.ENABLED) return;
-    const error = yield* this.queue.enable(this.pasid);
-    if (error !== undefined) this.#lost();
+    if (!this.#isSuspended.value) return;
+    if (this.queueState === DSA_WQ_STATE.ENABLED) {
+      const error = yield* this.queue.enable(this.pasid);
+      if (error !== undefined) this.#lost();
+    }
+    this.#isSuspended.value = false;
+    this.#done.wakeAll();
   }
 
-  /** @see IdxdChild */
+  /** @see VirtualDevice */
   *surrender(): Task {
     this.#owner.value?.wanted();
     while (this.#owner.value !== undefined) yield this.#given;
@@ -281,8 +314,7 @@ export class Mdev implements CommandTarget, IdxdChild {
     if (this.#isRemoved.value) return;
     this.#isRemoved.value = true;
     yield* this.close();
-    this.#parent.removeErrorListener(this.#reported);
-    this.#parent.disown(this);
+    this.#parent.virtual.remove(this);
     this.#wq.clients.value--;
     tell(this.#context, 'vdcm:remove', { mdev: this.name });
   }
@@ -312,10 +344,23 @@ export class Mdev implements CommandTarget, IdxdChild {
   }
 
   /** @internal */
+  get vectors(): number {
+    return this.#table.MSIXPERM.length;
+  }
+  /** @internal */
+  permission(vector: number): Int32Array {
+    const at = this.#table.MSIXPERM[vector]?.at ?? 0;
+    return this.#file.words.slice(at, at + 1);
+  }
+  /** @internal */
+  deliver(vector: number): void {
+    tell(this.#context, 'vdcm:interrupt', { mdev: this.name, vector });
+    this.#owner.value?.interrupt(vector);
+  }
+  /** @internal */
   clear(): void {
     const active = this.#isActive ? 1 : 0;
     this.#file.reset();
-    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, wq: this.#wq });
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
     this.queue.configured(undefined);
   }
@@ -350,11 +395,6 @@ export class Mdev implements CommandTarget, IdxdChild {
     this.queue.configured(this.pasid);
   }
 
-  /** Whether a PASID is bound for another virtual device of the parent. */
-  #isOthersToo(pasid: Pasid): boolean {
-    return this.#parent.guestsOf(pasid) > (this.#pasids.has(pasid) ? 1 : 0);
-  }
-
   /** The host has disabled its queue. */
   #lost(): void {
     this.queueState = DSA_WQ_STATE.DISABLED;
@@ -368,7 +408,16 @@ export class Mdev implements CommandTarget, IdxdChild {
   }
 
   #written(register: Register): void {
-    if (register !== this.#table.CMD) return;
+    if (register === this.#table.CMD) this.#commanded(register);
+    else if (
+      register.offset >= PERMISSIONS &&
+      register.offset < PERMISSIONS + this.vectors * DSA_STRIDE.MSIXPERM
+    ) {
+      this.interrupts.changed((register.offset - PERMISSIONS) / DSA_STRIDE.MSIXPERM);
+    }
+  }
+
+  #commanded(register: Register): void {
     if (this.#isActive) {
       this.#record({ ERROR: DSA_STATUS.COMMAND_WHILE_ACTIVE });
       return;
@@ -381,8 +430,12 @@ export class Mdev implements CommandTarget, IdxdChild {
 
   *#command(words: Int32Array): Task {
     const command = DSA_CMD_REG.CMD.get(words, 0);
-    const code = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, code);
+    while (this.#isSuspended.value) yield this.#done;
+    this.#isBusy.value = true;
+    const { error, result } = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
+    this.#isBusy.value = false;
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
     this.#done.wakeAll();
     if (DSA_CMD_REG.INT.get(words, 0) === 0) return;
@@ -391,7 +444,8 @@ export class Mdev implements CommandTarget, IdxdChild {
   }
 
   /** The parent has reported an error: it is this VM's if the PASID is. The guest is told its own number. */
-  readonly #reported = (words: Int32Array): boolean => {
+  /** @internal */
+  readonly reported = (words: Int32Array): boolean => {
     const owner = this.#owner.value;
     if (owner === undefined || swerror.DESC_VALID.get(words, 0) === 0) return false;
     if (swerror.WQ.get(words, 0) !== this.#wq.index) return false;

@@ -3,7 +3,7 @@
  * them, with its own walker.
  */
 import { hex } from '../../base/index.js';
-import { DeviceTables, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
+import { DeviceTables, IMS_TABLE, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
 import type { Mapping, StateBench } from '../../rules/index.js';
 import { RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
 import { type Accelerator, type Hardware, ridOf } from './hardware.js';
@@ -66,11 +66,15 @@ export class HostBench implements StateBench {
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
     const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
-    iotlb.visit((entry) => {
-      if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
-        found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
-    });
+    // Asked for each frame that is freed: names are made only where there is something to name.
+    if (iotlb.leadsTo(frame)) {
+      iotlb.visit((entry) => {
+        if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
+          found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
+      });
+    }
     for (const { name, device } of this.#hardware.accelerators) {
+      if (!device.parts.tlb.leadsTo(frame)) continue;
       device.parts.tlb.visit((entry) => {
         if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
@@ -156,6 +160,10 @@ export class HostBench implements StateBench {
       for (const engine of device.engines) {
         if (engine.isAt(queue.index, pasid, Number.MAX_SAFE_INTEGER)) yield `${engine.name}, at work for it`;
       }
+    }
+    for (const entry of device.interrupts.entriesOf(pasid)) {
+      const table = (entry & IMS_TABLE) === 0 ? 'MSI-X' : 'message storage';
+      yield `${name}'s ${table} entry ${entry & ~IMS_TABLE}, whose interrupts it may ask for`;
     }
     for (const request of this.#taps.outstanding()) {
       if (request.device === name && request.pasid === pasid) {

@@ -215,7 +215,7 @@ export class World {
       for (const [i, device] of devices.entries()) {
         const idxd = kernel.idxds.find(({ pci }) => pci.rid === rids[i]);
         assert(idxd !== undefined, `the kernel has not found the device at ${device.at}`);
-        const refused = yield* idxd.configure([groupOf(device)]);
+        const refused = yield* idxd.configure(groupsOf(device));
         if (refused !== undefined) unusable.set(device.at, refused);
       }
       yield* bootVms;
@@ -301,10 +301,16 @@ function hostQuota(scenario: Scenario): { readonly quota?: number } {
   return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
 }
 
-/** One group: all queues, served by all engines. */
-function groupOf({ engines, queues }: DeviceSpec) {
-  const wqs = Object.values(queues).map(({ mode, size, threshold, 'block-on-fault': blockOnFault }) => {
-    return { mode, size, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+/** Each group has its queues, and as many engines as the others, or one more. */
+function groupsOf({ engines, queues }: DeviceSpec) {
+  const specs = Object.values(queues);
+  const count = Math.max(0, ...specs.map(({ group }) => group)) + 1;
+  return Array.from({ length: count }, (_, index) => {
+    const wqs = specs
+      .filter(({ group }) => group === index)
+      .map(({ mode, size, threshold, priority, 'block-on-fault': blockOnFault }) => {
+        return { mode, size, priority, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+      });
+    return { wqs, engines: Math.floor(engines / count) + (index < engines % count ? 1 : 0) };
   });
-  return { wqs, engines };
 }

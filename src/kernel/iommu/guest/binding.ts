@@ -30,6 +30,8 @@ export interface GuestEndpoint {
   readonly iommu: IommuDevice;
   /** Its requests carry the host's PASIDs; those of a whole function carry what the guest has put into it. */
   readonly usesParentPasids: boolean;
+  /** A whole function whose shared queues are used: what CPUs send there carries the host's PASIDs, beside the others. */
+  readonly takesBothNumbers?: boolean;
   /** Whether the guest sees a device TLB; if not, the host flushes it for the guest. */
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
@@ -85,7 +87,8 @@ export class GuestBinding {
   readonly id: Ioasid;
   readonly guestPasid: GuestPasid;
   readonly state: KeptValue<BindingState>;
-  readonly entry: KeptValue<GuestEntry | undefined>;
+  /** Those that it uses: one for each number that the device's requests may carry. */
+  readonly entries: KeptList<GuestEntry>;
   /** Whether the device did not say that it has nothing of the PASID any more. */
   readonly isUndrained: KeptValue<boolean>;
   /** Woken on each change of the state. */
@@ -100,7 +103,7 @@ export class GuestBinding {
     this.id = of.id;
     this.guestPasid = of.guestPasid;
     this.state = new KeptValue<BindingState>(log, 'binding');
-    this.entry = new KeptValue<GuestEntry | undefined>(log, undefined);
+    this.entries = new KeptList(log);
     this.isUndrained = new KeptValue(log, false);
     this.changed = new WaitQueue(`guest PASID ${of.guestPasid} on ${device.name}`);
   }
