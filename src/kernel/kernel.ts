@@ -10,11 +10,13 @@ import { type FrameLedger, Frames } from './frames.js';
 import { IDXD_ID, IdxdDevice } from './idxd/device.js';
 import { Iommu } from './iommu/core.js';
 import type { RidDomain } from './iommu/domain.js';
+import { ALL_PROTECTIONS, type GuestProtections } from './iommu/guest/protections.js';
 import { Sva } from './iommu/sva.js';
 import { Kvm } from './kvm/kvm.js';
 import { enumeratePci } from './pci.js';
 import type { Platform } from './platform.js';
 import { Processes } from './process.js';
+import { VfioPci } from './vfio/pci-function.js';
 import { Vfio } from './vfio/vfio.js';
 
 export interface KernelOptions {
@@ -27,6 +29,10 @@ export interface KernelOptions {
   readonly ioasids: IoasidCore;
   /** How many PASIDs its own processes may have; all that is left, if it is not given. */
   readonly quota?: number;
+  /** Functions, by RID, that vfio-pci takes before the driver that would (Linux's `vfio-pci.ids`, `driver_override`). */
+  readonly vfioPci?: readonly number[];
+  /** What keeps guests' PASIDs of one device apart from those of another: all on, but what is off. */
+  readonly protections?: Partial<GuestProtections>;
   /** What requests without a PASID meet: `blocked`, if it is not given. */
   readonly ridDomain?: RidDomain;
   readonly ledger?: FrameLedger;
@@ -47,9 +53,12 @@ export class Kernel {
   readonly pasids: IoasidSet;
   readonly #ridDomain: RidDomain;
   readonly #idxds: KeptList<IdxdDevice>;
+  readonly #forVfio: ReadonlySet<number>;
+  readonly #vfioPcis: KeptList<VfioPci>;
 
   constructor(options: KernelOptions) {
     const { name, platform, tasks, ioasids, ledger, framesMayFail, quota, seed } = options;
+    const { vfioPci = [], protections = {} } = options;
     const log = new UndoLog();
     platform.keep(log);
     const frames = new Frames({ platform, log, ledger, mayFail: framesMayFail, seed });
@@ -58,7 +67,7 @@ export class Kernel {
     const nextVector = new KeptValue(log, FIRST_VECTOR);
     this.context = { name, platform, log, frames, tasks, cpus, nextVector };
     this.processes = new Processes(this.context);
-    this.iommu = new Iommu(this.context, ioasids);
+    this.iommu = new Iommu(this.context, ioasids, { ...ALL_PROTECTIONS, ...protections });
     const set = ioasidSetAlloc(ioasids, { type: 'none', ...(quota === undefined ? {} : { quota }) });
     assert(!isRefusal(set), `no PASIDs for ${name}: ${String(set)}`);
     this.pasids = set;
@@ -67,11 +76,18 @@ export class Kernel {
     this.vfio = new Vfio(this.context, this.iommu, set);
     this.#ridDomain = options.ridDomain ?? 'blocked';
     this.#idxds = new KeptList(log);
+    this.#forVfio = new Set(vfioPci);
+    this.#vfioPcis = new KeptList(log);
   }
 
-  /** The accelerators, in the order of their RIDs: `dsa0`, `dsa1`. */
+  /** The accelerators that its own driver has, in the order of their RIDs: `dsa0`, `dsa1`. */
   get idxds(): readonly IdxdDevice[] {
     return this.#idxds.items;
+  }
+
+  /** The functions that VFIO may hand out whole. */
+  get vfioPcis(): readonly VfioPci[] {
+    return this.#vfioPcis.items;
   }
 
   /**
@@ -83,14 +99,18 @@ export class Kernel {
   *boot(): Task<Refusal<'ENODEV' | 'ENOMEM' | 'EIO'> | undefined> {
     const refusal = yield* this.iommu.boot();
     if (refusal !== undefined) return refusal;
+    let accelerators = 0;
     for (const pci of enumeratePci(this.context)) {
       const iommu = yield* this.iommu.add(pci, this.#ridDomain);
       if (isRefusal(iommu)) {
         tell(this.context, 'iommu:refused', { device: pci.name, why: iommu.toString() });
       }
-      if (pci.vendor !== IDXD_ID.vendor || pci.device !== IDXD_ID.device) continue;
-      const of = { name: `dsa${this.#idxds.length}`, pci, iommu };
-      this.#idxds.push(new IdxdDevice(this.context, this, of));
+      // One has its number whoever takes it.
+      const isAccelerator = pci.vendor === IDXD_ID.vendor && pci.device === IDXD_ID.device;
+      const name = isAccelerator ? `dsa${accelerators++}` : pci.name;
+      const of = { name, pci, iommu };
+      if (this.#forVfio.has(pci.rid)) this.#vfioPcis.push(new VfioPci(this.context, of));
+      else if (isAccelerator) this.#idxds.push(new IdxdDevice(this.context, this, of));
     }
     yield* this.iommu.enable();
     this.context.frames.booted();

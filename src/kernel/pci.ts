@@ -1,12 +1,13 @@
 /**
  * PCI functions, by configuration space: which there are, where their registers lie, and the capabilities that
- * address spaces need (PCIe 6.0, 7.5.1, 7.7.2, 7.8.8, 10.5). Firmware has assigned the BARs. Left out: bridges,
+ * address spaces need (PCIe 6.0, 6.6.2, 7.5.1, 7.5.3, 7.7.2, 7.8.8, 10.5). Firmware has assigned the BARs. Left out: bridges,
  * assigning of resources, power, error reporting.
  */
 import {
   ATS_CAPABILITY,
   BASE_ADDRESS_REG,
   CAPABILITY,
+  EXPRESS_CAPABILITY,
   EXTENDED_CAPABILITIES,
   EXTENDED_CAPABILITY,
   EXTENDED_CAPABILITY_HEADER,
@@ -23,10 +24,20 @@ import type { PciConfig } from './platform.js';
 const header = TYPE_0_HEADER;
 const ABSENT = 0;
 const BAR_AT = 0x10;
+const COMMAND = 4;
+const CLASS = 8;
+const ALL_ONES = 0xffff_ffff;
 const NOBODY = 0xffff;
 const BUSES = 256;
 const DEVICES = 32;
 const FUNCTIONS = 8;
+
+/** How many MSI-X vectors a function has, and where in BAR0 their table and pending bits lie. */
+export interface MsixPlace {
+  readonly vectors: number;
+  readonly table: number;
+  readonly pending: number;
+}
 
 export class PciDevice {
   readonly rid: number;
@@ -48,6 +59,11 @@ export class PciDevice {
     return this.#config.read(this.rid, 2, 2);
   }
 
+  /** Base class, subclass, programming interface: 24 bits. */
+  get classCode(): number {
+    return this.#config.read(this.rid, CLASS, 4) >>> 8;
+  }
+
   get isThere(): boolean {
     return this.vendor !== NOBODY;
   }
@@ -60,15 +76,55 @@ export class PciDevice {
     return high * 2 ** 32 + BASE_ADDRESS_REG.BASE.get(this.#words, 0) * 16;
   }
 
+  /** Bytes of a 64-bit memory BAR: what stays 0 of ones that are written. It answers nowhere meanwhile. */
+  barBytes(number: number): number {
+    const [base, at] = [this.bar(number), BAR_AT + number * 4];
+    const command = this.#config.read(this.rid, COMMAND, 2);
+    this.decode(false);
+    this.#config.write(this.rid, at, 4, ALL_ONES);
+    this.#words[0] = this.#config.read(this.rid, at, 4);
+    const bytes = (2 ** 28 - BASE_ADDRESS_REG.BASE.get(this.#words, 0)) * 16;
+    this.placeBar(number, base);
+    this.#config.write(this.rid, COMMAND, 2, command);
+    return bytes;
+  }
+
+  placeBar(number: number, base: number): void {
+    const at = BAR_AT + number * 4;
+    this.#config.write(this.rid, at, 4, base % 2 ** 32);
+    this.#config.write(this.rid, at + 4, 4, Math.floor(base / 2 ** 32));
+  }
+
+  /** Whether its registers answer. */
+  decode(is: boolean): void {
+    this.#change(0, header.MEMORY, is ? 1 : 0);
+  }
+
+  /** Whether it may send requests. */
+  master(is: boolean): void {
+    this.#change(0, header.BUS_MASTER, is ? 1 : 0);
+  }
+
+  /** Whether it can be reset by itself. */
+  get hasFunctionReset(): boolean {
+    const at = this.#capability(CAPABILITY.EXPRESS);
+    return at !== ABSENT && this.#field(at, EXPRESS_CAPABILITY.FLR) === 1;
+  }
+
+  /** Resets it by itself (FLR): nothing in it is as it was, its configuration neither. */
+  resetFunction(): void {
+    this.#change(this.#capability(CAPABILITY.EXPRESS), EXPRESS_CAPABILITY.INITIATE_FLR, 1);
+  }
+
   /** Its registers answer, and it may send requests. */
   enable(): void {
-    this.#change(0, header.MEMORY, 1);
-    this.#change(0, header.BUS_MASTER, 1);
+    this.decode(true);
+    this.master(true);
   }
 
   /** It sends no requests any more. */
   stopMastering(): void {
-    this.#change(0, header.BUS_MASTER, 0);
+    this.master(false);
   }
 
   /** Bits of its PASIDs; 0 if it has none. */
@@ -120,6 +176,17 @@ export class PciDevice {
   /** It asks for no more translations, and forgets those that it has. */
   disableAts(): void {
     this.#change(this.#extended(EXTENDED_CAPABILITY.ATS), ATS_CAPABILITY.ENABLE, 0);
+  }
+
+  /** Its MSI-X vectors, if it has any. */
+  get msix(): MsixPlace {
+    const at = this.#capability(CAPABILITY.MSI_X);
+    if (at === ABSENT) return { vectors: 0, table: 0, pending: 0 };
+    return {
+      vectors: this.#field(at, MSI_X_CAPABILITY.TABLE_SIZE) + 1,
+      table: this.#field(at, MSI_X_CAPABILITY.TABLE) * 8,
+      pending: this.#field(at, MSI_X_CAPABILITY.PBA) * 8,
+    };
   }
 
   /** Where its MSI-X table lies in memory, after MSI-X was enabled; undefined if it has none. */

@@ -34,8 +34,9 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
   );
   for (const guest of view.ledger.guests()) {
     const boot = guestBootFrames.get(guest.name);
-    // The frames of a guest that is gone are the host's.
+    // The frames of a guest that is gone are the host's; those of one that was reset are nobody's.
     if (boot === undefined || !isThere(guest.name, view)) continue;
+    if (view.ledger.dying.get(guest.name) !== undefined) continue;
     const inside = framesOf(
       (show) => guest.frames.eachChanged(show),
       (frame, owner) => !boot.has(frame) && !stays(owner, view),
@@ -67,6 +68,11 @@ function vmGone({ vm, left }: VmGone, { ledger }: View): string | undefined {
     : `${vm} is gone, and the host has not everything back: ${listText(all)}`;
 }
 
+/** When a virtual machine was reset, its PASIDs are given back: nobody is left who would. */
+function vmReset({ vm, left }: VmGone): string | undefined {
+  return left.length === 0 ? undefined : `${vm} was reset, and has not given back: ${listText(left)}`;
+}
+
 function framesOf(
   eachFrame: (show: (frame: number, owner: FrameOwner) => void) => void,
   filter: (frame: number, owner: FrameOwner) => boolean,
@@ -78,4 +84,7 @@ function framesOf(
   return found;
 }
 
-export const count: Rule = { id: 'COUNT', claim: 'what was taken is given back', gone, vmGone, ended };
+export const count: Rule = {
+  ...{ id: 'COUNT', claim: 'what was taken is given back' },
+  ...{ gone, vmGone, vmReset, ended },
+};

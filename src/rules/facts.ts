@@ -84,6 +84,8 @@ export interface Refused {
 /** A device was unbound from an address space: the kernel says that entry and caches are clear. */
 export interface Unbound {
   readonly device: string;
+  /** What its kernel calls it, if it calls it otherwise: one of several virtual devices that are made of it. */
+  readonly via?: string;
   readonly mm: string;
   readonly pasid: number;
 }
@@ -102,7 +104,7 @@ export interface Bound extends Unbound {
   readonly guest: number;
 }
 
-/** A virtual machine has ended. */
+/** A virtual machine has ended, or was reset. */
 export interface VmGone {
   readonly vm: string;
   /** What the host has not back, as a person would say it. */

@@ -132,6 +132,11 @@ describe('a history of two virtual machines', () => {
       ({ judge }) => judge.tell('vmGone', { vm: 'vm1', left: ['its set of PASIDs'] }),
       'COUNT: step 812: vm1 is gone, and the host has not everything back: 4 page frames of its memory; its set of PASIDs',
     ],
+    [
+      'a virtual machine that was reset and keeps a PASID',
+      ({ judge }) => judge.tell('vmReset', { vm: 'vm1', left: ['PASID 202 of vm1/alice, guest PASID 101'] }),
+      'COUNT: step 812: vm1 was reset, and has not given back: PASID 202 of vm1/alice, guest PASID 101',
+    ],
   ])('%s', (_, happens, message) => {
     const history = twoVms().at(812);
     happens(history);

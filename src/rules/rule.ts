@@ -94,6 +94,8 @@ export interface Rule {
   /** In a virtual machine that tells its VMM of new entries at once. */
   readonly bound?: Says<Bound>;
   readonly vmGone?: Says<VmGone>;
+  /** Nothing runs in a virtual machine any more, which is there. */
+  readonly vmReset?: Says<VmGone>;
   /** A process is gone. */
   readonly gone?: Says<string>;
   /** Before the ledger takes it in. */

@@ -13,7 +13,7 @@ import {
   WaitQueue,
 } from '../base/index.js';
 import { type IoasidCore, ioasidCreate } from '../ioasid/index.js';
-import { Kernel } from '../kernel/index.js';
+import { type IdxdDevice, Kernel, type WqConfig } from '../kernel/index.js';
 import type { Monitor } from './monitor.js';
 import type { VmOptions } from './options.js';
 import { GuestPlatform } from './platform.js';
@@ -24,6 +24,9 @@ export class Guest {
   readonly #platform: GuestPlatform;
   readonly #ioasids: IoasidCore;
   readonly #monitor: Monitor;
+  /** Devices whose shared queues the guest could not have, by RID, and why. */
+  readonly unshared = new Map<number, Refusal>();
+  readonly #devices: VmOptions['devices'];
   /** Woken when its kernel has booted, or it was stopped. */
   readonly #booted: WaitQueue;
   readonly #isStopped: KeptValue<boolean>;
@@ -31,6 +34,7 @@ export class Guest {
   constructor(options: VmOptions, monitor: Monitor) {
     const { name, chooser, stepIn, stored, emit, ledger } = options;
     this.name = name;
+    this.#devices = options.devices;
     this.#monitor = monitor;
     this.#isStopped = new KeptValue(options.host.context.log, false);
     this.#booted = new WaitQueue(`${name}: boot`);
@@ -56,16 +60,17 @@ export class Guest {
   }
 
   /**
-   * Boots the kernel, and takes the virtual devices as they are configured.
+   * Boots the kernel, and takes the virtual devices as they are configured; or configures them, where they can be.
    *
    * On failure: what the kernel or its driver refuses with; `ESRCH` if it was stopped.
    */
   *boot(): Task<Refusal | undefined> {
     let result: Refusal | 'booted' | undefined;
     const { kernel } = this;
+    const prepare = (idxd: IdxdDevice) => this.#prepare(idxd);
     const code = function* (done: (refusal: Refusal | undefined) => void): Task {
       let refusal: Refusal | undefined = yield* kernel.boot();
-      for (const idxd of kernel.idxds) refusal ??= yield* idxd.loadConfig();
+      for (const idxd of kernel.idxds) refusal ??= yield* prepare(idxd);
       done(refusal);
     };
     this.#monitor.tasks.spawn(
@@ -79,7 +84,22 @@ export class Guest {
     if (isRefusal(result)) return result;
     return result === 'booted' ? undefined : refuse('ESRCH', `${this.name} was stopped`);
   }
+
+  /** Gives an accelerator its queues. Where it can have no shared ones, it has the others. */
+  *#prepare(idxd: IdxdDevice): Task<Refusal | undefined> {
+    if (idxd.isFixed) return yield* idxd.loadConfig();
+    const { rid } = idxd.pci;
+    const device = this.#devices.find(({ at }) => at === rid);
+    const groups = device !== undefined && 'groups' in device ? device.groups : [];
+    const refusal = yield* idxd.configure(groups);
+    if (refusal === undefined || !groups.some(({ wqs }) => wqs.some(isShared))) return refusal;
+    this.unshared.set(rid, refusal);
+    const dedicated = groups.map(({ wqs, engines }) => ({ engines, wqs: wqs.filter((wq) => !isShared(wq)) }));
+    return yield* idxd.configure(dedicated);
+  }
 }
+
+const isShared = ({ mode }: WqConfig): boolean => mode === 'shared';
 
 function newIoasids({ name, pasids: capacity, ioasidTrace: trace }: VmOptions): IoasidCore {
   const core = ioasidCreate({

@@ -6,8 +6,10 @@ import { assert, isRefusal, type Refusal, type Restorable, refuse, type Task } f
 import type { Cpu } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
 import type { CpuPort, IommuUnit, KvmVm, Process, VcpuPort, VfioContainer } from '../kernel/index.js';
+import { AssignedFunction } from './assigned.js';
 import { GuestBus } from './bus.js';
 import { VirtualFunction } from './device.js';
+import type { VmFunction } from './function.js';
 import { GuestInterrupts } from './interrupts.js';
 import { virtualCapabilities } from './iommu/capabilities.js';
 import { VirtualIommu } from './iommu/virtual-iommu.js';
@@ -33,7 +35,7 @@ export class Monitor {
   readonly tasks: GuestTasks;
   readonly interrupts: GuestInterrupts;
   readonly iommu: VirtualIommu;
-  readonly functions: readonly VirtualFunction[];
+  readonly functions: readonly VmFunction[];
   readonly #options: VmOptions;
   readonly #process: Process;
   readonly #kvm: KvmVm;
@@ -151,20 +153,44 @@ export class Monitor {
     this.#portals.end();
   }
 
+  /**
+   * Has vCPUs, virtual IOMMU and virtual devices as after power-on, with nothing running: returns when the host has
+   * nothing left of the guest's PASIDs.
+   */
+  *reset(): Task {
+    yield* this.#halt();
+    for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
+    // Before their PASIDs go: a whole function cannot be drained by the host.
+    for (const each of this.functions) yield* each.reset();
+    this.iommu.reset();
+    yield* this.#settle();
+  }
+
   /** The end of the machine: returns when neither CPU nor device reaches anything of it. */
   *end(): Task {
+    yield* this.#halt();
+    // From here on the host answers what its devices wait for: they can be drained, and are reset after that; a whole
+    // function, which the host cannot drain, before.
+    for (const each of this.functions) yield* each.quiesce();
+    yield* this.#container.close();
+    for (const each of this.functions) yield* each.close();
+    yield* this.#kvm.destroy();
+    this.ram.forget();
+  }
+
+  /** The guest stands still, and who waits for it does so no longer: from here on the host answers its devices. */
+  *#halt(): Task {
     for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
     this.tasks.drop();
     // A device that waits for the guest may hold up what the VMM does in the host's kernel.
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
+    yield* this.#settle();
+  }
+
+  *#settle(): Task {
     const { name } = this.#options;
     while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
-    // From here on the host answers what its devices wait for: they can be drained, and are reset after that.
-    yield* this.#container.close();
-    for (const { mdev } of this.functions) yield* mdev.close();
-    yield* this.#kvm.destroy();
-    this.ram.forget();
   }
 
   /** On before a portal is mapped: a guest's ENQCMD never carries a number that was not translated. */
@@ -206,10 +232,9 @@ export class Monitor {
     let bar = FIRST_BAR;
     for (const each of this.functions) {
       bar = each.placeBars(bar);
-      const refusal =
-        each.mdev.open(this.set, (vector) => each.signal(vector)) ??
-        (yield* this.#container.addDevice(each.vfio));
+      const refusal = each.open(this.set) ?? (yield* this.#container.addDevice(each.vfio));
       if (refusal !== undefined) return refusal;
+      yield* each.start();
       this.iommu.addDevice(each.rid);
     }
     this.#side.forward(this.iommu);
@@ -248,16 +273,20 @@ export class Monitor {
     });
   }
 
-  #newFunctions(): VirtualFunction[] {
-    const { name, devices, iommu } = this.#options;
+  #newFunctions(): VmFunction[] {
+    const { name, devices, iommu, host } = this.#options;
     const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
-    return devices.map(({ name: device, at, mdev }) => {
-      return new VirtualFunction({
-        ...{ name: `${name} ${device}`, rid: at, mdev },
+    return devices.map((device) => {
+      const of = {
+        ...{ name: `${name} ${device.name}`, rid: device.at },
         shown: { pasidBits, deviceTlbs, pageRequests },
-        message: (address, data) => this.interrupts.message(address, data),
+        message: (address: number, data: number) => this.interrupts.message(address, data),
         moved: () => this.#portals.moved(this.functions),
-      });
+      };
+      if ('mdev' in device) return new VirtualFunction({ ...of, mdev: device.mdev });
+      const { whole, sharedQueues } = device;
+      const { mmio } = host.context.platform;
+      return new AssignedFunction({ ...of, whole, sharedQueues, mmio });
     });
   }
 }

@@ -1,17 +1,32 @@
 /** What a virtual machine is made of, and what it is connected to. */
 import type { Chooser, EventSink, TaskSet } from '../base/index.js';
 import type { Cpu, Memory } from '../hardware/index.js';
-import type { FrameLedger, Mdev, Platform } from '../kernel/index.js';
+import type { FrameLedger, GroupConfig, Mdev, Platform, VfioPci } from '../kernel/index.js';
+import type { SharedQueues } from './assigned.js';
 import type { VmHost } from './host.js';
 import type { GuestPasidPolicy } from './iommu/guest-pasids.js';
 
-/** A virtual function of a VM. */
-export interface VmDevice {
+interface Placed {
   readonly name: string;
   /** The RID that the guest finds it at. */
   readonly at: number;
+}
+
+/** A virtual function that is a part of one of the host's. */
+export interface MediatedDevice extends Placed {
   readonly mdev: Mdev;
 }
+
+/** A virtual function that is a whole one of the host's. */
+export interface AssignedDevice extends Placed {
+  readonly whole: VfioPci;
+  /** What the guest's administrator makes of it. */
+  readonly groups: readonly GroupConfig[];
+  readonly sharedQueues: SharedQueues;
+}
+
+/** A virtual function of a VM. */
+export type VmDevice = MediatedDevice | AssignedDevice;
 
 /** The hardware under a VMM: what its vCPUs and its memory really are. */
 export interface VmMachine {

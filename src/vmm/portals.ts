@@ -4,14 +4,14 @@
  */
 import { KeptMap, KeptValue, type Task } from '../base/index.js';
 import type { KernelContext, KvmVm } from '../kernel/index.js';
-import type { VirtualFunction } from './device.js';
+import type { VmFunction } from './function.js';
 
 export class Portals {
   readonly #name: string;
   readonly #context: KernelContext;
   readonly #kvm: KvmVm;
-  /** Where each is mapped: a guest frame. */
-  readonly #mapped: KeptMap<VirtualFunction, number>;
+  /** Where the first of each function's is mapped: a guest frame. */
+  readonly #mapped: KeptMap<VmFunction, number>;
   readonly #moved: KeptValue<boolean>;
   readonly #isRunning: KeptValue<boolean>;
   readonly #isFollowing: KeptValue<boolean>;
@@ -33,7 +33,7 @@ export class Portals {
   }
 
   /** A function's BARs may have been moved. */
-  moved(functions: readonly VirtualFunction[]): void {
+  moved(functions: readonly VmFunction[]): void {
     if (!this.#isFollowing.value || functions.every((each) => each.portalGfn === this.#mapped.get(each)))
       return;
     this.#moved.value = true;
@@ -52,26 +52,34 @@ export class Portals {
     this.#isFollowing.value = false;
   }
 
-  /** Maps a portal where its function says, and nowhere else. One that has no place there is mapped nowhere. */
-  *place(each: VirtualFunction): Task {
+  /** Maps a function's portals where it says, and nowhere else. Those that have no place there are mapped nowhere. */
+  *place(each: VmFunction): Task {
     const wanted = each.portalGfn;
     const there = this.#mapped.get(each);
     if (wanted === there) return;
     if (there !== undefined) {
-      yield* this.#kvm.unmapDevicePage(there);
+      yield* this.#unmap(there, each.portals.length);
       this.#mapped.delete(each);
     }
     if (wanted === undefined) return;
-    const refusal = yield* this.#kvm.mapDevicePage(wanted, each.mdev.portal.frame);
-    if (refusal === undefined) this.#mapped.set(each, wanted);
+    for (const [i, frame] of each.portals.entries()) {
+      if ((yield* this.#kvm.mapDevicePage(wanted + i, frame)) === undefined) continue;
+      yield* this.#unmap(wanted, i);
+      return;
+    }
+    this.#mapped.set(each, wanted);
   }
 
-  /** Whether a function's portal is mapped. */
-  isMapped(each: VirtualFunction): boolean {
+  /** Whether a function's portals are mapped. */
+  isMapped(each: VmFunction): boolean {
     return this.#mapped.has(each);
   }
 
-  *#run(functions: readonly VirtualFunction[]): Task {
+  *#unmap(first: number, pages: number): Task {
+    for (let i = 0; i < pages; i++) yield* this.#kvm.unmapDevicePage(first + i);
+  }
+
+  *#run(functions: readonly VmFunction[]): Task {
     while (this.#moved.value && this.#isFollowing.value) {
       this.#moved.value = false;
       for (const each of functions) {

@@ -4,7 +4,7 @@
  *
  * Its end begins before the VMM's memory goes, whoever killed it and whenever: the guest stops, its virtual devices
  * are reset, VFIO and KVM let go of everything, in the phases of a tear-down. Left out: vCPUs that share a CPU,
- * pausing, ballooning, plugging.
+ * pausing, ballooning, plugging, and what boots after a reset.
  */
 import {
   assert,
@@ -24,7 +24,7 @@ import { Guest } from './guest.js';
 import { Monitor } from './monitor.js';
 import type { VmOptions } from './options.js';
 
-type State = 'new' | 'booting' | 'running' | 'ending' | 'gone';
+type State = 'new' | 'booting' | 'running' | 'halted' | 'ending' | 'gone';
 
 export class Vm implements MmuNotifier, Restorable {
   readonly name: string;
@@ -33,7 +33,7 @@ export class Vm implements MmuNotifier, Restorable {
   readonly #process: KeptValue<Process | undefined>;
   readonly #monitor: KeptValue<Monitor | undefined>;
   readonly #guest: KeptValue<Guest | undefined>;
-  /** Somebody is building it. */
+  /** Somebody is building it, or resets it. */
   readonly #isBuilding: KeptValue<boolean>;
   /** Woken when nobody does any more, and when it is gone. */
   readonly #changed: WaitQueue;
@@ -90,6 +90,12 @@ export class Vm implements MmuNotifier, Restorable {
     return this.kernel.idxds.find(({ pci }) => pci.rid === rid);
   }
 
+  /** Why the guest could not have the shared queues of a device; undefined if it has them, or wanted none. */
+  whyUnshared(name: string): Refusal | undefined {
+    const rid = this.options.devices.find((each) => each.name === name)?.at;
+    return rid === undefined ? undefined : this.#booted.unshared.get(rid);
+  }
+
   /** The host's frame of a guest's: for ledgers and rules only. */
   hostFrame(gfn: number): number | undefined {
     const frame = this.#monitor.value?.ram.hostFrame(gfn) ?? ABSENT;
@@ -138,6 +144,24 @@ export class Vm implements MmuNotifier, Restorable {
   *translatePasids(): Task<Refusal | undefined> {
     if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
     return yield* this.#running.translatePasids();
+  }
+
+  /**
+   * Resets the machine: the guest stops where it stands, without a word to anybody, and its PASIDs are given back.
+   * Nothing runs in it from then on.
+   *
+   * On failure: `ESRCH` if it does not run.
+   */
+  *reset(): Task<Refusal<'ESRCH'> | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    this.#state.value = 'halted';
+    this.#isBuilding.value = true;
+    this.#running.stop();
+    this.#guest.value?.stopped();
+    yield* this.#running.reset();
+    this.#isBuilding.value = false;
+    this.#changed.wakeAll();
+    return undefined;
   }
 
   /** Kills it, at any time; returns when nothing of it is left. */

@@ -70,6 +70,49 @@ describe('guest SVA', () => {
     expect([first.copied.bytes, second.copied.bytes]).toEqual([bytesOf(11), bytesOf(13)]);
   });
 
+  test('ends with a reset of its VM at any step: nothing of its PASIDs is left, and another VM goes on', () => {
+    const host = new TestHost(11);
+    const [one, two] = crossed(host, true);
+    host.mark([one, two]);
+    const before = resources(host);
+    let [isRunning, resets] = [true, 0];
+    for (let step = 1; isRunning && step < 4000; step += 17) {
+      host.restore([one, two]);
+      const other = startCopy(one, 'alice', bytesOf(5));
+      startCopy(two, 'bob', bytesOf(6));
+      isRunning = host.some(step);
+      expect(host.run(two.reset())).toBeUndefined();
+      expect([two.isRunning, two.isGone, host.run(two.reset())]).toMatchObject([
+        false,
+        false,
+        { errno: 'ESRCH' },
+      ]);
+      expect([step, other.copied.bytes]).toEqual([step, bytesOf(5)]);
+      expect([step, resources(host)]).toEqual([step, before]);
+      resets++;
+    }
+    expect(resets).toBeGreaterThan(10);
+  });
+
+  test('ends with a VM that is killed while it is reset', () => {
+    const host = new TestHost(13);
+    const [one, two] = crossed(host, true);
+    host.mark([one, two]);
+    host.run(two.destroy());
+    const without = resources(host);
+    for (let isResetting = true, steps = 0; isResetting; steps++) {
+      host.restore([one, two]);
+      startCopy(two, 'bob', bytesOf(6));
+      host.some(700);
+      const reset = host.tasks.spawn('reset', two.reset());
+      host.some(steps);
+      isResetting = reset.state !== 'ended';
+      host.run(two.destroy());
+      host.runAll();
+      expect([steps, resources(host), two.isGone]).toEqual([steps, without, true]);
+    }
+  });
+
   test('goes on when a process of the guest is killed with work in flight', () => {
     const host = new TestHost(7);
     const [one, two] = crossed(host, true);
@@ -95,7 +138,7 @@ describe('guest SVA', () => {
     const other = startCopy(one, 'alice', bytesOf(5));
     for (let steps = 0; copied.pasid === undefined; steps++) expect(host.some(1) && steps < 5000).toBe(true);
     const [device] = two.options.devices;
-    if (device === undefined) throw new Error('no device');
+    if (device === undefined || !('mdev' in device)) throw new Error('no device');
     host.run(device.mdev.reset());
     two.kernel.context.tasks.spawn('kill', two.kernel.processes.kill(process));
     host.runAll();

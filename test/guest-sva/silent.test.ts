@@ -30,7 +30,7 @@ function untilStuck(host: TestHost, all: readonly Copied[]): void {
 
 function drain(vm: Vm, pasid: number): () => boolean {
   const [device] = vm.options.devices;
-  if (device === undefined) throw new Error('no device');
+  if (device === undefined || !('mdev' in device)) throw new Error('no device');
   const [command = 0] = encode(DSA_CMD_REG, { CMD: DSA_COMMAND.DRAIN_PASID, OPERAND: pasid });
   device.mdev.write32(COMMAND, command);
   return () => device.mdev.read32(STATUS) >>> 0 >= ACTIVE;

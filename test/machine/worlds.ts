@@ -104,9 +104,10 @@ function guestStateOf({ vm: guest, kernel, name }: VirtualMachine): Record<strin
   return {
     ...{ name, isRunning: vm.isRunning, isGone: vm.isGone, ids },
     unit: words(UNIT_WORDS, (at) => platform.mmio.read32((unit?.registers ?? 0) + at)),
-    devices: vm.options.devices.map(({ at: rid, mdev }) => ({
-      configuration: words(PAGE_WORDS, (at) => platform.pci.read(rid, at, 4)),
-      registers: words(mdev.registerBytes / 4, (at) => mdev.read32(at)),
+    devices: vm.options.devices.map((device) => ({
+      configuration: words(PAGE_WORDS, (at) => platform.pci.read(device.at, at, 4)),
+      // A whole function's are the host's own.
+      registers: 'mdev' in device ? words(device.mdev.registerBytes / 4, (at) => device.mdev.read32(at)) : '',
     })),
     translated: Array.from({ length: PASIDS }, (_, pasid) => guest.mapping(pasid)),
     frames: Array.from({ length: vm.options.memory / FRAME }, (_, i) => vm.hostFrame(FIRST_GFN + i)),

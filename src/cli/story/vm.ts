@@ -23,6 +23,9 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'guest:response-dropped': (f) =>
     `VFIO drops an answer of ${of(f, 'vm')}: ${of(f, 'device')} has not asked in group ${of(f, 'group')} for guest PASID ${of(f, 'guestPasid')}`,
 
+  'vfio:open': (f) => `${of(f, 'device')} is a virtual machine's, whole`,
+  'vfio:reset': (f) => `${of(f, 'device')} is reset, by itself: nothing is left in it of what it did`,
+  'vfio:close': (f) => `${of(f, 'device')} is nobody's any more`,
   'iommu:default-pasid': (f) =>
     `PASID ${of(f, 'pasid')} stands for requests without one of virtual devices of ${of(f, 'domain')}`,
   'iommu:aux-entry': (f) =>

@@ -16,7 +16,8 @@ import { changeDomain } from './change.js';
 import { Attachment, type AttachmentClient, IommuDevice } from './device.js';
 import { DIRECT, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
-import type { AttachErrno, IommuDriver } from './driver.js';
+import type { AttachErrno, IommuDriver, PageRequest } from './driver.js';
+import { ALL_PROTECTIONS, type GuestProtections } from './guest/protections.js';
 import { PageRequests } from './page-requests.js';
 import { isSecondStage, PagingDomain } from './paging-domain.js';
 import { clearDevice } from './remove.js';
@@ -33,17 +34,20 @@ export interface NestedOptions extends Pick<NestedStage, 'name' | 'root' | 'shar
 
 export class Iommu {
   readonly pageRequests: PageRequests;
+  /** What keeps guests' PASIDs of one device apart from those of another. */
+  readonly protections: GuestProtections;
   readonly #context: KernelContext;
   readonly #ioasids: IoasidCore;
   readonly #drivers: KeptList<IommuDriver>;
   readonly #devices: KeptMap<number, IommuDevice>;
 
-  constructor(context: KernelContext, ioasids: IoasidCore) {
+  constructor(context: KernelContext, ioasids: IoasidCore, protections: GuestProtections = ALL_PROTECTIONS) {
     this.#context = context;
     this.#ioasids = ioasids;
+    this.protections = protections;
     this.#drivers = new KeptList(context.log);
     this.#devices = new KeptMap(context.log);
-    this.pageRequests = new PageRequests(context, (rid) => this.device(rid));
+    this.pageRequests = new PageRequests(context, (request) => this.#requestedOf(request));
   }
 
   get devices(): readonly IommuDevice[] {
@@ -106,10 +110,7 @@ export class Iommu {
       ioasidHolderFree(holder);
       return refusal;
     }
-    // PASIDs cannot be switched while ATS is on, and page requests need translations.
-    if (device.pasidBits > 0) pci.enablePasid();
-    if (device.pri) pci.enablePri();
-    if (device.ats) pci.enableAts();
+    device.switchOn();
     this.#devices.set(pci.rid, device);
     const { name, pasidBits, ats, pri } = device;
     tell(this.#context, 'iommu:add', { device: name, unit: driver.name, pasidBits, ats, pri });
@@ -359,6 +360,13 @@ export class Iommu {
         for (const group of partial.keys()) partial.delete(group);
       }
     }
+  }
+
+  /** Whom a page request is for. */
+  #requestedOf({ rid, pasid }: PageRequest): Attachment | undefined {
+    if (pasid === undefined) return undefined;
+    if (this.protections.pageRequestsByRid) return this.device(rid)?.attachments.get(pasid);
+    return this.devices.map(({ attachments }) => attachments.get(pasid)).find((each) => each !== undefined);
   }
 
   #attachmentOf(rid: number, pasid: Pasid | undefined): Attachment | undefined {

@@ -55,6 +55,17 @@ export class IommuDevice implements Endpoint {
     this.dma = new KeptValue<DmaSpace | undefined>(context.log, undefined);
     this.presence = new KeptValue<'there' | 'leaving' | 'gone'>(context.log, 'there');
   }
+
+  /**
+   * Switches on what both it and its unit have: PASIDs cannot be switched while ATS is on, and page requests need
+   * translations.
+   */
+  switchOn(): void {
+    const { pci } = this;
+    if (this.pasidBits > 0) pci.enablePasid();
+    if (this.pri) pci.enablePri();
+    if (this.ats) pci.enableAts();
+  }
 }
 
 /** How far the table entry of an attachment has come: `muted` is not present, and its faults are not recorded. */

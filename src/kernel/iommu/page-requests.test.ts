@@ -40,9 +40,8 @@ function machine() {
   } as Partial<IommuDriver> as IommuDriver;
   const device = { rid: RID, name: '6a:01.0', driver, pri: true } as Partial<IommuDevice> as IommuDevice;
   const attachment = new Attachment(context, device, { pasid: PASID, domain });
-  const attachments = new Map([[PASID, attachment]]);
-  const requests = new PageRequests(context, (rid) =>
-    rid === RID ? ({ ...device, attachments } as unknown as IommuDevice) : undefined,
+  const requests = new PageRequests(context, ({ rid, pasid }) =>
+    rid === RID && pasid === PASID ? attachment : undefined,
   );
   const receive = (...list: Partial<PageRequest>[]): void => {
     for (const each of list) finish(context.tasks, requests.receive(driver, { ...REQUEST, ...each }));

@@ -7,19 +7,20 @@
 import { KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { pageName, ridName } from '../ids.js';
-import type { Attachment, IommuDevice } from './device.js';
+import type { Attachment } from './device.js';
 import type { IommuDriver, PageRequest, PageResponse } from './driver.js';
 
 export class PageRequests {
   readonly #context: KernelContext;
-  readonly #deviceAt: (rid: number) => IommuDevice | undefined;
+  readonly #requestedOf: (request: PageRequest) => Attachment | undefined;
   readonly #count: KeptValue<number>;
   /** Whether it takes requests and answers none: what a kernel does that hangs. */
   isSilent = false;
 
-  constructor(context: KernelContext, deviceAt: (rid: number) => IommuDevice | undefined) {
+  /** @param requestedOf what is attached where a request is for */
+  constructor(context: KernelContext, requestedOf: (request: PageRequest) => Attachment | undefined) {
     this.#context = context;
-    this.#deviceAt = deviceAt;
+    this.#requestedOf = requestedOf;
     this.#count = new KeptValue(context.log, 0);
   }
 
@@ -137,9 +138,8 @@ export class PageRequests {
     return yield* driver.respond(request, response);
   }
 
-  #attachmentOf({ rid, pasid }: PageRequest): Attachment | undefined {
-    if (pasid === undefined) return undefined;
-    const attachment = this.#deviceAt(rid)?.attachments.get(pasid);
+  #attachmentOf(request: PageRequest): Attachment | undefined {
+    const attachment = this.#requestedOf(request);
     return attachment?.dying.value === true ? undefined : attachment;
   }
 }

@@ -96,9 +96,10 @@ export class SharedQueue implements QueueBehind {
     }
   }
 
+  /** Another virtual device of the VM may go on with it, whose page requests its guest has still to answer. */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    return yield* this.#parent.quiescePasid(pasid, false);
+    return yield* this.#parent.quiesceGuest(pasid, false);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */

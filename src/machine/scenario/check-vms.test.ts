@@ -161,6 +161,8 @@ describe('a virtual machine', () => {
       '{ by: host, register-kvm: vm1 }',
       'register-kvm: vm1 has it from its boot on; kvm: late has it later',
     ],
+    ['a reset of nobody', '{ by: host, reset: vm2 }', 'reset: there is no virtual machine vm2; there is vm1'],
+    ['a reset by a guest', '{ by: vm1/bob, reset: vm1 }', 'by: only the host resets: by: host'],
     [
       'KVM of nobody',
       '{ by: host, register-kvm: vm2 }',

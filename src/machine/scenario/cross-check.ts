@@ -144,10 +144,9 @@ class StepCheck {
     }
     const vm = ownOf(this.#vms, step.by.split('/', 1)[0] ?? '');
     const isKernel = vm !== undefined && step.by.endsWith('/kernel');
-    const hosts = HOST_ACTIONS.find((action) => action in step);
+    const hosts = HOST_STEPS.find((action) => action in step);
     if (hosts !== undefined) {
-      const own = hosts === 'kill' ? 'kills' : 'registers KVM';
-      this.#report([...at, 'by'], `only the host ${own}: by: host`);
+      this.#report([...at, 'by'], `only the host ${HOST_ACTIONS[hosts]}: by: host`);
       return undefined;
     }
     if (isKernel && !('flush' in step) && !('meet' in step)) {
@@ -169,6 +168,8 @@ class StepCheck {
   #hostStep(step: Step, at: readonly PropertyKey[]): void {
     if ('kill' in step) {
       if (ownOf(this.#vms, step.kill) === undefined) this.#process(step.kill, [...at, 'kill']);
+    } else if ('reset' in step) {
+      this.#vm(step.reset, [...at, 'reset']);
     } else if ('register-kvm' in step) {
       const vm = this.#vm(step['register-kvm'], [...at, 'register-kvm']);
       if (vm?.kvm === 'boot') {
@@ -178,7 +179,7 @@ class StepCheck {
         );
       }
     } else if (!('meet' in step)) {
-      this.#report([...at, 'by'], 'the host only does kill, register-kvm and meet');
+      this.#report([...at, 'by'], 'the host only does kill, reset, register-kvm and meet');
     }
   }
 
@@ -280,7 +281,8 @@ class StepCheck {
 }
 
 /** What the host does. */
-const HOST_ACTIONS = ['kill', 'register-kvm'] as const;
+const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM' } as const;
+const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
 
 /** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
 const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;

@@ -186,6 +186,7 @@ const actions = {
   fork: z.strictObject({ as: name }).describe('forks: the child begins its own steps'),
   exit: z.literal(true).describe('the process ends, with whatever it has in flight'),
   kill: actorName.describe('host: ends a process of its own, or a virtual machine, where it stands'),
+  reset: name.describe('host: resets a virtual machine; nothing runs in it from then on'),
   'register-kvm': name.describe('host: KVM learns of the PASIDs of a virtual machine only now'),
   flush: z
     .enum(['global', 'root', 'off-on'])

@@ -134,19 +134,28 @@ export class Cast implements Company {
 
   /** A virtual machine is gone, with all who were in it. */
   vmGone(name: string, left: readonly string[]): void {
-    const { taps } = this.stage;
+    this.#allLeft(name);
+    this.stage.taps.judge.tell('vmGone', { vm: name, left });
+  }
+
+  /** A virtual machine is there, and nobody in it any more. */
+  vmReset(name: string, left: readonly string[]): void {
+    this.#allLeft(name);
+    this.stage.taps.judge.tell('vmReset', { vm: name, left });
+  }
+
+  #allLeft(name: string): void {
     for (const process of [...(this.#on.get(name) ?? [])]) {
       this.#parts.get(process)?.seat?.leave();
       this.#left(process);
     }
     this.meetings.ended(`${name}/kernel`);
-    taps.judge.tell('vmGone', { vm: name, left });
   }
 
   /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
   vmEnds(name: string): void {
-    const { taps } = this.stage;
-    for (const process of this.#on.get(name) ?? []) taps.ledger.dying.set(process, taps.ledger.step);
+    const { ledger } = this.stage.taps;
+    for (const each of [name, ...(this.#on.get(name) ?? [])]) ledger.dying.set(each, ledger.step);
   }
 
   /** A step was refused that nobody expected to be. */
@@ -167,7 +176,8 @@ export class Cast implements Company {
       const seat = this.#turns.seat();
       seat.ask();
       yield* seat.wait();
-      if (machine.vm?.isGone !== true) this.#enter(machine, member, seat);
+      if (machine.vm?.isRunning !== false) this.#enter(machine, member, seat);
+      else seat.leave();
     }
   }
 
@@ -235,8 +245,8 @@ export class Cast implements Company {
 
   #unbound(mm: string, machine: Machine, fields: KernelEvent['fields']): void {
     const { ledger, judge } = this.stage.taps;
-    const device = machine.deviceOf(String(fields['device']));
+    const via = String(fields['device']);
     const pasid = machine.vm === undefined ? Number(fields['pasid']) : ledger.pasids.of(mm);
-    if (pasid !== undefined) judge.tell('unbound', { device, mm, pasid });
+    if (pasid !== undefined) judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
   }
 }

@@ -81,10 +81,20 @@ export class GuestVm {
     return this.vm.isGone;
   }
 
+  get isRunning(): boolean {
+    return this.vm.isRunning;
+  }
+
   /** Ends it where it stands; returns when nothing of it is left. */
   *destroy(): Task {
     this.#available = ioasidCapacity(this.#ground.host.kernel.pasids.core).available;
     yield* this.vm.destroy();
+  }
+
+  /** Resets it; nothing runs in it from then on. */
+  *reset(): Task {
+    const refusal = yield* this.vm.reset();
+    assert(refusal === undefined, `${this.vm.name} is not reset: ${String(refusal)}`);
   }
 
   /** KVM learns of its PASIDs, and the portals of its devices are there from now on. */
@@ -132,18 +142,20 @@ export class GuestVm {
   /** What the host has not back once it has ended, beside memory, which the ledger knows. */
   remains(): readonly string[] {
     const { core } = this.#ground.host.kernel.pasids;
-    const left: string[] = [];
-    if (!isRefusal(ioasidFindMmSet(core, this.vm.process.mm))) left.push('its set of PASIDs');
-    const { ledger } = this.#ground.taps;
-    // All are looked through only to name them.
-    if (ledger.pasids.liveIn(this.vm.name) > 0) {
-      for (const [pasid, { mm, guest }] of ledger.pasids.all()) {
-        if (ledger.guestOf(mm)?.name === this.vm.name)
-          left.push(`PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
-      }
-    }
+    const hasSet = !isRefusal(ioasidFindMmSet(core, this.vm.process.mm));
+    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.pasids()];
     const missing = this.#available + this.#quota - ioasidCapacity(core).available;
     return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
+  }
+
+  /** Its PASIDs that are not given back, as a person would say it. */
+  pasids(): readonly string[] {
+    const { ledger } = this.#ground.taps;
+    // All are looked through only to name them.
+    if (ledger.pasids.liveIn(this.vm.name) === 0) return [];
+    return [...ledger.pasids.all()]
+      .filter(([, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name)
+      .map(([pasid, { mm, guest }]) => `PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
   }
 
   /** What is learnt once: the CPUs that are its own, and where its memory lies in the VMM's. */

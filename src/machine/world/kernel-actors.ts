@@ -1,4 +1,4 @@
-/** What kernels do in a scenario: the host ends processes and virtual machines, a guest's kernel flushes. */
+/** What kernels do in a scenario: the host ends or resets what runs on it, a guest's kernel flushes. */
 import type { Task } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { Step } from '../scenario/schema.js';
@@ -17,6 +17,7 @@ export interface HostCast {
   process(name: string): Process | undefined;
   vmEnds(name: string): void;
   vmGone(name: string, left: readonly string[]): void;
+  vmReset(name: string, left: readonly string[]): void;
 }
 
 /** The host's own steps. */
@@ -33,8 +34,10 @@ export function* host(cast: HostCast, steps: readonly Step[]): Task {
       const process = cast.process(step.kill);
       if (process !== undefined && !process.isGone) yield* machine.kernel.processes.kill(process);
       for (const vm of named(cast, step.kill)) yield* endVm(cast, vm);
+    } else if ('reset' in step) {
+      for (const vm of named(cast, step.reset)) yield* resetVm(cast, vm);
     } else if ('register-kvm' in step) {
-      for (const vm of named(cast, step['register-kvm'])) yield* vm.vm.registerKvm();
+      for (const { vm } of named(cast, step['register-kvm'])) if (vm.isRunning) yield* vm.registerKvm();
     }
   }
 }
@@ -48,6 +51,13 @@ function* endVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   cast.vmEnds(name);
   yield* vm.destroy();
   cast.vmGone(name, vm.remains());
+}
+
+function* resetVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
+  if (!vm.isRunning) return;
+  cast.vmEnds(name);
+  yield* vm.reset();
+  cast.vmReset(name, vm.pasids());
 }
 
 /** What a guest's kernel acts on. */

@@ -24,8 +24,8 @@ export interface MachineQueue {
 
 /** What there is to know of a machine that is a virtual one. */
 export interface VmState {
-  /** It has ended. */
-  readonly isGone: boolean;
+  /** Its guest goes on: it has neither been reset nor killed. */
+  readonly isRunning: boolean;
   /** Its virtual IOMMU has caching mode, and KVM listens: all know of a new entry before it is used. */
   readonly tellsNewEntries: boolean;
 }

@@ -173,7 +173,15 @@ export class Program {
     const { hardware, spec } = this.#machine.queue(to);
     const { device, queue } = hardware;
     const job = {
-      ...{ name: this.#jobName(as), process: name, mm: mm.name, device, queue, step: taps.ledger.step },
+      ...{
+        name: this.#jobName(as),
+        process: name,
+        mm: mm.name,
+        device,
+        queue,
+        via: to,
+        step: taps.ledger.step,
+      },
       names: namedBy(submission, operands),
     };
     taps.submits(record, job);
@@ -341,6 +349,7 @@ export function actionText(step: Step): string {
   if ('check' in step) return `check ${step.check.region}`;
   if ('fork' in step) return `fork ${step.fork.as}`;
   if ('kill' in step) return `kill ${step.kill}`;
+  if ('reset' in step) return `reset ${step.reset}`;
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
   if ('flush' in step) return `flush ${step.flush}`;

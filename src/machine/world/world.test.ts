@@ -97,6 +97,23 @@ choices: { allocation-failures: true }
     expect(broken).toEqual([]);
   });
 
+  it.each(['reset', 'kill'])('that is no more (%s) keeps nobody waiting who was still to come', (end) => {
+    const head = shipped('late-kvm').replace(/ {4}processes:[\s\S]*/, '');
+    const text = `${head}    processes: { p: { count: 5 } }
+steps:
+  - { by: vm1/p, open: vdsa0/shared }
+  - { by: vm1/p, meet: all }
+  - { by: vm1/p, close: vdsa0/shared }
+  - { by: host, ${end}: vm1 }
+  - { by: host, ${end}: vm1 }
+  - { by: host, register-kvm: vm1 }
+choices: { at-once: 2 }
+`;
+    const world = new World(scenarioOf(text));
+    const results = Array.from({ length: 40 }, (_, seed) => world.run(bySeed(seed)));
+    expect(results.flatMap(({ findings }) => findings)).toEqual([]);
+  });
+
   it('says who waits for what when nobody can go on', () => {
     const steps = `steps:
   - { by: alice, meet: nobody-comes }

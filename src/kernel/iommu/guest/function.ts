@@ -1,5 +1,6 @@
 /**
- * What one VM has of one function: nested entries, a guest's first stage over its VM's second stage, by PASID.
+ * What one VM has of one function: nested entries, a guest's first stage over its VM's second stage, by PASID as the
+ * function's requests carry it: the host's number of a part of a function, the guest's of a whole one.
  *
  * All of them share a domain id: it differs from that of any other function, so that a number that means one thing on
  * a function and another on the next does not meet in the IOTLB (flow 4).
@@ -30,21 +31,27 @@ export class GuestFunction {
   readonly #iommu: Iommu;
   readonly #parent: PagingDomain;
   readonly #entries: KeptMap<Pasid, GuestEntry>;
-  readonly #sharedId = {};
+  readonly #sharedId: object;
 
-  constructor(context: KernelContext, iommu: Iommu, of: { parent: PagingDomain; device: IommuDevice }) {
+  /** @param of `sharedId`: what its entries share a domain id with; each other, if it is left out */
+  constructor(
+    context: KernelContext,
+    iommu: Iommu,
+    of: { readonly parent: PagingDomain; readonly device: IommuDevice; readonly sharedId?: object },
+  ) {
     this.#context = context;
     this.#iommu = iommu;
     this.#parent = of.parent;
     this.device = of.device;
+    this.#sharedId = of.sharedId ?? {};
     this.#entries = new KeptMap(context.log);
   }
 
   /**
-   * Makes a binding a user of its PASID's entry, which is valid then.
+   * Makes a binding a user of the entry at a PASID, which is valid then.
    *
    * On failure: `EINVAL` for a root that is not the guest's, `EBUSY` if the entry is another's, or what the IOMMU
-   * core refuses with; the binding has no entry.
+   * core refuses with; the binding does not have the entry.
    */
   *enter(
     binding: GuestBinding,
@@ -71,18 +78,16 @@ export class GuestFunction {
     }
     entry.attachment.value = attachment;
     entry.become('present');
-    binding.entry.value = entry;
+    binding.entries.push(entry);
     return entry;
   }
 
   /**
-   * A binding is no user of its entry any more; the last one clears it.
+   * A binding is no user of an entry any more; the last one clears it.
    *
    * On failure: `EIO` if hardware did not confirm: the binding stays the entry's.
    */
-  *leave(binding: GuestBinding): Task<Refusal<'EIO'> | undefined> {
-    const entry = binding.entry.value;
-    if (entry === undefined) return undefined;
+  *leave(binding: GuestBinding, entry: GuestEntry): Task<Refusal<'EIO'> | undefined> {
     const attachment = entry.attachment.value;
     if (entry.users.length === 1 && attachment !== undefined) {
       entry.stop();
@@ -95,7 +100,7 @@ export class GuestFunction {
       entry.become('gone');
     }
     entry.users.remove(binding);
-    binding.entry.value = undefined;
+    binding.entries.remove(entry);
     return undefined;
   }
 
@@ -108,9 +113,11 @@ export class GuestFunction {
       domain.supervisor === stage.supervisor &&
       domain.writeProtect === stage.writeProtect &&
       domain.extendedAccessed === stage.extendedAccessed;
-    if (!isSame) return refuse('EBUSY', `${domain.name} has another first stage on ${this.device.name}`);
+    // Where devices are not told apart, what is there is taken for what was asked for.
+    if (!isSame && this.#iommu.protections.bindPerDevice)
+      return refuse('EBUSY', `${domain.name} has another first stage on ${this.device.name}`);
     entry.users.push(binding);
-    binding.entry.value = entry;
+    binding.entries.push(entry);
     return entry;
   }
 }

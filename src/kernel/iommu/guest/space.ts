@@ -39,7 +39,7 @@ import { type KernelContext, tell } from '../../context.js';
 import { type GuestPasid, Pasid } from '../../ids.js';
 import type { Iommu } from '../core.js';
 import type { IommuDevice } from '../device.js';
-import type { PageRange, PageResponse } from '../driver.js';
+import type { AttachErrno, PageRange, PageResponse } from '../driver.js';
 import type { PagingDomain } from '../paging-domain.js';
 import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry } from './binding.js';
 import { GuestFunction, type GuestStage } from './function.js';
@@ -81,6 +81,8 @@ export class GuestSpace {
   readonly #devices: KeptList<GuestDevice>;
   readonly #parts: KeptMap<IommuDevice, GuestFunction>;
   /** The bindings of each id. */
+  /** What all functions share a domain id by, where they are not told apart. */
+  readonly #sharedId = {};
   readonly #byId: KeptMap<number, KeptList<GuestBinding>>;
   readonly #isClosed: KeptValue<boolean>;
   /** Bindings that are neither gone nor held. */
@@ -118,6 +120,26 @@ export class GuestSpace {
     return device;
   }
 
+  /**
+   * Nothing is bound for a device any more, and what was goes, in the phases of every tear-down: returns when it has.
+   * Other devices keep what they have, of the same PASIDs too; its page requests that may be theirs are told to them.
+   *
+   * On failure: `EIO` if hardware did not confirm all of it: those ids stay in use, and one can try again.
+   */
+  *evict(device: GuestDevice): Task<Refusal<'EIO'> | undefined> {
+    device.isLeaving.value = true;
+    device.listener.value = undefined;
+    for (const binding of device.bindings.values()) {
+      while (binding.state.value === 'binding') yield binding.changed;
+      yield* this.#letGo([binding]);
+    }
+    for (const binding of device.bindings.values()) {
+      while (binding.state.value === 'leaving') yield binding.changed;
+    }
+    if (device.bindings.size === 0) return undefined;
+    return refuse('EIO', `${device.name} did not let go of PASIDs ${device.bindings.keys().join(', ')}`);
+  }
+
   /** Forgets a device of which nothing is bound. */
   removeDevice(device: GuestDevice): void {
     this.#devices.remove(device);
@@ -131,7 +153,7 @@ export class GuestSpace {
    * On failure: `EINVAL` for what is no id, no SPID, or a root that the VM does not have; `ENOENT` if the id is
    * free; `EACCES` if it is of another set; `EBUSY` if it is being freed, is bound for this device, or if one of the
    * two numbers stands for another; `EAGAIN` while others still undo an earlier binding; `ENODEV` if the VM is
-   * ending; what the IOMMU core refuses with. Nothing is bound.
+   * ending, or the device goes; what the IOMMU core refuses with. Nothing is bound.
    */
   *bind(device: GuestDevice, request: GuestBindRequest): Task<Refusal<BindErrno> | undefined> {
     const { hostPasid, guestPasid, stage } = request;
@@ -144,21 +166,22 @@ export class GuestSpace {
       yield old.changed;
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
+    if (device.isLeaving.value) return refuse('ENODEV', `${device.name} goes`);
     const got = ioasidGet(this.set, hostPasid, device.holder);
     if (got !== undefined) return withoutDeadlock(got);
     const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
     this.#add(binding);
-    const entry = yield* this.#partOf(device.iommu).enter(binding, pasidOf(device, request), stage);
-    if (isRefusal(entry)) {
+    const failed = yield* this.#enter(binding, stage);
+    if (failed !== undefined) {
       // What hardware did not confirm it may still use.
-      this.#end(binding, entry.errno === 'EIO');
-      return entry;
+      this.#end(binding, failed.errno === 'EIO' || (yield* this.#leave(binding)) !== undefined);
+      return failed;
     }
     const refusal = this.#isClosed.value
       ? refuse('ENODEV', `${this.name} is ending`)
       : ioasidAttachSpid(this.set, hostPasid, guestPasid);
     if (refusal !== undefined) {
-      const unconfirmed = yield* this.#partOf(device.iommu).leave(binding);
+      const unconfirmed = yield* this.#leave(binding);
       this.#end(binding, unconfirmed !== undefined);
       return withoutDeadlock(refusal);
     }
@@ -196,7 +219,8 @@ export class GuestSpace {
   }
 
   /**
-   * A guest's answer to a group of page requests.
+   * A guest's answer to a group of page requests. One that refuses the group is asked by another device, if another
+   * shares the entry: it may be that one's work.
    *
    * On failure: `EINVAL` if the device has no such group outstanding: it is dropped, which is told; `EIO`.
    */
@@ -205,14 +229,15 @@ export class GuestSpace {
     { guestPasid, group, response }: { guestPasid: GuestPasid; group: number; response: PageResponse },
   ): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
     const binding = this.#boundAs(device, guestPasid);
-    const entry = binding?.entry.value;
+    const entry = binding?.entries.items.find((each) => each.isGiven(binding, group));
     const attachment = entry?.attachment.value;
-    if (entry === undefined || attachment === undefined || entry.given.get(group) !== binding) {
+    if (entry === undefined || attachment === undefined) {
       const fields = { vm: this.name, device: device.name, guestPasid, group };
       tell(this.#context, 'guest:response-dropped', fields);
       return refuse('EINVAL', `${device.name} has no group ${group} of guest PASID ${guestPasid} to answer`);
     }
-    entry.given.delete(group);
+    if (response !== 'success' && entry.passOn(group)) return undefined;
+    entry.takeBack(group);
     return yield* this.#iommu.pageRequests.respond(attachment, group, response);
   }
 
@@ -226,24 +251,30 @@ export class GuestSpace {
     const bindings =
       guestPasid === undefined ? device.bindings.values() : [this.#boundAs(device, guestPasid)];
     const entries: GuestEntry[] = [];
-    for (const binding of bindings) {
-      const entry = binding?.entry.value;
-      const attachment = entry?.attachment.value;
+    for (const entry of bindings.flatMap((binding) => [...(binding?.entries.items ?? [])])) {
+      const attachment = entry.attachment.value;
       while (attachment?.entry.value === 'changing') yield attachment.changed;
-      if (entry !== undefined && attachment?.entry.value === 'present') entries.push(entry);
+      if (attachment?.entry.value === 'present') entries.push(entry);
     }
     // Its guest may not know of a device TLB, which has what the IOTLB had.
     const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
     const present = entries.filter(({ attachment }) => attachment.value?.entry.value === 'present');
-    const flush = { entries: present, iotlb, deviceTlb, pasidCache, range };
-    return yield* device.iommu.driver.flushGuest(device.iommu, flush);
+    let refusal: Refusal<'EIO'> | undefined;
+    for (const iommu of new Set(present.map(({ attachment }) => attachment.value?.device ?? device.iommu))) {
+      const own = present.filter(({ attachment }) => attachment.value?.device === iommu);
+      const flush = { entries: own, iotlb, deviceTlb, pasidCache, range };
+      refusal = (yield* iommu.driver.flushGuest(iommu, flush)) ?? refusal;
+    }
+    return refusal;
   }
 
   /** FREE has been announced: under the core's lock. */
   freed(id: number): void {
     const bindings = this.#byId.get(id);
     if (bindings === undefined) return;
-    for (const { state, entry } of bindings.items) if (state.value === 'bound') entry.value?.stop();
+    for (const { state, entries } of bindings.items) {
+      if (state.value === 'bound') for (const entry of entries.items) entry.stop();
+    }
     this.#context.tasks.spawn(`${this.name}: free ${id}`, this.#letGo(bindings.items));
   }
 
@@ -277,8 +308,9 @@ export class GuestSpace {
     for (const binding of all) {
       if (binding.state.value === 'held') this.#live.value++;
       binding.become('leaving');
-      const entry = binding.entry.value;
-      if (entry?.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
+      for (const entry of binding.entries.items) {
+        if (entry.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
+      }
     }
     for (const { id, device } of wasBound) {
       device.endpoint.unbound?.(Pasid.of(id));
@@ -302,16 +334,54 @@ export class GuestSpace {
     }
   }
 
-  /** Answers what the guest has not answered: it never will. */
+  /** What the guest has not answered for a device, it never will: another that shares the entry is asked, or nobody. */
   *#abort(binding: GuestBinding): Task {
-    const entry = binding.entry.value;
-    const attachment = entry?.attachment.value;
-    if (entry === undefined || attachment === undefined) return;
-    for (const group of entry.given.keys()) {
-      if (entry.given.get(group) !== binding) continue;
-      entry.given.delete(group);
-      yield* this.#iommu.pageRequests.respond(attachment, group, 'invalid request');
+    for (const entry of [...binding.entries.items]) {
+      const attachment = entry.attachment.value;
+      if (attachment === undefined) continue;
+      for (const group of entry.givenTo(binding)) {
+        if (!entry.isGiven(binding, group) || entry.passOn(group)) continue;
+        entry.takeBack(group);
+        yield* this.#iommu.pageRequests.respond(attachment, group, 'invalid request');
+      }
     }
+  }
+
+  /** Makes a binding's entries: each is valid then. The ones before that which failed are there. */
+  *#enter(binding: GuestBinding, stage: GuestStage): Task<Refusal<AttachErrno | 'EIO'> | undefined> {
+    for (const { device, pasid } of this.#placesOf(binding)) {
+      const entry = yield* this.#partOf(device).enter(binding, pasid, stage);
+      if (isRefusal(entry)) return entry;
+    }
+    return undefined;
+  }
+
+  /**
+   * Clears a binding's entries, as far as nobody else uses them.
+   *
+   * On failure: `EIO`; those that are left stay the binding's.
+   */
+  *#leave(binding: GuestBinding): Task<Refusal<'EIO'> | undefined> {
+    let refusal: Refusal<'EIO'> | undefined;
+    for (const entry of [...binding.entries.items]) {
+      const device = entry.attachment.value?.device ?? binding.device.iommu;
+      refusal = (yield* this.#partOf(device).leave(binding, entry)) ?? refusal;
+    }
+    return refusal;
+  }
+
+  /** Where a binding's entries stand: in the table of its device's function alone. */
+  #placesOf({
+    device,
+    id,
+    guestPasid,
+  }: GuestBinding): { readonly device: IommuDevice; readonly pasid: Pasid }[] {
+    const { iommu, endpoint } = device;
+    const own = pasidOf(device, { hostPasid: id, guestPasid });
+    const pasids = endpoint.takesBothNumbers === true ? [...new Set([own, Pasid.of(id)])] : [own];
+    const others = this.#iommu.protections.bindPerDevice ? [] : this.#devices.items.map((each) => each.iommu);
+    const functions = [...new Set([iommu, ...others])];
+    return functions.flatMap((each) => pasids.map((pasid) => ({ device: each, pasid })));
   }
 
   /** One item of work on one id of a device's. */
@@ -327,7 +397,7 @@ export class GuestSpace {
       ioasidFinishWork(work);
       return;
     }
-    const refusal = yield* this.#partOf(device.iommu).leave(binding);
+    const refusal = yield* this.#leave(binding);
     ioasidFinishWork(work);
     this.#end(binding, refusal !== undefined || binding.isUndrained.value);
   }
@@ -368,7 +438,8 @@ export class GuestSpace {
   #partOf(device: IommuDevice): GuestFunction {
     const known = this.#parts.get(device);
     if (known !== undefined) return known;
-    const made = new GuestFunction(this.#context, this.#iommu, { parent: this.parent, device });
+    const shared = this.#iommu.protections.ownDomainIds ? {} : { sharedId: this.#sharedId };
+    const made = new GuestFunction(this.#context, this.#iommu, { parent: this.parent, device, ...shared });
     this.#parts.set(device, made);
     return made;
   }

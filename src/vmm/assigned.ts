@@ -1,0 +1,156 @@
+/**
+ * A virtual PCI function in front of a whole one of the host's, as QEMU's vfio-pci: configuration space is the VMM's, and
+ * of what the guest writes there bus mastering reaches the function; registers are the function's own, but for the
+ * MSI-X table, whose messages are the host's: what they signal is forwarded. All pages of its portals are mapped
+ * straight through. What the guest's driver configures (groups, queues, the PASIDs of dedicated ones) nobody looks at.
+ *
+ * One thing of an accelerator's is not as it is (bug B9). A guest's ENQCMD is sent with the host's PASID, by the one
+ * table that its CPUs have for all devices, and a whole function has the guest's: the shared queues cannot be told what
+ * number they get. Three ways are there:
+ *
+ * - `refused`: WQCAP says that there is no shared mode, the way in which hardware without it says so (Intel DSA 3.0,
+ *   9.2.3): a driver asks there before it configures, and says why to its user. A guest that does not ask harms itself
+ *   alone: in its function's table are its own address spaces, and no others.
+ * - `both-numbers`: the function's table has each address space twice, under the guest's number and the host's.
+ * - `one-number`: the shared queues are there, and their numbers are wrong: to show what happens then.
+ */
+import type { Refusal, Task } from '../base/index.js';
+import type { MmioRegion } from '../hardware/index.js';
+import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
+import { DSA_WQCAP_REG } from '../spec/index.js';
+import { FunctionShell, type Shown, type VmFunction, withMsix, wordRegion } from './function.js';
+
+const PAGE = 4096;
+const WQCAP_AT = 0x20;
+/** The word of WQCAP that says which modes there are, and its bit of the shared one. */
+const MODES_AT = WQCAP_AT + (DSA_WQCAP_REG.SHARED.low >> 5) * 4;
+const SHARED_BIT = 1 << (DSA_WQCAP_REG.SHARED.low % 32);
+/** The BARs with registers, and with portals. */
+const [REGISTERS, PORTALS] = [0, 2];
+
+/** What becomes of a whole function's shared queues, in a VM whose CPUs translate PASIDs. */
+export type SharedQueues = 'refused' | 'both-numbers' | 'one-number';
+
+export interface AssignedFunctionOptions {
+  /** `vm1 dsa1`. */
+  readonly name: string;
+  /** What the guest finds it at. */
+  readonly rid: number;
+  readonly whole: VfioPci;
+  readonly sharedQueues: SharedQueues;
+  readonly shown: Shown;
+  /** The host's. */
+  readonly mmio: Mmio;
+  /** Sends an interrupt message. */
+  readonly message: (address: number, data: number) => void;
+  /** Called when its BARs may have been moved, switched on or off. */
+  readonly moved: () => void;
+}
+
+export class AssignedFunction implements VmFunction {
+  readonly name: string;
+  readonly rid: number;
+  readonly bars: readonly MmioRegion[];
+  readonly vfio: VfioDevice;
+  readonly portals: readonly number[];
+  readonly #whole: VfioPci;
+  readonly #shell: FunctionShell;
+
+  constructor(options: AssignedFunctionOptions) {
+    const { name, rid, whole, sharedQueues, shown, message, moved } = options;
+    this.name = name;
+    this.rid = rid;
+    this.#whole = whole;
+    const { msix, ...identity } = whole.config;
+    const regions = [REGISTERS, PORTALS].map((bar) => straight(options, bar));
+    this.#shell = new FunctionShell({
+      ...{ msix, shown, message },
+      identity: { ...identity, bars: regions.map(({ bytes }) => bytes) },
+      headerChanged: () => {
+        moved();
+        whole.master(this.#shell.config.isBusMaster);
+      },
+    });
+    const [registers, portals] = regions;
+    this.bars = [
+      ...(registers === undefined
+        ? []
+        : [withMsix(shownOf(registers, sharedQueues), this.#shell.msix, msix)]),
+      ...(portals === undefined ? [] : [wordRegion(portals)]),
+    ];
+    const { address, bytes } = whole.bars.get(PORTALS) ?? { address: 0, bytes: 0 };
+    this.portals = Array.from({ length: bytes / PAGE }, (_, i) => address / PAGE + i);
+    this.vfio = {
+      ...{ name, iommu: whole.iommu, usesParentPasids: false, showsAts: shown.deviceTlbs },
+      takesBothNumbers: sharedQueues === 'both-numbers',
+      // Nobody stands between the guest and its function: while the guest goes on, it drains what it unbinds.
+      *drain(): Task<undefined> {},
+    };
+  }
+
+  readConfig(offset: number, bytes: number): number {
+    return this.#shell.config.read(offset, bytes);
+  }
+
+  writeConfig(offset: number, bytes: number, value: number): void {
+    this.#shell.config.write(offset, bytes, value);
+  }
+
+  placeBars(from: number): number {
+    return this.#shell.placeBars(this.bars, from);
+  }
+
+  get portalGfn(): number | undefined {
+    return this.#shell.gfnOf(1, 0);
+  }
+
+  open(): Refusal | undefined {
+    return this.#whole.open((vector) => this.#shell.msix.signal(vector));
+  }
+
+  *start(): Task {
+    yield* this.#whole.reset();
+  }
+
+  *reset(): Task {
+    yield* this.#whole.reset();
+  }
+
+  /** Without the guest nobody can drain it: it is reset before its PASIDs go. */
+  *quiesce(): Task {
+    yield* this.#whole.close();
+  }
+
+  *close(): Task {
+    yield* this.#whole.close();
+  }
+
+  mark(): void {
+    this.#shell.mark();
+  }
+
+  restore(): void {
+    this.#shell.restore();
+  }
+}
+
+type Words = Pick<MmioRegion, 'name' | 'bytes' | 'read32' | 'write32'>;
+
+/** A BAR of the function, as it is. */
+function straight({ name, whole, mmio }: AssignedFunctionOptions, bar: number): Words {
+  const { address, bytes } = whole.bars.get(bar) ?? { address: 0, bytes: 0 };
+  return {
+    ...{ name: `${name} BAR${bar}`, bytes },
+    read32: (offset) => mmio.read32(address + offset),
+    write32: (offset, value) => mmio.write32(address + offset, value),
+  };
+}
+
+/** The registers, as the guest is shown them. */
+function shownOf(registers: Words, sharedQueues: SharedQueues): Words {
+  if (sharedQueues !== 'refused') return registers;
+  return {
+    ...registers,
+    read32: (offset) => registers.read32(offset) & (offset === MODES_AT ? ~SHARED_BIT : -1),
+  };
+}

@@ -1,0 +1,159 @@
+/**
+ * What virtual functions of both kinds are: a part of a function of the host's, which VDCM composes (`device.ts`), or
+ * a whole one (`assigned.ts`). They share what is the VMM's own of each: configuration space, MSI-X, and where BARs lie.
+ */
+import type { Refusal, Restorable, Task } from '../base/index.js';
+import { type ConfigOptions, ConfigSpace, type MmioRegion } from '../hardware/index.js';
+import type { IoasidSet } from '../ioasid/index.js';
+import type { VfioDevice } from '../kernel/index.js';
+import { BASE_ADDRESS_REG, TYPE_0_HEADER } from '../spec/index.js';
+import type { GuestFunction } from './bus.js';
+import { MsixTable } from './msix.js';
+
+const COMMAND = 4;
+const MEMORY = 1 << (TYPE_0_HEADER.MEMORY.low % 32);
+const BAR_AT = 0x10;
+const PAGE = 4096;
+/** Invalidations that it takes at once, and page requests that it may have outstanding. */
+const DEPTH = 32;
+
+/** What the virtual IOMMU shows. */
+export interface Shown {
+  /** 0 for no PASIDs. */
+  readonly pasidBits: number;
+  readonly deviceTlbs: boolean;
+  readonly pageRequests: boolean;
+}
+
+/** A virtual function of a VM. */
+export interface VmFunction extends GuestFunction, Restorable {
+  readonly name: string;
+  /** What VFIO is given. */
+  readonly vfio: VfioDevice;
+  /** The host's frames that its guest's programs reach without a trap, one after the other. */
+  readonly portals: readonly number[];
+  /** The guest frame that the first of them has now; undefined while its BARs do not answer. */
+  readonly portalGfn: number | undefined;
+  /** As firmware does: BARs, each at a multiple of its size from `from` on, which answer. The address after them. */
+  placeBars(from: number): number;
+  /**
+   * The VM takes what is behind it.
+   *
+   * @param set the VM's PASIDs
+   */
+  open(set: IoasidSet): Refusal | undefined;
+  /** What is behind it has nothing left of who had it before. */
+  start(): Task;
+  /** The VM's reset: it is as after power-on, with nothing under way. */
+  reset(): Task;
+  /** The VM has stopped, and its PASIDs go: returns when nothing is under way that the host could not drain. */
+  quiesce(): Task;
+  /** The VM lets go of what is behind it: it is reset. */
+  close(): Task;
+}
+
+/** What a function is, as its configuration space tells. */
+export interface ShellOptions {
+  readonly identity: Pick<ConfigOptions, 'vendor' | 'device' | 'classCode' | 'bars'>;
+  readonly msix: { readonly vectors: number; readonly table: number; readonly pending: number };
+  /** PASIDs, ATS and PRI are there where the virtual IOMMU has them: a guest's driver asks for all. */
+  readonly shown: Shown;
+  /** Sends an interrupt message. */
+  readonly message: (address: number, data: number) => void;
+  /** Called when the header may have changed: its BARs may have been moved, switched on or off. */
+  readonly headerChanged: () => void;
+}
+
+/** Configuration space and MSI-X of a virtual function. */
+export class FunctionShell implements Restorable {
+  readonly config: ConfigSpace;
+  readonly msix: MsixTable;
+
+  constructor({ identity, msix, shown, message, headerChanged }: ShellOptions) {
+    this.config = new ConfigSpace({
+      ...{ ...identity, msix },
+      ...(shown.pasidBits > 0 ? { pasid: { width: shown.pasidBits } } : {}),
+      ...(shown.deviceTlbs ? { ats: { queueDepth: DEPTH } } : {}),
+      ...(shown.deviceTlbs && shown.pageRequests ? { pri: { capacity: DEPTH } } : {}),
+      changed: (part) => {
+        if (part === 'msix') this.msix.unmasked();
+        else if (part === 'header') headerChanged();
+      },
+    });
+    this.msix = new MsixTable({
+      vectors: msix.vectors,
+      isEnabled: () => this.config.isMsixEnabled,
+      isMasked: () => this.config.isMsixMasked,
+      message,
+    });
+  }
+
+  /** @see VmFunction.placeBars */
+  placeBars(bars: readonly MmioRegion[], from: number): number {
+    let at = from;
+    for (const [i, { bytes }] of bars.entries()) {
+      at = Math.ceil(at / bytes) * bytes;
+      this.config.write(BAR_AT + i * 8, 4, at % 2 ** 32);
+      this.config.write(BAR_AT + i * 8 + 4, 4, Math.floor(at / 2 ** 32));
+      at += bytes;
+    }
+    this.config.write(COMMAND, 2, MEMORY);
+    return at;
+  }
+
+  /** The guest frame of an offset in the `index`-th BAR; undefined while BARs do not answer. */
+  gfnOf(index: number, offset: number): number | undefined {
+    if (!this.config.isMemoryEnabled) return undefined;
+    const at = BAR_AT + index * 8;
+    const low = Int32Array.of(this.config.read(at, 4));
+    const base = this.config.read(at + 4, 4) * 2 ** 32 + BASE_ADDRESS_REG.BASE.get(low, 0) * 16;
+    return Math.floor((base + offset) / PAGE);
+  }
+
+  mark(): void {
+    this.config.mark();
+    this.msix.mark();
+  }
+
+  restore(): void {
+    this.config.restore();
+    this.msix.restore();
+  }
+}
+
+/** Registers as 4-byte accesses: a pair of them is as good as one of 8, for no register tells them apart. */
+export function wordRegion(of: Pick<MmioRegion, 'name' | 'bytes' | 'read32' | 'write32'>): MmioRegion {
+  return {
+    ...of,
+    read64(offset, out) {
+      out[0] = of.read32(offset);
+      out[1] = of.read32(offset + 4);
+    },
+    write64(offset, lo, hi) {
+      of.write32(offset, lo);
+      of.write32(offset + 4, hi);
+    },
+    write512: () => {},
+    enqueue: () => false,
+  };
+}
+
+/** Registers with the MSI-X table of the VMM's own among them. */
+export function withMsix(
+  { name, bytes, read32, write32 }: Pick<MmioRegion, 'name' | 'bytes' | 'read32' | 'write32'>,
+  msix: MsixTable,
+  { table, pending }: { readonly table: number; readonly pending: number },
+): MmioRegion {
+  const isTable = (offset: number): boolean => offset >= table && offset < table + msix.bytes;
+  return wordRegion({
+    ...{ name, bytes },
+    read32: (offset) => {
+      if (offset === pending) return msix.pending;
+      return isTable(offset) ? msix.read32(offset - table) : read32(offset);
+    },
+    write32: (offset, value) => {
+      if (isTable(offset)) msix.write32(offset - table, value);
+      else write32(offset, value);
+    },
+  });
+}
