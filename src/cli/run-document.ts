@@ -17,6 +17,12 @@ const hexadecimal = z.string().regex(/^0x[0-9a-f]+$/);
 
 const tableEntry = z.strictObject({
   device: z.string(),
+  number: z
+    .int()
+    .min(0)
+    .max(0xfffff)
+    .optional()
+    .describe('the PASID that it is found by, on a function that a virtual machine has whole'),
   translation: z.string().describe('as VT-d calls it: first-stage, nested'),
   firstStage: hexadecimal
     .optional()

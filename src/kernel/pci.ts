@@ -105,6 +105,11 @@ export class PciDevice {
     this.#change(0, header.BUS_MASTER, is ? 1 : 0);
   }
 
+  /** Whether it may send requests now. */
+  get isMaster(): boolean {
+    return this.#field(0, header.BUS_MASTER) === 1;
+  }
+
   /** Whether it can be reset by itself. */
   get hasFunctionReset(): boolean {
     const at = this.#capability(CAPABILITY.EXPRESS);

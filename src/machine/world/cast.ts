@@ -65,7 +65,9 @@ export class Cast implements Company {
       }
       const steps = this.stepsOf(`${vm.member.group}/kernel`);
       const flushing = () => this.#flushing(vm);
-      const context = { taps, meetings: this.meetings, machine: vm, flushing };
+      const refused = (action: string, refusal: Refusal) =>
+        this.refused(`${vm.name}/kernel`, action, refusal);
+      const context = { taps, meetings: this.meetings, machine: vm, flushing, refused };
       if (steps.length > 0) vm.kernel.context.tasks.spawn('kernel', guestKernel(context, steps));
     }
     if (counted.length > 0) tasks.spawn('call of the cast', this.#call(counted));

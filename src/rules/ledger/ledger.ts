@@ -4,6 +4,7 @@ import type { FrameOwner } from '../../kernel/index.js';
 import { FrameLedger, type Tenure } from './frames.js';
 import { GuestLedger } from './guests.js';
 import { JobLedger } from './jobs.js';
+import { Numbering } from './numbering.js';
 import { OpenLedger } from './opens.js';
 import { OverlayMap } from './overlay.js';
 import { machineOf, PasidLedger } from './pasids.js';
@@ -16,6 +17,8 @@ export class Ledger implements Restorable {
   readonly pasids = new PasidLedger();
   readonly jobs = new JobLedger();
   readonly opens = new OpenLedger();
+  /** Whose numbers those of a device are. */
+  readonly numbering: Numbering = new Numbering(this);
   /** Address spaces that are going, or gone, and since when. */
   readonly dying = new OverlayMap<string, number>();
   readonly #guests = new Map<string, GuestLedger>();
@@ -83,6 +86,14 @@ export class Ledger implements Restorable {
   }
 
   #parts(): Restorable[] {
-    return [this.frames, this.pasids, this.jobs, this.opens, this.dying, ...this.#guests.values()];
+    return [
+      this.frames,
+      this.pasids,
+      this.jobs,
+      this.opens,
+      this.numbering,
+      this.dying,
+      ...this.#guests.values(),
+    ];
   }
 }

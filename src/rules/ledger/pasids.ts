@@ -11,6 +11,8 @@ export interface PasidTenure {
   readonly before: PasidTenure | undefined;
   /** Of a virtual machine's: the number that its guest has for it. */
   readonly guest?: number;
+  /** In a virtual machine's own ledger: the number of the host's behind it. */
+  readonly backing?: number;
 }
 
 export class PasidLedger implements Restorable {
@@ -36,6 +38,12 @@ export class PasidLedger implements Restorable {
   named(pasid: number, guest: number): void {
     const tenure = this.#tenures.get(pasid);
     if (tenure !== undefined) this.#tenures.set(pasid, { ...tenure, guest });
+  }
+
+  /** In a virtual machine's own: this one of the host's stands behind it. */
+  backed(guest: number, backing: number): void {
+    const tenure = this.#tenures.get(guest);
+    if (tenure !== undefined) this.#tenures.set(guest, { ...tenure, backing });
   }
 
   /** Whom it was taken for: who asks for it may not be who works with it. */

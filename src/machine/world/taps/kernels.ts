@@ -5,7 +5,7 @@
 import type { Event, EventSink, FieldValue } from '../../../base/index.js';
 import type { GuestLedger } from '../../../rules/index.js';
 import type { KernelEvent } from '../platform.js';
-import { whose, whoseGuest } from './identity.js';
+import { whose, whoseGuest, whoseOn } from './identity.js';
 import type { JobTaps } from './jobs.js';
 import { type Aliases, type Fields, present, renamed, renamedFields } from './names.js';
 import type { PageRequestTaps } from './page-requests.js';
@@ -15,6 +15,12 @@ const PAGE = 4096;
 
 /** Those of the host's events whose `pasid` is the guest's number. */
 const GUEST_NUMBERED: ReadonlySet<string> = new Set(['kvm:exit']);
+/** Those whose `pasid` is that of a device's requests. */
+const DEVICE_NUMBERED: ReadonlySet<string> = new Set([
+  'iommu:fault',
+  'iommu:page-response',
+  'iommu:page-request-refused',
+]);
 /** What software reports of faults: of a device, a PASID and mostly an address. */
 const FAULTS: ReadonlySet<string> = new Set(['iommu:fault', 'idxd:error', 'iommu:page-request-refused']);
 
@@ -102,6 +108,7 @@ export class KernelTaps {
           ledger.pasids.named(pasid, id);
         }
         guest.pasids.given(id, mm, ledger.step);
+        if (pasid !== undefined) guest.pasids.backed(id, pasid);
       } else if (kind === 'reclaim') {
         guest.pasids.takenBack(id, ledger.step);
       }
@@ -118,7 +125,11 @@ export class KernelTaps {
     const pasid = numberOf(fields['pasid']);
     if (pasid === undefined) return fields;
     const device = String(fields['device'] ?? fields['rid']);
-    return { ...fields, ...whose(ledger, pasid), ...this.#work(kind, fields, { device, pasid }) };
+    // What an IOMMU reports has the number of its device's requests.
+    const id = DEVICE_NUMBERED.has(kind) ? ledger.numbering.idOf(device, pasid) : pasid;
+    const known = DEVICE_NUMBERED.has(kind) ? whoseOn(ledger, device, pasid) : whose(ledger, pasid);
+    const { pasid: _, ...rest } = fields;
+    return { ...rest, pasid: id, ...known, ...this.#work(kind, fields, { device, pasid: id }) };
   }
 
   #ofGuest(kind: string, fields: Fields, { ledger: guest, deviceOf }: TappedGuest): Fields {

@@ -9,10 +9,13 @@ export type Fields = Readonly<Record<string, FieldValue>>;
 
 export function renamed(text: string, aliases: Aliases): string {
   for (const [known, name] of aliases) {
-    if (text.includes(known)) return text.replace(known, name);
+    if (text === known || (!DEVICE.test(known) && text.includes(known))) return text.replace(known, name);
   }
   return text;
 }
+
+/** A kernel's name of an accelerator: short enough to stand in other names by chance. */
+const DEVICE = /^dsa\d+$/;
 
 /** Fields of software's events, with the scenario's names of devices and queues. */
 export function renamedFields(fields: Fields, aliases: Aliases): Fields {
