@@ -379,6 +379,22 @@ describe('an end', () => {
     expect(done).toEqual(['unbind', 'bind']);
   });
 
+  it('is waited for by who wants what is cached forgotten', () => {
+    const { host, one, vm1 } = twoVms();
+    vm1.allocAndBind(one, 101, 202);
+    one.isBusy = true;
+    must(vm1.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    const { tasks } = host.lab.bench;
+    const invalidation = tasks.spawn('invalidate', vm1.container.invalidate(one, invalidateBytes(101, PAGE)));
+    host.lab.bench.runAll();
+    expect(invalidation.state).not.toBe('ended');
+    one.isBusy = false;
+    one.idle.wakeAll();
+    host.lab.bench.runAll();
+    expect([invalidation.state, one.drained]).toEqual(['ended', [202]]);
+  });
+
   it('answers what is outstanding while the device is drained: it waits for that', () => {
     const { host, device, responses, one, vm1 } = twoVms();
     vm1.allocAndBind(one, 101, 202);
@@ -399,6 +415,10 @@ describe('an end', () => {
     vm1.allocAndBind(one, 101, 202);
     dma.deaf = 1000;
     expect(vm1.unbind(one, 101, 202)).toMatchObject({ errno: 'EIO' });
+    // What may still be cached is not said to be forgotten.
+    expect(host.run(vm1.container.invalidate(one, invalidateBytes(101, PAGE)))).toMatchObject({
+      errno: 'EIO',
+    });
     expect(vm1.container.pasidRequest(freeBytes(202))).toBe(0);
     host.lab.bench.runAll();
     expect(ioasidInspect(host.lab.bench.ioasids, 202)).toMatchObject({ holders: [{ holder: 'vfio mdev1' }] });

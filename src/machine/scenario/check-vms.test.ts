@@ -164,7 +164,7 @@ describe('a virtual machine', () => {
     [
       'a kernel that exits',
       '{ by: vm1/kernel, exit: true }',
-      "by: a guest's kernel only does flush, meet, map, write, unmap, check, open, copy, wait and close",
+      "by: a guest's kernel only does flush, reset-device, copy, map, write, unmap, check, open, wait, close and meet",
     ],
     [
       'a process that copies without a PASID',
@@ -175,6 +175,16 @@ describe('a virtual machine', () => {
       'a process that flushes',
       '{ by: vm1/bob, flush: root }',
       "by: only a guest's kernel flushes: by: vm/kernel",
+    ],
+    [
+      'a process that resets',
+      '{ by: vm1/bob, reset-device: vdsa0 }',
+      "by: only a guest's kernel resets devices: by: vm/kernel",
+    ],
+    [
+      'a reset of nothing',
+      '{ by: vm1/kernel, reset-device: dsa0 }',
+      'reset-device: there is no device dsa0; there is vdsa0',
     ],
     [
       "the death of a guest's process",

@@ -51,11 +51,26 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
     const total = Object.values(device.queues).reduce((sum, { size }) => sum + size, 0);
     if (total > MOST_ENTRIES)
       report([...at, 'queues'], `hold ${total} descriptors; the device has ${MOST_ENTRIES}`);
+    checkGroups(device, [...at, 'queues'], report);
     if (Object.keys(device.queues).length > MOST_QUEUES) {
       report([...at, 'queues'], `are more than the ${MOST_QUEUES} of the device`);
     }
   }
   if ('host' in processes) report(['processes', 'host'], 'host is the kernel, not a process');
+}
+
+/** The kernel counts queues by groups; each group needs a queue, and an engine. */
+function checkGroups({ queues, engines }: DeviceSpec, at: readonly PropertyKey[], report: Report): void {
+  const groups = Object.values(queues).map(({ group }) => group);
+  for (const [i, group] of groups.entries()) {
+    const before = groups[i - 1] ?? 0;
+    if (group < before || group > before + (i === 0 ? 0 : 1)) {
+      report(at, 'are listed by their groups, which are counted from 0');
+      return;
+    }
+  }
+  const count = (groups.at(-1) ?? 0) + 1;
+  if (count > engines) report(at, `are of ${count} groups, and there is an engine for ${engines} of them`);
 }
 
 /** What nothing can report, or nobody judges, would be expected for ever. */
@@ -98,6 +113,8 @@ class StepCheck {
   readonly #lastAddress: number;
   readonly #actors = new Map<string, Actor>();
   readonly #allJobs = new Set<string>();
+  /** Those that ask for an interrupt. */
+  readonly #interrupting = new Set<string>();
   readonly #children: ReadonlySet<string>;
   readonly #report: Report;
 
@@ -126,12 +143,11 @@ class StepCheck {
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
     if ('open' in step) this.#open(step, [...at, 'open']);
+    if ('interrupts' in step) this.#queue(step, step.interrupts, [...at, 'interrupts']);
     if ('close' in step) this.#queue(step, step.close, [...at, 'close']);
     if ('copy' in step) this.#copy(step, actor, [...at, 'copy']);
     if ('submit' in step) this.#submit(step, actor, [...at, 'submit']);
-    if ('wait' in step && !actor.jobs.has(step.wait.for)) {
-      this.#report([...at, 'wait', 'for'], `${step.by} has submitted no job ${step.wait.for} before`);
-    }
+    if ('wait' in step) this.#wait(step, actor, [...at, 'wait']);
     if ('check' in step) this.#checkStep(step.check, actor, [...at, 'check']);
     if ('fork' in step) this.#fork(step, actor, [...at, 'fork', 'as']);
     if ('exit' in step) actor.hasEnded = true;
@@ -150,14 +166,21 @@ class StepCheck {
       this.#report([...at, 'by'], `only the host ${HOST_ACTIONS[hosts]}: by: host`);
       return undefined;
     }
-    if (isKernel && !KERNEL_ACTIONS.some((action) => action in step)) {
-      this.#report([...at, 'by'], `a guest's kernel only does ${listOf(KERNEL_ACTIONS)}`);
+    if (isKernel && !KERNEL_STEPS.some((action) => action in step)) {
+      this.#report([...at, 'by'], `a guest's kernel only does ${listOf(KERNEL_STEPS)}`);
       return undefined;
     }
-    if (!isKernel && ('flush' in step || 'copy' in step)) {
-      const does = 'flush' in step ? 'flushes' : 'copies';
-      this.#report([...at, 'by'], `only a guest's kernel ${does}: by: vm/kernel`);
+    const kernels = KERNELS_OWN.find((action) => action in step);
+    if (!isKernel && kernels !== undefined) {
+      this.#report([...at, 'by'], `only a guest's kernel ${KERNEL_ACTIONS[kernels]}: by: vm/kernel`);
       return undefined;
+    }
+    if (vm !== undefined && 'reset-device' in step) {
+      const { devices } = vm;
+      const name = step['reset-device'];
+      if (ownOf(devices, name) === undefined) {
+        this.#report([...at, 'reset-device'], `there is no device ${name}; ${oneOf(devices)}`);
+      }
     }
     const actor = this.#actors.get(step.by);
     if (actor === undefined) {
@@ -216,11 +239,16 @@ class StepCheck {
     const vm = by.includes('/') ? ownOf(this.#vms, by.split('/', 1)[0] ?? '') : undefined;
     if (vm !== undefined) {
       const from = ownOf(vm.devices, device)?.from;
-      if (from === undefined) this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
-      else if (from.split('/')[1] !== queue) {
-        this.#report(at, `${device} has no queue ${queue}; there is ${from.split('/')[1]}`);
+      if (from === undefined) {
+        this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
+        return undefined;
       }
-      return from === undefined ? undefined : queueOf(this.#devices, from);
+      const [parent = '', part] = from.split('/');
+      // Of a whole function, all queues are the guest's.
+      const queues = part === undefined ? (ownOf(this.#devices, parent)?.queues ?? {}) : { [part]: true };
+      if (!Object.hasOwn(queues, queue))
+        this.#report(at, `${device} has no queue ${queue}; ${oneOf(queues)}`);
+      return queueOf(this.#devices, `${parent}/${queue}`);
     }
     const spec = ownOf(this.#devices, device);
     if (spec === undefined) this.#report(at, `there is no device ${device}; ${oneOf(this.#devices)}`);
@@ -270,10 +298,18 @@ class StepCheck {
       this.#report([...at, 'pattern'], `${operation} has no pattern`);
     }
     this.#newJob(actor, job, [...at, 'as']);
+    if (submit.interrupt) this.#interrupting.add(job);
     if (actor.jobs.size === MOST_JOBS + 1)
       this.#report(at, `${by} has submitted ${MOST_JOBS} jobs before, and can no more`);
     if (submit['block-on-fault'] && queue?.['block-on-fault'] === false) {
       this.#report([...at, 'block-on-fault'], `${submit.to} does not let ${by} ask for it`);
+    }
+  }
+
+  #wait({ by, wait }: Extract<Step, { wait: unknown }>, { jobs }: Actor, at: readonly PropertyKey[]): void {
+    if (!jobs.has(wait.for)) this.#report([...at, 'for'], `${by} has submitted no job ${wait.for} before`);
+    else if (wait.interrupt && !this.#interrupting.has(wait.for)) {
+      this.#report([...at, 'interrupt'], `${wait.for} has asked for none`);
     }
   }
 
@@ -305,9 +341,11 @@ const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'register
 const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
 
 /** What a guest's kernel does. */
-const KERNEL_ACTIONS = [
-  ...(['flush', 'meet', 'map', 'write', 'unmap', 'check'] as const),
-  ...(['open', 'copy', 'wait', 'close'] as const),
+const KERNEL_ACTIONS = { flush: 'flushes', 'reset-device': 'resets devices', copy: 'copies' } as const;
+const KERNELS_OWN = ['flush', 'reset-device', 'copy'] as const;
+const KERNEL_STEPS = [
+  ...KERNELS_OWN,
+  ...(['map', 'write', 'unmap', 'check', 'open', 'wait', 'close', 'meet'] as const),
 ];
 
 const listOf = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;

@@ -115,6 +115,7 @@ export class GuestKernel {
     const { meetings } = this.#context;
     if ('meet' in step) return yield* meetings.meet(step.meet, this.name);
     if ('flush' in step) return yield* this.#flush(step.flush);
+    if ('reset-device' in step) return yield* this.#reset(step['reset-device']);
     if ('map' in step) return this.#map(step.map);
     if ('write' in step) return this.#write(step.write);
     if ('unmap' in step) return this.#free(step.unmap);
@@ -131,6 +132,11 @@ export class GuestKernel {
     const flushed = flushing();
     for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[scope]);
     flushed();
+  }
+
+  *#reset(device: string): Task<Refusal | undefined> {
+    const idxd = this.#context.machine.idxd(device);
+    return idxd && (yield* idxd.reset());
   }
 
   #map({ name, pages, holds }: Action<'map'>): Refusal | undefined {

@@ -54,5 +54,5 @@ function* resetVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   if (!vm.isRunning) return;
   cast.vmEnds(name);
   yield* vm.reset();
-  cast.vmReset(name, vm.pasids());
+  cast.vmReset(name, vm.guestPasids());
 }

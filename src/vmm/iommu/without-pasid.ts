@@ -57,10 +57,14 @@ export class WithoutPasid {
     return typeof meets === 'string' ? undefined : meets;
   }
 
+  isAsWanted(rid: number): boolean {
+    return isAlike(this.#meets.get(rid) ?? 'memory', this.#wanted(rid));
+  }
+
   /** Has a device meet what the guest's entry says. Whether hardware did not confirm that it meets no more what it did. */
   *compare(rid: number): Task<boolean> {
+    if (this.isAsWanted(rid)) return false;
     const now = this.#meets.get(rid) ?? 'memory';
-    if (isAlike(now, this.#wanted(rid))) return false;
     const refusal = now === 'nothing' ? undefined : yield* this.#leave(rid, now);
     if (refusal?.errno === 'EIO') return true;
     // The host has slept.

@@ -54,9 +54,10 @@ export interface GuestBindRequest {
 
 /** What a guest says that caches may not hold any more. PASID 0 is its requests without one. */
 export interface GuestInvalidation {
-  /** All of the VM's on that device, if left out. */
-  readonly guestPasid?: GuestPasid;
-  readonly range?: PageRange;
+  /** All of the VM's on that device, if undefined. */
+  readonly guestPasid: GuestPasid | undefined;
+  /** All pages, if undefined. */
+  readonly range: PageRange | undefined;
   readonly iotlb: boolean;
   readonly deviceTlb: boolean;
   readonly pasidCache: boolean;
@@ -247,19 +248,23 @@ export class GuestSpace {
   }
 
   /**
-   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none.
+   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none, once
+   * it has been let go of.
    *
-   * On failure: `EIO`.
+   * On failure: `EIO`, also for what hardware did not let go of.
    */
   *invalidate(device: GuestDevice, what: GuestInvalidation): Task<Refusal<'EIO'> | undefined> {
     const { guestPasid, range, iotlb, pasidCache } = what;
-    const bindings =
-      guestPasid === undefined ? device.bindings.values() : [this.#boundAs(device, guestPasid)];
     const entries: GuestEntry[] = [];
-    for (const entry of bindings.flatMap((binding) => [...(binding?.entries.items ?? [])])) {
-      const attachment = entry.attachment.value;
-      while (attachment?.entry.value === 'changing') yield attachment.changed;
-      if (attachment?.entry.value === 'present') entries.push(entry);
+    let stuck: GuestBinding | undefined;
+    for (const binding of this.#everBound(device, guestPasid)) {
+      while (binding.state.value === 'leaving') yield binding.changed;
+      if (binding.state.value === 'held' && binding.entries.items.length > 0) stuck = binding;
+      for (const entry of [...binding.entries.items]) {
+        const attachment = entry.attachment.value;
+        while (attachment?.entry.value === 'changing') yield attachment.changed;
+        if (attachment?.entry.value === 'present') entries.push(entry);
+      }
     }
     // Its guest may not know of a device TLB, which has what the IOTLB had.
     const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
@@ -270,7 +275,8 @@ export class GuestSpace {
       const flush = { entries: own, iotlb, deviceTlb, pasidCache, range };
       refusal = (yield* iommu.driver.flushGuest(iommu, flush)) ?? refusal;
     }
-    return refusal;
+    if (refusal !== undefined || stuck === undefined) return refusal;
+    return refuse('EIO', `${device.name} has not let go of PASID ${stuck.id}`);
   }
 
   /** FREE has been announced: under the core's lock. */
@@ -447,6 +453,14 @@ export class GuestSpace {
     if (guestPasid === WITHOUT_PASID) return device.withoutPasid.value;
     const id = ioasidFindBySpid(this.set, guestPasid);
     return isRefusal(id) ? undefined : device.bindings.get(id);
+  }
+
+  /** What may be cached of a guest's PASID, or of all: what is on its way out, too, has no SPID any more. */
+  #everBound(device: GuestDevice, guestPasid: GuestPasid | undefined): readonly GuestBinding[] {
+    if (guestPasid === undefined) return device.bindings.values();
+    const bound = this.#boundAs(device, guestPasid);
+    if (bound !== undefined) return [bound];
+    return device.bindings.values().filter((each) => each.guestPasid === guestPasid);
   }
 
   #partOf(device: IommuDevice): GuestFunction {
