@@ -40,29 +40,35 @@ export class KernelTaps {
 
   readonly host = ({ kind, fields: told }: KernelEvent): void => {
     const tapped = this.#tapped;
-    const fields = renamedFields(told, tapped.aliases);
     if (kind === 'iommu:default-pasid') {
       // Nobody in the guest works without PASIDs but its kernel.
-      tapped.ledger.pasids.takenFor(Number(fields['pasid']), kernelOf(String(fields['domain'])));
+      tapped.ledger.pasids.takenFor(Number(told['pasid']), kernelOf(String(told['domain'])));
     }
+    const isHooked = tapped.hooks?.kinds.has(kind) === true;
+    if (!tapped.isTold && !isHooked) return;
+    const fields = renamedFields(told, tapped.aliases);
     if (tapped.isTold) tapped.tell('kernel', tapped.actor, kind, this.#ofHost(kind, fields));
-    tapped.hooks?.kernelEvent({ kind, fields }, 'host');
+    if (isHooked) tapped.hooks?.kernelEvent({ kind, fields }, 'host');
   };
 
   /** What a guest's kernel and its VMM tell. */
   guest(of: TappedGuest): (event: KernelEvent) => void {
     const tapped = this.#tapped;
     return ({ kind, fields: told }) => {
-      // Of what nobody reads, only the devices matter.
-      const isRead = tapped.isTold || told['device'] !== undefined;
-      const fields = isRead ? renamedFields(told, of.aliases) : told;
+      const isHooked = tapped.hooks?.kinds.has(kind) === true;
+      if (!tapped.isTold && !isHooked) return;
+      const fields = renamedFields(told, of.aliases);
       if (tapped.isTold) {
         const layer = kind.startsWith('viommu:') ? 'vmm' : 'kernel';
         tapped.tell(layer, tapped.actor, kind, this.#ofGuest(kind, fields, of));
       }
-      tapped.hooks?.kernelEvent({ kind, fields }, of.ledger.name);
+      if (isHooked) tapped.hooks?.kernelEvent({ kind, fields }, of.ledger.name);
     };
   }
+
+  /** Without a listener, what the ledgers keep is all that is read of an IOASID core's events. */
+  readonly readsIoasid = (kind: string): boolean =>
+    this.#tapped.isTold || kind === 'alloc' || kind === 'reclaim';
 
   /** The host's IOASID core's own events. */
   readonly ioasid: EventSink = ({ kind, fields }: Event) => {
