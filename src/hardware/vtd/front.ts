@@ -121,7 +121,7 @@ export class UnitFront implements MmioRegion, Restorable {
   reset(): void {
     this.#file.reset();
     this.queue.reset();
-    this.queue.rest.stir();
+    this.queue.readiness.stir();
     this.faults.reset();
     this.#virtual?.reset();
   }
@@ -159,7 +159,7 @@ export class UnitFront implements MmioRegion, Restorable {
   }
 
   #onWrite(register: Register): void {
-    this.queue.rest.stir();
+    this.queue.readiness.stir();
     this.#written.get(register)?.();
   }
 

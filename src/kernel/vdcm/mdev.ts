@@ -211,8 +211,8 @@ export class Mdev implements CommandTarget {
    *
    * On failure: `EIO`.
    */
-  *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.queue.drain(pasid);
+  drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return this.queue.drain(pasid);
   }
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
