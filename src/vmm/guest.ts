@@ -101,9 +101,9 @@ export class Guest {
 
 const isShared = ({ mode }: WqConfig): boolean => mode === 'shared';
 
-function newIoasids({ name, pasids: capacity, ioasidTrace: trace }: VmOptions): IoasidCore {
+function newIoasids({ name, pasids: capacity, ioasidTrace }: VmOptions): IoasidCore {
   const core = ioasidCreate({
-    ...{ actor: name, ...(trace === undefined ? {} : { trace }) },
+    ...{ actor: name, ...ioasidTrace },
     ...(capacity === undefined ? {} : { capacity }),
   });
   assert(!isRefusal(core), `no IOASID core for ${name}: ${String(core)}`);

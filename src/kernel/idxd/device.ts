@@ -208,19 +208,19 @@ export class IdxdDevice {
    *
    * On failure: `EIO` names the command that failed.
    */
-  *quiescePasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+  quiescePasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
-    return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid);
+    return this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid);
   }
 
   /**
    * As `quiescePasid`, for a guest that goes on with the PASID, and whose answers to page requests the device may wait
    * for: all others wait for the command then. Once that takes long, the host answers them itself, Invalid Request.
    */
-  *quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+  quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
     const unstick = (): Task => this.answerForGuest(pasid);
-    return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
+    return this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
   }
 
   /** Answers the page requests of a PASID that its guest has not answered, Invalid Request. */

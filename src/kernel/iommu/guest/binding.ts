@@ -172,6 +172,11 @@ export class GuestEntry implements AttachmentClient {
     return this.#given.get(group)?.to === user;
   }
 
+  /** Whether anybody has a group to answer. */
+  get hasGiven(): boolean {
+    return this.#given.size > 0;
+  }
+
   /** The groups that a user has. */
   givenTo(user: GuestBinding): readonly number[] {
     return this.#given.keys().filter((group) => this.isGiven(user, group));
