@@ -284,8 +284,8 @@ export class Monitor {
       };
       if ('mdev' in device) return new VirtualFunction({ ...of, mdev: device.mdev });
       const { whole, sharedQueues } = device;
-      const { mmio } = host.context.platform;
-      return new AssignedFunction({ ...of, whole, sharedQueues, mmio });
+      const { log, platform } = host.context;
+      return new AssignedFunction({ ...of, whole, sharedQueues, log, mmio: platform.mmio });
     });
   }
 }
