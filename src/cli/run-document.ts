@@ -116,7 +116,7 @@ export function documentHead(name: string, { models, expect }: Scenario): Head {
 }
 
 export function documentOutcome(
-  { end, steps }: RunResult,
+  { end, steps }: Pick<RunResult, 'end' | 'steps'>,
   { verdicts, findings, isGood }: Judgement,
 ): Outcome {
   return { end, steps, passed: isGood, verdicts: Object.fromEntries(verdicts), findings: [...findings] };

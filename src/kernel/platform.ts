@@ -81,9 +81,11 @@ export type VmExit =
 
 /**
  * How the guest goes on after an exit: `retry` skips the instruction with ZF = 1, of ENQCMD and ENQCMDS only;
- * `resume` executes it again, of an access only; `general-protection` is injected in its place.
+ * `general-protection` is injected in its place. Of an access only: `resume` executes it again; `later` does so when
+ * others have had a turn; `nobody` emulates it as of an address where nothing answers: loads give all ones, stores are
+ * lost, and what is to be enqueued is not taken.
  */
-export type ExitAction = 'retry' | 'resume' | 'general-protection';
+export type ExitAction = 'retry' | 'resume' | 'later' | 'nobody' | 'general-protection';
 
 /** One CPU in guest mode, as its VMCS has it; a guest's kernel is given {@link VcpuPort.cpu}. */
 export interface VcpuPort {

@@ -90,6 +90,8 @@ export interface Refused {
 /** A device was unbound from an address space: the kernel says that entry and caches are clear. */
 export interface Unbound {
   readonly device: string;
+  /** What its kernel calls it, if it calls it otherwise: one of several virtual devices that are made of it. */
+  readonly via?: string;
   readonly mm: string;
   readonly pasid: number;
 }

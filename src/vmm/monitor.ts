@@ -160,15 +160,18 @@ export class Monitor {
   *reset(): Task {
     yield* this.#halt();
     for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
+    // Before their PASIDs go: a whole function cannot be drained by the host.
+    for (const each of this.functions) yield* each.reset();
     this.iommu.reset();
     yield* this.#settle();
-    for (const each of this.functions) yield* each.reset();
   }
 
   /** The end of the machine: returns when neither CPU nor device reaches anything of it. */
   *end(): Task {
     yield* this.#halt();
-    // Its devices wait for nobody: they can be drained, and are reset after that.
+    // From here on the host answers what its devices wait for: they can be drained, and are reset after that; a whole
+    // function, which the host cannot drain, before.
+    for (const each of this.functions) yield* each.quiesce();
     yield* this.#container.close();
     for (const each of this.functions) yield* each.close();
     yield* this.#kvm.destroy();
@@ -183,8 +186,6 @@ export class Monitor {
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
     yield* this.#settle();
-    // What the host cannot drain is reset before its PASIDs go.
-    for (const each of this.functions) yield* each.quiesce();
   }
 
   *#settle(): Task {

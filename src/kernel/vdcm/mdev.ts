@@ -9,6 +9,7 @@ import {
   isRefusal,
   KeptValue,
   type Refusal,
+  type Restorable,
   refuse,
   type Task,
   WaitQueue,
@@ -20,6 +21,7 @@ import {
   DSA_GENCTRL_REG,
   DSA_GENSTS_REG,
   DSA_INTCAUSE_REG,
+  DSA_PORTAL,
   DSA_STATUS,
   DSA_STRIDE,
   DSA_SWERROR_REG,
@@ -33,12 +35,15 @@ import {
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
+import type { VirtualDevice } from '../idxd/virtual-devices.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
-import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
+import { BoundPasids } from './bound.js';
+import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
+import { VirtualInterrupts } from './interrupts.js';
 import type { QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
@@ -53,12 +58,11 @@ export interface MdevConfig {
 
 /** Base system peripheral, other. */
 const CLASS_CODE = 0x088000;
-/** The registers end before the MSI-X table. */
-const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
 const { STATE } = DSA_GENSTS_REG;
 const swerror = DSA_SWERROR_REG;
 /** Of a WQCFG, the word with the PASID of a dedicated queue. */
 const PASID_AT = DSA_TABLE.WQCFG + Math.floor(DSA_WQCFG.PASID.low / 32) * 4;
+const PERMISSIONS = DSA_TABLE.MSIXPERM;
 /** What reads get that nobody answers. */
 const NOBODY = -1;
 
@@ -69,7 +73,7 @@ interface Owner {
   readonly interrupt: (vector: number) => void;
 }
 
-export class Mdev implements CommandTarget {
+export class Mdev implements CommandTarget, VirtualDevice {
   readonly name: string;
   /** The function whose RID its DMA carries. */
   readonly iommu: IommuDevice;
@@ -85,8 +89,13 @@ export class Mdev implements CommandTarget {
   readonly #context: KernelContext;
   readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
+  readonly #bound: BoundPasids;
+  /** @internal */
+  readonly state: Restorable;
   /** @internal */
   readonly queue: QueueBehind;
+  /** @internal */
+  readonly interrupts: VirtualInterrupts;
   readonly #table: DsaRegisterTable;
   readonly #file: RegisterFile;
   readonly #owner: KeptValue<Owner | undefined>;
@@ -100,6 +109,9 @@ export class Mdev implements CommandTarget {
     of: { readonly name: string; readonly wq: WorkQueue; readonly iommu: IommuDevice },
   ) {
     const { name, wq, iommu } = of;
+    const { storage } = parent;
+    // Where that is there, its guest's descriptors name interrupts in it.
+    const storagePortal = storage.isThere ? DSA_PORTAL.IMS_UNLIMITED : DSA_PORTAL.UNLIMITED;
     this.name = name;
     this.iommu = iommu;
     this.#context = context;
@@ -107,19 +119,21 @@ export class Mdev implements CommandTarget {
     this.#wq = wq;
     this.portal = {
       offset: wq.portalOffset - wq.firstPortal,
-      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
+      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset + storagePortal)),
     };
+    this.#bound = new BoundPasids(context.log);
+    const bound = this.#bound;
     this.queue = wq.isDedicated
       ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
-      : new SharedQueue(context, parent, name);
-    this.#table = virtualRegisters(parent.registers, wq);
-    const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
-    this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
+      : new SharedQueue(context, parent, { name, bound });
+    this.interrupts = new VirtualInterrupts(context, { storage, bound }, this);
+    const { table, map } = parent.shapes.of(parent.registers, wq);
+    this.#table = table;
+    this.#file = new RegisterFile(map, (register) => this.#written(register));
+    this.state = this.#file;
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
-    this.clear();
-    context.platform.keep(this.#file);
   }
 
   /**
@@ -144,7 +158,7 @@ export class Mdev implements CommandTarget {
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
     wq.clients.value++;
-    parent.onError(mdev.#reported);
+    parent.virtual.add(mdev);
     tell(context, 'vdcm:create', { mdev: of.name, wq: wq.name });
     return mdev;
   }
@@ -196,23 +210,31 @@ export class Mdev implements CommandTarget {
     else if (!this.#isFixed(offset)) this.#file.write32(offset, value);
   }
 
-  /** A PASID is bound through it, which its dedicated queue may work with until it is unbound. */
+  /** A PASID is bound through it, which its registers may name until it is unbound. */
   bound(pasid: BoundPasid): void {
+    this.#bound.add(pasid);
+    this.#parent.virtual.bound(pasid.host);
     this.queue.bound(pasid);
+    this.interrupts.newlyBound();
   }
 
   /** A PASID is not bound through it any more. `drain` follows. */
   unbound(pasid: Pasid): void {
+    this.#bound.remove(pasid);
+    this.#parent.virtual.unbound(pasid);
     this.queue.unbound(pasid);
   }
 
   /**
-   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled.
+   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled, and no
+   * interrupt can be asked for with it.
    *
    * On failure: `EIO`.
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.queue.drain(pasid);
+    const refusal = yield* this.queue.drain(pasid);
+    if (refusal === undefined) this.interrupts.drained(pasid);
+    return refusal;
   }
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
@@ -222,6 +244,7 @@ export class Mdev implements CommandTarget {
     while (this.#isActive) yield this.#done;
     // That may have enabled a dedicated one.
     if (this.#wq.isDedicated) yield* this.queue.disable(true);
+    yield* this.interrupts.reset();
     this.clear();
     tell(this.#context, 'vdcm:reset', { mdev: this.name });
   }
@@ -248,7 +271,7 @@ export class Mdev implements CommandTarget {
     if (this.#isRemoved.value) return;
     this.#isRemoved.value = true;
     yield* this.close();
-    this.#parent.removeErrorListener(this.#reported);
+    this.#parent.virtual.remove(this);
     this.#wq.clients.value--;
     tell(this.#context, 'vdcm:remove', { mdev: this.name });
   }
@@ -278,10 +301,23 @@ export class Mdev implements CommandTarget {
   }
 
   /** @internal */
+  get vectors(): number {
+    return this.#table.MSIXPERM.length;
+  }
+  /** @internal */
+  permission(vector: number): Int32Array {
+    const at = this.#table.MSIXPERM[vector]?.at ?? 0;
+    return this.#file.words.slice(at, at + 1);
+  }
+  /** @internal */
+  deliver(vector: number): void {
+    tell(this.#context, 'vdcm:interrupt', { mdev: this.name, vector });
+    this.#owner.value?.interrupt(vector);
+  }
+  /** @internal */
   clear(): void {
     const active = this.#isActive ? 1 : 0;
     this.#file.reset();
-    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, wq: this.#wq });
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
     this.queue.configured(undefined);
   }
@@ -329,7 +365,16 @@ export class Mdev implements CommandTarget {
   }
 
   #written(register: Register): void {
-    if (register !== this.#table.CMD) return;
+    if (register === this.#table.CMD) this.#commanded(register);
+    else if (
+      register.offset >= PERMISSIONS &&
+      register.offset < PERMISSIONS + this.vectors * DSA_STRIDE.MSIXPERM
+    ) {
+      this.interrupts.changed((register.offset - PERMISSIONS) / DSA_STRIDE.MSIXPERM);
+    }
+  }
+
+  #commanded(register: Register): void {
     if (this.#isActive) {
       this.#record({ ERROR: DSA_STATUS.COMMAND_WHILE_ACTIVE });
       return;
@@ -342,8 +387,9 @@ export class Mdev implements CommandTarget {
 
   *#command(words: Int32Array): Task {
     const command = DSA_CMD_REG.CMD.get(words, 0);
-    const code = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, code);
+    const { error, result } = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
     this.#done.wakeAll();
     if (DSA_CMD_REG.INT.get(words, 0) === 0) return;
@@ -352,7 +398,8 @@ export class Mdev implements CommandTarget {
   }
 
   /** The parent has reported an error: it is this VM's if the PASID is. The guest is told its own number. */
-  readonly #reported = (words: Int32Array): boolean => {
+  /** @internal */
+  readonly reported = (words: Int32Array): boolean => {
     const owner = this.#owner.value;
     if (owner === undefined || swerror.DESC_VALID.get(words, 0) === 0) return false;
     if (swerror.WQ.get(words, 0) !== this.#wq.index) return false;

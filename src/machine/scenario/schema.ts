@@ -31,6 +31,8 @@ const queue = z.strictObject({
   size: z.int().min(1).max(128).default(4).describe('descriptors it holds'),
   threshold: z.int().min(1).max(128).optional().describe('shared: how many its limited portal may fill'),
   'block-on-fault': z.boolean().default(true).describe('whether descriptors may ask to wait for a page'),
+  group: z.int().min(0).max(3).default(0).describe('its group, which has engines of its own'),
+  priority: z.int().min(1).max(15).default(1).describe('among the queues of its group'),
 });
 
 const rid = z
@@ -174,6 +176,10 @@ const submit = z.strictObject({
   bytes,
   pattern: z.int().min(0).max(255).optional().describe('fill: the byte'),
   'block-on-fault': z.boolean().default(false),
+  interrupt: z
+    .boolean()
+    .default(false)
+    .describe('asks for a completion interrupt, where interrupts were asked for before'),
   as: name.describe('names the job'),
   retries: z
     .int()
@@ -192,10 +198,15 @@ const actions = {
   write: z.strictObject({ to: name, holds: content }).describe('the process writes to a region'),
   unmap: name.describe('unmaps a region'),
   open: queueName.describe("opens a work queue: binds the process's address space, maps a portal"),
+  interrupts: queueName.describe('asks for completion interrupts of an open queue'),
   submit: submit.describe('submits a descriptor'),
   wait: z
-    .strictObject({ for: name, outcome: outcome.default('success') })
-    .describe('polls the completion record of a job'),
+    .strictObject({
+      for: name,
+      outcome: outcome.default('success'),
+      interrupt: z.boolean().default(false).describe('sleeps until its interrupt, and does not poll'),
+    })
+    .describe('waits for the completion record of a job'),
   check: z
     .strictObject({ region: name, holds: content.optional(), equals: name.optional(), bytes })
     .describe('the process compares what a region holds'),
@@ -210,6 +221,7 @@ const actions = {
     .describe(
       "a guest's kernel: invalidates all its unit has cached, sets the root pointer anew, or turns it off and on",
     ),
+  'reset-device': name.describe("a guest's kernel: resets a device, and has it again as it was"),
   meet: name.describe('waits until all whose steps name this meeting have come to it'),
 } as const;
 

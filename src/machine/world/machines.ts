@@ -89,10 +89,19 @@ export class HostMachine implements Machine {
   }
 }
 
-/** What an administrator makes of an accelerator: one group, all queues, served by all engines. */
-export function groupOf({ engines, queues }: DeviceSpec): GroupConfig {
-  const wqs = Object.values(queues).map(({ mode, size, threshold, 'block-on-fault': blockOnFault }) => {
-    return { mode, size, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+/**
+ * What an administrator makes of an accelerator: each group has its queues, and as many engines as the others, or one
+ * more.
+ */
+export function groupsOf({ engines, queues }: DeviceSpec): GroupConfig[] {
+  const specs = Object.values(queues);
+  const count = Math.max(0, ...specs.map(({ group }) => group)) + 1;
+  return Array.from({ length: count }, (_, index) => {
+    const wqs = specs
+      .filter(({ group }) => group === index)
+      .map(({ mode, size, threshold, priority, 'block-on-fault': blockOnFault }) => {
+        return { mode, size, priority, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+      });
+    return { wqs, engines: Math.floor(engines / count) + (index < engines % count ? 1 : 0) };
   });
-  return { wqs, engines };
 }

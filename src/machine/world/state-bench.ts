@@ -3,11 +3,11 @@
  * them, with its own walker.
  */
 import { hex } from '../../base/index.js';
-import { DeviceTables, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
+import { DeviceTables, IMS_TABLE, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
 import type { Mapping, StateBench } from '../../rules/index.js';
 import { RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
 import { type Accelerator, type Hardware, ridOf } from './hardware.js';
-import { findEntry, type TableEntry } from './table-entry.js';
+import { EntryFinder, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
 
@@ -21,6 +21,7 @@ export class HostBench implements StateBench {
   readonly #hardware: Hardware;
   readonly #taps: Taps;
   readonly #tables: DeviceTables;
+  readonly #entries: EntryFinder;
   readonly #vms: ReadonlyMap<string, VirtualMachine>;
   readonly #register = new Int32Array(2);
 
@@ -30,6 +31,7 @@ export class HostBench implements StateBench {
     this.#hardware = hardware;
     this.#taps = taps;
     this.#tables = new DeviceTables(hardware.unit.format, true);
+    this.#entries = new EntryFinder(hardware.memory, this.#tables);
   }
 
   remainsOf(name: string, pasid: number): readonly string[] {
@@ -189,6 +191,10 @@ export class HostBench implements StateBench {
         if (engine.isAt(queue.index, pasid, Number.MAX_SAFE_INTEGER)) yield `${engine.name}, at work for it`;
       }
     }
+    for (const entry of device.interrupts.entriesOf(pasid)) {
+      const table = (entry & IMS_TABLE) === 0 ? 'MSI-X' : 'message storage';
+      yield `${name}'s ${table} entry ${entry & ~IMS_TABLE}, whose interrupts it may ask for`;
+    }
   }
 
   #inIotlb(pasid: number): string[] {
@@ -214,10 +220,10 @@ export class HostBench implements StateBench {
 
   /** The PASID table entry in memory, by way of the tables that the unit walks. */
   #entry(rid: number, pasid: number): TableEntry | undefined {
-    const { memory, unit } = this.#hardware;
+    const { unit } = this.#hardware;
     unit.read64(VTD_REGISTER.RTADDR.offset, this.#register);
     const root = RTADDR_REG.RTA.get(this.#register, 0);
-    return findEntry({ memory, tables: this.#tables, root }, rid, pasid);
+    return this.#entries.find(root, rid, pasid);
   }
 }
 

@@ -31,7 +31,7 @@ import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
 import { GuestVm } from './guest-vm.js';
 import { type Accelerator, Hardware } from './hardware.js';
-import { groupOf, HostMachine } from './machines.js';
+import { groupsOf, HostMachine } from './machines.js';
 import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
@@ -225,7 +225,7 @@ export class World {
       for (const [i, device] of devices.entries()) {
         const idxd = kernel.idxds.find(({ pci }) => pci.rid === rids[i]);
         assert(idxd !== undefined, `the kernel has not found the device at ${device.at}`);
-        const refused = yield* idxd.configure([groupOf(device)]);
+        const refused = yield* idxd.configure(groupsOf(device));
         if (refused !== undefined) unusable.set(device.at, refused);
       }
       yield* bootVms;
@@ -302,8 +302,11 @@ function newIoasids({ ledger, kernels }: Taps): IoasidCore {
 }
 
 /** The frames that somebody owns. */
-const inUse = (frames: GuestLedger['frames']): ReadonlySet<number> =>
-  new Set([...frames.all()].map(([frame]) => frame));
+function inUse(frames: GuestLedger['frames']): ReadonlySet<number> {
+  const owned = new Set<number>();
+  frames.each((frame) => owned.add(frame));
+  return owned;
+}
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {

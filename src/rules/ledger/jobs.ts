@@ -23,6 +23,8 @@ export interface Job {
   readonly device: string;
   /** device/queue. */
   readonly queue: string;
+  /** What its process calls that, if it calls it otherwise: a part of it in a virtual machine. */
+  readonly via?: string;
   /** The step of the instruction. */
   readonly step: number;
   /** Its operands, and its completion record. */

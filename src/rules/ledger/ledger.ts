@@ -7,7 +7,7 @@ import { JobLedger } from './jobs.js';
 import { Numbering } from './numbering.js';
 import { OpenLedger } from './opens.js';
 import { OverlayMap } from './overlay.js';
-import { PasidLedger } from './pasids.js';
+import { machineOf, PasidLedger } from './pasids.js';
 
 export class Ledger implements Restorable {
   /** The scheduler's step. */
@@ -41,7 +41,7 @@ export class Ledger implements Restorable {
 
   /** The virtual machine that an address space is in; undefined for the host's own. */
   guestOf(mm: string): GuestLedger | undefined {
-    return this.#guests.size === 0 ? undefined : this.#guests.get(mm.split('/', 1)[0] ?? '');
+    return this.#guests.size === 0 ? undefined : this.#guests.get(machineOf(mm));
   }
 
   /** The frames of the machine that an address space is in, by that machine's own numbers. */

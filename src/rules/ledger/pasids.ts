@@ -110,9 +110,15 @@ export class PasidLedger implements Restorable {
   }
 
   #count(mm: string, change: 1 | -1): void {
-    const [machine = ''] = mm.split('/', 1);
+    const machine = machineOf(mm);
     const count = this.liveIn(machine) + change;
     if (count === 0) this.#counts.delete(machine);
     else this.#counts.set(machine, count);
   }
+}
+
+/** The machine that an address space is in: `vm1` of `vm1/alice`; of the host's own, itself. */
+export function machineOf(mm: string): string {
+  const end = mm.indexOf('/');
+  return end < 0 ? mm : mm.slice(0, end);
 }
