@@ -23,6 +23,8 @@ const SHIPPED = [
     'late-kvm',
     'wide-flush',
     'silent-guest',
+    'pf-and-adi',
+    'pf-and-adi-both-numbers',
   ],
 ];
 
