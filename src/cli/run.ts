@@ -94,7 +94,8 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
     print(headText(name, scenario, { seeds: `seed ${seed} (${moodOf(seed)})`, paint }));
   const progress = progressOf(name);
   const { result, replay } = placed(`${name} --seed ${seed}`, () => {
-    const world = new World(scenario, undefined, isStory && isRecorded ? undefined : progress.say);
+    const say = isStory && isRecorded ? undefined : progress.say;
+    const world = new World(scenario, { progress: say, isForOneRun: !isRecorded });
     // What is too large to be told is not kept either, nor run twice.
     if (!isRecorded) {
       return { result: { ...world.run(seededChooser(seed)), events: [] }, replay: 'unknown' as const };

@@ -37,7 +37,8 @@ export async function runHere(
   { first, last }: Range,
   { say, failed }: Listener,
 ): Promise<void> {
-  const world = placed(named.name, () => new World(named.scenario, undefined, say));
+  const isForOneRun = first === last;
+  const world = placed(named.name, () => new World(named.scenario, { progress: say, isForOneRun }));
   for (let seed = first; seed <= last; seed++) {
     say(`seed ${seed}`);
     const failing = failingOf(world, named, seed);

@@ -183,8 +183,13 @@ function devicesOf(host: HostMachine, { name: vm, spec }: VmMember): VmDevice[] 
   return Object.entries(spec.devices).map(([name, { from, at, 'shared-queues': sharedQueues }]) => {
     if (isWhole(from)) {
       const { function: whole, spec: device } = host.whole(from);
-      const groups = groupsOf(device);
-      return { name, at: ridOf(at), whole, groups, sharedQueues: sharedQueues ?? 'refused' };
+      return {
+        name,
+        at: ridOf(at),
+        whole,
+        groups: groupsOf(device),
+        sharedQueues: sharedQueues ?? 'refused',
+      };
     }
     const { idxd, index } = host.queue(from);
     assert(idxd !== undefined, `the host has not found ${from}`);
@@ -206,10 +211,8 @@ function aliasesOf({ devices }: VmMember['spec'], host: HostMachine): [string, s
   const found = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
   const queues = found.flatMap(([name, { from }], i): [string, string][] => {
     const names = isWhole(from) ? Object.keys(host.whole(from).spec.queues) : [from.split('/')[1] ?? ''];
-    return [
-      ...names.map((queue, wq): [string, string] => [`dsa${i}/wq${wq}`, `${name}/${queue}`]),
-      [`dsa${i}`, name],
-    ];
+    const wqs = names.map((queue, wq): [string, string] => [`dsa${i}/wq${wq}`, `${name}/${queue}`]);
+    return [...wqs, [`dsa${i}`, name]];
   });
   return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
 }

@@ -89,11 +89,8 @@ export class HostMachine implements Machine {
   }
 }
 
-/**
- * What an administrator makes of an accelerator: each group has its queues, and as many engines as the others, or one
- * more.
- */
-export function groupsOf({ engines, queues }: DeviceSpec): GroupConfig[] {
+/** How a driver configures it: each group has its queues, and as many engines as the others, or one more. */
+export function groupsOf({ engines, queues }: DeviceSpec): readonly GroupConfig[] {
   const specs = Object.values(queues);
   const count = Math.max(0, ...specs.map(({ group }) => group)) + 1;
   return Array.from({ length: count }, (_, index) => {

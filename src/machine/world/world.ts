@@ -67,6 +67,15 @@ const VM_BOOT_STEPS = 100_000;
 /** Between two words of progress. */
 const STEPS_A_WORD = 0x4000;
 
+export interface WorldOptions {
+  /** Gives what stands between the kernel and the hardware: who records what the kernel does. */
+  readonly between?: ((platform: Platform) => Platform) | undefined;
+  /** Told now and then how far boot and runs have come. */
+  readonly progress?: ((what: string) => void) | undefined;
+  /** It runs once, and remembers nothing to go back to: less memory, for machines that are large. */
+  readonly isForOneRun?: boolean | undefined;
+}
+
 export class World {
   readonly scenario: Scenario;
   readonly hardware: Hardware;
@@ -90,18 +99,12 @@ export class World {
   #pasidsAtBoot = 0;
   readonly #widest = new WidestTable();
   #isStopped = false;
+  readonly #isForOneRun: boolean;
+  #hasRun = false;
 
-  /**
-   * Builds and boots it. A `Bug` if it does not boot.
-   *
-   * @param between gives what stands between the kernel and the hardware: who records what the kernel does
-   * @param progress told now and then how far boot and runs have come
-   */
-  constructor(
-    scenario: Scenario,
-    between: (platform: Platform) => Platform = (platform) => platform,
-    progress: (what: string) => void = () => undefined,
-  ) {
+  /** Builds and boots it. A `Bug` if it does not boot. */
+  constructor(scenario: Scenario, options: WorldOptions = {}) {
+    const { between = (platform) => platform, progress = () => undefined } = options;
     this.scenario = scenario;
     this.#progress = progress;
     this.taps = new Taps(this.tasks);
@@ -134,11 +137,13 @@ export class World {
     this.#boot();
     const vms = [...this.vms.values()].map(({ vm }) => vm.vm);
     this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, ...vms, taps, this.judge];
-    for (const part of this.#parts) part.mark();
+    this.#isForOneRun = options.isForOneRun === true;
+    if (!this.#isForOneRun) for (const part of this.#parts) part.mark();
   }
 
   /** Goes back to the quiet machine. */
   restore(): void {
+    assert(!this.#isForOneRun, 'a machine for one run does not go back');
     for (const part of this.#parts) part.restore();
     this.taps.hooks = undefined;
     this.#isStopped = false;
@@ -153,7 +158,11 @@ export class World {
    * @param beside spawns what runs beside the scenario's actors, when these have been brought on
    */
   run(chooser: Chooser, listener?: EventSink, beside?: () => void): RunResult {
-    this.restore();
+    assert(!this.#isForOneRun || !this.#hasRun, 'a machine for one run runs again');
+    // Rules judge a run, not the boot before it.
+    if (this.#isForOneRun) this.judge.restore();
+    else this.restore();
+    this.#hasRun = true;
     this.#chooser.inner = chooser;
     const { taps, judge } = this;
     taps.listener = listener;

@@ -29,7 +29,7 @@ export class TableTaps {
 
   /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
   readonly stored = (address: number): void => {
-    const { ledger } = this.#tapped;
+    const { ledger, judge, aliases } = this.#tapped;
     const { frames, pasids } = ledger;
     // With so many, each place in a table is that of several.
     if (pasids.live > ENTRIES) return;
@@ -38,7 +38,6 @@ export class TableTaps {
     const entry = this.#presentAt(address - (address % ENTRY_BYTES));
     if (entry === undefined) return;
     const index = Math.floor((address % PAGE) / ENTRY_BYTES);
-    const { aliases, judge } = this.#tapped;
     const device = renamed(owner.use.slice(TABLE_OF.length), aliases);
     const numbers = [...pasids.all()].flatMap(([id]) => ledger.numbering.numbersOf(device, id));
     const [number, other] = numbers.filter((each) => each % ENTRIES === index);
