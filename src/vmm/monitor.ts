@@ -186,8 +186,6 @@ export class Monitor {
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
     yield* this.#settle();
-    // What the host cannot drain is reset before its PASIDs go.
-    for (const each of this.functions) yield* each.quiesce();
   }
 
   *#settle(): Task {
@@ -287,8 +285,8 @@ export class Monitor {
       };
       if ('mdev' in device) return new VirtualFunction({ ...of, mdev: device.mdev });
       const { whole, sharedQueues } = device;
-      const { mmio } = host.context.platform;
-      return new AssignedFunction({ ...of, whole, sharedQueues, mmio });
+      const { log, platform } = host.context;
+      return new AssignedFunction({ ...of, whole, sharedQueues, log, mmio: platform.mmio });
     });
   }
 }
