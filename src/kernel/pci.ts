@@ -127,6 +127,12 @@ export class PciDevice {
     this.master(true);
   }
 
+  /** Neither. */
+  disable(): void {
+    this.#change(0, header.BUS_MASTER, 0);
+    this.#change(0, header.MEMORY, 0);
+  }
+
   /** It sends no requests any more. */
   stopMastering(): void {
     this.master(false);
@@ -204,6 +210,7 @@ export class PciDevice {
   }
 
   #capability(id: number): number {
+    if (!this.isThere) return ABSENT;
     let at = this.#field(0, header.CAP_LIST) === 1 ? this.#field(0, header.CAP_PTR) : ABSENT;
     while (at !== ABSENT && this.#field(at, MSI_X_CAPABILITY.ID) !== id) {
       at = this.#field(at, MSI_X_CAPABILITY.NEXT);
@@ -212,6 +219,7 @@ export class PciDevice {
   }
 
   #extended(id: number): number {
+    if (!this.isThere) return ABSENT;
     let at: number = EXTENDED_CAPABILITIES;
     while (at !== ABSENT && this.#field(at, EXTENDED_CAPABILITY_HEADER.ID) !== id) {
       at = this.#field(at, EXTENDED_CAPABILITY_HEADER.NEXT);

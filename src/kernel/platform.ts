@@ -54,6 +54,14 @@ export interface IommuUnit {
   readonly progress?: WaitQueue;
 }
 
+/** A hot-plug controller that firmware tells of. */
+export interface HotPlugController {
+  /** Physical address of its registers ({@link HOT_PLUG}). */
+  readonly registers: number;
+  /** Has it send this message whenever something changes. */
+  readonly route: (message: { readonly address: number; readonly data: number }) => void;
+}
+
 /** One CPU: the state that a kernel loads for the task that it runs. */
 export interface CpuPort {
   readonly index: number;
@@ -120,6 +128,8 @@ export interface Platform {
   readonly mmio: Mmio;
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
+  /** Undefined where devices neither come nor go. */
+  readonly hotPlug?: HotPlugController | undefined;
   readonly cpus: readonly CpuPort[];
   /** Levels of the CPUs' page tables: 5 with LA57; 4, if left out. */
   readonly pageTableLevels?: 4 | 5;

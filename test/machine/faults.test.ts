@@ -66,7 +66,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
       /^step \d+: dsa0\/shared took job forged of eve, submitted to dsa0\/shared at step \d+, with PASID \d, which is bob's since step \d+: eve has no PASID and may submit nothing$/,
   },
   {
-    name: 'a fork keeps the portal of a dedicated queue',
+    name: 'a fork keeps the portal of a dedicated queue, and submits as its parent (G1)',
     file: 'kernel/idxd/device.ts',
     find: 'inherited: !file.wq.isDedicated',
     replace: 'inherited: true',
