@@ -14,7 +14,7 @@
  * - `both-numbers`: the function's table has each address space twice, under the guest's number and the host's.
  * - `one-number`: the shared queues are there, and their numbers are wrong: to show what happens then.
  */
-import type { Refusal, Task } from '../base/index.js';
+import { type Refusal, refuse, type Task } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';
 import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
 import { DSA_WQCAP_REG } from '../spec/index.js';
@@ -120,6 +120,17 @@ export class AssignedFunction implements VmFunction {
   *quiesce(): Task {
     yield* this.#whole.close();
   }
+
+  /** Without its registers the guest cannot drain it: it is reset before it is unbound. */
+  abandon(): void {}
+
+  /** What it has under way the host cannot wait for. */
+  *suspend(): Task<Refusal<'EOPNOTSUPP'>> {
+    yield `${this.name}: suspend`;
+    return refuse('EOPNOTSUPP', `${this.name} is a whole function`);
+  }
+
+  *resume(): Task {}
 
   *close(): Task {
     yield* this.#whole.close();

@@ -53,7 +53,7 @@ const FAULTS: (Omit<Fault, 'file'> & {
   {
     name: 'the end of a PASID does not disable its queue',
     scenario: 'dedicated-adi',
-    find: '        const refusal = yield* this.#disable(false);\n        if (refusal !== undefined) return refusal;\n',
+    find: '        const refusal = yield* this.#disable(this.#isAbandoned());\n        if (refusal !== undefined) return refusal;\n',
     replace: '',
     rule: 'CLEAN',
     message:
