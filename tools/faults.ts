@@ -64,7 +64,48 @@ const vdcm = (name: string, change: { find: string; replace: string }): Fault =>
   tests: ['src/kernel/vdcm'],
 });
 
+/** A fault of the accelerator's driver. */
+const idxd = (name: string, file: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: `src/kernel/idxd/${file}`,
+  ...change,
+  tests: ['src/kernel/idxd', 'src/kernel/vdcm'],
+});
+
+/** A fault of a virtual device's completion interrupts. */
+const interrupts = (name: string, change: { find: string; replace: string }): Fault => ({
+  name,
+  file: 'src/kernel/vdcm/interrupts.ts',
+  ...change,
+  tests: ['src/kernel/vdcm'],
+});
+
 export const FAULTS: readonly Fault[] = [
+  idxd('the PASID of an interrupt entry is changed behind who masks it (B7)', 'interrupt-storage.ts', {
+    find: 'this.#write({ ...this.#control.value, pasid });',
+    replace:
+      'const before = this.#control.value; this.#write({ ...before, pasid }); this.#control.value = before;',
+  }),
+  idxd('an interrupt is told to who has the entry next', 'interrupt-storage.ts', {
+    find: 'if (this.#listener.value !== listener) return;',
+    replace: '',
+  }),
+  idxd('who inherits a descriptor has what its opener has (G1)', 'device.ts', {
+    find: 'if (file.binding.mm !== process.mm) return',
+    replace: 'if (process.pid < 0) return',
+  }),
+  idxd('a vector that is given back may still be asked for', 'completion-interrupts.ts', {
+    find: '    const refusal = yield* this.#registers.releaseHandle(handle);\n    this.#permit(vector, undefined);',
+    replace: '    const refusal = yield* this.#registers.releaseHandle(handle);',
+  }),
+  interrupts('an entry is for whatever PASID the guest has written (B11)', {
+    find: 'return this.#bound.hostOf(hasPasid ? GuestPasid.of(DSA_MSIXPERM.PASID.get(words, 0)) : undefined);',
+    replace: 'return hasPasid ? DSA_MSIXPERM.PASID.get(words, 0) : undefined;',
+  }),
+  interrupts('a PASID stays in its entry when it is drained', {
+    find: 'if (entry.pasid === host) entry.permit(undefined);',
+    replace: 'if (host < 0) entry.permit(undefined);',
+  }),
   vdcm('the end of a PASID is looked for by the number of the guest (B1)', {
     find: 'return this.#held.value?.host === host;',
     replace: 'return Number(this.#held.value?.guest) === Number(host);',
@@ -454,11 +495,11 @@ export const FAULTS: readonly Fault[] = [
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
   }),
   vmm('a wide invalidation finds no new entry (H1)', 'host-work.ts', {
-    find: '=> [rid, guestPasid] as const), ...places];',
-    replace: '=> [rid, guestPasid] as const), ...places.filter(([rid, pasid]) => bindings.get(rid, pasid))];',
+    find: 'return [...left, ...given];',
+    replace: 'return [...left, ...given.filter((at) => bindings.get(at.rid, at.guestPasid))];',
   }),
   vmm('PASID-cache invalidations are ignored (H3)', 'virtual-iommu.ts', {
-    find: 'return yield* this.#work.compare(pasid === undefined ? {} : { pasid });',
+    find: 'return this.#work.compare(pasid === undefined ? {} : { pasid });',
     replace: 'return pasid === -1;',
   }),
   vmm('a descriptor is done before the host has done it', 'virtual-iommu.ts', {

@@ -8,13 +8,13 @@ import type { Unbound } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { OpenQueue } from './ledger/opens.js';
 import type { Rule, View } from './rule.js';
-import { jobText, listText } from './text.js';
+import { jobText, listText, numberText } from './text.js';
 
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure === undefined || tenure.mm !== job.mm) return undefined;
   if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
-  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
+  return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
 }
 
 /** The phases of a tear-down: the device is drained before its entry is cleared. */

@@ -1,6 +1,7 @@
 /**
- * Single faults of VDCM and of what stands behind it, after those that were found in code of its kind: under some seed
- * of its scenario a rule is broken by each, and its message alone says what happened.
+ * Single faults of VDCM, of what stands behind it and of the accelerator's driver, after those that were found in code
+ * of its kind: under some seed of a scenario with virtual devices a rule is broken by each, and its message alone says
+ * what happened.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
@@ -68,6 +69,46 @@ const FAULTS: (Omit<Fault, 'file'> & {
     rule: 'FAULTS',
     message:
       /job copy1 of vm1\/alice on third\/shared ended with invalid-request .*; the scenario says success$/,
+  },
+  {
+    name: 'the PASID of an interrupt entry is changed behind who masks it (B7)',
+    file: 'kernel/idxd/interrupt-storage.ts',
+    scenario: 'shared-adi',
+    find: 'this.#write({ ...this.#control.value, pasid });',
+    replace:
+      'const before = this.#control.value; this.#write({ ...before, pasid }); this.#control.value = before;',
+    rule: 'FAULTS',
+    message:
+      /job \S+ of vm\d\/\w+ on \S+ ended with error \(status 0x19, interrupt handle, after 0 bytes\); the scenario says success$/,
+  },
+  {
+    name: 'an interrupt entry is given the number of the guest (B1)',
+    file: 'kernel/vdcm/interrupts.ts',
+    scenario: 'shared-adi',
+    find: 'this.#bound.hostOf(hasPasid ? GuestPasid.of(DSA_MSIXPERM.PASID.get(words, 0)) : undefined)',
+    replace: 'hasPasid ? DSA_MSIXPERM.PASID.get(words, 0) : undefined',
+    rule: 'FAULTS',
+    message:
+      /job copy\d of vm1\/alice on \S+ ended with error \(status 0x19, interrupt handle, after 0 bytes\); the scenario says success$/,
+  },
+  {
+    name: 'a PASID stays in an interrupt entry when it is drained',
+    file: 'kernel/vdcm/mdev.ts',
+    scenario: 'shared-adi',
+    find: 'if (refusal === undefined) this.interrupts.drained(pasid);',
+    replace: '',
+    rule: 'CLEAN',
+    message:
+      /PASID \d+ of vm\d\/\w+ is given back, and is still there: dsa0's message storage entry \d, whose interrupts it may ask for$/,
+  },
+  {
+    name: 'a reset abandons what another virtual device has of the PASID',
+    file: 'kernel/vdcm/shared.ts',
+    scenario: 'shared-adi',
+    find: 'isAbort && !this.#parent.virtual.isShared(pasid)',
+    replace: 'isAbort',
+    rule: 'PROGRESS',
+    message: /nobody can go on: .*vm1\/alice waits for interrupt of \S+ of vm1\/alice/,
   },
 ];
 

@@ -173,6 +173,23 @@ describe("a virtual device's completion interrupts", () => {
     ]);
   });
 
+  test('are not told to who has the entry next', () => {
+    bind(101, HOST);
+    permit(1, { PASID_EN: 1, PASID: 101 });
+    request(1);
+    fire(0);
+    while (entry(0)[0] === 0) expect(host.some(1)).toBe(true);
+    // By hand, for a run of the machine would serve it: its thread has begun, and waits for its turn.
+    const end = mdev.interrupts.release(0);
+    while (end.next().done !== true) host.hardware.accelerators[0]?.device.running.at(-1)?.step();
+    const others: number[] = [];
+    const other = opened('other', 1, others);
+    const begin = other.interrupts.request(1);
+    while (begin.next().done !== true) host.hardware.accelerators[0]?.device.running.at(-1)?.step();
+    host.runAll();
+    expect([told, others]).toEqual([[], []]);
+  });
+
   test.each([
     ['a vector that there is not', CMD.REQUEST_INT_HANDLE, 5, ERROR.INTERRUPT_INDEX],
     ['interrupt message storage, which it has not', CMD.REQUEST_INT_HANDLE, IMS | 1, ERROR.INTERRUPT_INDEX],

@@ -6,6 +6,7 @@
  */
 import {
   assert,
+  ended,
   isRefusal,
   KeptMap,
   KeptValue,
@@ -219,7 +220,11 @@ export class VfioContainer {
    * container. Nothing is bound.
    */
   bindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('bind', this.#bindGpasid(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const request = parseBind(argument);
+    if (isRefusal(request)) return ended(request);
+    return this.#call('bind', this.#parts.space.bind(guest, request));
   }
 
   /**
@@ -228,7 +233,11 @@ export class VfioContainer {
    * On failure: as `GuestSpace.unbind`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
    */
   unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('unbind', this.#unbindGpasid(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const request = parseUnbind(argument);
+    if (isRefusal(request)) return ended(request);
+    return this.#call('unbind', this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid));
   }
 
   /**
@@ -238,7 +247,11 @@ export class VfioContainer {
    * On failure: `EFAULT`, `EINVAL` for the argument; `ENODEV`; `EIO`.
    */
   invalidate(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('invalidate', this.#invalidate(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const what = parseInvalidation(argument);
+    if (isRefusal(what)) return ended(what);
+    return this.#call('invalidate', this.#parts.space.invalidate(guest, what));
   }
 
   /**
@@ -247,7 +260,14 @@ export class VfioContainer {
    * On failure: as `GuestSpace.respond`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
    */
   pageResponse(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('respond', this.#pageResponse(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const answer = parseResponse(argument);
+    if (isRefusal(answer)) return ended(answer);
+    // Response Failure stops all of a function, and others may have a part of it.
+    const isOthersToo = device.usesParentPasids && answer.response === 'failure';
+    const response = isOthersToo ? 'invalid request' : answer.response;
+    return this.#call('respond', this.#parts.space.respond(guest, { ...answer, response }));
   }
 
   /** Has `listener` told of the device's faults, by the guest's PASIDs. A `Bug` for a device that is not here. */
@@ -262,7 +282,7 @@ export class VfioContainer {
    * answered Invalid Request.
    */
   mute(): Task {
-    return uninterrupted(this.#context, `${this.name}: mute`, this.#parts.space.mute());
+    return uninterrupted(this.#context, () => `${this.name}: mute`, this.#parts.space.mute());
   }
 
   /**
@@ -270,7 +290,7 @@ export class VfioContainer {
    * Once more is no error.
    */
   close(): Task {
-    return uninterrupted(this.#context, `${this.name}: close`, this.#close());
+    return uninterrupted(this.#context, () => `${this.name}: close`, this.#close());
   }
 
   /** As an open file. */
@@ -333,39 +353,6 @@ export class VfioContainer {
     if (isRefusal(pages)) return pages;
     answerDmaUnmap(argument, pages * PAGE_BYTES);
     return undefined;
-  }
-
-  *#bindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const request = parseBind(argument);
-    return isRefusal(request) ? request : yield* this.#parts.space.bind(guest, request);
-  }
-
-  *#unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const request = parseUnbind(argument);
-    if (isRefusal(request)) return request;
-    return yield* this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid);
-  }
-
-  *#invalidate(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const what = parseInvalidation(argument);
-    return isRefusal(what) ? what : yield* this.#parts.space.invalidate(guest, what);
-  }
-
-  *#pageResponse(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const answer = parseResponse(argument);
-    if (isRefusal(answer)) return answer;
-    // Response Failure stops all of a function, and others may have a part of it.
-    const isOthersToo = device.usesParentPasids && answer.response === 'failure';
-    const response = isOthersToo ? 'invalid request' : answer.response;
-    return yield* this.#parts.space.respond(guest, { ...answer, response });
   }
 
   *#close(): Task {
@@ -437,6 +424,8 @@ export class VfioContainer {
   }
 
   #guestOf(device: VfioDevice): GuestDevice | Refusal<'ENODEV'> {
+    const closed = this.#isOpen();
+    if (closed !== undefined) return closed;
     const member = this.#members.get(device);
     return member?.guest ?? refuse('ENODEV', `${device.name} is not in ${this.name}`);
   }
@@ -445,7 +434,9 @@ export class VfioContainer {
     return this.#state.value === 'open' ? undefined : refuse('ENODEV', `${this.name} is closed`);
   }
 
-  *#call(what: string, body: Task<Refusal | undefined>): Task<Refusal | undefined> {
-    return this.#isOpen() ?? (yield* uninterrupted(this.#context, `${this.name}: ${what}`, body));
+  #call(what: string, body: Task<Refusal | undefined>): Task<Refusal | undefined> {
+    const closed = this.#isOpen();
+    if (closed !== undefined) return ended(closed);
+    return uninterrupted(this.#context, () => `${this.name}: ${what}`, body);
   }
 }

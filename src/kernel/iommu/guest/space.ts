@@ -53,9 +53,10 @@ export interface GuestBindRequest {
 
 /** What a guest says that caches may not hold any more. */
 export interface GuestInvalidation {
-  /** All of the VM's on that device, if left out. */
-  readonly guestPasid?: GuestPasid;
-  readonly range?: PageRange;
+  /** All of the VM's on that device, if undefined. */
+  readonly guestPasid: GuestPasid | undefined;
+  /** All pages, if undefined. */
+  readonly range: PageRange | undefined;
   readonly iotlb: boolean;
   readonly deviceTlb: boolean;
   readonly pasidCache: boolean;
