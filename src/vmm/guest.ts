@@ -38,9 +38,9 @@ export class Guest {
     this.#monitor = monitor;
     this.#isStopped = new KeptValue(options.host.context.log, false);
     this.#booted = new WaitQueue(`${name}: boot`);
-    const { ram, bus, interrupts, cpuPorts, iommus, tasks } = monitor;
+    const { ram, bus, interrupts, cpuPorts, iommus, tasks, hotPlug } = monitor;
     const platform = new GuestPlatform({
-      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, chooser, stepIn, stored, emit },
+      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, hotPlug, chooser, stepIn, stored, emit },
     });
     const ioasids = newIoasids(options);
     this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
