@@ -309,7 +309,13 @@ function groupsOf({ engines, queues }: DeviceSpec) {
     const wqs = specs
       .filter(({ group }) => group === index)
       .map(({ mode, size, threshold, priority, 'block-on-fault': blockOnFault }) => {
-        return { mode, size, priority, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+        return {
+          mode,
+          size,
+          priority,
+          blockOnFault,
+          ...(threshold === undefined ? {} : { threshold }),
+        };
       });
     return { wqs, engines: Math.floor(engines / count) + (index < engines % count ? 1 : 0) };
   });
