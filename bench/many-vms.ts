@@ -34,7 +34,7 @@ function measured(vms: number): Cost {
   const scenario = parseScenario(text.replace(/count: 1000\n/, `count: ${vms}\n`));
   if (Array.isArray(scenario)) throw new Error(`many-vms has ${scenario.length} faults`);
   const start = performance.now();
-  const world = new World(scenario);
+  const world = new World(scenario, { isForOneRun: true });
   const booted = performance.now();
   const { end, steps, findings, mostPasids } = world.run(seededChooser(1));
   const ended = performance.now();

@@ -495,11 +495,11 @@ export const FAULTS: readonly Fault[] = [
     replace: "    this.#table.freeTables(tables.splice(0));\n    yield 'iommu: unmapped';\n",
   }),
   vmm('a wide invalidation finds no new entry (H1)', 'host-work.ts', {
-    find: '=> [rid, guestPasid] as const), ...places];',
-    replace: '=> [rid, guestPasid] as const), ...places.filter(([rid, pasid]) => bindings.get(rid, pasid))];',
+    find: 'return [...left, ...given];',
+    replace: 'return [...left, ...given.filter((at) => bindings.get(at.rid, at.guestPasid))];',
   }),
   vmm('PASID-cache invalidations are ignored (H3)', 'virtual-iommu.ts', {
-    find: 'return yield* this.#work.compare(pasid === undefined ? {} : { pasid });',
+    find: 'return this.#work.compare(pasid === undefined ? {} : { pasid });',
     replace: 'return pasid === -1;',
   }),
   vmm('a descriptor is done before the host has done it', 'virtual-iommu.ts', {

@@ -16,6 +16,14 @@ export type Pause = string | WaitQueue;
 /** Code that may be preempted at each `yield`. Call it from another by `yield*`. */
 export type Task<T = void> = Generator<Pause, T, void>;
 
+function* nothing(): Task {}
+
+/** A task that has nothing to do, and comes to `value`. */
+export function* ended<T>(value: T): Task<T> {
+  yield* nothing();
+  return value;
+}
+
 /** Let a task come to the sleepers of its queue, and go, and nobody outside this file. */
 let fallAsleep: (queue: WaitQueue, task: Running) => void;
 let getUp: (queue: WaitQueue, task: Running) => void;

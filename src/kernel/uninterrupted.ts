@@ -5,8 +5,12 @@
 import type { Task } from '../base/index.js';
 import type { KernelContext } from './context.js';
 
-/** Runs `body` to its end, by whomever. */
-export function* uninterrupted<T>({ tasks }: KernelContext, name: string, body: Task<T>): Task<T> {
+/**
+ * Runs `body` to its end, by whomever.
+ *
+ * @param name of the task that goes on with it
+ */
+export function* uninterrupted<T>({ tasks }: KernelContext, name: () => string, body: Task<T>): Task<T> {
   let isOver = false;
   try {
     for (;;) {
@@ -18,6 +22,6 @@ export function* uninterrupted<T>({ tasks }: KernelContext, name: string, body: 
       yield result.value;
     }
   } finally {
-    if (!isOver) tasks.spawn(name, body);
+    if (!isOver) tasks.spawn(name(), body);
   }
 }

@@ -225,10 +225,11 @@ class WideField extends BaseField implements Field {
 
   set(words: Int32Array, at: number, value: number): void {
     if (!(value >= 0 && value < this.limit && Number.isInteger(value))) throw this.misfit(value);
-    const word = at + this.word;
-    const next = at + this.next;
+    const word = (at + this.word) | 0;
+    const next = (at + this.next) | 0;
     const keep = this.shift === 0 ? 0 : -1 >>> (WORD - this.shift);
-    words[word] = ((words[word] ?? 0) & keep) | ((value % this.scale) << this.shift);
+    // What of the value does not belong into this word is shifted out of it.
+    words[word] = ((words[word] ?? 0) & keep) | (value << this.shift);
     if (next === word) return;
     words[next] = ((words[next] ?? 0) & ~this.highMask) | (value / this.scale);
   }

@@ -37,12 +37,14 @@ function fieldsOf(layout: LayoutInfo, bytes: Uint8Array, word = 0): Record<strin
 function rig(answer?: Refusal) {
   const calls: (readonly [name: string, argument: Uint8Array])[] = [];
   const listeners: FaultListener[] = [];
-  const call = (name: string) =>
-    function* (device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
+  // As the container, they have read the argument when they return.
+  const call = (name: string) => (device: VfioDevice, argument: Uint8Array) => {
+    calls.push([`${name} ${device.name}`, argument.slice()]);
+    return (function* (): Task<Refusal | undefined> {
       yield name;
-      calls.push([`${name} ${device.name}`, argument]);
       return answer;
-    };
+    })();
+  };
   const container = {
     pasidRequest(argument: Uint8Array): number | Refusal {
       calls.push(['pasid', argument]);
@@ -112,7 +114,7 @@ describe("the host's side, over VFIO", () => {
     ['both', { IOTLB: 1, DEV_IOTLB: 1 }],
   ] as const)('invalidates %s: a PASID, or pages of it', (cache, flags) => {
     const { side, calls } = rig();
-    run(side.invalidate(RID, { cache, guestPasid: 101, leafOnly: false }));
+    run(side.invalidate(RID, { cache, guestPasid: 101, pages: undefined, leafOnly: false }));
     run(side.invalidate(RID, { cache, guestPasid: 101, leafOnly: true, pages: { page: 0x40, pages: 8 } }));
     const [whole, pages] = calls.map(([, argument]) => argument);
     if (whole === undefined || pages === undefined) throw new Error('no calls');

@@ -3,7 +3,7 @@
  * (`spec/uapi`), and what the host reports of a device's faults is told to the virtual unit. Devices are known by
  * virtual RID here, and by VFIO's own name there.
  */
-import { type Refusal, refuse, type Task } from '../base/index.js';
+import { ended, type Refusal, refuse, type Task } from '../base/index.js';
 import { NO_PASID, PAGE_RESPONSE, RIGHT } from '../hardware/index.js';
 import type { VfioContainer, VfioDevice } from '../kernel/index.js';
 import {
@@ -28,6 +28,7 @@ import {
   IOMMU_PAGE_RESPONSE_CODE,
   IOMMU_PAGE_RESPONSE_VERSION,
   IOMMU_PASID_FORMAT_INTEL_VTD,
+  setU64,
   VFIO_DMA_MAP,
   VFIO_PASID_REQUEST,
 } from '../spec/index.js';
@@ -40,6 +41,10 @@ import type {
 } from './iommu/host-side.js';
 import type { VirtualUnit } from './iommu/port.js';
 
+const BIND = IOMMU_GPASID_BIND;
+const INVALIDATE = IOMMU_CACHE_INVALIDATE;
+const INV_PASID = IOMMU_INV_PASID;
+const INV_ADDR = IOMMU_INV_ADDR;
 const PAGE = 4096;
 /** Bits of an address of a first stage, by its levels. */
 const WIDTHS: Readonly<Record<number, number>> = { 4: 48, 5: 57 };
@@ -76,6 +81,8 @@ export function dmaMap(of: {
 export class VfioSide implements HostSide {
   readonly #container: VfioContainer;
   readonly #devices = new Map<number, VfioDevice>();
+  readonly #bindArgument = new BindArgument();
+  readonly #invalidateArgument = new InvalidateArgument();
 
   constructor(container: VfioContainer) {
     this.#container = container;
@@ -102,25 +109,25 @@ export class VfioSide implements HostSide {
     return typeof answer === 'number' ? undefined : answer;
   }
 
-  *bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
+  bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
     const device = this.#devices.get(rid);
     if (device === undefined) return noDevice(rid);
-    return yield* this.#container.bindGpasid(device, bindData(binding, binding));
+    return this.#container.bindGpasid(device, this.#bindArgument.of(binding, binding));
   }
 
-  *unbind(rid: number, pair: PasidPair): Task<Refusal | undefined> {
+  unbind(rid: number, pair: PasidPair): Task<Refusal | undefined> {
     const device = this.#devices.get(rid);
     if (device === undefined) return noDevice(rid);
-    return yield* this.#container.unbindGpasid(device, bindData(pair));
+    return this.#container.unbindGpasid(device, this.#bindArgument.of(pair));
   }
 
-  *invalidate(rid: number, what: HostInvalidation): Task<Refusal | undefined> {
+  invalidate(rid: number, what: HostInvalidation): Task<Refusal | undefined> {
     const device = this.#devices.get(rid);
     if (device === undefined) return noDevice(rid);
-    return yield* this.#container.invalidate(device, invalidation(what));
+    return this.#container.invalidate(device, this.#invalidateArgument.of(what));
   }
 
-  *respond(rid: number, { guestPasid, group, code }: HostPageResponse): Task<Refusal | undefined> {
+  respond(rid: number, { guestPasid, group, code }: HostPageResponse): Task<Refusal | undefined> {
     const device = this.#devices.get(rid);
     if (device === undefined) return noDevice(rid);
     const words = encode(IOMMU_PAGE_RESPONSE, {
@@ -131,11 +138,78 @@ export class VfioSide implements HostSide {
       GRPID: group,
       CODE: responseCode(code),
     });
-    return yield* this.#container.pageResponse(device, bytesOf(words));
+    return this.#container.pageResponse(device, bytesOf(words));
   }
 }
 
-const noDevice = (rid: number): Refusal<'ENODEV'> => refuse('ENODEV', `no virtual device at RID ${rid}`);
+/** An argument that is filled anew for each call: the kernel has read it when the call returns its task. */
+abstract class Argument {
+  readonly bytes: Uint8Array;
+  protected readonly words: Int32Array;
+
+  constructor(bytes: number) {
+    this.words = new Int32Array(bytes / 4);
+    this.bytes = new Uint8Array(this.words.buffer);
+  }
+}
+
+/** What binds, with a first stage, or unbinds. */
+class BindArgument extends Argument {
+  constructor() {
+    super(BIND.bytes);
+  }
+
+  of({ guestPasid, hostPasid }: PasidPair, stage?: GuestBinding): Uint8Array {
+    const { words } = this;
+    words.fill(0);
+    BIND.ARGSZ.set(words, 0, BIND.bytes);
+    BIND.VERSION.set(words, 0, IOMMU_GPASID_BIND_VERSION);
+    BIND.FORMAT.set(words, 0, IOMMU_PASID_FORMAT_INTEL_VTD);
+    BIND.ADDR_WIDTH.set(words, 0, WIDTHS[stage?.levels ?? 4] ?? 0);
+    BIND.GPASID_VALID.set(words, 0, 1);
+    setU64(BIND.GPGD, words, 0, (stage?.root ?? 0) * PAGE);
+    setU64(BIND.HPASID, words, 0, hostPasid);
+    setU64(BIND.GPASID, words, 0, guestPasid);
+    if (stage?.supervisorRequests === true) BIND.SRE.set(words, 0, 1);
+    if (stage?.extendedAccessed === true) BIND.EAFE.set(words, 0, 1);
+    if (stage?.writeProtect === true) BIND.WPE.set(words, 0, 1);
+    return this.bytes;
+  }
+}
+
+/** What invalidates: all of a PASID, or pages of it. */
+class InvalidateArgument extends Argument {
+  constructor() {
+    super(INVALIDATE.bytes + INV_ADDR.bytes);
+  }
+
+  of({ cache, guestPasid, pages, leafOnly }: HostInvalidation): Uint8Array {
+    const { words } = this;
+    const scope = IOMMU_CACHE_INVALIDATE_SCOPE_WORD;
+    words.fill(0);
+    INVALIDATE.VERSION.set(words, 0, IOMMU_CACHE_INVALIDATE_VERSION);
+    if (cache !== 'device-tlb') INVALIDATE.IOTLB.set(words, 0, 1);
+    if (cache !== 'iotlb') INVALIDATE.DEV_IOTLB.set(words, 0, 1);
+    if (pages === undefined) {
+      INVALIDATE.ARGSZ.set(words, 0, INVALIDATE.bytes + INV_PASID.bytes);
+      INVALIDATE.GRANULARITY.set(words, 0, IOMMU_INV_GRANULARITY.PASID);
+      INV_PASID.PASID_VALID.set(words, scope, 1);
+      setU64(INV_PASID.PASID, words, scope, guestPasid);
+      return this.bytes;
+    }
+    INVALIDATE.ARGSZ.set(words, 0, INVALIDATE.bytes + INV_ADDR.bytes);
+    INVALIDATE.GRANULARITY.set(words, 0, IOMMU_INV_GRANULARITY.ADDRESS);
+    INV_ADDR.PASID_VALID.set(words, scope, 1);
+    if (leafOnly) INV_ADDR.LEAF.set(words, scope, 1);
+    setU64(INV_ADDR.PASID, words, scope, guestPasid);
+    INV_ADDR.ADDR.setBig(words, scope, BigInt(pages.page) * BigInt(PAGE));
+    setU64(INV_ADDR.GRANULE_SIZE, words, scope, PAGE);
+    setU64(INV_ADDR.NB_GRANULES, words, scope, pages.pages);
+    return this.bytes;
+  }
+}
+
+const noDevice = (rid: number): Task<Refusal> => ended(refuse('ENODEV', `no virtual device at RID ${rid}`));
 
 function pasidRequest(of: {
   readonly ALLOC?: 1;
@@ -144,53 +218,6 @@ function pasidRequest(of: {
   readonly MAX: number;
 }): Uint8Array {
   return bytesOf(encode(VFIO_PASID_REQUEST, { ARGSZ: VFIO_PASID_REQUEST.bytes, ...of }));
-}
-
-/** What binds, with a first stage, or unbinds. */
-function bindData({ guestPasid, hostPasid }: PasidPair, stage?: GuestBinding): Uint8Array {
-  const flag = (isSet: boolean | undefined): number => (isSet === true ? 1 : 0);
-  return bytesOf(
-    encode(IOMMU_GPASID_BIND, {
-      ARGSZ: IOMMU_GPASID_BIND.bytes,
-      VERSION: IOMMU_GPASID_BIND_VERSION,
-      FORMAT: IOMMU_PASID_FORMAT_INTEL_VTD,
-      ADDR_WIDTH: WIDTHS[stage?.levels ?? 4] ?? 0,
-      GPASID_VALID: 1,
-      GPGD: BigInt(stage?.root ?? 0) * BigInt(PAGE),
-      HPASID: hostPasid,
-      GPASID: guestPasid,
-      SRE: flag(stage?.supervisorRequests),
-      EAFE: flag(stage?.extendedAccessed),
-      WPE: flag(stage?.writeProtect),
-    }),
-  );
-}
-
-function invalidation({ cache, guestPasid, pages, leafOnly }: HostInvalidation): Uint8Array {
-  const { ADDRESS, PASID } = IOMMU_INV_GRANULARITY;
-  const head = encode(IOMMU_CACHE_INVALIDATE, {
-    ARGSZ:
-      IOMMU_CACHE_INVALIDATE.bytes + (pages === undefined ? IOMMU_INV_PASID.bytes : IOMMU_INV_ADDR.bytes),
-    VERSION: IOMMU_CACHE_INVALIDATE_VERSION,
-    IOTLB: cache !== 'device-tlb' ? 1 : 0,
-    DEV_IOTLB: cache !== 'iotlb' ? 1 : 0,
-    GRANULARITY: pages === undefined ? PASID : ADDRESS,
-  });
-  const scope =
-    pages === undefined
-      ? encode(IOMMU_INV_PASID, { PASID_VALID: 1, PASID: guestPasid })
-      : encode(IOMMU_INV_ADDR, {
-          PASID_VALID: 1,
-          LEAF: leafOnly ? 1 : 0,
-          PASID: guestPasid,
-          ADDR: BigInt(pages.page) * BigInt(PAGE),
-          GRANULE_SIZE: PAGE,
-          NB_GRANULES: pages.pages,
-        });
-  const words = new Int32Array(IOMMU_CACHE_INVALIDATE_SCOPE_WORD + scope.length);
-  words.set(head);
-  words.set(scope, IOMMU_CACHE_INVALIDATE_SCOPE_WORD);
-  return bytesOf(words);
 }
 
 /** What is neither success nor an invalid request is a failure (PCIe 6.0, 10.4.2.1). */

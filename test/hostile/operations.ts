@@ -41,6 +41,8 @@ const ADDRESSES = [
   ...[FRAME.PML4 * PAGE, FRAME.PASIDS * PAGE, FRAME.QUEUE * PAGE, 0x30_0000, 0x3f_f000],
   ...[BAR0, BAR2 + 0x1000, 0x7f00_0000_0000, 0xfee0_0000, 0x1000, 0],
 ];
+/** FSTS: IQE and ITE. */
+const QUEUE_ERRORS = 0x50;
 const OPCODES = Object.values(DSA_OPCODE);
 
 const address = (guest: HostileGuest): number => {
@@ -92,6 +94,16 @@ function answer(guest: HostileGuest): void {
       ...{ PRGI: r.PRGI.get(words, 0), RC: guest.pick([0, 0, 1, 15]) },
     }),
   );
+}
+
+/** Goes on behind a descriptor that has stopped its queue: one error would be the end of all invalidations. */
+function mendQueue(guest: HostileGuest): void {
+  const { platform } = guest;
+  if ((guest.read(VTD.FSTS) & QUEUE_ERRORS) === 0) return;
+  const head = guest.read(VTD.IQH);
+  const wait = encode(INVALIDATION_WAIT, { TYPE: 5 });
+  for (let i = 0; i < 8; i++) platform.memory.store32(FRAME.QUEUE * PAGE + head + i * 4, wait[i] ?? 0);
+  guest.write(VTD.FSTS, -1);
 }
 
 /** A descriptor of the accelerator's: of a known operation, or anything. */
@@ -156,6 +168,10 @@ function* submitWork(guest: HostileGuest): Task {
   cpu.cpl = 0;
 }
 
+/** An offset below `bytes`, mostly one that an access of this size may have: the others do nothing. */
+const place = (guest: HostileGuest, bytes: number, size: number): number =>
+  guest.below(16) === 0 ? guest.below(bytes) : guest.below(bytes / size) * size;
+
 /** An access of a CPU's anywhere. */
 function access(guest: HostileGuest): void {
   const { cpu } = guest;
@@ -179,9 +195,9 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [
     2,
     'writes anywhere in the unit',
-    (guest) => guest.platform.mmio.write64(UNIT + guest.below(0x1100), guest.word(), guest.word()),
+    (guest) => guest.platform.mmio.write64(UNIT + place(guest, 0x1100, 8), guest.word(), guest.word()),
   ],
-  [2, 'reads a register', (guest) => void guest.platform.mmio.read32(UNIT + guest.below(0x1100))],
+  [2, 'reads a register', (guest) => void guest.platform.mmio.read32(UNIT + place(guest, 0x1100, 4))],
   [3, 'commands the unit', (guest) => guest.write(VTD.GCMD, guest.pick(RARE_COMMANDS))],
   [
     2,
@@ -236,7 +252,10 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [
     2,
     'writes configuration space',
-    (guest) => guest.platform.pci.write(RID, guest.below(0x440), guest.pick([1, 2, 4]), guest.word() >>> 0),
+    (guest) => {
+      const bytes = guest.pick([1, 2, 4]);
+      guest.platform.pci.write(RID, place(guest, 0x440, bytes), bytes, guest.word() >>> 0);
+    },
   ],
   [
     1,
@@ -245,6 +264,7 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
       guest.platform.pci.write(RID, 0x18, 4, guest.pick([BAR2, 0xd000_0000, 0x10_0000, 0xfed9_0000])),
   ],
   [2, 'has its BARs back', (guest) => placeBars(guest)],
+  [12, 'mends its queue', mendQueue],
   [6, 'answers a page request', answer],
   [24, 'submits work', submitWork],
   [2, 'uses its CPU', access],

@@ -15,7 +15,8 @@ export interface Attack {
   readonly operations: number;
 }
 
-const ROUNDS = 12;
+const ROUNDS = 30;
+const PAUSE = 8;
 const worlds = new Map<boolean, World>();
 
 function worldFor(seed: number): World {
@@ -46,7 +47,8 @@ export function attack({ seed, operations }: Attack): string[] {
   const mischief = function* (guest: HostileGuest): Task {
     for (; left > 0; left--) {
       yield* operate(guest);
-      yield 'mischief';
+      // The VMM and the host come to do what they were told: it takes them many steps.
+      for (let pause = random.below(PAUSE); pause >= 0; pause--) yield 'mischief';
     }
     if (left-- === 0) world.tasks.spawn(`kill ${EVIL}`, kill());
   };

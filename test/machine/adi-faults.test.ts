@@ -1,13 +1,14 @@
 /**
- * Single faults of VDCM and of the accelerator's driver, after those that were found in code of its kind: under some
- * seed of a scenario with virtual devices a rule is broken by each, and its message alone says what happened.
+ * Single faults of VDCM, of what stands behind it and of the accelerator's driver, after those that were found in code
+ * of its kind: under some seed of a scenario with virtual devices a rule is broken by each, and its message alone says
+ * what happened.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
 
 const SEEDS = 60;
 const TIMEOUT = 120_000;
-const FILE = 'kernel/vdcm/dedicated.ts';
+const DEDICATED = 'kernel/vdcm/dedicated.ts';
 
 /** With a rule that is broken under some seed, and what its message says. */
 const FAULTS: (Omit<Fault, 'file'> & {
@@ -53,11 +54,21 @@ const FAULTS: (Omit<Fault, 'file'> & {
   {
     name: 'the end of a PASID does not disable its queue',
     scenario: 'dedicated-adi',
-    find: '        const refusal = yield* this.#disable(false);\n        if (refusal !== undefined) return refusal;\n',
+    find: '        const refusal = yield* this.#disable(this.#isAbandoned());\n        if (refusal !== undefined) return refusal;\n',
     replace: '',
     rule: 'CLEAN',
     message:
       /PASID 202 of vm1\/alice is given back, and is still there: dsa0's work queue 0, whose configuration has it$/,
+  },
+  {
+    name: 'a page request is refused when the one that was asked of two goes',
+    scenario: 'adi-reset',
+    file: 'kernel/iommu/guest/binding.ts',
+    find: 'return this.#give(given.requests, [...given.before, given.to]);',
+    replace: 'return false;',
+    rule: 'FAULTS',
+    message:
+      /job copy1 of vm1\/alice on third\/shared ended with invalid-request .*; the scenario says success$/,
   },
   {
     name: 'the PASID of an interrupt entry is changed behind who masks it (B7)',
@@ -104,7 +115,7 @@ const FAULTS: (Omit<Fault, 'file'> & {
 beforeAll(copySound, TIMEOUT);
 
 it.each(FAULTS)('$name', { timeout: TIMEOUT }, ({ rule, message, ...fault }) => {
-  const caught = firstFinding({ file: FILE, ...fault }, SEEDS, rule);
+  const caught = firstFinding({ file: DEDICATED, ...fault }, SEEDS, rule);
   const finding = caught?.findings.find((each) => each.rule === rule);
   expect(finding?.message, JSON.stringify(caught)).toMatch(message);
 });

@@ -39,7 +39,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'an unbind does not flush the device TLB',
-    file: 'kernel/iommu/vtd/cache-tags.ts',
+    file: 'kernel/iommu/vtd/unit.ts',
     find: '    if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));\n',
     replace: '',
     rule: 'ISOLATION',
@@ -49,8 +49,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an unbind does not flush the PASID cache',
     file: 'kernel/iommu/vtd/unit.ts',
-    find: '      ...this.#entryFlushes(device, pasid, did),\n      ...this.#tags.ofUse(domain, use),',
-    replace: '      ...this.#tags.ofUse(domain, use),',
+    find: '[this.#entryFlush(device, pasid, did), this.#tags.ofEntry(domain, pasid)];\n    if',
+    replace: '[this.#tags.ofEntry(domain, pasid)];\n    if',
     rule: 'CLEAN',
     message:
       /^step \d+: (PASID \d of \w+ is given back|alice has let go of .*), and( PASID \d)? is still there: the PASID cache, for dsa\d$/,
@@ -226,7 +226,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     isWrittenBack: true,
     rule: 'CLEAN',
     message:
-      /^step \d+: frame 0x\w+, bob's page 0x\w+, is given back, and a way to it is still there: dsa\d's device TLB, page 0x\w+/,
+      /^step \d+: frame 0x\w+, \w+'s page 0x\w+, is given back, and a way to it is still there: .*dsa\d's device TLB, page 0x\w+/,
   },
   {
     name: 'a leaf of a process is not written back',

@@ -32,10 +32,9 @@ export function recordScenario(
     if (!before.includes(from)) throw new Error(`${name} has no '${from}'`);
     return before.replaceAll(from, to);
   }, shipped(name));
-  const world = new World(
-    scenarioOf(text),
-    (platform) => new RecordedPlatform(platform, (access) => recording.push(access)),
-  );
+  const world = new World(scenarioOf(text), {
+    between: (platform) => new RecordedPlatform(platform, (access) => recording.push(access)),
+  });
   const { end, findings } = world.run(seededChooser(seed));
   if (end !== 'ended' || findings.length > 0) throw new Error(`${name}, seed ${seed}: ${end}`);
   return {

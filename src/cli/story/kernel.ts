@@ -43,7 +43,13 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'idxd:no-log': (f) => `${of(f, 'device')} has no event log${why(f)}`,
   'idxd:record': (f) =>
     `writes a completion record for ${ownPasidOf(f)}, which the device could not write: it is in the event log`,
+  'idxd:remove': (f) => `${of(f, 'device')} is closed for all, and disabled`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
+
+  'pci:add': (f) => `the function at ${of(f, 'device')} has come`,
+  'pci:remove': (f) => `the function at ${of(f, 'device')} is let go of`,
+  'pci:held': (f) => `cannot let go of the function at ${of(f, 'device')}${why(f)}`,
+  'pci:refused': (f) => `cannot use the function at ${of(f, 'device')}${why(f)}`,
 
   'iommu:add': (f) =>
     `${of(f, 'device')} is behind ${of(f, 'unit')}, with ${of(f, 'pasidBits')} bits of PASID`,

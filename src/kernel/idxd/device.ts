@@ -3,8 +3,9 @@
  * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
- * out: recovery from a halt.
+ * the PASID), then unbind clears the IOMMU's side. A device that goes is closed for all who have it open. A dedicated
+ * queue can be the kernel's own (`kernel-queue.ts`). Left out: recovery from a halt; a queue of the kernel's on a device
+ * that is pulled out.
  */
 import {
   isRefusal,
@@ -13,7 +14,7 @@ import {
   type Refusal,
   refuse,
   type Task,
-  type UndoLog,
+  WaitQueue,
 } from '../../base/index.js';
 import {
   DSA_COMMAND,
@@ -69,18 +70,24 @@ type OpenErrno =
   | 'ENOMEM'
   | 'EIO';
 
-/** A work queue that a process has open. */
+/** A work queue that a process has open; until the device goes, and then the file stands for nothing. */
 export class WqFile implements OpenFile {
   readonly name: string;
   readonly wq: WorkQueue;
   readonly binding: SvaBinding;
   /** Where its descriptors' completions are told, once the process has asked for that. */
   readonly interrupt: KeptValue<CompletionInterrupt | undefined>;
+  /** @internal */
+  readonly state: KeptValue<'open' | 'ending' | 'ended'>;
+  /** Woken when it has ended. @internal */
+  readonly ended: WaitQueue;
   readonly #device: IdxdDevice;
 
-  constructor(device: IdxdDevice, log: UndoLog, of: { wq: WorkQueue; binding: SvaBinding }) {
+  constructor({ log }: KernelContext, device: IdxdDevice, of: { wq: WorkQueue; binding: SvaBinding }) {
     const { wq, binding } = of;
     this.interrupt = new KeptValue<CompletionInterrupt | undefined>(log, undefined);
+    this.state = new KeptValue<'open' | 'ending' | 'ended'>(log, 'open');
+    this.ended = new WaitQueue(`end of ${wq.name} of ${binding.mm.name}`);
     this.#device = device;
     this.wq = wq;
     this.binding = binding;
@@ -114,11 +121,15 @@ export class IdxdDevice {
   readonly shapes = new VirtualShapes();
   /** Errors of descriptors, if it has one. */
   readonly #log: KeptValue<EventLog | undefined>;
-  /** What processes have open. */
-  readonly #files: KeptList<WqFile>;
   /** Of the state of the device and its dedicated queues. */
   readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
+  readonly #files: KeptList<WqFile>;
+  /** Opens and closes of files that are under way. */
+  readonly #underWay: KeptValue<number>;
+  readonly #settled: WaitQueue;
+  /** It goes: nobody is given a queue any more. */
+  readonly #isLeaving: KeptValue<boolean>;
   /** As the administrator wants them; none, if the configuration is fixed. */
   readonly #groups: KeptValue<readonly GroupConfig[]>;
 
@@ -140,9 +151,12 @@ export class IdxdDevice {
     this.pci.enable();
     this.#registers = new DsaRegisters(context, this.pci.bar(0), of.name);
     this.#log = new KeptValue<EventLog | undefined>(context.log, undefined);
-    this.#files = new KeptList(context.log);
     this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
+    this.#files = new KeptList(context.log);
+    this.#underWay = new KeptValue(context.log, 0);
+    this.#settled = new WaitQueue(`opens and closes of ${of.name}`);
+    this.#isLeaving = new KeptValue(context.log, false);
     this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
     this.virtual = new VirtualDevices(context);
     const table = this.pci.enableMsix();
@@ -169,6 +183,39 @@ export class IdxdDevice {
   /** @internal */
   get registers(): DsaRegisters {
     return this.#registers;
+  }
+
+  /** Whether it goes. */
+  get isLeaving(): boolean {
+    return this.#isLeaving.value;
+  }
+
+  /**
+   * The device goes: virtual devices on its queues first, then every open file, whose process keeps a descriptor that
+   * stands for nothing, then the device is disabled. Returns when it has nothing to do any more, and what it had bound is
+   * unbound. A device that is not there any more is left so too. Once more is no error.
+   *
+   * On failure: `EBUSY` if the kernel itself has a queue: nothing has changed.
+   */
+  *remove(): Task<Refusal<'EBUSY'> | undefined> {
+    const clients = this.#wqs.items.reduce((sum, wq) => sum + wq.clients.value, 0);
+    if (clients > this.#files.length + this.virtual.count + this.#underWay.value) {
+      return refuse('EBUSY', `the kernel has a queue of ${this.name}`);
+    }
+    this.#isLeaving.value = true;
+    yield* this.virtual.surrender();
+    for (const file of [...this.#files.items]) yield* this.release(file);
+    while (this.#underWay.value > 0) yield this.#settled;
+    for (const file of [...this.#files.items]) yield* this.release(file);
+    const isEnabled = this.#wqs.length > 0;
+    const refusal = isEnabled ? yield* this.#registers.command(DSA_COMMAND.DISABLE_DEVICE, 0) : undefined;
+    if (refusal !== undefined) this.#giveUp(refusal);
+    const log = this.#log.value;
+    this.#log.value = undefined;
+    if (log !== undefined) yield* log.close();
+    this.pci.disable();
+    tell(this.#context, 'idxd:remove', { device: this.name });
+    return undefined;
   }
 
   /**
@@ -338,9 +385,19 @@ export class IdxdDevice {
    * Opens a work queue for a process; the descriptor.
    *
    * On failure: `ENXIO` if there is no such queue; `EBUSY` if a dedicated one is open; `ENODEV` says why the device
-   * cannot work in a process's memory; what {@link Sva.bind} refuses with; `EIO`. Nothing has changed.
+   * cannot work in a process's memory, or that it goes; what {@link Sva.bind} refuses with; `EIO`. Nothing has changed.
    */
   *open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
+    this.#underWay.value++;
+    try {
+      return yield* this.#open(process, index);
+    } finally {
+      this.#settle();
+    }
+  }
+
+  *#open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
+    if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
     const wq = this.#wqs.items[index];
     if (wq === undefined) return refuse('ENXIO', `${this.name} has no work queue ${index}`);
     if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
@@ -357,7 +414,7 @@ export class IdxdDevice {
       wq.clients.value--;
       return refusal;
     }
-    const file = new WqFile(this, this.#context.log, { wq, binding });
+    const file = new WqFile(this.#context, this, { wq, binding });
     this.#files.push(file);
     const fd = this.#services.processes.install(process, file);
     if (isRefusal(fd)) {
@@ -372,18 +429,22 @@ export class IdxdDevice {
    * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
    *
    * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
-   * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENOMEM`.
+   * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENODEV` if the device goes;
+   * `ENOMEM`.
    */
   *mapPortal(
     process: Process,
     fd: number,
     at?: number,
-  ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
+  ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
     const file = this.#ownFile(process, fd);
     if (isRefusal(file)) return file;
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+    const page = yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+    if (file.state.value === 'open') return page;
+    yield* process.mm.unmapPortals(file);
+    return refuse('ENODEV', `${this.name} goes`);
   }
 
   /**
@@ -417,6 +478,7 @@ export class IdxdDevice {
     const wq = this.#wqs.items[index];
     if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
     if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
+    if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
     const dma = this.#iommu.dma.value;
     if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
     if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
@@ -427,13 +489,24 @@ export class IdxdDevice {
     return queue;
   }
 
-  /** The last descriptor of an open queue is closed. @internal */
+  /** The last descriptor of an open queue is closed, or its device goes: returns when it has ended. @internal */
   *release(file: WqFile): Task {
+    while (file.state.value === 'ending') yield file.ended;
+    if (file.state.value === 'ended') return;
+    file.state.value = 'ending';
+    this.#underWay.value++;
+    yield* this.#release(file);
+    file.state.value = 'ended';
+    this.#files.remove(file);
+    file.ended.wakeAll();
+    this.#settle();
+  }
+
+  *#release(file: WqFile): Task {
     const { wq, binding } = file;
     yield* binding.mm.unmapPortals(file);
     yield* this.#quiesce(file);
     yield* this.flushErrors();
-    this.#files.remove(file);
     const interrupt = file.interrupt.value;
     if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
     yield* this.#services.sva.unbind(binding);
@@ -471,9 +544,18 @@ export class IdxdDevice {
     } else {
       refusal = yield* this.quiescePasid(binding.pasid, false);
     }
-    if (refusal === undefined) return;
-    tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why: refusal.why });
+    if (refusal !== undefined) this.#giveUp(refusal);
+  }
+
+  /** It does not obey. */
+  #giveUp({ why }: Refusal<'EIO'>): void {
+    tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why });
     this.pci.stopMastering();
+  }
+
+  #settle(): void {
+    this.#underWay.value--;
+    if (this.#underWay.value === 0) this.#settled.wakeAll();
   }
 
   /** Has a dedicated queue work with a binding's PASID. */

@@ -131,6 +131,14 @@ describe('the event log', () => {
     expect(host.kinds()).toContain('idxd:error');
   });
 
+  test('gives its memory back when the device goes', () => {
+    const own = (): unknown[] =>
+      [...host.owners.values()].filter((o) => o.kind === 'kernel' && /event log/.test(o.use));
+    expect(own()).toHaveLength(1);
+    expect(host.run(idxd.remove())).toBeUndefined();
+    expect(own()).toEqual([]);
+  });
+
   test('is what a virtual device does not have: it stands on no queue that needs one', () => {
     const refused = Mdev.create(host.kernel.context, idxd, { name: 'mdev', wq: SHARED });
     expect(refused).toMatchObject({ errno: 'ENODEV' });

@@ -23,6 +23,13 @@ const STATUS_HIGH = DSA_EVLSTATUS_REG.TAIL.low / 8;
 /** Takes an entry: its words, lent for the time of the call. */
 export type EventReader = (entry: Int32Array) => Task;
 
+interface LogOptions {
+  /** The device's. */
+  readonly name: string;
+  readonly dma: DmaSpace;
+  readonly read: EventReader;
+}
+
 export class EventLog {
   readonly #context: KernelContext;
   readonly #registers: DsaRegisters;
@@ -30,19 +37,21 @@ export class EventLog {
   readonly #frame: number;
   /** The page that the device knows it by. */
   readonly #page: number;
+  readonly #dma: DmaSpace;
   readonly #read: EventReader;
   readonly #lock: Mutex;
 
   private constructor(
     context: KernelContext,
     registers: DsaRegisters,
-    of: { readonly name: string; readonly frame: number; readonly page: number; readonly read: EventReader },
+    of: LogOptions & { readonly frame: number; readonly page: number },
   ) {
     this.#context = context;
     this.#registers = registers;
     this.#name = of.name;
     this.#frame = of.frame;
     this.#page = of.page;
+    this.#dma = of.dma;
     this.#read = of.read;
     this.#lock = new Mutex(context.log, `event log of ${of.name}`);
   }
@@ -57,7 +66,7 @@ export class EventLog {
   static *create(
     context: KernelContext,
     registers: DsaRegisters,
-    of: { readonly name: string; readonly dma: DmaSpace; readonly read: EventReader },
+    of: LogOptions,
   ): Task<EventLog | Refusal<'ENOSPC' | 'ENOMEM' | 'EIO'>> {
     const frame = context.frames.alloc({ kind: 'kernel', use: `event log of ${of.name}` });
     if (isRefusal(frame)) return frame;
@@ -71,6 +80,12 @@ export class EventLog {
   configure(): void {
     const words = encode(DSA_EVLCFG_REG, { BASE: this.#page, SIZE: ENTRIES });
     this.#registers.writeAt(REGISTER.EVLCFG.offset, words);
+  }
+
+  /** Gives its memory back; the device is disabled, or gone. Without a confirmation of hardware that stays taken. */
+  *close(): Task {
+    const refusal = yield* this.#dma.unmap(this.#page);
+    if (refusal === undefined) this.#context.frames.free(this.#frame);
   }
 
   /** There are new entries. In an interrupt's context. */

@@ -27,6 +27,12 @@ export const REGISTER = dsaRegisters({
 });
 
 const TABLE_UNIT = 0x100;
+/** What registers say where no device is. */
+const NOBODY = -1;
+const NOBODY_ERROR = DSA_CMDSTS_REG.ERR.get(Int32Array.of(NOBODY), 0);
+
+const isActive = (status: Int32Array): boolean =>
+  status[0] !== NOBODY && DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1;
 
 /** In the operands of commands about interrupt handles: of interrupt message storage, not of MSI-X. */
 export const IMS_OPERAND = 1 << 16;
@@ -94,7 +100,7 @@ export class DsaRegisters {
    *
    * @param unstick called again and again once the device has taken long: others wait for its one command register
    *
-   * On failure: `EIO` names the command and the device's error.
+   * On failure: `EIO` names the command and the device's error; or the device is not there any more.
    */
   *command(command: number, operand: number, unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
     const { error } = yield* this.#run(command, operand, unstick);
@@ -144,7 +150,7 @@ export class DsaRegisters {
       DSA_CMD_REG.OPERAND.set(words, 0, operand);
       this.writeAt(REGISTER.CMD.offset, words);
       let status = this.read(REGISTER.CMDSTS);
-      for (let polls = 0; DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1; polls++) {
+      for (let polls = 0; isActive(status); polls++) {
         yield `${this.#name}: command`;
         if (polls >= PATIENCE && unstick !== undefined) yield* unstick();
         status = this.read(REGISTER.CMDSTS);
@@ -156,6 +162,7 @@ export class DsaRegisters {
   }
 
   #failed(command: number, error: number): Refusal<'EIO'> {
+    if (error === NOBODY_ERROR) return refuse('EIO', `${this.#name} is not there`);
     const name = (DSA_COMMAND_NAMES as Readonly<Record<number, string>>)[command] ?? `command ${command}`;
     return refuse('EIO', `${this.#name}: "${name}" failed with error 0x${error.toString(16)}`);
   }

@@ -3,7 +3,7 @@
  * PASIDs of a guest are bound through how many of them, and what of them is put back with the machine. They come and go
  * while it runs.
  */
-import { KeptList, KeptTable, type Restorable } from '../../base/index.js';
+import { KeptList, KeptTable, type Restorable, type Task } from '../../base/index.js';
 import type { KernelContext } from '../context.js';
 import type { Pasid } from '../ids.js';
 
@@ -13,6 +13,8 @@ export interface VirtualDevice {
   readonly state: Restorable;
   /** Told of an error of the device, as SWERROR has it; whether it was its own matter. */
   readonly reported: (words: Int32Array) => boolean;
+  /** The parent goes: returns when nobody has it any more, and it is removed. */
+  surrender(): Task;
 }
 
 export class VirtualDevices implements Restorable {
@@ -39,6 +41,11 @@ export class VirtualDevices implements Restorable {
     this.#devices.remove(device);
   }
 
+  /** The parent goes, and all of them before it. */
+  *surrender(): Task {
+    for (const device of [...this.#devices.items]) yield* device.surrender();
+  }
+
   /** Tells the one whose matter an error is. It is nobody else's: the first that knows the PASID. */
   report(words: Int32Array): void {
     this.#devices.items.some(({ reported }) => reported(words));
@@ -54,6 +61,11 @@ export class VirtualDevices implements Restorable {
     const left = (this.#users.get(pasid) ?? 0) - 1;
     if (left > 0) this.#users.set(pasid, left);
     else this.#users.delete(pasid);
+  }
+
+  /** Whether a PASID is bound through one of them at least. */
+  isBound(pasid: Pasid): boolean {
+    return this.#users.get(pasid) !== undefined;
   }
 
   /** Whether a PASID is bound through several of them. */

@@ -211,7 +211,7 @@ export class Iommu {
     domain: Domain,
     client?: AttachmentClient,
   ): Task<Attachment | Refusal<AttachErrno>> {
-    yield* device.lock.lock();
+    if (!device.lock.tryLock()) yield* device.lock.lock();
     try {
       return yield* this.#attachLocked(device, { pasid, domain, client });
     } finally {
@@ -252,8 +252,8 @@ export class Iommu {
   }
 
   /**
-   * Detaches: nothing new is served (stop), what is outstanding is answered (drain), entry and caches are cleared
-   * (clear). The device has been quiesced by its own driver. If it was replaced, what has taken its place goes; if it
+   * Detaches: nothing new is served (stop), what is being served is answered (drain), entry and caches are cleared, and
+   * what the device may have asked for until then is answered too (clear). It has been quiesced by its own driver. If it was replaced, what has taken its place goes; if it
    * was detached before, nothing.
    *
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
@@ -276,17 +276,20 @@ export class Iommu {
     const wasReplaced = attachment.replacedBy.value !== undefined;
     if (!wasReplaced && device.attachments.get(pasid) !== attachment) return undefined;
     // What a client had is answered; a device that has been quiesced has nothing on its way to a client.
-    if (attachment.client === undefined) yield* this.pageRequests.drain(attachment);
+    if (attachment.client === undefined && !this.pageRequests.isIdle(attachment)) {
+      yield* this.pageRequests.settle(attachment);
+    }
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
     while (attachment.entry.value === 'changing') yield attachment.changed;
     const successor = attachment.replacedBy.value;
     if (successor !== undefined) return yield* this.detach(successor);
-    const refusal =
-      attachment.entry.value === 'muted'
-        ? yield* device.driver.unmute(device, pasid)
-        : yield* this.#clear(attachment, false);
+    const wasMuted = attachment.entry.value === 'muted';
+    const refusal = wasMuted
+      ? yield* device.driver.unmute(device, pasid)
+      : yield* this.#clear(attachment, false);
     if (refusal !== undefined) return refusal;
-    yield* this.pageRequests.drain(attachment);
+    if (wasMuted) yield* this.pageRequests.drain(attachment);
+    else if (!this.pageRequests.isIdle(attachment)) yield* this.pageRequests.settle(attachment);
     device.attachments.delete(pasid);
     countUse(domain, -1);
     return undefined;

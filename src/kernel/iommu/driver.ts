@@ -192,8 +192,9 @@ export interface IommuDriver {
   attach(device: Endpoint, pasid: Pasid, domain: Domain): Task<Refusal<AttachErrno> | undefined>;
 
   /**
-   * Takes a present entry away: when it returns, nothing that hardware caches of it is used any more. `mute`
-   * leaves it so that the faults of what still comes are not recorded.
+   * Takes a present entry away: when it returns, nothing that hardware caches of it is used any more, and all page
+   * requests that the device sent before have reached the sink. `mute` leaves it so that the faults of what still comes
+   * are not recorded: then requests may still be on their way.
    *
    * On failure: `EIO` if hardware did not confirm; the entry is not present, caches may hold it.
    */

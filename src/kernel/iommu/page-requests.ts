@@ -79,8 +79,19 @@ export class PageRequests {
    * so each that is not served yet is answered Invalid Request.
    */
   *drain(attachment: Attachment): Task {
-    const { device, pasid, partial } = attachment;
+    const { device, pasid } = attachment;
     if (device.pri) yield* device.driver.drainPageRequests(device, pasid);
+    yield* this.settle(attachment);
+  }
+
+  /** Whether the kernel has nothing of an attachment's requests. */
+  isIdle({ serving, outstanding, partial }: Attachment): boolean {
+    return serving.value === 0 && outstanding.size === 0 && partial.size === 0;
+  }
+
+  /** Returns when every page request of an attachment that has come to the kernel is answered. It is dying. */
+  *settle(attachment: Attachment): Task {
+    const { partial } = attachment;
     while (attachment.serving.value > 0) yield attachment.served;
     yield* this.abort(attachment);
     for (const group of partial.keys()) partial.delete(group);

@@ -126,7 +126,7 @@ export class Sva {
     if (lacking !== undefined) return refuse('ENODEV', `no SVA on ${device.name}: ${lacking}`);
     // A user of the memory while it binds: the table must not go before its end could be told.
     if (!mm.tryUse()) return refuse('ESRCH', `${mm.name} is gone`);
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       const bound = this.#domains.get(mm)?.attachments.items.find((each) => each.device === device);
       if (bound !== undefined) {
@@ -145,7 +145,7 @@ export class Sva {
       return { device, mm, pasid };
     } finally {
       this.#lock.unlock();
-      yield* mm.put();
+      if (!mm.tryPut()) yield* mm.put();
     }
   }
 
@@ -154,7 +154,7 @@ export class Sva {
    * the device before. On an `EIO` of the hardware the PASID stays held, and is not handed out again.
    */
   *unbind({ device, mm, pasid }: SvaBinding): Task<Refusal<'EIO'> | undefined> {
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       const domain = this.#domains.get(mm);
       const attachment = domain?.attachments.items.find((each) => each.device === device);

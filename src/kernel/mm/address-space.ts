@@ -139,13 +139,17 @@ export class AddressSpace {
     return true;
   }
 
+  /** Is no user any more, unless it would be the last one: whether that was so. `put` tears the memory down. */
+  tryPut(): boolean {
+    if (this.#users.value < 2) return false;
+    this.#users.value--;
+    return true;
+  }
+
   /** Is no user any more; the last one tears the memory down. */
   *put(): Task {
+    if (this.tryPut()) return;
     assert(this.#users.value > 0, `${this.name} has no users`);
-    if (this.#users.value > 1) {
-      this.#users.value--;
-      return;
-    }
     // No lock: the last user is alone, and from here on nobody becomes one.
     this.#users.value = 0;
     tell(this.#context, 'mm:exit', { mm: this.name });

@@ -71,6 +71,7 @@ interface Owner {
   /** The VM's PASIDs. */
   readonly set: IoasidSet;
   readonly interrupt: (vector: number) => void;
+  readonly wanted: () => void;
 }
 
 export class Mdev implements CommandTarget, VirtualDevice {
@@ -100,8 +101,16 @@ export class Mdev implements CommandTarget, VirtualDevice {
   readonly #file: RegisterFile;
   readonly #owner: KeptValue<Owner | undefined>;
   readonly #isRemoved: KeptValue<boolean>;
-  /** Woken at the end of each command. */
+  /** Its VM has lost it: what is in flight is abandoned. */
+  readonly #isAbandoned: KeptValue<boolean>;
+  /** Nothing begins: its VM is to stand still. */
+  readonly #isSuspended: KeptValue<boolean>;
+  /** A command is being carried out. */
+  readonly #isBusy: KeptValue<boolean>;
+  /** Woken at the end of each command, and when it goes on after `suspend`. */
   readonly #done: WaitQueue;
+  /** Woken when a VM has given it up. */
+  readonly #given: WaitQueue;
 
   private constructor(
     context: KernelContext,
@@ -123,9 +132,10 @@ export class Mdev implements CommandTarget, VirtualDevice {
     };
     this.#bound = new BoundPasids(context.log);
     const bound = this.#bound;
+    const part = { name, isAbandoned: () => this.#isAbandoned.value };
     this.queue = wq.isDedicated
-      ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
-      : new SharedQueue(context, parent, { name, bound });
+      ? new DedicatedQueue(context, parent, { ...part, wq, lost: () => this.#lost() })
+      : new SharedQueue(context, parent, { ...part, bound });
     this.interrupts = new VirtualInterrupts(context, { storage, bound }, this);
     const { table, map } = parent.shapes.of(parent.registers, wq);
     this.#table = table;
@@ -133,7 +143,11 @@ export class Mdev implements CommandTarget, VirtualDevice {
     this.state = this.#file;
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
+    this.#isAbandoned = new KeptValue(context.log, false);
+    this.#isSuspended = new KeptValue(context.log, false);
+    this.#isBusy = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
+    this.#given = new WaitQueue(`${name} is given up`);
   }
 
   /**
@@ -141,7 +155,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * enabled, with others, or a dedicated one that nobody has.
    *
    * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, if it asks for no pages, or
-   * the parent is behind no IOMMU; `EBUSY` if somebody has the dedicated one.
+   * the parent goes, or is behind no IOMMU; `EBUSY` if somebody has the dedicated one.
    */
   static create(
     context: KernelContext,
@@ -151,6 +165,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
     const wq = parent.wqs[of.wq];
     const { iommu } = parent;
     if (wq === undefined) return refuse('ENXIO', `${parent.name} has no work queue ${of.wq}`);
+    if (parent.isLeaving) return refuse('ENODEV', `${parent.name} goes`);
     if (wq.isDedicated && (wq.clients.value > 0 || wq.isEnabled)) {
       return refuse('EBUSY', `${wq.name} is dedicated, and in use`);
     }
@@ -175,18 +190,21 @@ export class Mdev implements CommandTarget, VirtualDevice {
    *
    * @param set the VM's PASIDs: what its guest names is one of their SPIDs
    * @param interrupt called to send the message of an MSI-X vector
+   * @param wanted called when the parent goes: the VM is to give it up
    *
    * On failure: `EBUSY` if a VM has it, or hardware did not let go of it for one that had; `ENODEV` if it was removed; `ENOMEM`.
    */
   open(
     set: IoasidSet,
     interrupt: (vector: number) => void,
+    wanted: () => void = () => {},
   ): Refusal<'EBUSY' | 'ENODEV' | 'ENOMEM'> | undefined {
     if (this.#isRemoved.value) return refuse('ENODEV', `${this.name} was removed`);
     if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
     const refusal = this.queue.open(set);
     if (refusal !== undefined) return refusal;
-    this.#owner.value = { set, interrupt };
+    this.#isAbandoned.value = false;
+    this.#owner.value = { set, interrupt, wanted };
     return undefined;
   }
 
@@ -197,6 +215,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
     yield* this.queue.settle();
     this.queue.close();
     this.#owner.value = undefined;
+    this.#given.wakeAll();
   }
 
   /** Reads 4 bytes of BAR0: a signed word. */
@@ -240,8 +259,15 @@ export class Mdev implements CommandTarget, VirtualDevice {
     return refusal;
   }
 
+  /** Its VM has lost it: from now on what is in flight is abandoned, where until now it was drained. */
+  abandon(): void {
+    this.#isAbandoned.value = true;
+  }
+
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
   *reset(): Task {
+    this.#isSuspended.value = false;
+    this.#done.wakeAll();
     // What a command waits for is abandoned too.
     yield* this.queue.disable(true);
     while (this.#isActive) yield this.#done;
@@ -253,20 +279,37 @@ export class Mdev implements CommandTarget, VirtualDevice {
   }
 
   /**
-   * The VM stands still, its CPUs do already: returns when what was queued is done. Registers stay as they are.
+   * The VM is to stand still, and nothing reaches the portal any more; its guest may go on so far that it answers page
+   * requests. Returns when what was queued is done: nothing is thrown away, for nobody could submit it again. A queue is
+   * disabled, and what it works with stays held; registers stay as they are. Commands that come from now on wait.
    *
    * On failure: `EIO`.
    */
   *suspend(): Task<Refusal<'EIO'> | undefined> {
-    while (this.#isActive) yield this.#done;
+    this.#isSuspended.value = true;
+    while (this.#isBusy.value) yield this.#done;
     return yield* this.queue.disable(false);
   }
 
-  /** It goes on, after `suspend`. A queue whose PASID was unbound meanwhile is disabled. */
+  /**
+   * It goes on, after `suspend`, with what it holds: nothing is translated anew. A queue whose PASID was unbound meanwhile
+   * is disabled.
+   */
   *resume(): Task {
-    if (this.queueState !== DSA_WQ_STATE.ENABLED) return;
-    const error = yield* this.queue.enable(this.pasid);
-    if (error !== undefined) this.#lost();
+    if (!this.#isSuspended.value) return;
+    if (this.queueState === DSA_WQ_STATE.ENABLED) {
+      const error = yield* this.queue.enable(this.pasid);
+      if (error !== undefined) this.#lost();
+    }
+    this.#isSuspended.value = false;
+    this.#done.wakeAll();
+  }
+
+  /** @see VirtualDevice */
+  *surrender(): Task {
+    this.#owner.value?.wanted();
+    while (this.#owner.value !== undefined) yield this.#given;
+    yield* this.remove();
   }
 
   /** Takes it away for good. It is given up by its VM first. */
@@ -390,7 +433,10 @@ export class Mdev implements CommandTarget, VirtualDevice {
 
   *#command(words: Int32Array): Task {
     const command = DSA_CMD_REG.CMD.get(words, 0);
+    while (this.#isSuspended.value) yield this.#done;
+    this.#isBusy.value = true;
     const { error, result } = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
+    this.#isBusy.value = false;
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);

@@ -21,7 +21,7 @@ import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
 import type { BoundPasids } from './bound.js';
-import type { QueueBehind } from './queue.js';
+import type { PartOptions, QueueBehind } from './queue.js';
 
 interface Owner {
   readonly set: IoasidSet;
@@ -30,19 +30,16 @@ interface Owner {
 
 export class SharedQueue implements QueueBehind {
   readonly #name: string;
+  readonly #isAbandoned: () => boolean;
   readonly #parent: IdxdDevice;
   readonly #bound: BoundPasids;
   readonly #owner: KeptValue<Owner | undefined>;
   /** What it has nothing of: others on the function may have. */
   readonly #unused: KeptValue<Pasid | undefined>;
 
-  /** @param of `name`: the virtual device's */
-  constructor(
-    { log }: KernelContext,
-    parent: IdxdDevice,
-    of: { readonly name: string; readonly bound: BoundPasids },
-  ) {
+  constructor({ log }: KernelContext, parent: IdxdDevice, of: PartOptions & { readonly bound: BoundPasids }) {
     this.#name = of.name;
+    this.#isAbandoned = of.isAbandoned;
     this.#bound = of.bound;
     this.#parent = parent;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
@@ -105,9 +102,11 @@ export class SharedQueue implements QueueBehind {
     }
   }
 
+  /** Another virtual device of the VM may go on with it, whose page requests its guest has still to answer. */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    return yield* this.#parent.quiescePasid(pasid, false);
+    const isAbort = this.#isAbandoned() && !this.#parent.virtual.isBound(pasid);
+    return yield* this.#parent.quiesceGuest(pasid, isAbort);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */

@@ -7,6 +7,7 @@
 import { isRefusal, type Refusal, refuse } from '../../base/index.js';
 import {
   type Field,
+  getU64,
   hasReservedBits,
   IOMMU_CACHE_INVALIDATE,
   IOMMU_CACHE_INVALIDATE_SCOPE_WORD,
@@ -33,39 +34,39 @@ type Bad = Refusal<'EFAULT' | 'EINVAL'>;
 
 const wrong = (what: string): Refusal<'EINVAL'> => refuse('EINVAL', what);
 
+/** The longest structure that is read. */
+const MAX_BYTES = 128;
+/** What was read last, word by word: it is judged, and done with, before anything else is read. */
+const bytesRead = new Uint8Array(MAX_BYTES);
+const wordsRead = new Int32Array(bytesRead.buffer);
+
 /** How much of a structure is read: what has to be there, and what comes along if it is, both in bytes. */
 interface Extent {
   readonly least: number;
   readonly most: number;
 }
 
-/** Reads a structure that begins with `argsz`; its end may be left out, or more may stand behind it. */
-function read(
-  argument: Uint8Array,
-  of: LayoutInfo,
-  { least, most: bytes }: Extent = { least: of.bytes, most: of.bytes },
-): Int32Array | Bad {
-  const words = new Int32Array(bytes / 4);
-  const into = new Uint8Array(words.buffer);
+/**
+ * Reads a structure that begins with `argsz`, into words that the next one is read into; its end may be left out, or more
+ * may stand behind it.
+ */
+function read(argument: Uint8Array, of: LayoutInfo, extent?: Extent): Int32Array | Bad {
+  const least = extent?.least ?? of.bytes;
+  const bytes = extent?.most ?? of.bytes;
   if (argument.length < 4) return refuse('EFAULT', `${of.name} of ${argument.length} bytes`);
-  into.set(argument.subarray(0, 4));
-  const argsz = (words[0] ?? 0) >>> 0;
+  copy(argument, 0, 4);
+  const argsz = (wordsRead[0] ?? 0) >>> 0;
   if (argsz < least) return wrong(`${of.name} of ${argsz} bytes`);
   const wanted = Math.min(argsz, bytes);
   if (argument.length < wanted) return refuse('EFAULT', `${of.name} ends after ${argument.length} bytes`);
-  into.set(argument.subarray(0, wanted));
-  if (hasReservedBits(of, words, 0)) return wrong(`${of.name} with unknown flags or padding`);
-  return words;
+  copy(argument, 4, wanted);
+  bytesRead.fill(0, wanted, bytes);
+  if (hasReservedBits(of, wordsRead, 0)) return wrong(`${of.name} with unknown flags or padding`);
+  return wordsRead;
 }
 
-/** A field of 64 bits from `words[at]` on; undefined if it does not fit a number. */
-function wide(field: Field, words: Int32Array, at = 0): number | undefined {
-  const word = at + field.low / 32;
-  const low = words[word] ?? 0;
-  const high = (words[word + 1] ?? 0) >>> 0;
-  // A small integer stays one: a product is floating point, and with it a PASID, wherever it is kept from then on.
-  if (high === 0 && low >= 0) return low;
-  return high < 2 ** 21 ? high * 2 ** 32 + (low >>> 0) : undefined;
+function copy(argument: Uint8Array, from: number, end: number): void {
+  for (let i = from; i < end; i++) bytesRead[i] = argument[i] ?? 0;
 }
 
 function versionOf(of: LayoutInfo & { readonly VERSION: Field }, words: Int32Array): number {
@@ -86,8 +87,8 @@ export function parseDmaMap(argument: Uint8Array): DmaMapRequest | Bad {
   if (isRefusal(words)) return words;
   const [canRead, canWrite] = [f.READ.get(words, 0) === 1, f.WRITE.get(words, 0) === 1];
   if (!canRead && !canWrite) return wrong('a mapping that may be neither read nor written');
-  const pages = pagesOf(wide(f.IOVA, words), wide(f.SIZE, words));
-  const from = pagesOf(wide(f.VADDR, words), wide(f.SIZE, words));
+  const pages = pagesOf(getU64(f.IOVA, words), getU64(f.SIZE, words));
+  const from = pagesOf(getU64(f.VADDR, words), getU64(f.SIZE, words));
   if (pages === undefined || from === undefined) return wrong('a mapping that is not of whole pages');
   return { ...pages, page: from.first, read: canRead, write: canWrite };
 }
@@ -99,7 +100,7 @@ export function parseDmaUnmap(argument: Uint8Array): PageRange | Bad {
   if (isRefusal(words)) return words;
   if (f.GET_DIRTY_BITMAP.get(words, 0) === 1) return wrong('what was written is not kept');
   return (
-    pagesOf(wide(f.IOVA, words), wide(f.SIZE, words)) ?? wrong('an unmapping that is not of whole pages')
+    pagesOf(getU64(f.IOVA, words), getU64(f.SIZE, words)) ?? wrong('an unmapping that is not of whole pages')
   );
 }
 
@@ -129,6 +130,13 @@ export function parsePasidRequest(argument: Uint8Array): PasidRange | Bad {
   return { kind: isAlloc ? 'alloc' : 'free', min, max };
 }
 
+const MEMORY_TYPES: readonly Field[] = [
+  IOMMU_GPASID_BIND.PCD,
+  IOMMU_GPASID_BIND.PWT,
+  IOMMU_GPASID_BIND.EMTE,
+  IOMMU_GPASID_BIND.CD,
+];
+
 /** A `struct iommu_gpasid_bind_data`. Without a guest's PASID it has the host's number. */
 export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   const f = IOMMU_GPASID_BIND;
@@ -137,12 +145,12 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   const pasids = boundPasids(words);
   if (isRefusal(pasids)) return pasids;
   // Memory types are not offered: the nesting information says so.
-  for (const field of [f.PCD, f.PWT, f.EMTE, f.CD]) {
+  for (const field of MEMORY_TYPES) {
     if (field.get(words, 0) === 1) return wrong(`a first stage with ${field.name}`);
   }
   const width = f.ADDR_WIDTH.get(words, 0);
   if (width !== 48 && width !== 57) return wrong(`a first stage of ${width} bits`);
-  const root = wide(f.GPGD, words);
+  const root = getU64(f.GPGD, words);
   if (root === undefined || root % PAGE_BYTES !== 0) return wrong('a root that is no page');
   return {
     ...pasids,
@@ -173,8 +181,8 @@ function boundPasids(words: Int32Array): BoundPasids | Refusal<'EINVAL'> {
   if (f.FORMAT.get(words, 0) !== IOMMU_PASID_FORMAT_INTEL_VTD) {
     return wrong(`a first stage of format ${f.FORMAT.get(words, 0)}`);
   }
-  const hostPasid = wide(f.HPASID, words) ?? -1;
-  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (wide(f.GPASID, words) ?? -1) : hostPasid;
+  const hostPasid = getU64(f.HPASID, words) ?? -1;
+  const guestPasid = f.GPASID_VALID.get(words, 0) === 1 ? (getU64(f.GPASID, words) ?? -1) : hostPasid;
   if (!Pasid.is(hostPasid) || !GuestPasid.is(guestPasid)) return wrong('a PASID of more than 20 bits');
   return { hostPasid, guestPasid };
 }
@@ -186,31 +194,31 @@ export function parseInvalidation(argument: Uint8Array): GuestInvalidation | Bad
   const words = read(argument, f, { least: f.bytes, most: f.bytes + IOMMU_INV_ADDR.bytes });
   if (isRefusal(words)) return words;
   if (versionOf(f, words) !== IOMMU_CACHE_INVALIDATE_VERSION) return wrong(`${f.name} of an unknown version`);
-  const [iotlb, deviceTlb, pasidCache] = [f.IOTLB, f.DEV_IOTLB, f.PASID_CACHE].map(
-    (field) => field.get(words, 0) === 1,
-  );
-  const caches = { iotlb: iotlb === true, deviceTlb: deviceTlb === true, pasidCache: pasidCache === true };
-  if (iotlb !== true && deviceTlb !== true && pasidCache !== true)
-    return wrong('an invalidation of no cache');
+  const iotlb = f.IOTLB.get(words, 0) === 1;
+  const deviceTlb = f.DEV_IOTLB.get(words, 0) === 1;
+  const pasidCache = f.PASID_CACHE.get(words, 0) === 1;
+  if (!iotlb && !deviceTlb && !pasidCache) return wrong('an invalidation of no cache');
   const argsz = f.ARGSZ.get(words, 0);
   switch (f.GRANULARITY.get(words, 0)) {
     case IOMMU_INV_GRANULARITY.DOMAIN:
-      return caches.deviceTlb ? wrong('a device TLB has no domains') : caches;
+      if (deviceTlb) return wrong('a device TLB has no domains');
+      return { guestPasid: undefined, range: undefined, iotlb, deviceTlb, pasidCache };
     case IOMMU_INV_GRANULARITY.PASID: {
       if (argsz < f.bytes + IOMMU_INV_PASID.bytes) return wrong(`${f.name} of ${argsz} bytes, for a PASID`);
-      const pasid = scopeOf(IOMMU_INV_PASID, words, at);
-      if (isRefusal(pasid)) return pasid;
-      if (pasid === 'neither') return wrong('an invalidation by PASID that names none');
-      return { ...caches, ...pasid };
+      const guestPasid = scopeOf(IOMMU_INV_PASID, words, at);
+      if (isRefusal(guestPasid)) return guestPasid;
+      if (guestPasid === 'neither') return wrong('an invalidation by PASID that names none');
+      return { guestPasid, range: undefined, iotlb, deviceTlb, pasidCache };
     }
     case IOMMU_INV_GRANULARITY.ADDRESS: {
-      if (argsz < words.length * 4) return wrong(`${f.name} of ${argsz} bytes, for addresses`);
-      if (caches.pasidCache) return wrong('the PASID cache has no addresses');
-      const pasid = scopeOf(IOMMU_INV_ADDR, words, at);
-      if (isRefusal(pasid)) return pasid;
+      if (argsz < f.bytes + IOMMU_INV_ADDR.bytes) return wrong(`${f.name} of ${argsz} bytes, for addresses`);
+      if (pasidCache) return wrong('the PASID cache has no addresses');
+      const named = scopeOf(IOMMU_INV_ADDR, words, at);
+      if (isRefusal(named)) return named;
+      const guestPasid = named === 'neither' ? undefined : named;
       const range = addressesOf(words, at);
       if (range === undefined) return wrong('an invalidation of no pages');
-      return { ...caches, ...(pasid === 'neither' ? {} : pasid), range };
+      return { guestPasid, range, iotlb, deviceTlb, pasidCache };
     }
     default:
       return wrong(`an invalidation of granularity ${f.GRANULARITY.get(words, 0)}`);
@@ -219,22 +227,22 @@ export function parseInvalidation(argument: Uint8Array): GuestInvalidation | Bad
 
 type ScopeLayout = typeof IOMMU_INV_PASID | typeof IOMMU_INV_ADDR;
 
-/** The guest's PASID; nothing where a domain alone is named. */
+/** The guest's PASID; undefined where a domain alone is named. */
 function scopeOf(
   f: ScopeLayout,
   words: Int32Array,
   at: number,
-): { readonly guestPasid?: GuestPasid } | 'neither' | Refusal<'EINVAL'> {
+): GuestPasid | undefined | 'neither' | Refusal<'EINVAL'> {
   if (hasReservedBits(f, words, at)) return wrong(`${f.name} with unknown flags`);
-  if (f.PASID_VALID.get(words, at) === 0) return f.ARCHID_VALID.get(words, at) === 1 ? {} : 'neither';
-  const pasid = wide(f.PASID, words, at) ?? -1;
-  return GuestPasid.is(pasid) ? { guestPasid: pasid } : wrong('a PASID of more than 20 bits');
+  if (f.PASID_VALID.get(words, at) === 0) return f.ARCHID_VALID.get(words, at) === 1 ? undefined : 'neither';
+  const pasid = getU64(f.PASID, words, at) ?? -1;
+  return GuestPasid.is(pasid) ? pasid : wrong('a PASID of more than 20 bits');
 }
 
 function addressesOf(words: Int32Array, at: number): PageRange | undefined {
   const f = IOMMU_INV_ADDR;
-  const granule = wide(f.GRANULE_SIZE, words, at) ?? 0;
-  const count = wide(f.NB_GRANULES, words, at) ?? 0;
+  const granule = getU64(f.GRANULE_SIZE, words, at) ?? 0;
+  const count = getU64(f.NB_GRANULES, words, at) ?? 0;
   const address = lowPage(words, at + f.ADDR.low / 32);
   if (granule < PAGE_BYTES || !Number.isInteger(Math.log2(granule)) || count < 1) return undefined;
   const last = address + (granule / PAGE_BYTES) * count - 1;

@@ -4,7 +4,17 @@
  * as ioctls judge them; each does all of what it says or nothing, and goes on to its end though the process is killed
  * meanwhile.
  */
-import { assert, isRefusal, KeptMap, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
+import {
+  assert,
+  ended,
+  isRefusal,
+  KeptMap,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../../base/index.js';
 import { type IoasidSet, ioasidAlloc, ioasidFree, ioasidSetForEach } from '../../ioasid/index.js';
 import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
@@ -66,6 +76,10 @@ export class VfioContainer {
   readonly #parts: ContainerParts;
   readonly #members: KeptMap<VfioDevice, Member>;
   readonly #state: KeptValue<'open' | 'closing' | 'closed'>;
+  /** Devices that somebody takes out. */
+  readonly #leaving: KeptMap<VfioDevice, true>;
+  /** Woken when one is out, or could not be taken out. */
+  readonly #left: WaitQueue;
 
   /** @internal */
   constructor(context: KernelContext, parts: ContainerParts) {
@@ -73,6 +87,8 @@ export class VfioContainer {
     this.#parts = parts;
     this.name = `vfio ${parts.process.name}`;
     this.#members = new KeptMap(context.log);
+    this.#leaving = new KeptMap(context.log);
+    this.#left = new WaitQueue(`${this.name}: a device leaves`);
     this.#state = new KeptValue<'open' | 'closing' | 'closed'>(context.log, 'open');
   }
 
@@ -96,6 +112,18 @@ export class VfioContainer {
    */
   addDevice(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call('add', this.#addDevice(device));
+  }
+
+  /**
+   * Takes a device out, whatever is bound for it: returns when nothing of the container's PASIDs and memory is in its
+   * reach, and it may be another's. What is bound is undone in the phases of every tear-down, for this device alone:
+   * others go on with the same PASIDs. Until then what the guest undoes by itself waits for it.
+   *
+   * On failure: `ENODEV` if it is not in the container, or somebody takes it out; `EIO` if hardware did not confirm:
+   * nothing can be bound for it, and one can try again.
+   */
+  removeDevice(device: VfioDevice): Task<Refusal | undefined> {
+    return this.#call('remove', this.#removeDevice(device));
   }
 
   /**
@@ -192,7 +220,11 @@ export class VfioContainer {
    * container. Nothing is bound.
    */
   bindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('bind', this.#bindGpasid(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const request = parseBind(argument);
+    if (isRefusal(request)) return ended(request);
+    return this.#call('bind', this.#parts.space.bind(guest, request));
   }
 
   /**
@@ -201,7 +233,11 @@ export class VfioContainer {
    * On failure: as `GuestSpace.unbind`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
    */
   unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('unbind', this.#unbindGpasid(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const request = parseUnbind(argument);
+    if (isRefusal(request)) return ended(request);
+    return this.#call('unbind', this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid));
   }
 
   /**
@@ -211,7 +247,11 @@ export class VfioContainer {
    * On failure: `EFAULT`, `EINVAL` for the argument; `ENODEV`; `EIO`.
    */
   invalidate(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('invalidate', this.#invalidate(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const what = parseInvalidation(argument);
+    if (isRefusal(what)) return ended(what);
+    return this.#call('invalidate', this.#parts.space.invalidate(guest, what));
   }
 
   /**
@@ -220,7 +260,14 @@ export class VfioContainer {
    * On failure: as `GuestSpace.respond`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
    */
   pageResponse(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    return this.#call('respond', this.#pageResponse(device, argument));
+    const guest = this.#guestOf(device);
+    if (isRefusal(guest)) return ended(guest);
+    const answer = parseResponse(argument);
+    if (isRefusal(answer)) return ended(answer);
+    // Response Failure stops all of a function, and others may have a part of it.
+    const isOthersToo = device.usesParentPasids && answer.response === 'failure';
+    const response = isOthersToo ? 'invalid request' : answer.response;
+    return this.#call('respond', this.#parts.space.respond(guest, { ...answer, response }));
   }
 
   /** Has `listener` told of the device's faults, by the guest's PASIDs. A `Bug` for a device that is not here. */
@@ -235,7 +282,7 @@ export class VfioContainer {
    * answered Invalid Request.
    */
   mute(): Task {
-    return uninterrupted(this.#context, `${this.name}: mute`, this.#parts.space.mute());
+    return uninterrupted(this.#context, () => `${this.name}: mute`, this.#parts.space.mute());
   }
 
   /**
@@ -243,7 +290,7 @@ export class VfioContainer {
    * Once more is no error.
    */
   close(): Task {
-    return uninterrupted(this.#context, `${this.name}: close`, this.#close());
+    return uninterrupted(this.#context, () => `${this.name}: close`, this.#close());
   }
 
   /** As an open file. */
@@ -273,6 +320,27 @@ export class VfioContainer {
     return isRefusal(member) ? member : this.#isOpen();
   }
 
+  *#removeDevice(device: VfioDevice): Task<Refusal | undefined> {
+    const member = this.#members.get(device);
+    if (member === undefined || this.#leaving.has(device)) {
+      return refuse('ENODEV', `${device.name} is not in ${this.name}, or is being taken out`);
+    }
+    const { space } = this.#parts;
+    this.#leaving.set(device, true);
+    const refusal = (yield* space.evict(member.guest)) ?? (yield* this.#detach(member));
+    this.#leaving.delete(device);
+    this.#left.wakeAll();
+    if (refusal !== undefined) return refusal;
+    this.#forget(device, member);
+    this.#parts.unclaim(device);
+    return undefined;
+  }
+
+  #forget(device: VfioDevice, { guest }: Member): void {
+    this.#parts.space.removeDevice(guest);
+    this.#members.delete(device);
+  }
+
   *#mapDma(argument: Uint8Array): Task<Refusal | undefined> {
     const request = parseDmaMap(argument);
     return isRefusal(request) ? request : yield* this.#parts.dma.map(request);
@@ -287,50 +355,17 @@ export class VfioContainer {
     return undefined;
   }
 
-  *#bindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const request = parseBind(argument);
-    return isRefusal(request) ? request : yield* this.#parts.space.bind(guest, request);
-  }
-
-  *#unbindGpasid(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const request = parseUnbind(argument);
-    if (isRefusal(request)) return request;
-    return yield* this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid);
-  }
-
-  *#invalidate(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const what = parseInvalidation(argument);
-    return isRefusal(what) ? what : yield* this.#parts.space.invalidate(guest, what);
-  }
-
-  *#pageResponse(device: VfioDevice, argument: Uint8Array): Task<Refusal | undefined> {
-    const guest = this.#guestOf(device);
-    if (isRefusal(guest)) return guest;
-    const answer = parseResponse(argument);
-    if (isRefusal(answer)) return answer;
-    // Response Failure stops all of a function, and others may have a part of it.
-    const isOthersToo = device.usesParentPasids && answer.response === 'failure';
-    const response = isOthersToo ? 'invalid request' : answer.response;
-    return yield* this.#parts.space.respond(guest, { ...answer, response });
-  }
-
   *#close(): Task {
     if (this.#state.value !== 'open') return;
     this.#state.value = 'closing';
     const { space, dma, domain, unclaim, closed } = this.#parts;
     const held = yield* space.close();
+    while (this.#leaving.size > 0) yield this.#left;
     for (const device of this.#members.keys()) {
       const member = this.#members.get(device);
       if (member === undefined) continue;
       const refusal = yield* this.#detach(member);
-      space.removeDevice(member.guest);
-      this.#members.delete(device);
+      this.#forget(device, member);
       // A device that hardware did not let go of has no next owner.
       if (refusal === undefined && held === undefined) unclaim(device);
     }
@@ -389,6 +424,8 @@ export class VfioContainer {
   }
 
   #guestOf(device: VfioDevice): GuestDevice | Refusal<'ENODEV'> {
+    const closed = this.#isOpen();
+    if (closed !== undefined) return closed;
     const member = this.#members.get(device);
     return member?.guest ?? refuse('ENODEV', `${device.name} is not in ${this.name}`);
   }
@@ -397,7 +434,9 @@ export class VfioContainer {
     return this.#state.value === 'open' ? undefined : refuse('ENODEV', `${this.name} is closed`);
   }
 
-  *#call(what: string, body: Task<Refusal | undefined>): Task<Refusal | undefined> {
-    return this.#isOpen() ?? (yield* uninterrupted(this.#context, `${this.name}: ${what}`, body));
+  #call(what: string, body: Task<Refusal | undefined>): Task<Refusal | undefined> {
+    const closed = this.#isOpen();
+    if (closed !== undefined) return ended(closed);
+    return uninterrupted(this.#context, () => `${this.name}: ${what}`, body);
   }
 }

@@ -239,11 +239,16 @@ class StepCheck {
     const vm = by.includes('/') ? ownOf(this.#vms, by.split('/', 1)[0] ?? '') : undefined;
     if (vm !== undefined) {
       const from = ownOf(vm.devices, device)?.from;
-      if (from === undefined) this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
-      else if (from.split('/')[1] !== queue) {
-        this.#report(at, `${device} has no queue ${queue}; there is ${from.split('/')[1]}`);
+      if (from === undefined) {
+        this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
+        return undefined;
       }
-      return from === undefined ? undefined : queueOf(this.#devices, from);
+      const [parent = '', part] = from.split('/');
+      // Of a whole function, all queues are the guest's.
+      const queues = part === undefined ? (ownOf(this.#devices, parent)?.queues ?? {}) : { [part]: true };
+      if (!Object.hasOwn(queues, queue))
+        this.#report(at, `${device} has no queue ${queue}; ${oneOf(queues)}`);
+      return queueOf(this.#devices, `${parent}/${queue}`);
     }
     const spec = ownOf(this.#devices, device);
     if (spec === undefined) this.#report(at, `there is no device ${device}; ${oneOf(this.#devices)}`);

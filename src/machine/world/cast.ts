@@ -253,8 +253,8 @@ export class Cast implements Company {
 
   #unbound(mm: string, machine: Machine, fields: KernelEvent['fields']): void {
     const { ledger, judge } = this.stage.taps;
-    const device = machine.deviceOf(String(fields['device']));
+    const via = String(fields['device']);
     const pasid = machine.vm === undefined ? Number(fields['pasid']) : ledger.pasids.of(mm);
-    if (pasid !== undefined) judge.tell('unbound', { device, mm, pasid });
+    if (pasid !== undefined) judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
   }
 }

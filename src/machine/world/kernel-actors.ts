@@ -57,7 +57,7 @@ function* resetVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   if (!vm.isRunning) return;
   cast.vmEnds(name);
   yield* vm.reset();
-  cast.vmReset(name, vm.pasids());
+  cast.vmReset(name, vm.guestPasids());
 }
 
 /** What a guest's kernel acts on. */

@@ -189,7 +189,15 @@ export class Program {
     const { hardware, spec } = this.#machine.queue(to);
     const { device, queue } = hardware;
     const job = {
-      ...{ name: this.#jobName(as), process: name, mm: mm.name, device, queue, step: taps.ledger.step },
+      ...{
+        name: this.#jobName(as),
+        process: name,
+        mm: mm.name,
+        device,
+        queue,
+        via: to,
+        step: taps.ledger.step,
+      },
       names: namedBy(submission, operands),
     };
     taps.submits(record, job);

@@ -2,7 +2,7 @@
 import type { Cpu } from '../../hardware/index.js';
 import type { IdxdDevice, Kernel } from '../../kernel/index.js';
 import type { VmMember } from '../scenario/members.js';
-import { type GuestVm, parentOf } from './guest-vm.js';
+import { type GuestVm, isWhole, parentOf } from './guest-vm.js';
 import { ridOf } from './hardware.js';
 import type { HostMachine, Machine, MachineQueue } from './machines.js';
 
@@ -35,15 +35,17 @@ export class VirtualMachine implements Machine {
   }
 
   queue(name: string): MachineQueue {
-    const [device = ''] = name.split('/');
+    const [device = '', queue = ''] = name.split('/');
     const spec = this.member.spec.devices[device];
-    const parent = this.#host.queue(spec?.from ?? '');
+    const from = spec?.from ?? '';
+    const parent = this.#host.queue(isWhole(from) ? `${from}/${queue}` : from);
+    const isLeftOut = isWhole(from) && parent.spec?.mode === 'shared';
     return {
       idxd: this.idxd(device),
-      index: 0,
+      index: isWhole(from) ? parent.index : 0,
       hardware: { ...parent.hardware, via: name },
       spec: parent.spec,
-      unusable: parent.unusable,
+      unusable: isLeftOut ? this.vm.vm.whyUnshared(device) : parent.unusable,
     };
   }
 

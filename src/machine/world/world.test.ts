@@ -8,6 +8,7 @@ import {
   traceOf,
   worldOf,
 } from '../../../test/machine/worlds.js';
+import type { Event } from '../../base/index.js';
 import { World } from './world.js';
 
 // Whole runs, hundreds of them: minutes where others use the machine too.
@@ -63,6 +64,17 @@ describe.each(SHIPPED)('%s', (name) => {
       world.restore();
       expect(stateOf(world)).toEqual(fresh);
     }
+  });
+
+  it('runs no other way where it runs but once', () => {
+    const scenario = scenarioOf(shipped(name));
+    const once = new World(scenario, { isForOneRun: true });
+    const told: Event[] = [];
+    const result = once.run(bySeed(5), (event) => told.push(event));
+    const again: Event[] = [];
+    expect(worldOf(name).run(bySeed(5), (event) => again.push(event))).toEqual(result);
+    expect(told).toEqual(again);
+    expect(() => once.run(bySeed(5))).toThrow('runs again');
   });
 
   it('is put back from the middle of a run', () => {

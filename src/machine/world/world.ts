@@ -16,7 +16,7 @@ import {
   TaskSet,
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
-import { Kernel, type Platform } from '../../kernel/index.js';
+import { type GuestProtections, Kernel, type Platform } from '../../kernel/index.js';
 import {
   type Finding,
   type GuestLedger,
@@ -30,8 +30,8 @@ import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
 import { GuestVm } from './guest-vm.js';
-import { Hardware } from './hardware.js';
-import { HostMachine } from './machines.js';
+import { type Accelerator, Hardware } from './hardware.js';
+import { groupsOf, HostMachine } from './machines.js';
 import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
@@ -42,8 +42,8 @@ import { VirtualMachine } from './virtual-machine.js';
 /** What came of a run. */
 export interface RunResult {
   /**
-   * `ended`: nobody can go on; `cut-off`: the step limit was reached; `stopped`: a rule was broken, and then the
-   * modelled software ran into what it takes to be impossible.
+   * `ended`: nobody can go on; `cut-off`: the step limit was reached; `stopped`: a rule was broken, and it was the one
+   * that is to break, or the modelled software then ran into what it takes to be impossible.
    */
   readonly end: 'ended' | 'cut-off' | 'stopped';
   readonly steps: number;
@@ -66,6 +66,15 @@ const MOST_PASIDS = 0xfffff;
 const VM_BOOT_STEPS = 100_000;
 /** Between two words of progress. */
 const STEPS_A_WORD = 0x4000;
+
+export interface WorldOptions {
+  /** Gives what stands between the kernel and the hardware: who records what the kernel does. */
+  readonly between?: ((platform: Platform) => Platform) | undefined;
+  /** Told now and then how far boot and runs have come. */
+  readonly progress?: ((what: string) => void) | undefined;
+  /** It runs once, and remembers nothing to go back to: less memory, for machines that are large. */
+  readonly isForOneRun?: boolean | undefined;
+}
 
 export class World {
   readonly scenario: Scenario;
@@ -90,18 +99,12 @@ export class World {
   #pasidsAtBoot = 0;
   readonly #widest = new WidestTable();
   #isStopped = false;
+  readonly #isForOneRun: boolean;
+  #hasRun = false;
 
-  /**
-   * Builds and boots it. A `Bug` if it does not boot.
-   *
-   * @param between gives what stands between the kernel and the hardware: who records what the kernel does
-   * @param progress told now and then how far boot and runs have come
-   */
-  constructor(
-    scenario: Scenario,
-    between: (platform: Platform) => Platform = (platform) => platform,
-    progress: (what: string) => void = () => undefined,
-  ) {
+  /** Builds and boots it. A `Bug` if it does not boot. */
+  constructor(scenario: Scenario, options: WorldOptions = {}) {
+    const { between = (platform) => platform, progress = () => undefined } = options;
     this.scenario = scenario;
     this.#progress = progress;
     this.taps = new Taps(this.tasks);
@@ -117,6 +120,7 @@ export class World {
       stored: taps.stored,
     });
     this.#ioasids = newIoasids(taps);
+    const whole = wholeFunctions(scenario, this.hardware.accelerators);
     this.kernel = new Kernel({
       name: 'host',
       platform: between(platform),
@@ -124,6 +128,8 @@ export class World {
       ioasids: this.#ioasids,
       ledger: taps.frames,
       framesMayFail: scenario.choices['allocation-failures'],
+      vfioPci: whole.map(({ rid }) => rid),
+      protections: protectionsOf(scenario.protections),
       ...hostQuota(scenario),
     });
     this.host = new HostMachine(this.kernel, this.hardware, this.unusable);
@@ -131,11 +137,13 @@ export class World {
     this.#boot();
     const vms = [...this.vms.values()].map(({ vm }) => vm.vm);
     this.#parts = [this.hardware, ...platform.kept, this.#ioasids, tasks, ...vms, taps, this.judge];
-    for (const part of this.#parts) part.mark();
+    this.#isForOneRun = options.isForOneRun === true;
+    if (!this.#isForOneRun) for (const part of this.#parts) part.mark();
   }
 
   /** Goes back to the quiet machine. */
   restore(): void {
+    assert(!this.#isForOneRun, 'a machine for one run does not go back');
     for (const part of this.#parts) part.restore();
     this.taps.hooks = undefined;
     this.#isStopped = false;
@@ -150,7 +158,11 @@ export class World {
    * @param beside spawns what runs beside the scenario's actors, when these have been brought on
    */
   run(chooser: Chooser, listener?: EventSink, beside?: () => void): RunResult {
-    this.restore();
+    assert(!this.#isForOneRun || !this.#hasRun, 'a machine for one run runs again');
+    // Rules judge a run, not the boot before it.
+    if (this.#isForOneRun) this.judge.restore();
+    else this.restore();
+    this.#hasRun = true;
     this.#chooser.inner = chooser;
     const { taps, judge } = this;
     taps.listener = listener;
@@ -187,8 +199,15 @@ export class World {
       if (ledger.step >= limit) return 'cut-off';
       if (ledger.step % STEPS_A_WORD === 0) this.#progress(`step ${ledger.step}`);
       if (!this.#step(chooser)) return this.#isStopped ? 'stopped' : 'ended';
+      if (this.#hasBroken) return 'stopped';
       ledger.step++;
     }
+  }
+
+  /** What comes after the rule that is to break would follow from that. */
+  get #hasBroken(): boolean {
+    const { breaks } = this.scenario.expect;
+    return breaks !== undefined && this.judge.findings.some(({ rule }) => rule === breaks);
   }
 
   /** A Bug after a finding follows from what was found; without one, it is ours. */
@@ -221,7 +240,8 @@ export class World {
       yield* bootVms;
       hasBooted = true;
     };
-    const { accelerators } = this.hardware;
+    const whole = wholeFunctions(this.scenario, this.hardware.accelerators);
+    const accelerators = this.hardware.accelerators.filter((each) => !whole.includes(each));
     const specs = accelerators.map(({ spec }) => spec);
     const rids = accelerators.map(({ rid }) => rid);
     this.tasks.spawn('boot', boot(this.kernel, specs, rids));
@@ -291,8 +311,11 @@ function newIoasids({ ledger, kernels }: Taps): IoasidCore {
 }
 
 /** The frames that somebody owns. */
-const inUse = (frames: GuestLedger['frames']): ReadonlySet<number> =>
-  new Set([...frames.all()].map(([frame]) => frame));
+function inUse(frames: GuestLedger['frames']): ReadonlySet<number> {
+  const owned = new Set<number>();
+  frames.each((frame) => owned.add(frame));
+  return owned;
+}
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {
@@ -301,22 +324,16 @@ function hostQuota(scenario: Scenario): { readonly quota?: number } {
   return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
 }
 
-/** Each group has its queues, and as many engines as the others, or one more. */
-function groupsOf({ engines, queues }: DeviceSpec) {
-  const specs = Object.values(queues);
-  const count = Math.max(0, ...specs.map(({ group }) => group)) + 1;
-  return Array.from({ length: count }, (_, index) => {
-    const wqs = specs
-      .filter(({ group }) => group === index)
-      .map(({ mode, size, threshold, priority, 'block-on-fault': blockOnFault }) => {
-        return {
-          mode,
-          size,
-          priority,
-          blockOnFault,
-          ...(threshold === undefined ? {} : { threshold }),
-        };
-      });
-    return { wqs, engines: Math.floor(engines / count) + (index < engines % count ? 1 : 0) };
-  });
+/** The accelerators that virtual machines have whole. */
+function wholeFunctions({ vms }: Scenario, accelerators: readonly Accelerator[]): readonly Accelerator[] {
+  const names = new Set(
+    Object.values(vms).flatMap(({ devices }) => Object.values(devices).map(({ from }) => from)),
+  );
+  return accelerators.filter(({ name }) => names.has(name));
 }
+
+const protectionsOf = (protections: Scenario['protections']): GuestProtections => ({
+  ownDomainIds: protections['domain-id-per-function'],
+  bindPerDevice: protections['bind-per-device'],
+  pageRequestsByRid: protections['page-requests-by-rid'],
+});

@@ -2,4 +2,5 @@
 export * from './bind.js';
 export * from './fault.js';
 export * from './invalidate.js';
+export * from './u64.js';
 export * from './vfio.js';

@@ -31,8 +31,8 @@ export interface HostInvalidation {
   /** The unit's IOTLB and paging structures, the device's own TLB, or both: a guest that sees no ATS flushes one. */
   readonly cache: 'iotlb' | 'device-tlb' | 'both';
   readonly guestPasid: number;
-  /** The pages, a power of two of them, aligned; all, if left out. */
-  readonly pages?: { readonly page: number; readonly pages: number };
+  /** The pages, a power of two of them, aligned; all, if undefined. */
+  readonly pages: { readonly page: number; readonly pages: number } | undefined;
   /** Only leaves have changed (IH). */
   readonly leafOnly: boolean;
 }

@@ -17,6 +17,17 @@ import type { HostInvalidation, HostSide } from './host-side.js';
 import type { Translations } from './operations.js';
 import type { VirtualIommuOptions } from './port.js';
 
+/** An entry of the guest's tables. */
+interface Place {
+  readonly rid: number;
+  readonly guestPasid: number;
+}
+
+/** What is to be forgotten. */
+interface Flush extends Pick<HostInvalidation, 'cache' | 'leafOnly'> {
+  readonly run: { readonly page: number; readonly pages: number } | undefined;
+}
+
 /** Whether something failed that the guest must not take for done. */
 export type Failed = boolean;
 
@@ -44,36 +55,31 @@ export class HostWork {
 
   /**
    * Makes the host's bindings in a scope those that the guest's tables ask for. Virtual devices that are made of one
-   * function share an entry of the host's: all of them are off it before it is made anew.
+   * function share an entry of the host's: all of them are off it before it is made anew. A task only if there is
+   * something to do.
    */
-  *compare(scope: Scope): Task<Failed> {
+  compare(scope: Scope): Failed | Task<Failed> {
     const places = this.#places(scope);
-    let failed = false;
-    for (const [rid, guestPasid] of places) {
-      if (!(yield* this.#unbindChanged(rid, guestPasid))) failed = true;
-    }
-    for (const [rid, guestPasid] of places) yield* this.#bindWanted(rid, guestPasid);
-    return failed;
+    return places.every((place) => this.#isAsWanted(place)) ? false : this.#change(places);
   }
 
   /** Has translations forgotten. */
-  *invalidate({ domain, pasid, run }: Translations): Task<Failed> {
+  invalidate({ domain, pasid, run }: Translations): Failed | Task<Failed> {
+    const all = this.#bound(pasid);
+    const bound = domain === undefined ? all : all.filter((each) => each.domain === domain);
+    if (bound.length === 0) return false;
     const cache = this.#parts.deviceTlbs ? 'iotlb' : 'both';
-    const bound = this.#bound(pasid).filter((each) => domain === undefined || each.domain === domain);
-    return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
-      ...{ cache, guestPasid, leafOnly: run?.leafOnly ?? false },
-      ...pagesOf(run),
-    }));
+    return this.#invalidateAll(bound, { cache, run, leafOnly: run?.leafOnly ?? false });
   }
 
   /** Has a device forget; requests without PASID are blocked, and have nothing cached. */
-  *invalidateDevice({ rid, pasid, page, pages, isGlobal }: DeviceTlbInvalidation): Task<Failed> {
+  invalidateDevice(of: DeviceTlbInvalidation): Failed | Task<Failed> {
+    const { rid, pasid, isGlobal } = of;
     if (!this.#parts.devices().includes(rid)) return true;
     if (pasid === NO_PASID && !isGlobal) return false;
     const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
-    return yield* this.#invalidateAll(bound, ({ guestPasid }) => ({
-      ...{ cache: 'device-tlb', guestPasid, leafOnly: false, ...pagesOf({ page, pages }) },
-    }));
+    if (bound.length === 0) return false;
+    return this.#invalidateAll(bound, { cache: 'device-tlb', run: of, leafOnly: false });
   }
 
   /** Passes a guest's answer on; what it does not belong to, the host finds out. */
@@ -88,34 +94,42 @@ export class HostWork {
     return this.#bound(guestPasid).length > 0;
   }
 
-  /** Whether nothing is bound any more that the guest's tables do not ask for. */
-  *#unbindChanged(rid: number, guestPasid: number): Task<boolean> {
-    const bound = this.#parts.bindings.get(rid, guestPasid);
-    if (bound === undefined) return true;
-    const wanted = this.#wanted(rid, guestPasid);
-    return (wanted !== undefined && isSame(bound, wanted)) || (yield* this.#unbind(bound));
+  /** The host may sleep over each: what is wanted is asked anew. */
+  *#change(places: readonly Place[]): Task<Failed> {
+    const { bindings } = this.#parts;
+    let failed = false;
+    for (const place of places) {
+      const bound = bindings.get(place.rid, place.guestPasid);
+      if (bound === undefined || this.#isAsWanted(place)) continue;
+      if (!(yield* this.#unbind(bound))) failed = true;
+    }
+    for (const { rid, guestPasid } of places) {
+      if (bindings.get(rid, guestPasid) !== undefined) continue;
+      const wanted = this.#wanted(rid, guestPasid);
+      if (wanted !== undefined) yield* this.#bind(wanted);
+    }
+    return failed;
   }
 
-  *#bindWanted(rid: number, guestPasid: number): Task {
-    if (this.#parts.bindings.get(rid, guestPasid) !== undefined) return;
+  #isAsWanted({ rid, guestPasid }: Place): boolean {
+    const bound = this.#parts.bindings.get(rid, guestPasid);
     const wanted = this.#wanted(rid, guestPasid);
-    if (wanted !== undefined) yield* this.#bind(wanted);
+    return bound === undefined || wanted === undefined ? bound === wanted : isSame(bound, wanted);
   }
 
   /** The devices and PASIDs of a scope that may be bound, or have to be. */
-  #places(scope: Scope): readonly (readonly [rid: number, guestPasid: number])[] {
+  #places(scope: Scope): readonly Place[] {
     const { bindings, pasids } = this.#parts;
     const devices = this.#parts.devices();
+    const inScope = devices.filter((rid) => isInScope(rid, scope));
     const { pasid } = scope;
-    if (pasid !== undefined) return devices.filter((rid) => isInScope(rid, scope)).map((rid) => [rid, pasid]);
+    if (pasid !== undefined) return inScope.map((rid) => ({ rid, guestPasid: pasid }));
     // What is bound, and could not be any more.
     const isLeft = ({ rid, guestPasid }: Bound): boolean =>
       isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
     const left = bindings.all.filter(isLeft);
-    const places = devices
-      .filter((rid) => isInScope(rid, scope))
-      .flatMap((rid) => pasids.all.map((guestPasid) => [rid, guestPasid] as const));
-    return [...left.map(({ rid, guestPasid }) => [rid, guestPasid] as const), ...places];
+    const given = inScope.flatMap((rid) => pasids.all.map((guestPasid) => ({ rid, guestPasid })));
+    return [...left, ...given];
   }
 
   /** What the guest's tables ask to be bound now. */
@@ -155,10 +169,11 @@ export class HostWork {
     return !hasFailed;
   }
 
-  *#invalidateAll(bound: readonly Bound[], what: (of: Bound) => HostInvalidation): Task<Failed> {
+  *#invalidateAll(bound: readonly Bound[], { cache, run, leafOnly }: Flush): Task<Failed> {
+    const pages = run === undefined || run.pages >= ALL_PAGES ? undefined : run;
     let failed = false;
-    for (const each of bound) {
-      const refusal = yield* this.#parts.host.invalidate(each.rid, what(each));
+    for (const { rid, guestPasid } of bound) {
+      const refusal = yield* this.#parts.host.invalidate(rid, { cache, guestPasid, pages, leafOnly });
       failed ||= isFailure(refusal);
     }
     return failed;
@@ -166,16 +181,14 @@ export class HostWork {
 
   #tell(kind: string, { rid, guestPasid, hostPasid }: Bound, refusal: Refusal | undefined): void {
     const { emit, name } = this.#parts;
+    if (emit === undefined) return;
     const why = refusal === undefined ? {} : { why: refusal.toString() };
-    emit?.({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
+    emit({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
   }
 }
 
 /** Pages of the whole address space: all are named by none. */
 const ALL_PAGES = 2 ** 52;
-
-const pagesOf = (run: NonNullable<HostInvalidation['pages']> | undefined): Pick<HostInvalidation, 'pages'> =>
-  run === undefined || run.pages >= ALL_PAGES ? {} : { pages: { page: run.page, pages: run.pages } };
 
 /** Whether the host's hardware did not confirm. */
 const isFailure = (refusal: Refusal | undefined): boolean => refusal?.errno === 'EIO';

@@ -55,6 +55,8 @@ export class VirtualIommu implements VirtualUnit {
   readonly #log = new UndoLog();
   readonly #host: HostSide;
   readonly #front: UnitFront;
+  /** Where its task stands between two things that it does. */
+  readonly #at: string;
   readonly #pasids: GuestPasids;
   readonly #bindings: Bindings;
   readonly #work: HostWork;
@@ -129,6 +131,7 @@ export class VirtualIommu implements VirtualUnit {
       },
     });
     this.bytes = this.#front.bytes;
+    this.#at = `${this.name}: work`;
     this.#front.queue.onProgress = () => this.progress.wakeAll();
   }
 
@@ -265,34 +268,36 @@ export class VirtualIommu implements VirtualUnit {
   *#run(): Task {
     try {
       while (this.#hasWork) {
-        yield `${this.name}: work`;
-        yield* this.#next();
+        yield this.#at;
+        const task = this.#next();
+        if (task !== undefined) yield* task;
       }
     } finally {
       this.#isRunning.value = false;
     }
   }
 
-  /** Does one thing. */
-  *#next(): Task {
+  /** Does one thing, or says what has to be done for it. */
+  #next(): Task | undefined {
     const command = this.#registers.take();
-    if (command !== undefined) yield* this.#doCommand(command);
-    else if (this.#comparesAll.value || this.#compares.size > 0) yield* this.#compare();
-    else if (this.#answers.length > 0) yield* this.#answer();
-    else if (this.#retired.length > 0) this.#giveBack();
-    else yield* this.#doDescriptor();
+    if (command !== undefined) return this.#doCommand(command);
+    if (this.#comparesAll.value || this.#compares.size > 0) return this.#compare();
+    if (this.#answers.length > 0) return this.#answer();
+    if (this.#retired.length === 0) return this.#doDescriptor();
+    this.#giveBack();
+    return undefined;
   }
 
   *#compare(): Task {
     if (this.#comparesAll.value) {
       this.#comparesAll.value = false;
-      yield* this.#work.compare({});
+      yield* whole(this.#work.compare({}));
       return;
     }
     const [pasid = 0] = this.#compares.keys();
     const wasUsed = this.#compares.get(pasid) === true;
     this.#compares.delete(pasid);
-    yield* this.#work.compare({ pasid });
+    yield* whole(this.#work.compare({ pasid }));
     if (wasUsed && !this.#work.isBound(pasid)) this.#faults.recordUse(pasid);
   }
 
@@ -311,7 +316,7 @@ export class VirtualIommu implements VirtualUnit {
     const life = this.#life.value;
     if (operation.kind === 'root') this.#root.value = operation.table;
     if (operation.kind === 'translation') this.#isEnabled.value = operation.isOn;
-    const hasFailed = yield* this.#perform(operation);
+    const hasFailed = yield* whole(this.#perform(operation));
     if (life !== this.#life.value || this.#registers.has(operation.kind)) return;
     const { commands } = this.#front;
     if (operation.kind === 'contexts') commands.contextDone(hasFailed);
@@ -321,15 +326,27 @@ export class VirtualIommu implements VirtualUnit {
     else if (operation.kind === 'translation') commands.translationDone(operation.isOn);
   }
 
-  /** The descriptor at the head of the queue. */
-  *#doDescriptor(): Task {
+  /** Does the descriptor at the head of the queue, or says what has to be done for it. */
+  #doDescriptor(): Task | undefined {
     const { queue } = this.#front;
-    const life = this.#life.value;
     if (queue.isReady) queue.step();
     const operation = this.#descriptor.take();
-    if (operation === undefined) return;
-    const hasFailed = yield* this.#perform(operation);
-    if (life !== this.#life.value) return;
+    if (operation === undefined) return undefined;
+    const work = this.#perform(operation);
+    if (typeof work !== 'boolean') return this.#finishLater(operation, work);
+    this.#finish(operation, work);
+    return undefined;
+  }
+
+  *#finishLater(operation: Operation, work: Task<Failed>): Task {
+    const life = this.#life.value;
+    const hasFailed = yield* work;
+    if (life === this.#life.value) this.#finish(operation, hasFailed);
+  }
+
+  /** The descriptor in progress is done. */
+  #finish(operation: Operation, hasFailed: Failed): void {
+    const { queue } = this.#front;
     if (operation.kind !== 'device-tlb') {
       queue.finish(hasFailed ? IQEI.NOT_AVAILABLE : undefined);
       return;
@@ -340,27 +357,33 @@ export class VirtualIommu implements VirtualUnit {
     queue.finish();
   }
 
-  *#perform(operation: Operation): Task<Failed> {
+  /** A task only if the host has something to do. */
+  #perform(operation: Operation): Failed | Task<Failed> {
     switch (operation.kind) {
       case 'root':
       case 'translation':
-        return yield* this.#work.compare({});
+        return this.#work.compare({});
       case 'contexts': {
         // Scalable-mode context entries have no domain: one that names a domain covers them all.
         const { rid, ridMask = 0 } = operation.scope;
-        return yield* this.#work.compare(rid === undefined ? {} : { rid, ridMask });
+        return this.#work.compare(rid === undefined ? {} : { rid, ridMask });
       }
       case 'pasids': {
         const { pasid } = operation.scope;
         // An entry that is new may name another domain than the command does.
-        return yield* this.#work.compare(pasid === undefined ? {} : { pasid });
+        return this.#work.compare(pasid === undefined ? {} : { pasid });
       }
       case 'translations':
-        return yield* this.#work.invalidate(operation.of);
+        return this.#work.invalidate(operation.of);
       case 'device-tlb':
-        return yield* this.#work.invalidateDevice(operation.invalidation);
+        return this.#work.invalidateDevice(operation.invalidation);
       case 'response':
-        return yield* this.#work.respond(operation.response);
+        return this.#work.respond(operation.response);
     }
   }
+}
+
+/** What comes of it, in the end. */
+function* whole(work: Failed | Task<Failed>): Task<Failed> {
+  return typeof work === 'boolean' ? work : yield* work;
 }

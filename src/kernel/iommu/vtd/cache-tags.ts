@@ -93,9 +93,14 @@ export class CacheTags {
     if (siblings?.size === 0) this.#nested.delete(domain.parent);
   }
 
+  /** What flushes all translations of a domain and a PASID from this unit's caches. */
+  ofEntry(domain: Domain, pasid: number): Int32Array {
+    return this.#whole(this.#tagOf(domain), pasid);
+  }
+
   /** What flushes all translations of one use, from this unit's caches and the device's. */
   ofUse(domain: Domain, { device, pasid }: Use): Int32Array[] {
-    const flushes = [this.#whole(this.#tagOf(domain), pasid)];
+    const flushes = [this.ofEntry(domain, pasid)];
     if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));
     return flushes;
   }

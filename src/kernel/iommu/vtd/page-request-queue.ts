@@ -71,10 +71,15 @@ export class PageRequestQueue {
 
   /** Returns when all that is in the queue now has gone to the sink. */
   *empty(): Task {
-    while (this.#isRunning.value || this.#tail() !== this.#head.value) {
+    while (!this.isEmpty) {
       this.#wake();
       yield this.#emptied;
     }
+  }
+
+  /** Whether all that is in the queue now has gone to the sink. */
+  get isEmpty(): boolean {
+    return !this.#isRunning.value && this.#tail() === this.#head.value;
   }
 
   /** In an interrupt's context too: starts the task, unless it runs. */

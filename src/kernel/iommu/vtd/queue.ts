@@ -7,6 +7,7 @@
  * a device that does not answer its device-TLB invalidation in time drops the waits that are held up, and what is in
  * the queue then is tried again, for as often as it takes others to give up. A wait that comes later is done as if
  * nothing had happened: no status is believed that was submitted before a time-out was seen.
+ * A device that is not there any more has nothing cached, and is not asked again.
  * A wide queue has slots of 32 bytes, and is what scalable mode needs; a unit without it has slots of 16. What is
  * too much for the ring at once goes in parts. Left out: completion interrupts, queues of more than a page.
  */
@@ -28,15 +29,20 @@ import {
   INVALIDATION_WAIT,
   IQER_REG,
   IQH_REG,
+  IQT_REG,
   PASID_DEVICE_TLB_INVALIDATION,
   VTD_REGISTER,
 } from '../../../spec/index.js';
 import { type KernelContext, tell } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
+import { PciDevice } from '../../pci.js';
 import type { FaultStatus } from './faults.js';
 import type { Invalidator } from './invalidator.js';
 import type { UnitRegisters } from './registers.js';
 
+const { PD, STATUS_ADDR } = INVALIDATION_WAIT;
+const { QT } = IQT_REG;
+const STATUS_WORD = STATUS_ADDR.low >> 5;
 const NARROW_BYTES = 16;
 const WIDE_BYTES = 32;
 /** Descriptors that go in at once, so that others find room beside them. */
@@ -44,6 +50,7 @@ const MAX_BATCH = 32;
 const PENDING = 1;
 const DONE = 2;
 const TRIES = 3;
+const NOBODY = -1;
 
 /** One batch in the queue: the slots from `first` to `last`, the wait descriptor's. */
 interface Batch {
@@ -82,6 +89,14 @@ export class InvalidationQueue implements Invalidator {
   readonly #slotBytes: number;
   readonly #slots: number;
   readonly #tail: KeptValue<number>;
+  /** Where hardware's head is, or has been: after a time-out that may be behind what nobody waits for. */
+  readonly #head: KeptValue<number>;
+  readonly #waitWords = encode(INVALIDATION_WAIT, {
+    ...{ TYPE: INVALIDATION.WAIT, SW: 1, FN: 1 },
+    STATUS_DATA: DONE,
+  });
+  /** What is written to IQT. */
+  readonly #register = new Int32Array(2);
   /** The devices that did not answer, in their order. */
   readonly #timeouts: KeptList<number>;
   readonly #room: WaitQueue;
@@ -99,6 +114,7 @@ export class InvalidationQueue implements Invalidator {
     this.#batches = new KeptList(context.log);
     this.#faults = of.faults;
     this.#tail = new KeptValue(context.log, 0);
+    this.#head = new KeptValue(context.log, 0);
     this.#timeouts = new KeptList(context.log);
     this.#room = new WaitQueue(`${of.name}: room in the invalidation queue`);
     this.#spin = of.progress ?? `${of.name}: wait for the invalidation queue`;
@@ -116,56 +132,78 @@ export class InvalidationQueue implements Invalidator {
     yield* this.#registers.enableQueue();
   }
 
-  *sync(
+  sync(
     descriptors: readonly Int32Array[],
-    options: { readonly drain?: boolean } = {},
+    options?: { readonly drain?: boolean },
   ): Task<Refusal<'EIO'> | undefined> {
+    const drain = options?.drain === true;
+    return descriptors.length > MAX_BATCH
+      ? this.#syncInParts(descriptors, drain)
+      : this.#syncBatch(descriptors, drain);
+  }
+
+  *#syncInParts(descriptors: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
     let first = 0;
     for (; descriptors.length - first > MAX_BATCH; first += MAX_BATCH) {
       const refusal = yield* this.#syncBatch(descriptors.slice(first, first + MAX_BATCH), false);
       if (refusal !== undefined) return refusal;
     }
-    return yield* this.#syncBatch(descriptors.slice(first), options.drain ?? false);
+    return yield* this.#syncBatch(descriptors.slice(first), drain);
   }
 
-  *#syncBatch(descriptors: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
-    const devices = devicesOf(descriptors);
+  *#syncBatch(all: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
+    let descriptors = all;
+    const count = all.length + 1;
     for (let failures = 0; failures < TRIES; ) {
-      yield* this.#makeRoom(descriptors.length + 1);
+      if (!this.#hasRoom(count)) yield* this.#makeRoom(count);
       const batch = this.#submit(descriptors, drain);
-      yield* this.#wait(batch);
-      this.#batches.remove(batch);
-      for (let slot = batch.first; slot !== this.#next(batch.last); slot = this.#next(slot)) {
-        this.#busy.set(slot, 0);
-      }
-      this.#room.wakeAll();
+      while (!this.#isOver(batch)) yield this.#spin;
+      this.#leave(batch);
       if (batch.isRefused) return refuse('EIO', `${this.#name} refused an invalidation descriptor`);
+      if (this.#timeouts.length === batch.timeouts) return undefined;
       const silent = this.#timeouts.items.slice(batch.timeouts);
-      if (silent.length === 0) return undefined;
+      descriptors = descriptors.filter((each) => !this.#isGone(deviceOf(each)));
       // The others will have given up some time.
-      if (silent.some((rid) => devices.has(rid))) failures++;
+      if (descriptors.some((each) => silent.includes(deviceOf(each) ?? NOBODY))) failures++;
     }
     return refuse('EIO', `a device behind ${this.#name} does not answer invalidations`);
   }
 
+  #isGone(rid: number | undefined): boolean {
+    return rid !== undefined && !new PciDevice(this.#context, rid).isThere;
+  }
+
+  #hasRoom(count: number): boolean {
+    return !this.#isAwaited(count) && this.#roomBehind(this.#head.value) >= count;
+  }
+
   *#makeRoom(count: number): Task {
     while (this.#isAwaited(count)) yield this.#room;
-    if (this.#left >= count) return;
+    this.#head.value = this.#headSlot();
+    if (this.#roomBehind(this.#head.value) >= count) return;
     // What stands in the way may be nobody's any more.
     this.#serve();
     yield `${this.#name}: wait for the head of the invalidation queue`;
     yield* this.#makeRoom(count);
   }
 
-  /** Polls a batch's status, until it is done or a device has not answered. */
-  *#wait(batch: Batch): Task {
-    while (this.#status(batch.last) !== DONE) {
-      this.#serve();
-      if (this.#timeouts.length !== batch.timeouts) return;
-      // What came at the look for errors woke nobody.
-      if (this.#status(batch.last) === DONE) return;
-      yield this.#spin;
-    }
+  /** A look at a batch's status: whether it is done, or a device has not answered. */
+  #isOver(batch: Batch): boolean {
+    if (this.#status(batch.last) === DONE) return true;
+    this.#serve();
+    // What came at the look for errors woke nobody.
+    return this.#timeouts.length !== batch.timeouts || this.#status(batch.last) === DONE;
+  }
+
+  /** Nobody waits for a batch any more. */
+  #leave(batch: Batch): void {
+    this.#batches.remove(batch);
+    const end = this.#next(batch.last);
+    for (let slot = batch.first; slot !== end; slot = this.#next(slot)) this.#busy.set(slot, 0);
+    // Hardware is past what is done; who waited for an earlier batch may come to know of it later.
+    const isPast = !batch.isRefused && this.#timeouts.length === batch.timeouts;
+    if (isPast && this.#roomBehind(end) > this.#roomBehind(this.#head.value)) this.#head.value = end;
+    this.#room.wakeAll();
   }
 
   /** Puts a batch into the queue. There is room. */
@@ -179,22 +217,24 @@ export class InvalidationQueue implements Invalidator {
     }
     memory.store32(this.#statusAt(slot), PENDING);
     this.#store(slot, this.#waitFor(slot, drain));
-    this.#tail.value = this.#next(slot);
+    const tail = this.#next(slot);
+    this.#tail.value = tail;
     const batch = { first, last: slot, timeouts: this.#timeouts.length, isRefused: false };
     this.#batches.push(batch);
-    this.#registers.write64(VTD_REGISTER.IQT, { QT: this.#next(slot) * (this.#slotBytes / NARROW_BYTES) });
+    QT.set(this.#register, 0, tail * (this.#slotBytes / NARROW_BYTES));
+    this.#registers.write64At(VTD_REGISTER.IQT.offset, this.#register);
     return batch;
   }
 
+  /** The wait descriptor of a slot, until the next one. */
   #waitFor(slot: number, drain: boolean): Int32Array {
-    return encode(INVALIDATION_WAIT, {
-      TYPE: INVALIDATION.WAIT,
-      SW: 1,
-      FN: 1,
-      PD: drain ? 1 : 0,
-      STATUS_DATA: DONE,
-      STATUS_ADDR: this.#statusAt(slot) / 4,
-    });
+    const words = this.#waitWords;
+    PD.set(words, 0, drain ? 1 : 0);
+    // The bits below the field are zero, as those of the address are: its words are those of the address.
+    const address = this.#statusAt(slot);
+    words[STATUS_WORD] = address;
+    words[STATUS_WORD + 1] = address / 2 ** 32;
+    return words;
   }
 
   /** Does what an error of the queue asks for, by the unit's status; in an interrupt's context too. */
@@ -253,12 +293,8 @@ export class InvalidationQueue implements Invalidator {
     return false;
   }
 
-  /**
-   * How many slots hardware has no more to do with: after a time-out that may be fewer than nobody waits for. One stays
-   * free: a full queue would look empty.
-   */
-  get #left(): number {
-    const head = this.#headSlot();
+  /** How many slots there are from the tail to where the head is. One stays free: a full queue would look empty. */
+  #roomBehind(head: number): number {
     return (head - this.#tail.value - 1 + this.#slots) % this.#slots;
   }
 
@@ -284,15 +320,11 @@ export class InvalidationQueue implements Invalidator {
   }
 }
 
-/** The devices that have to answer. */
-function devicesOf(descriptors: readonly Int32Array[]): Set<number> {
-  const found = new Set<number>();
-  for (const words of descriptors) {
-    const type = DEVICE_TLB_INVALIDATION.TYPE.get(words, 0);
-    if (type === INVALIDATION.DEVICE_TLB) found.add(DEVICE_TLB_INVALIDATION.SID.get(words, 0));
-    if (type === INVALIDATION.PASID_DEVICE_TLB) found.add(PASID_DEVICE_TLB_INVALIDATION.SID.get(words, 0));
-  }
-  return found;
+/** The device that has to answer. */
+function deviceOf(words: Int32Array): number | undefined {
+  const type = DEVICE_TLB_INVALIDATION.TYPE.get(words, 0);
+  if (type === INVALIDATION.DEVICE_TLB) return DEVICE_TLB_INVALIDATION.SID.get(words, 0);
+  return type === INVALIDATION.PASID_DEVICE_TLB ? PASID_DEVICE_TLB_INVALIDATION.SID.get(words, 0) : undefined;
 }
 
 const isIn = ({ first, last }: Batch, slot: number): boolean =>

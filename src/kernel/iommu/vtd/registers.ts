@@ -48,6 +48,10 @@ export class UnitRegisters {
     this.#mmio.write64(this.#base + register.offset, words[0] ?? 0, words[1] ?? 0);
   }
 
+  write64At(offset: number, words: Int32Array): void {
+    this.#mmio.write64(this.#base + offset, words[0] ?? 0, words[1] ?? 0);
+  }
+
   write32At(offset: number, value: number): void {
     this.#mmio.write32(this.#base + offset, value);
   }

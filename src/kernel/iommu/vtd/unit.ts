@@ -7,6 +7,7 @@
  */
 import {
   assert,
+  ended,
   isRefusal,
   KeptValue,
   type Refusal,
@@ -69,12 +70,15 @@ export class VtdUnit implements IommuDriver {
   readonly #progress: WaitQueue | undefined;
   readonly #tags: CacheTags;
   readonly #parts: KeptValue<Parts | undefined>;
+  /** How to wait for invalidations and what comes before them. */
+  readonly #drain: { readonly drain: boolean };
 
   constructor(context: KernelContext, unit: IommuUnit, name: string) {
     this.name = name;
     this.#context = context;
     this.#registers = new UnitRegisters(context.platform.mmio, unit.registers);
     this.#caps = readCapabilities(this.#registers);
+    this.#drain = { drain: this.#caps.pageRequestDrain };
     this.#progress = unit.progress;
     this.pasidAllocator = virtualCommandAllocator(context, this.#registers, name);
     this.#tags = new CacheTags(context, this.#caps, name);
@@ -165,7 +169,7 @@ export class VtdUnit implements IommuDriver {
     if (refusal !== undefined) return refusal;
     yield 'vtd: context entry';
     // Who caches what is not present has it by domain 0.
-    return yield* this.#tellNew([inv.flushContext(device.rid, NO_DID)]);
+    return yield* this.#tellNew(() => [inv.flushContext(device.rid, NO_DID)]);
   }
 
   *removeDevice(device: Endpoint): Task<Refusal<'EIO'> | undefined> {
@@ -200,10 +204,11 @@ export class VtdUnit implements IommuDriver {
       return full;
     }
     yield 'vtd: entry is present';
-    const refusal = yield* this.#tellNew([
-      ...this.#entryFlushes(device, pasid, NO_DID),
-      ...this.#entryFlushes(device, pasid, did),
-      ...this.#tags.ofUse(domain, { device, pasid }),
+    // A device TLB caches nothing of what was not present.
+    const refusal = yield* this.#tellNew(() => [
+      this.#entryFlush(device, pasid, NO_DID),
+      this.#entryFlush(device, pasid, did),
+      this.#tags.ofEntry(domain, pasid),
     ]);
     if (refusal !== undefined) yield* this.detach(device, pasid, { domain, mute: false });
     return refusal;
@@ -214,18 +219,20 @@ export class VtdUnit implements IommuDriver {
     pasid: Pasid,
     { domain, mute }: { readonly domain: Domain; readonly mute: boolean },
   ): Task<Refusal<'EIO'> | undefined> {
-    const { tables, queue } = this.#ready;
+    const { tables, queue, requests } = this.#ready;
     const use = { device, pasid };
     tables.clearPresent(device, pasid, mute);
     yield 'vtd: entry is not present';
     const did = this.#tags.didOf(domain);
-    const refusal = yield* queue.sync([
-      ...this.#entryFlushes(device, pasid, did),
-      ...this.#tags.ofUse(domain, use),
-    ]);
+    const flushes = [this.#entryFlush(device, pasid, did), this.#tags.ofEntry(domain, pasid)];
+    if (device.ats) flushes.push(inv.flushDeviceTlb(device, pasid));
+    // Behind the device TLB's, the same wait does what 7.10 asks for to drain page requests.
+    const drains = !mute && device.pri && requests !== undefined;
+    const refusal = yield* queue.sync(flushes, drains ? this.#drain : undefined);
     if (refusal !== undefined) return refusal;
     tables.empty(device, pasid, mute);
     this.#tags.remove(domain, use);
+    if (drains && !requests.isEmpty) yield* requests.empty();
     return undefined;
   }
 
@@ -234,7 +241,7 @@ export class VtdUnit implements IommuDriver {
     tables.empty(device, pasid, false);
     yield 'vtd: entry is empty';
     // Only caching mode caches what is not present, and tags it with domain 0.
-    return this.#caps.cachingMode ? yield* queue.sync(this.#entryFlushes(device, pasid, NO_DID)) : undefined;
+    return this.#caps.cachingMode ? yield* queue.sync([this.#entryFlush(device, pasid, NO_DID)]) : undefined;
   }
 
   prepareReplace(
@@ -274,7 +281,7 @@ export class VtdUnit implements IommuDriver {
       const { device, pasid } = use;
       const did = this.#tags.didOf(tagged);
       if (!tables.update(device, pasid, this.#entryOf(tagged, did, device))) continue;
-      flushes.push(...this.#entryFlushes(device, pasid, did), ...this.#tags.ofUse(tagged, use));
+      flushes.push(this.#entryFlush(device, pasid, did), ...this.#tags.ofUse(tagged, use));
     }
     if (flushes.length === 0) return undefined;
     yield 'vtd: entries have changed';
@@ -287,22 +294,20 @@ export class VtdUnit implements IommuDriver {
   }
 
   *flushNew(domain: Domain, range: PageRange): Task<Refusal<'EIO'> | undefined> {
-    if (!this.#caps.cachingMode) return yield* this.#tellNew([]);
-    const flushes = this.#tags.ofRanges(domain, [range]);
-    return flushes.length === 0 ? undefined : yield* this.#tellNew(flushes);
+    return yield* this.#tellNew(() => this.#tags.ofRanges(domain, [range]));
   }
 
-  *flushGuest(device: Endpoint, flush: GuestFlush): Task<Refusal<'EIO'> | undefined> {
+  flushGuest(device: Endpoint, flush: GuestFlush): Task<Refusal<'EIO'> | undefined> {
     const flushes = this.#tags.ofGuest(device, flush);
-    return flushes.length === 0 ? undefined : yield* this.#ready.queue.sync(flushes);
+    return flushes.length === 0 ? ended(undefined) : this.#ready.queue.sync(flushes);
   }
 
   /** After VT-d 4.1, 7.10: what the device sent is in the queue once the device TLB has answered and PD is done. */
   *drainPageRequests(device: Endpoint, pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     const { queue, requests } = this.#ready;
     const flushes = device.ats ? [inv.flushDeviceTlb(device, pasid)] : [];
-    const refusal = yield* queue.sync(flushes, { drain: this.#caps.pageRequestDrain });
-    if (requests !== undefined) yield* requests.empty();
+    const refusal = yield* queue.sync(flushes, this.#drain);
+    if (requests !== undefined && !requests.isEmpty) yield* requests.empty();
     return refusal;
   }
 
@@ -320,15 +325,20 @@ export class VtdUnit implements IommuDriver {
   }
 
   /** Something is present that was not: to be told where that may be cached, or be held up on its way. */
-  *#tellNew(flushes: readonly Int32Array[]): Task<Refusal<'EIO'> | undefined> {
-    if (this.#caps.cachingMode) return yield* this.#ready.queue.sync(flushes);
-    if (this.#caps.writeBufferFlush) yield* this.#registers.flushWriteBuffer();
-    return undefined;
+  #tellNew(flushes: () => readonly Int32Array[]): Task<Refusal<'EIO'> | undefined> {
+    if (!this.#caps.cachingMode)
+      return this.#caps.writeBufferFlush ? this.#flushWriteBuffer() : ended(undefined);
+    const all = flushes();
+    return all.length === 0 ? ended(undefined) : this.#ready.queue.sync(all);
+  }
+
+  *#flushWriteBuffer(): Task<undefined> {
+    yield* this.#registers.flushWriteBuffer();
   }
 
   /** What flushes the entry of a (device, PASID) that names a domain id. */
-  #entryFlushes(device: Endpoint, pasid: number, did: number): Int32Array[] {
-    return [this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did)];
+  #entryFlush(device: Endpoint, pasid: number, did: number): Int32Array {
+    return this.#caps.scalableMode ? inv.flushPasid(did, pasid) : inv.flushContext(device.rid, did);
   }
 
   #entryOf(domain: Domain, did: number, device: Endpoint): Int32Array {

@@ -28,8 +28,11 @@ export function renamedFields(fields: Fields, aliases: Aliases): Fields {
 
 /** Who a task is: a guest's tasks are named after it, and its processes are so already. */
 export function actorOf(task: string): string {
-  const [vm = '', rest] = task.split(': ', 2);
-  if (rest?.startsWith(`${vm}/`) === true) return rest;
+  const end = task.indexOf(': ');
+  if (end >= 0 && task.startsWith(task.slice(0, end), end + 2) && task[2 * end + 2] === '/') {
+    const next = task.indexOf(': ', end + 2);
+    return next < 0 ? task.slice(end + 2) : task.slice(end + 2, next);
+  }
   return task.replace('page request ', 'PRQ ');
 }
 

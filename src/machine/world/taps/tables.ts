@@ -3,12 +3,13 @@ import { hex } from '../../../base/index.js';
 import { ABSENT, type EntryAudit, type FaultAudit, NO_PASID, RIGHT } from '../../../hardware/index.js';
 import type { Fetch } from '../../../rules/index.js';
 import { decode, FAULT_REASONS, PASID_TABLE_ENTRY } from '../../../spec/index.js';
+import { numberOf } from './identity.js';
 import type { JobTaps } from './jobs.js';
 import { renamed } from './names.js';
 import type { Tapped } from './tapped.js';
 
 const PAGE = 4096;
-const { FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
+const { DID, FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
 /** Of a PASID table. */
 const ENTRY_BYTES = 64;
 const ENTRIES = PAGE / ENTRY_BYTES;
@@ -37,18 +38,23 @@ export class TableTaps {
     const entry = this.#presentAt(address - (address % ENTRY_BYTES));
     if (entry === undefined) return;
     const index = Math.floor((address % PAGE) / ENTRY_BYTES);
-    const [pasid, other] = [...pasids.all()].map(([id]) => id).filter((id) => id % ENTRIES === index);
-    // Where two PASIDs have this place in their tables, it is open whose entry this is.
-    if (pasid === undefined || other !== undefined) return;
     const device = renamed(owner.use.slice(TABLE_OF.length), aliases);
-    judge.tell('visible', entryFact({ device, pasid }, entry, 0));
+    const numbers = [...pasids.all()].flatMap(([id]) => ledger.numbering.numbersOf(device, id));
+    const [number, other] = numbers.filter((each) => each % ENTRIES === index);
+    // Where two PASIDs have this place in their tables, it is open whose entry this is.
+    if (number === undefined || other !== undefined) return;
+    judge.tell('visible', entryFact({ device, ...numberOf(ledger, device, number) }, entry, 0));
   };
 
   readonly taken: EntryAudit = ({ rid, pasid }, words, at) => {
     // Caching mode takes in that an entry is not present, too.
     if (pasid === 0 || P.get(words, at) === 0) return;
+    const { ledger, judge } = this.#tapped;
     const device = this.#tapped.nameOf(rid);
-    this.#tapped.judge.tell('fetched', entryFact({ device, pasid }, words, at));
+    ledger.numbering.tookIn(device, DID.get(words, at));
+    // Two numbers may be one: whose entry it is then is open.
+    if (ledger.numbering.idsOf(device, pasid).length > 1) return;
+    judge.tell('fetched', entryFact({ device, ...numberOf(ledger, device, pasid) }, words, at));
   };
 
   readonly fault: FaultAudit = ({ reason }, { rid, pasid, page, rights }) => {
@@ -56,9 +62,10 @@ export class TableTaps {
     const kind = (rights & RIGHT.WRITE) === 0 ? 'read' : 'write';
     const device = this.#tapped.nameOf(rid);
     const text = `a ${kind} at ${hex(page * PAGE)}: ${known?.text ?? `reason ${hex(reason)}`}`;
-    const fact = { by: 'dmar0', device, pasid: pasid === NO_PASID ? undefined : pasid, text };
-    this.#tapped.judge.tell('faulted', { name: known?.name ?? hex(reason), ...fact });
-    if (pasid !== NO_PASID) this.#jobs.faulted(device, pasid, page);
+    const { ledger, judge } = this.#tapped;
+    const number = pasid === NO_PASID ? { pasid: undefined } : numberOf(ledger, device, pasid);
+    judge.tell('faulted', { name: known?.name ?? hex(reason), by: 'dmar0', device, ...number, text });
+    if (number.pasid !== undefined) this.#jobs.faulted(device, number.pasid, page);
   };
 
   /** A copy of the entry at an address, if it is present. */
@@ -71,7 +78,7 @@ export class TableTaps {
   }
 }
 
-function entryFact(of: { device: string; pasid: number }, words: Int32Array, at: number): Fetch {
+function entryFact(of: Pick<Fetch, 'device' | 'pasid' | 'carried'>, words: Int32Array, at: number): Fetch {
   const type = PGTT.get(words, at);
   const hasFirst = type === FIRST_STAGE_ONLY || type === NESTED;
   return {
