@@ -11,9 +11,21 @@ import { layouts } from './layouts.js';
 import { machineSuite } from './machine.js';
 import { manyVms } from './many-vms.js';
 import { memory } from './memory.js';
+import { vdcm } from './vdcm.js';
 import { vtd } from './vtd.js';
 
-const SUITES: readonly Suite[] = [layouts, memory, inspect, ioasid, vtd, dsa, guest, machineSuite, manyVms];
+const SUITES: readonly Suite[] = [
+  layouts,
+  memory,
+  inspect,
+  ioasid,
+  vtd,
+  dsa,
+  guest,
+  vdcm,
+  machineSuite,
+  manyVms,
+];
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !SUITES.some((suite) => suite.name === name));

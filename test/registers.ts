@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hex } from '../src/base/index.js';
-import { type Field, maskOf, type Register, RegisterFile } from '../src/spec/index.js';
+import { type Field, maskOf, type Register, RegisterFile, RegisterMap } from '../src/spec/index.js';
 
 const bitsOf = (fields: readonly Field[]): bigint =>
   fields.reduce((bits, { low, width }) => bits | (((1n << BigInt(width)) - 1n) << BigInt(low)), 0n);
@@ -48,7 +48,7 @@ export function testRegisters(registers: readonly Register[], bytes: number): vo
 
   test.each(cases)('$name', ({ register }) => {
     const told: Register[] = [];
-    const file = new RegisterFile(registers, bytes, (each) => told.push(each));
+    const file = new RegisterFile(new RegisterMap(registers, bytes), (each) => told.push(each));
     expect(wholeOf(file, register)).toBe(register.reset);
     const others = registers.filter((each) => each !== register);
     const before = others.map((each) => wholeOf(file, each));

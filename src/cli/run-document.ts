@@ -17,6 +17,12 @@ const hexadecimal = z.string().regex(/^0x[0-9a-f]+$/);
 
 const tableEntry = z.strictObject({
   device: z.string(),
+  number: z
+    .int()
+    .min(0)
+    .max(0xfffff)
+    .optional()
+    .describe('the PASID that it is found by, on a function that a virtual machine has whole'),
   translation: z.string().describe('as VT-d calls it: first-stage, nested'),
   firstStage: hexadecimal
     .optional()
@@ -110,7 +116,7 @@ export function documentHead(name: string, { models, expect }: Scenario): Head {
 }
 
 export function documentOutcome(
-  { end, steps }: RunResult,
+  { end, steps }: Pick<RunResult, 'end' | 'steps'>,
   { verdicts, findings, isGood }: Judgement,
 ): Outcome {
   return { end, steps, passed: isGood, verdicts: Object.fromEntries(verdicts), findings: [...findings] };

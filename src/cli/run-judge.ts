@@ -6,7 +6,7 @@ export interface Judgement {
   readonly verdicts: ReadonlyMap<RuleId, Verdict>;
   readonly claims: ReadonlyMap<RuleId, string>;
   readonly findings: readonly Finding[];
-  /** All rules hold; or the one that is to break, and no other, does. */
+  /** All rules hold; or the one that is to break does, and none has before it: the run ends there. */
   readonly isGood: boolean;
   /** That, in a person's words. */
   readonly text: string;
@@ -24,7 +24,7 @@ export function judged(
   if (replay !== 'unknown') verdicts.set('REPLAY', isFinding ? 'fail' : 'pass');
   const claims = new Map(RULES.map(({ id, claim }): [RuleId, string] => [id, claim]));
   claims.set('REPLAY', REPLAY_CLAIM);
-  const text = textOf(scenario.expect.breaks, findings, result.end === 'ended');
+  const text = textOf(scenario.expect.breaks, findings, result.end !== 'cut-off');
   return { verdicts, claims, findings, ...text };
 }
 

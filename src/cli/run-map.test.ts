@@ -6,7 +6,13 @@ import { paintFor } from './terminal.js';
 
 const OPTIONS: MapOptions = { paint: paintFor(false), hasTables: false, users: undefined };
 
-const ENTRY = { device: 'dsa0', translation: 'first-stage', secondStage: undefined, address: '0x5040' };
+const ENTRY = {
+  device: 'dsa0',
+  number: undefined,
+  translation: 'first-stage',
+  secondStage: undefined,
+  address: '0x5040',
+};
 const ROW: PasidRow = {
   ...{ pasid: 7, vm: undefined, process: 'alice', guest: undefined, set: 'set 1 (host)', state: 'ACTIVE' },
   ...{ holders: ['mm alice'], queues: [{ queue: 'dsa0/own', via: 'dsa0/own' }], kvm: undefined, frames: 1 },

@@ -60,7 +60,7 @@ function rowLines(
     entries.flatMap((entry) => [
       labelled(
         of === 'guest' || isGuests ? `${of} entry` : 'entry',
-        `${entry.device}: ${leadsTo(entry, isGuests)}`,
+        `${entry.device}${wholeText(entry, guest)}: ${leadsTo(entry, isGuests)}`,
       ),
       ...(hasTables ? [labelled('', bytesAt(isGuests ? `${of} ` : '', entry))] : []),
     ]);
@@ -84,6 +84,10 @@ function rowLines(
     ...(hostEntries.length === 0 ? [labelled(isGuests ? 'host entry' : 'entry', 'none')] : []),
   ];
 }
+
+/** A function that a guest has whole, and by whose number it finds the entry. */
+const wholeText = ({ number }: EntryRow, guest: number | undefined): string =>
+  number === undefined ? '' : `, whole, at ${number === guest ? 'guest' : 'host'} PASID ${number}`;
 
 const labelled = (label: string, text: string): string => `    ${label.padEnd(LABEL_WIDTH)}${text}`;
 

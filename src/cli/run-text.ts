@@ -1,7 +1,8 @@
 /** What `ioasis run` prints beside the story and the map: the head and the verdicts. */
-import type { RunResult, Scenario } from '../machine/index.js';
+import type { Scenario } from '../machine/index.js';
 import type { Finding } from '../rules/index.js';
 import type { Judgement } from './run-judge.js';
+import type { Failing } from './seeds/one.js';
 import type { Paint } from './terminal.js';
 
 const WIDTH = 100;
@@ -79,11 +80,8 @@ export function verdictText({ verdicts, claims, findings, text, isGood }: Judgem
 }
 
 /** One seed that did not go as the scenario says. */
-export function failingSeedText(
-  seed: number,
-  { end, steps }: RunResult,
-  { findings, text }: Judgement,
-): string {
+export function failingSeedText({ seed, end, steps, judgement }: Failing): string {
+  const { findings, text } = judgement;
   const how = end === 'ended' ? `${steps} steps` : `${end} after ${steps} steps`;
   return [`seed ${seed}: ${text} (${how})`, ...findings.map(findingLine), ''].join('\n');
 }

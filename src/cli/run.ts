@@ -2,16 +2,9 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { Command, InvalidArgumentError } from 'commander';
-import { Bug, type Event, TRACE_VERSION } from '../base/index.js';
+import { type Event, TRACE_VERSION } from '../base/index.js';
 import { EnvironmentError, InputError, reasonOf } from '../inspect/index.js';
-import {
-  moodOf,
-  type RunResult,
-  recordedRun,
-  replayDifference,
-  seededChooser,
-  World,
-} from '../machine/index.js';
+import { moodOf, recordedRun, replayDifference, seededChooser, World } from '../machine/index.js';
 import { EXIT, EXIT_CODES } from './exit.js';
 import {
   documentEvents,
@@ -20,21 +13,19 @@ import {
   documentPasids,
   type RunDocument,
 } from './run-document.js';
-import { type Judgement, judged } from './run-judge.js';
+import { judged } from './run-judge.js';
 import { mapText } from './run-map.js';
 import { failingSeedText, headText, usersOf, verdictText } from './run-text.js';
 import { type NamedScenario, readScenario, shippedScenarios } from './scenario-file.js';
+import { jobsFor, runHere, runOnThreads } from './seeds/many.js';
+import { type Failing, placed, type Range } from './seeds/one.js';
 import { storyLine } from './story/line.js';
 import { paintFor, progressOf } from './terminal.js';
-
-interface Range {
-  readonly first: number;
-  readonly last: number;
-}
 
 interface Options {
   readonly seed?: number;
   readonly seeds?: Range;
+  readonly jobs?: number;
   readonly json?: boolean;
   readonly trace?: string;
   readonly quiet?: boolean;
@@ -42,8 +33,6 @@ interface Options {
 }
 
 const DEFAULT_SEED = 1;
-/** Between looks at what else there is to do: signals, the spinner. */
-const SEEDS_AT_ONCE = 25;
 
 const EXAMPLES = (): string => `
 Scenarios that ship with ioasis: ${shippedScenarios().join(', ')}
@@ -69,6 +58,7 @@ export function runCommand(done: (code: number) => void): Command {
     .argument('<scenario>', 'a YAML file, or the name of a scenario that ships with ioasis')
     .option('--seed <n>', `decides every order; the scenario's, or ${DEFAULT_SEED}, if left out`, seedOption)
     .option('--seeds <a..b>', 'all seeds from a to b; tells only of those that fail', rangeOption)
+    .option('--jobs <n>', 'threads that run them; as many as there are CPUs, if left out', jobsOption)
     .option('--json', 'one JSON document, after schema/run.schema.json')
     .option('--trace <file>', 'writes what happens as JSON Lines, whole or not at all')
     .option('--quiet', 'no story: the map of PASIDs and the verdicts only')
@@ -84,6 +74,7 @@ async function run(given: string, options: Options): Promise<number> {
   if (options.seeds !== undefined && options.seed !== undefined) {
     throw usage('--seed is one seed, --seeds are many: give one of them');
   }
+  if (options.seeds === undefined && options.jobs !== undefined) throw usage('--jobs goes with --seeds');
   if (options.seeds !== undefined && options.trace !== undefined) throw usage('--trace goes with one seed');
   const named = readScenario(given);
   if (named === undefined) return EXIT.INPUT;
@@ -133,32 +124,24 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
   return judgement.isGood ? EXIT.FINE : EXIT.FINDING;
 }
 
-interface Failing {
-  readonly seed: number;
-  readonly result: RunResult;
-  readonly judgement: Judgement;
-}
-
-async function runMany({ name, scenario }: NamedScenario, seeds: Range, options: Options): Promise<number> {
+async function runMany(named: NamedScenario, seeds: Range, options: Options): Promise<number> {
   const { first, last } = seeds;
+  const { name, scenario } = named;
   const title = `seeds ${first} to ${last} (by turns even, slow-hardware, fast-hardware)`;
   const progress = progressOf(`${name}, ${title}`);
-  const world = placed(name, () => new World(scenario, undefined, progress.say));
   const failing: Failing[] = [];
-  const runSeed = (seed: number): void => {
-    const result = placed(`${name} --seed ${seed}`, () => world.run(seededChooser(seed)));
-    const judgement = judged(scenario, result, 'unknown');
-    if (judgement.isGood) return;
-    failing.push({ seed, result, judgement });
-    if (options.json !== true) process.stdout.write(failingSeedText(seed, result, judgement));
-  };
   const paint = paintFor();
   if (options.json !== true) process.stdout.write(headText(name, scenario, { seeds: title, paint }));
-  for (let seed = first; seed <= last; seed++) {
-    progress.say(`seed ${seed}`);
-    runSeed(seed);
-    if (seed % SEEDS_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
-  }
+  const listener = {
+    say: progress.say,
+    failed: (each: Failing) => {
+      failing.push(each);
+      if (options.json !== true) process.stdout.write(failingSeedText(each));
+    },
+  };
+  const jobs = options.jobs ?? jobsFor(named, seeds);
+  if (jobs === 1) await runHere(named, seeds, listener);
+  else await runOnThreads(named, { ...seeds, jobs }, listener);
   progress.stop();
   const passed = failing.length === 0;
   if (options.json === true) {
@@ -166,7 +149,7 @@ async function runMany({ name, scenario }: NamedScenario, seeds: Range, options:
       ...documentHead(name, scenario),
       seeds,
       passed,
-      failing: failing.map(({ seed, result, judgement }) => {
+      failing: failing.map(({ seed, judgement, ...result }) => {
         return { seed, ...documentOutcome(result, judgement) };
       }),
     };
@@ -177,17 +160,6 @@ async function runMany({ name, scenario }: NamedScenario, seeds: Range, options:
     process.stdout.write(`${count} seed${count === 1 ? '' : 's'}: ${text}\n`);
   }
   return passed ? EXIT.FINE : EXIT.FINDING;
-}
-
-/** Runs what may come upon an error of our own, and says in which case it did. */
-function placed<T>(which: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof Bug)
-      throw new Error(`ioasis run ${which} came upon a bug of ioasis`, { cause: error });
-    throw error;
-  }
 }
 
 /** Beside its place first, then there: whoever reads the file finds all of it, or the one before. */
@@ -213,6 +185,12 @@ function seedOption(text: string): number {
     throw new InvalidArgumentError(`${JSON.stringify(text)} is not a seed from 0 to 2^53 - 1`);
   }
   return seed;
+}
+
+function jobsOption(text: string): number {
+  const jobs = /^[0-9]{1,3}$/.test(text) ? Number(text) : 0;
+  if (jobs === 0) throw new InvalidArgumentError(`${JSON.stringify(text)} is not a number from 1 to 999`);
+  return jobs;
 }
 
 function rangeOption(text: string): Range {

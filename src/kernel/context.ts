@@ -1,7 +1,14 @@
 /**
  * What every part of a kernel is given: its machine, its log of what to put back, its page frames, its tasks.
  */
-import type { FieldValue, KeptValue, Task, TaskHandle, UndoLog } from '../base/index.js';
+import {
+  assert,
+  type FieldValue,
+  type KeptValue,
+  type Task,
+  type TaskHandle,
+  type UndoLog,
+} from '../base/index.js';
 import type { Cpus } from './cpus.js';
 import type { Frames } from './frames.js';
 import type { Platform } from './platform.js';
@@ -24,15 +31,20 @@ export interface KernelContext {
   readonly nextVector: KeptValue<number>;
 }
 
-/** Has `handler` called on interrupts with a vector of its own; the message that leads there. */
+/** Has `handler` called on interrupts with a vector of its own, for good; the message that leads there. */
 export function newInterrupt(context: KernelContext, handler: () => void): { address: number; data: number } {
+  assert(hasVectors(context), `${context.name} has no interrupt vector left`);
   const vector = context.nextVector.value++;
   context.platform.onInterrupt(vector, handler);
   return context.platform.interruptMessage(vector);
 }
 
+/** Whether there is a vector that is nobody's yet: who asks for many asks this before. */
+export const hasVectors = ({ nextVector }: KernelContext): boolean => nextVector.value <= LAST_VECTOR;
+
 /** The first vector that is not the CPU's own (Intel SDM volume 3, 6.2). */
 export const FIRST_VECTOR = 0x20;
+const LAST_VECTOR = 0xff;
 
 /** Tells what happens, if anybody listens. */
 export function tell(

@@ -7,6 +7,7 @@ export { FIRST_VECTOR, type KernelContext, newInterrupt, type Spawner, tell } fr
 export * from './cpus.js';
 export * from './frames.js';
 export * from './ids.js';
+export type { CompletionInterrupt } from './idxd/completion-interrupts.js';
 export * from './idxd/device.js';
 export { type Copy, KernelQueue } from './idxd/kernel-queue.js';
 export { WorkQueue, type WqConfig } from './idxd/work-queue.js';

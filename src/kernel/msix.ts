@@ -3,6 +3,7 @@ import { encode, MSI_X_TABLE_ENTRY } from '../spec/index.js';
 import type { KernelContext } from './context.js';
 
 const ENTRY_BYTES = 16;
+const CONTROL_AT = 12;
 
 /** Where an interrupt is sent to. */
 export interface InterruptMessage {
@@ -26,4 +27,9 @@ export function routeVector(
     DATA: data,
   });
   for (const [i, word] of entry.entries()) platform.mmio.write32(table + vector * ENTRY_BYTES + i * 4, word);
+}
+
+/** Has a vector keep silent; what it would have said is pending. */
+export function maskVector({ platform }: KernelContext, table: number, vector: number): void {
+  platform.mmio.write32(table + vector * ENTRY_BYTES + CONTROL_AT, 1);
 }

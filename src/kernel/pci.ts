@@ -105,6 +105,11 @@ export class PciDevice {
     this.#change(0, header.BUS_MASTER, is ? 1 : 0);
   }
 
+  /** Whether it may send requests now. */
+  get isMaster(): boolean {
+    return this.#field(0, header.BUS_MASTER) === 1;
+  }
+
   /** Whether it can be reset by itself. */
   get hasFunctionReset(): boolean {
     const at = this.#capability(CAPABILITY.EXPRESS);
@@ -120,6 +125,12 @@ export class PciDevice {
   enable(): void {
     this.decode(true);
     this.master(true);
+  }
+
+  /** Neither. */
+  disable(): void {
+    this.#change(0, header.BUS_MASTER, 0);
+    this.#change(0, header.MEMORY, 0);
   }
 
   /** It sends no requests any more. */
@@ -199,6 +210,7 @@ export class PciDevice {
   }
 
   #capability(id: number): number {
+    if (!this.isThere) return ABSENT;
     let at = this.#field(0, header.CAP_LIST) === 1 ? this.#field(0, header.CAP_PTR) : ABSENT;
     while (at !== ABSENT && this.#field(at, MSI_X_CAPABILITY.ID) !== id) {
       at = this.#field(at, MSI_X_CAPABILITY.NEXT);
@@ -207,6 +219,7 @@ export class PciDevice {
   }
 
   #extended(id: number): number {
+    if (!this.isThere) return ABSENT;
     let at: number = EXTENDED_CAPABILITIES;
     while (at !== ABSENT && this.#field(at, EXTENDED_CAPABILITY_HEADER.ID) !== id) {
       at = this.#field(at, EXTENDED_CAPABILITY_HEADER.NEXT);
@@ -236,13 +249,13 @@ export class PciDevice {
 /** The functions there are, in the order of their RIDs. */
 export function enumeratePci(context: KernelContext): PciDevice[] {
   const found: PciDevice[] = [];
+  const { pci } = context.platform;
   for (let device = 0; device < BUSES * DEVICES; device++) {
-    const first = new PciDevice(context, device * FUNCTIONS);
-    if (!first.isThere) continue;
-    found.push(first);
-    for (let rid = first.rid + 1; rid < first.rid + FUNCTIONS; rid++) {
-      const other = new PciDevice(context, rid);
-      if (other.isThere) found.push(other);
+    // A device has a function 0, or none.
+    for (let fn = 0; fn < FUNCTIONS; fn++) {
+      const rid = device * FUNCTIONS + fn;
+      if (pci.read(rid, 0, 2) !== NOBODY) found.push(new PciDevice(context, rid));
+      else if (fn === 0) break;
     }
   }
   return found;

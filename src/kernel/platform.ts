@@ -54,6 +54,14 @@ export interface IommuUnit {
   readonly progress?: WaitQueue;
 }
 
+/** A hot-plug controller that firmware tells of. */
+export interface HotPlugController {
+  /** Physical address of its registers ({@link HOT_PLUG}). */
+  readonly registers: number;
+  /** Has it send this message whenever something changes. */
+  readonly route: (message: { readonly address: number; readonly data: number }) => void;
+}
+
 /** One CPU: the state that a kernel loads for the task that it runs. */
 export interface CpuPort {
   readonly index: number;
@@ -81,9 +89,11 @@ export type VmExit =
 
 /**
  * How the guest goes on after an exit: `retry` skips the instruction with ZF = 1, of ENQCMD and ENQCMDS only;
- * `resume` executes it again, of an access only; `general-protection` is injected in its place.
+ * `general-protection` is injected in its place. Of an access only: `resume` executes it again; `later` does so when
+ * others have had a turn; `nobody` emulates it as of an address where nothing answers: loads give all ones, stores are
+ * lost, and what is to be enqueued is not taken.
  */
-export type ExitAction = 'retry' | 'resume' | 'general-protection';
+export type ExitAction = 'retry' | 'resume' | 'later' | 'nobody' | 'general-protection';
 
 /** One CPU in guest mode, as its VMCS has it; a guest's kernel is given {@link VcpuPort.cpu}. */
 export interface VcpuPort {
@@ -118,6 +128,8 @@ export interface Platform {
   readonly mmio: Mmio;
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
+  /** Undefined where devices neither come nor go. */
+  readonly hotPlug?: HotPlugController | undefined;
   readonly cpus: readonly CpuPort[];
   /** Levels of the CPUs' page tables: 5 with LA57; 4, if left out. */
   readonly pageTableLevels?: 4 | 5;

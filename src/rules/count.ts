@@ -15,9 +15,9 @@ const STAYS_WITH_VM = ['PASID translation of ', 'page table of EPT of '];
 
 function gone(process: string, view: View): string | undefined {
   if (view.ledger.framesOf(process).pagesOf(process) === 0) return undefined;
-  const left = framesOf(view.ledger.framesOf(process).all(), (_, owner) => {
-    return owner.kind === 'page' && owner.mm === process;
-  });
+  const frames = view.ledger.framesOf(process);
+  const isOfIt = (_: number, owner: FrameOwner) => owner.kind === 'page' && owner.mm === process;
+  const left = framesOf((show) => frames.each(show), isOfIt);
   return `${process} is gone, and memory of it is not: ${listText(left)}`;
 }
 
@@ -27,16 +27,21 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
   if (pasidsInUse > 0) {
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
   }
-  const left = framesOf(view.ledger.frames.changed(), (frame, owner) => {
-    return !bootFrames.has(frame) && !stays(owner, view);
-  });
+  const { frames } = view.ledger;
+  const left = framesOf(
+    (show) => frames.eachChanged(show),
+    (frame, owner) => !bootFrames.has(frame) && !stays(owner, view),
+  );
   for (const guest of view.ledger.guests()) {
     const boot = guestBootFrames.get(guest.name);
     // The frames of a guest that is gone are the host's; those of one that was reset are nobody's.
     if (boot === undefined || !isThere(guest.name, view)) continue;
     if (view.ledger.dying.get(guest.name) !== undefined) continue;
-    const changed = guest.frames.changed();
-    left.push(...framesOf(changed, (frame, owner) => !boot.has(frame) && !stays(owner, view)));
+    const inside = framesOf(
+      (show) => guest.frames.eachChanged(show),
+      (frame, owner) => !boot.has(frame) && !stays(owner, view),
+    );
+    left.push(...inside);
   }
   return left.length === 0
     ? undefined
@@ -69,13 +74,13 @@ function vmReset({ vm, left }: VmGone): string | undefined {
 }
 
 function framesOf(
-  frames: Iterable<[number, FrameOwner]>,
+  eachFrame: (show: (frame: number, owner: FrameOwner) => void) => void,
   filter: (frame: number, owner: FrameOwner) => boolean,
 ): string[] {
   const found: string[] = [];
-  for (const [frame, owner] of frames) {
+  eachFrame((frame, owner) => {
     if (filter(frame, owner)) found.push(`frame ${hex(frame)}, ${ownerText(owner)}`);
-  }
+  });
   return found;
 }
 

@@ -20,6 +20,8 @@ export interface Move {
 export interface Fetch {
   readonly device: string;
   readonly pasid: number;
+  /** The number that the entry is found by, where it is another's. @see AcceptedJob */
+  readonly carried?: number;
   /** The frame of the root of its first stage; undefined if the entry has none. */
   readonly root: number | undefined;
   /** The frame of the root of the second stage that its first goes through; undefined if it goes through none. */
@@ -44,6 +46,8 @@ export interface FaultFact {
   readonly by: string;
   readonly device: string;
   readonly pasid: number | undefined;
+  /** What the device calls it, where that is another's number. */
+  readonly carried?: number;
   /** What it says, in a person's words. */
   readonly text: string;
 }
@@ -52,6 +56,8 @@ export interface FaultFact {
 export interface Answer {
   readonly device: string;
   readonly pasid: number;
+  /** What the device calls it, where that is another's number. */
+  readonly carried?: number;
   readonly group: number;
   readonly code: number;
   /** The request that it answers, if one was outstanding. */
@@ -84,6 +90,8 @@ export interface Refused {
 /** A device was unbound from an address space: the kernel says that entry and caches are clear. */
 export interface Unbound {
   readonly device: string;
+  /** What its kernel calls it, if it calls it otherwise: one of several virtual devices that are made of it. */
+  readonly via?: string;
   readonly mm: string;
   readonly pasid: number;
 }

@@ -4,20 +4,25 @@
  */
 import type { Answer, FaultFact, Outcome } from './facts.js';
 import type { Rule, View } from './rule.js';
-import { jobText, listText, pasidText } from './text.js';
+import { jobText, listText, numberText, pasidText } from './text.js';
 
-function faulted({ name, by, device, pasid, text }: FaultFact, { ledger, earned }: View): string | undefined {
+function faulted(fact: FaultFact, { ledger, earned }: View): string | undefined {
+  const { name, by, device, pasid, carried, text } = fact;
   if (earned.has(name)) return undefined;
-  const whose = pasid === undefined ? '' : ` for PASID ${pasid}, ${pasidText(ledger.pasids.tenure(pasid))}`;
+  const whose =
+    pasid === undefined
+      ? ''
+      : ` for ${numberText({ pasid, carried })}, ${pasidText(ledger.pasids.tenure(pasid))}`;
   const jobs = [...ledger.jobs.pending()].filter((job) => job.device === device && job.pasid === pasid);
   const during = jobs.length === 0 ? '' : `; on ${device} then: ${listText(jobs.map(jobText))}`;
   return `${by} reported ${name} of ${device}${whose}: ${text}${during}; the scenario earns no such fault`;
 }
 
-function answered({ device, pasid, group, code, request }: Answer, { ledger }: View): string | undefined {
+function answered(fact: Answer, { ledger }: View): string | undefined {
+  const { device, pasid, group, code, request } = fact;
   if (request !== undefined) return undefined;
   const whose = pasidText(ledger.pasids.tenure(pasid));
-  return `${device} was answered page group ${group} of PASID ${pasid}, ${whose}, with code ${code}, and waits for no such group`;
+  return `${device} was answered page group ${group} of ${numberText(fact)}, ${whose}, with code ${code}, and waits for no such group`;
 }
 
 function outcome(fact: Outcome): string | undefined {

@@ -9,6 +9,7 @@ export { Judge } from './judge.js';
 export { GuestLedger, type MemorySlot } from './ledger/guests.js';
 export type { AcceptedJob, Job, Named } from './ledger/jobs.js';
 export { Ledger } from './ledger/ledger.js';
+export { NOBODY, Numbering, type WholeFunction } from './ledger/numbering.js';
 export type { OpenQueue, Queue } from './ledger/opens.js';
 export { type Finding, RULE_IDS, type Rule, type RuleId, type Verdict } from './rule.js';
 export { REPLAY_CLAIM, RULES } from './rules.js';

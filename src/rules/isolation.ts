@@ -6,7 +6,7 @@ import { hex } from '../base/index.js';
 import type { Move } from './facts.js';
 import type { Tenure } from './ledger/frames.js';
 import type { Rule, View } from './rule.js';
-import { addressText, jobText, lastOf, PAGE_BYTES, tenureText } from './text.js';
+import { addressText, jobText, lastOf, numberText, PAGE_BYTES, tenureText } from './text.js';
 
 function moved(move: Move, view: View): string | undefined {
   const { job, page, frame, offset, bytes, isWrite } = move;
@@ -20,7 +20,7 @@ function moved(move: Move, view: View): string | undefined {
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
   const where = `${isWrite ? 'into' : 'from'} frame 0x${frame.toString(16)}, ${tenureText(tenure)}`;
   const why = reason(move, tenure, view);
-  return `${did} for PASID ${job.pasid} (${jobText(job)}), ${where}: ${why}`;
+  return `${did} for ${numberText(job)} (${jobText(job)}), ${where}: ${why}`;
 }
 
 /** Within its submitter's memory, a job moves bytes only where its descriptor says. */
@@ -33,7 +33,7 @@ function notNamed({ job, page, offset, bytes, isWrite }: Move): string | undefin
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
   const names = may.map(({ address, bytes: length }) => `${length} bytes at ${hex(address)}`);
   const should = names.length === 0 ? 'nothing' : names.join(' and ');
-  return `${did} for PASID ${job.pasid} (${jobText(job)}), and the descriptor has it ${isWrite ? 'write' : 'read'} ${should}`;
+  return `${did} for ${numberText(job)} (${jobText(job)}), and the descriptor has it ${isWrite ? 'write' : 'read'} ${should}`;
 }
 
 /** How it came to be let through, as far as the ledger and the caches tell. */

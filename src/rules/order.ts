@@ -8,21 +8,24 @@ import type { Unbound } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { OpenQueue } from './ledger/opens.js';
 import type { Rule, View } from './rule.js';
-import { jobText, listText } from './text.js';
+import { jobText, listText, numberText } from './text.js';
 
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure === undefined || tenure.mm !== job.mm) return undefined;
   if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
-  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
+  return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
 }
 
 /** The phases of a tear-down: the device is drained before its entry is cleared. */
-function unbound({ device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
-  const jobs = [...ledger.jobs.pending()].filter((job) => job.device === device && job.pasid === pasid);
+function unbound({ device, via = device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
+  const isOf = (job: AcceptedJob): boolean => (job.via ?? job.queue).startsWith(`${via}/`);
+  const jobs = [...ledger.jobs.pending()].filter(
+    (job) => job.device === device && job.pasid === pasid && isOf(job),
+  );
   if (jobs.length === 0) return undefined;
   const left = listText(jobs.map(jobText));
-  return `${device} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
+  return `${via} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
 }
 
 /** Who closes a queue is told so when the device has nothing of it any more. */

@@ -5,7 +5,7 @@
  */
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Rule, View } from './rule.js';
-import { jobText, pasidText } from './text.js';
+import { jobText, numberText, pasidText } from './text.js';
 
 function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
@@ -13,7 +13,7 @@ function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
   const own = ledger.pasids.of(job.mm);
   const should =
     own === undefined ? `${job.mm} has no PASID and may submit nothing` : `${job.mm}'s own is ${own}`;
-  return `${job.queue} took ${jobText(job)}, with PASID ${job.pasid}, ${pasidText(tenure)}: ${should}`;
+  return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, ${pasidText(tenure)}: ${should}`;
 }
 
 export const owner: Rule = {

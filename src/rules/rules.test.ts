@@ -222,6 +222,16 @@ const BROKEN: [string, (history: History) => void, string][] = [
     'ORDER: step 700: dsa0 was unbound from alice, PASID 3, and still works for it: job copy1 of alice, submitted to dsa0/shared at step 640; it has to be drained before',
   ],
   [
+    'an unbind of the one of two virtual devices that still works',
+    (history) => {
+      history.ledger.jobs.accepted(job({ via: 'one/shared' }));
+      for (const via of ['another', 'one']) {
+        history.at(700).judge.tell('unbound', { device: 'dsa0', via, mm: 'alice', pasid: 3 });
+      }
+    },
+    'ORDER: step 700: one was unbound from alice, PASID 3, and still works for it: job copy1 of alice, submitted to dsa0/shared at step 640; it has to be drained before',
+  ],
+  [
     'what is left of a binding',
     (history) => {
       history.state.remains = ['a', 'b', 'c', 'd', 'e', 'f'];

@@ -3,6 +3,7 @@ import { hex } from '../base/index.js';
 import type { FrameOwner } from '../kernel/index.js';
 import type { Tenure } from './ledger/frames.js';
 import type { Job } from './ledger/jobs.js';
+import { NOBODY } from './ledger/numbering.js';
 import type { PasidTenure } from './ledger/pasids.js';
 
 export const PAGE_BYTES = 4096;
@@ -26,6 +27,19 @@ export function tenureText(tenure: Tenure | undefined): string {
   return owner === undefined
     ? `which is ${free} since step ${since}`
     : `which is ${ownerText(owner, vm)} since step ${since}`;
+}
+
+/** A PASID of a device's, as its requests have it. */
+export function numberText({
+  pasid,
+  carried,
+}: {
+  readonly pasid: number;
+  readonly carried?: number | undefined;
+}): string {
+  if (carried === undefined || carried === pasid) return `PASID ${pasid}`;
+  const behind = pasid === NOBODY ? 'none' : `${pasid}`;
+  return `guest PASID ${carried} (the function is a guest's, whole; of the host's it is ${behind})`;
 }
 
 /** Whose a PASID is, or was. */

@@ -6,9 +6,10 @@
 import { hex } from '../base/index.js';
 import type { Fetch } from './facts.js';
 import type { Rule, View } from './rule.js';
-import { pasidText, tenureText } from './text.js';
+import { numberText, pasidText, tenureText } from './text.js';
 
-function fault({ pasid, root, second, entry }: Fetch, { ledger }: View, what: string): string | undefined {
+function fault(fact: Fetch, { ledger }: View, what: string): string | undefined {
+  const { pasid, root, second, entry } = fact;
   const tenure = ledger.pasids.tenure(pasid);
   const mm = tenure?.mm ?? '';
   // The first stage of a nested entry lies in the guest's memory, and its root is one of the guest's frames.
@@ -26,9 +27,9 @@ function fault({ pasid, root, second, entry }: Fetch, { ledger }: View, what: st
       second === undefined
         ? 'no second stage'
         : `the second stage ${hex(second * 4096)}, ${tenureText(ledger.frames.tenure(second))}`;
-    return `${what} of PASID ${pasid}, ${pasidText(tenure)}, with ${stage}; the entry was ${entry}`;
+    return `${what} of ${numberText(fact)}, ${pasidText(tenure)}, with ${stage}; the entry was ${entry}`;
   }
-  return `${what} of PASID ${pasid}, ${pasidText(tenure)}, with ${of}; the entry was ${entry}`;
+  return `${what} of ${numberText(fact)}, ${pasidText(tenure)}, with ${of}; the entry was ${entry}`;
 }
 
 function visible(fact: Fetch, view: View): string | undefined {

@@ -6,7 +6,7 @@ import { RESPONSE_CODE } from '../spec/index.js';
 import type { Answer, FailedOpen, Mismatch, Refused } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';
 import type { Rule, View } from './rule.js';
-import { addressText, jobText, listText } from './text.js';
+import { addressText, jobText, listText, numberText } from './text.js';
 
 /** The code of a page group response. */
 const SUCCESS = RESPONSE_CODE.SUCCESS;
@@ -53,7 +53,7 @@ function answered(answer: Answer, { ledger }: View): string | undefined {
   // Such a guest may say of itself what it likes.
   if (ledger.guestOf(mm)?.isOpaque === true) return undefined;
   if (ledger.framesOf(mm).hadFrame(mm, request.page, request.step)) return undefined;
-  return `${device} was told that the page of group ${group}, ${addressText(request.page)} of PASID ${pasid}, is there, and ${mm} has had none since it was asked for at step ${request.step}`;
+  return `${device} was told that the page of group ${group}, ${addressText(request.page)} of ${numberText(answer)}, is there, and ${mm} has had none since it was asked for at step ${request.step}`;
 }
 
 export const undone: Rule = {

@@ -34,7 +34,7 @@ export function encode<N extends string>(
   values: Partial<Readonly<Record<N, number | bigint>>>,
 ): Int32Array {
   const words = new Int32Array(of.bytes / 4);
-  for (const name of Object.keys(values) as N[]) {
+  for (const name in values) {
     const field: Field | undefined = of[name];
     if (field?.name !== name) throw new Bug(`${of.name} has no field ${name}`);
     const value = values[name] ?? 0;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Bug } from '../base/index.js';
 import { layout } from './layout.js';
-import { type Register, RegisterFile, register, writableBits } from './registers.js';
+import { type Register, RegisterFile, RegisterMap, register, writableBits } from './registers.js';
 
 const NARROW = layout('narrow', 4, 'a test', { A: [7, 0], B: [8], C: [16] });
 const WIDE = layout('wide', 8, 'a test', { LOW: [15, 0], HIGH: [63, 32] });
@@ -38,11 +38,10 @@ describe('a declaration is checked', () => {
 
   test('two registers in one place, or one outside', () => {
     const at = (offset: number) => register(`R${offset}`, { offset, layout: WIDE });
-    const none = () => undefined;
-    expect(() => new RegisterFile([at(0), register('S', { offset: 4, layout: NARROW })], 16, none)).toThrow(
+    expect(() => new RegisterMap([at(0), register('S', { offset: 4, layout: NARROW })], 16)).toThrow(
       /S overlaps R0/,
     );
-    expect(() => new RegisterFile([at(16)], 16, none)).toThrow(/R16 lies outside of 16 bytes/);
+    expect(() => new RegisterMap([at(16)], 16)).toThrow(/R16 lies outside of 16 bytes/);
   });
 
   test('writableBits has neither read-only nor reserved nor write-one-to-clear bits', () => {
@@ -67,7 +66,9 @@ const TABLE = {
 
 function build(): { file: RegisterFile; told: string[] } {
   const told: string[] = [];
-  const file = new RegisterFile(Object.values(TABLE), 64, ({ name }: Register) => told.push(name));
+  const file = new RegisterFile(new RegisterMap(Object.values(TABLE), 64), ({ name }: Register) =>
+    told.push(name),
+  );
   return { file, told };
 }
 
@@ -132,7 +133,7 @@ test('legalize sees what was and what would be, and has the last word', () => {
       if ((next[0] ?? 0) > 9) next[0] = old[0] ?? 0;
     },
   });
-  const file = new RegisterFile([legal], 8, () => undefined);
+  const file = new RegisterFile(new RegisterMap([legal], 8), () => undefined);
   file.write32(0, 9);
   file.write32(0, 10);
   file.write64(0, 3, 4);

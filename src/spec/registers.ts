@@ -77,35 +77,70 @@ export function writableBits(of: Register): Int32Array {
   return fixed.map((bits, i) => ~(bits | (of.layout.reserved[i] ?? 0)));
 }
 
-/** The state of a table of registers. */
-export class RegisterFile implements Restorable {
+/** Where the registers of a table lie, word by word, and what reads, writes and a reset do there. */
+export class RegisterMap {
   readonly registers: readonly Register[];
   readonly bytes: number;
-  readonly #written: (register: Register) => void;
-  readonly #state: Words;
   /** By word: the register there, the bits that a write stores, those that a write of one clears. */
-  readonly #at: (Register | undefined)[];
-  readonly #writable: Int32Array;
-  readonly #clearable: Int32Array;
+  readonly at: readonly (Register | undefined)[];
+  readonly writable: Int32Array;
+  readonly clearable: Int32Array;
   /** By word: the bits that a read gives. */
-  readonly #readable: Int32Array;
+  readonly readable: Int32Array;
+  /** By word: what a reset leaves. */
+  readonly reset: Int32Array;
 
   /**
    * @param registers the table; a `Bug` if two of them overlap
    * @param bytes size of the region they lie in
-   * @param written is told of each write to a register after it has taken effect, once for each register
+   * @param reset what a reset leaves, if that is not the registers' own
    */
-  constructor(registers: readonly Register[], bytes: number, written: (register: Register) => void) {
+  constructor(registers: readonly Register[], bytes: number, reset?: Int32Array) {
     this.registers = registers;
     this.bytes = bytes;
+    const at = new Array<Register | undefined>(bytes / 4).fill(undefined);
+    this.at = at;
+    this.writable = new Int32Array(bytes / 4);
+    this.clearable = new Int32Array(bytes / 4);
+    this.readable = new Int32Array(bytes / 4);
+    this.reset = new Int32Array(bytes / 4);
+    for (const each of registers) this.#place(each, at);
+    if (reset !== undefined) this.reset.set(reset.subarray(0, bytes / 4));
+  }
+
+  #place(each: Register, registers: (Register | undefined)[]): void {
+    const clearable = maskOf(each.layout, ...each.writeOneToClear);
+    const hidden = maskOf(each.layout, ...each.writeOnly);
+    const reset = wordsOfReset(each.reset, each.layout);
+    writableBits(each).forEach((writable, i) => {
+      const at = each.at + i;
+      assert(at < registers.length, `${each.name} lies outside of ${this.bytes} bytes`);
+      assert(registers[at] === undefined, `${each.name} overlaps ${registers[at]?.name}`);
+      registers[at] = each;
+      this.writable[at] = writable;
+      this.clearable[at] = clearable[i] ?? 0;
+      this.readable[at] = ~(hidden[i] ?? 0);
+      this.reset[at] = reset[i] ?? 0;
+    });
+  }
+}
+
+/** The state of a table of registers. */
+export class RegisterFile implements Restorable {
+  readonly #map: RegisterMap;
+  readonly #written: (register: Register) => void;
+  readonly #state: Words;
+
+  /** @param written is told of each write to a register after it has taken effect, once for each register */
+  constructor(map: RegisterMap, written: (register: Register) => void) {
+    this.#map = map;
     this.#written = written;
-    this.#state = new Words(bytes / 4, 16);
-    this.#at = new Array<Register | undefined>(bytes / 4).fill(undefined);
-    this.#writable = new Int32Array(bytes / 4);
-    this.#clearable = new Int32Array(bytes / 4);
-    this.#readable = new Int32Array(bytes / 4);
-    for (const each of registers) this.#place(each);
-    this.reset();
+    this.#state = new Words(map.bytes / 4, 16);
+    this.#state.words.set(map.reset);
+  }
+
+  get registers(): readonly Register[] {
+    return this.#map.registers;
   }
 
   /** The values, a register's from its `at` on. To be read only: {@link RegisterFile.set} changes them. */
@@ -115,11 +150,8 @@ export class RegisterFile implements Restorable {
 
   /** All registers take their reset values. Nobody is told. */
   reset(): void {
-    for (const each of this.registers) {
-      wordsOfReset(each.reset, each.layout).forEach((word, i) => {
-        this.#state.set(each.at + i, word);
-      });
-    }
+    const { at, reset } = this.#map;
+    for (const [i, word] of reset.entries()) if (at[i] !== undefined) this.#state.set(i, word);
   }
 
   /** The model's own look at a field. */
@@ -146,20 +178,21 @@ export class RegisterFile implements Restorable {
 
   /** What a read of 4 bytes gives: a signed word. */
   read32(offset: number): number {
-    return (this.#state.words[offset / 4] ?? 0) & (this.#readable[offset / 4] ?? 0);
+    return (this.#state.words[offset / 4] ?? 0) & (this.#map.readable[offset / 4] ?? 0);
   }
 
   /** A write of 4 bytes. */
   write32(offset: number, value: number): void {
-    const at = this.#at[offset / 4];
+    const at = this.#map.at[offset / 4];
     if (at !== undefined) this.#write(at, offset / 4, [value]);
   }
 
   /** A write of 8 bytes, as two signed words: one write to a register of that size, two to a pair of smaller ones. */
   write64(offset: number, lo: number, hi: number): void {
     if (offset % 8 !== 0) return;
-    const first = this.#at[offset / 4];
-    if (first !== undefined && first === this.#at[offset / 4 + 1]) {
+    const { at } = this.#map;
+    const first = at[offset / 4];
+    if (first !== undefined && first === at[offset / 4 + 1]) {
       this.#write(first, offset / 4, [lo, hi]);
     } else {
       this.write32(offset, lo);
@@ -181,8 +214,8 @@ export class RegisterFile implements Restorable {
     const old = to.legalize === undefined ? undefined : words.slice(to.at, to.at + to.layout.bytes / 4);
     values.forEach((value, i) => {
       const at = word + i;
-      const writable = this.#writable[at] ?? 0;
-      const kept = (words[at] ?? 0) & ~(value & (this.#clearable[at] ?? 0));
+      const writable = this.#map.writable[at] ?? 0;
+      const kept = (words[at] ?? 0) & ~(value & (this.#map.clearable[at] ?? 0));
       words[at] = (kept & ~writable) | (value & writable);
     });
     if (old !== undefined) to.legalize?.(words.subarray(to.at, to.at + old.length), old);
@@ -191,19 +224,5 @@ export class RegisterFile implements Restorable {
 
   #touch(register: Register): void {
     for (let i = 0; i < register.layout.bytes / 4; i++) this.#state.touch(register.at + i);
-  }
-
-  #place(each: Register): void {
-    const clearable = maskOf(each.layout, ...each.writeOneToClear);
-    const hidden = maskOf(each.layout, ...each.writeOnly);
-    writableBits(each).forEach((writable, i) => {
-      const at = each.at + i;
-      assert(at < this.#at.length, `${each.name} lies outside of ${this.bytes} bytes`);
-      assert(this.#at[at] === undefined, `${each.name} overlaps ${this.#at[at]?.name}`);
-      this.#at[at] = each;
-      this.#writable[at] = writable;
-      this.#clearable[at] = clearable[i] ?? 0;
-      this.#readable[at] = ~(hidden[i] ?? 0);
-    });
   }
 }

@@ -86,12 +86,12 @@ export class VirtualFunction implements VmFunction {
   /** It was reset when it was let go of. */
   *start(): Task {}
 
+  /** The host drains it by PASID. */
+  *quiesce(): Task {}
+
   *reset(): Task {
     yield* this.mdev.reset();
   }
-
-  /** The host drains it by PASID. */
-  *quiesce(): Task {}
 
   *close(): Task {
     yield* this.mdev.close();

@@ -44,10 +44,10 @@ export interface VmFunction extends GuestFunction, Restorable {
   open(set: IoasidSet): Refusal | undefined;
   /** What is behind it has nothing left of who had it before. */
   start(): Task;
-  /** The VM's reset: it is as after power-on, with nothing under way. */
-  reset(): Task;
   /** The VM has stopped, and its PASIDs go: returns when nothing is under way that the host could not drain. */
   quiesce(): Task;
+  /** After that: it is as after power-on. */
+  reset(): Task;
   /** The VM lets go of what is behind it: it is reset. */
   close(): Task;
 }

@@ -160,10 +160,10 @@ export class Monitor {
   *reset(): Task {
     yield* this.#halt();
     for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
-    // Before their PASIDs go: a whole function cannot be drained by the host.
-    for (const each of this.functions) yield* each.reset();
+    for (const each of this.functions) yield* each.quiesce();
     this.iommu.reset();
     yield* this.#settle();
+    for (const each of this.functions) yield* each.reset();
   }
 
   /** The end of the machine: returns when neither CPU nor device reaches anything of it. */
@@ -186,6 +186,8 @@ export class Monitor {
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
     yield* this.#settle();
+    // What the host cannot drain is reset before its PASIDs go.
+    for (const each of this.functions) yield* each.quiesce();
   }
 
   *#settle(): Task {

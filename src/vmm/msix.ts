@@ -3,7 +3,7 @@
  * stands behind the VMM; where its message goes, the guest has written here.
  */
 import { type Restorable, Words } from '../base/index.js';
-import { MSI_X_TABLE_ENTRY, type Register, RegisterFile, register } from '../spec/index.js';
+import { MSI_X_TABLE_ENTRY, type Register, RegisterFile, RegisterMap, register } from '../spec/index.js';
 
 const { ADDRESS, UPPER, DATA, MASK } = MSI_X_TABLE_ENTRY;
 const ENTRY_BYTES = 16;
@@ -32,7 +32,7 @@ export class MsixTable implements Restorable {
     this.#entries = Array.from({ length: options.vectors }, (_, i) =>
       register(`MSIX${i}`, { offset: i * ENTRY_BYTES, layout: MSI_X_TABLE_ENTRY, reset: MASKED }),
     );
-    this.#file = new RegisterFile(this.#entries, this.bytes, () => this.unmasked());
+    this.#file = new RegisterFile(new RegisterMap(this.#entries, this.bytes), () => this.unmasked());
   }
 
   read32(offset: number): number {

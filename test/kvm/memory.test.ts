@@ -1,7 +1,7 @@
 /** What a guest's CPUs find at guest-physical addresses, and the end of a VM. */
 import { describe, expect, test } from 'vitest';
 import { Random, RandomChooser, type Task } from '../../src/base/index.js';
-import { enqcmd, GENERAL_PROTECTION } from '../../src/hardware/index.js';
+import { enqcmd, GENERAL_PROTECTION, LATER, movdir64b } from '../../src/hardware/index.js';
 import {
   type IoasidSet,
   ioasidDetachSpid,
@@ -14,6 +14,16 @@ import { runAll } from '../kernel/fake-platform.js';
 import { GUEST, type Guest, good, KvmBench, PORTAL_FRAME, toEnd } from './bench.js';
 
 const PAGE = 4096;
+const AT_PORTAL = { source: GUEST.source.page * PAGE, destination: GUEST.portal.page * PAGE };
+
+/** A portal that the guest has reached once, with a host PASID. */
+function portal(bench: KvmBench): { readonly guest: Guest; readonly host: number } {
+  const { set, guest } = bench.complete();
+  const host = bench.bind(set, 101);
+  guest.usePasid(101);
+  expect(guest.enqcmd()).toEqual({ zf: 0 });
+  return { guest, host };
+}
 
 describe("a guest's memory", () => {
   test("is the VMM's, in other frames, in no order", () => {
@@ -52,12 +62,43 @@ describe("a guest's memory", () => {
     expect(map(GUEST.firstFrame, PORTAL_FRAME)).toMatchObject({ errno: 'EEXIST' });
   });
 
-  test('where there is none is a #GP for who goes there', () => {
+  test('a portal that is taken away answers nobody: ENQCMD says retry, MOVDIR64B is lost', () => {
+    const bench = new KvmBench();
+    const { guest, host } = portal(bench);
+    bench.run(bench.vm.unmapDevicePage(GUEST.portalFrame));
+    expect(guest.enqcmd()).toEqual({ zf: 1 });
+    expect(movdir64b(guest.cpu, AT_PORTAL)).toBeUndefined();
+    guest.cpu.fence();
+    expect(bench.platform.portal.heads).toEqual([host]);
+  });
+
+  test('a portal that is away for a while is waited for, and nothing is lost or done twice', () => {
+    const bench = new KvmBench();
+    const { guest, host } = portal(bench);
+    bench.run(bench.vm.unmapDevicePage(GUEST.portalFrame, true));
+    const later = { fault: expect.objectContaining({ vector: LATER }) };
+    expect(guest.enqcmd()).toEqual(later);
+    expect(movdir64b(guest.cpu, AT_PORTAL)).toMatchObject({ vector: LATER });
+    guest.cpu.fence();
+    expect(bench.platform.portal.heads).toEqual([host]);
+    good(bench.run(bench.vm.mapDevicePage(GUEST.portalFrame, PORTAL_FRAME)));
+    expect(guest.enqcmd()).toEqual({ zf: 0 });
+    expect(bench.platform.portal.heads).toEqual([host, host]);
+    // Away for good.
+    bench.run(bench.vm.unmapDevicePage(GUEST.portalFrame, true));
+    bench.run(bench.vm.unmapDevicePage(GUEST.portalFrame));
+    expect(guest.enqcmd()).toEqual({ zf: 1 });
+  });
+
+  test('where there is none answers nobody who goes there', () => {
     const bench = new KvmBench();
     const { guest, tables } = bench.complete();
     tables.map(0x600, GUEST.firstFrame + GUEST.frames);
-    expect(guest.cpu.load(0x600 * PAGE, new Uint8Array(4))?.vector).toBe(GENERAL_PROTECTION);
-    // As is a page table that lies where nothing is.
+    const bytes = new Uint8Array(4);
+    expect(guest.cpu.load(0x600 * PAGE, bytes)).toBeUndefined();
+    expect([...bytes]).toEqual([0xff, 0xff, 0xff, 0xff]);
+    expect(guest.cpu.store(0x600 * PAGE, bytes)).toBeUndefined();
+    // But there is no way through a page table that lies there.
     guest.port.cpu.setPageTable(0x9999);
     expect(guest.store(0, Int32Array.of(1))?.vector).toBe(GENERAL_PROTECTION);
   });

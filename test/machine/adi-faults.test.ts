@@ -1,16 +1,20 @@
 /**
- * Single faults of VDCM on a dedicated queue, after those that were found in code of its kind: under some seed of
- * `dedicated-adi` a rule is broken by each, and its message alone says what happened.
+ * Single faults of VDCM and of what stands behind it, after those that were found in code of its kind: under some seed
+ * of its scenario a rule is broken by each, and its message alone says what happened.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
 
 const SEEDS = 60;
 const TIMEOUT = 120_000;
-const FILE = 'kernel/vdcm/dedicated.ts';
+const DEDICATED = 'kernel/vdcm/dedicated.ts';
 
 /** With a rule that is broken under some seed, and what its message says. */
-const FAULTS: (Omit<Fault, 'file'> & { readonly rule: string; readonly message: RegExp })[] = [
+const FAULTS: (Omit<Fault, 'file'> & {
+  readonly file?: string;
+  readonly rule: string;
+  readonly message: RegExp;
+})[] = [
   {
     name: 'the real queue is given the number of the guest (B1)',
     scenario: 'dedicated-adi',
@@ -55,12 +59,22 @@ const FAULTS: (Omit<Fault, 'file'> & { readonly rule: string; readonly message: 
     message:
       /PASID 202 of vm1\/alice is given back, and is still there: dsa0's work queue 0, whose configuration has it$/,
   },
+  {
+    name: 'a page request is refused when the one that was asked of two goes',
+    scenario: 'adi-reset',
+    file: 'kernel/iommu/guest/binding.ts',
+    find: 'return this.#give(given.requests, [...given.before, given.to]);',
+    replace: 'return false;',
+    rule: 'FAULTS',
+    message:
+      /job copy1 of vm1\/alice on third\/shared ended with invalid-request .*; the scenario says success$/,
+  },
 ];
 
 beforeAll(copySound, TIMEOUT);
 
 it.each(FAULTS)('$name', { timeout: TIMEOUT }, ({ rule, message, ...fault }) => {
-  const caught = firstFinding({ ...fault, file: FILE }, SEEDS, rule);
+  const caught = firstFinding({ file: DEDICATED, ...fault }, SEEDS, rule);
   const finding = caught?.findings.find((each) => each.rule === rule);
   expect(finding?.message, JSON.stringify(caught)).toMatch(message);
 });

@@ -24,9 +24,10 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'the host answers nothing for a guest that goes',
     scenario: 'silent-guest',
-    file: 'kernel/iommu/guest/space.ts',
-    find: 'for (const group of entry.given.keys()) {',
-    replace: 'for (const group of entry.given.keys().slice(0, 0)) {',
+    file: 'kernel/iommu/page-requests.ts',
+    find: 'return yield* this.#answer(device.driver, request, response);',
+    replace:
+      "return response === 'invalid request' ? undefined : yield* this.#answer(device.driver, request, response);",
     rule: 'PROGRESS',
     message:
       /this has not come to an end: job stuck of mute\/mallory, submitted to dsa0\/shared at step \d+; .*page group \d+ of dsa0 for PASID \d+, page 0x\w+, asked for at step \d+/,
@@ -105,8 +106,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'B1: the device is drained of another number',
     scenario: 'two-vms-one-swq',
     file: 'kernel/vdcm/shared.ts',
-    find: 'this.#parent.quiescePasid(pasid, false)',
-    replace: 'this.#parent.quiescePasid(Pasid.of(pasid ^ 1), false)',
+    find: 'this.#parent.quiesceGuest(pasid, isAbort)',
+    replace: 'this.#parent.quiesceGuest(Pasid.of(pasid ^ 1), isAbort)',
     rule: 'FAULTS',
     message:
       /dmar0 reported SPT\.2 of dsa0 for PASID 202, which (is|was) vm1\/alice's, guest PASID 101, (since|until) step \d+: a \w+ at 0x\w+: PASID table entry not present; on dsa0 then: job last\d of vm1\/alice/,

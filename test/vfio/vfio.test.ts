@@ -186,6 +186,56 @@ describe('faults', () => {
     expect(host.resources.tasks).toEqual([]);
   });
 
+  /** Two parts of one function in one VM, on one PASID, and a request that the first of them is told of. */
+  function shared() {
+    const made = oneDevice();
+    const vm = made.host.newVm('vm1', [made.one, made.two]);
+    vm.map(PAGE, 0, 0x1111);
+    vm.allocAndBind(made.one, 101, 202);
+    must(vm.bind(made.two, 101, 202));
+    const [first, second] = [vm.listen(made.one), vm.listen(made.two)];
+    made.host.request(made.device, 202, { page: 0x12, isLast: false });
+    made.host.request(made.device, 202, { page: 0x13 });
+    expect([first.length, second.length]).toEqual([2, 0]);
+    return { ...made, vm, first, second };
+  }
+
+  it.each([
+    [
+      'does not know the page',
+      (vm: ReturnType<Host['newVm']>, one: TestMdev) => must(vm.answer(one, 101, 3, 1)),
+    ],
+    ['is unbound', (vm: ReturnType<Host['newVm']>, one: TestMdev) => must(vm.unbind(one, 101, 202))],
+  ])('of one PASID are told to the next device that has it when the first %s', (_what, leaves) => {
+    const { device, responses, one, two, vm, second } = shared();
+    leaves(vm, one);
+    expect(second.map(pageRequestOf)).toEqual([
+      { pasid: 101, group: 3, page: 0x12 },
+      { pasid: 101, group: 3, page: 0x13 },
+    ]);
+    expect(responses).toEqual([]);
+    // Who was asked before has no say any more.
+    expect(vm.answer(one, 101, 3)).toMatchObject({ errno: 'EINVAL' });
+    expect(vm.answer(two, 101, 3)).toBeUndefined();
+    expect(responses).toMatchObject([{ rid: device.rid, pasid: 202, group: 3, code: 0 }]);
+  });
+
+  it('that none of the devices of one PASID knows are answered when the last was asked, each once', () => {
+    const { host, device, responses, one, two, vm, first, second } = shared();
+    must(vm.answer(one, 101, 3, 1));
+    expect(vm.answer(two, 101, 3, 1)).toBeUndefined();
+    expect([first.length, second.length]).toEqual([2, 2]);
+    expect(responses).toMatchObject([{ pasid: 202, group: 3, code: 1 }]);
+    host.request(device, 202, { group: 5 });
+    must(vm.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    expect(responses.map(({ group, code }) => [group, code])).toEqual([
+      [3, 1],
+      [5, 1],
+    ]);
+    expect([first.length, second.length]).toEqual([3, 2]);
+  });
+
   it('that are still in the queue of the unit when a PASID ends reach no next owner of its number (E4)', () => {
     const { host, device, responses, one, two, vm1, vm2 } = twoVms({ ats: true, pri: true });
     vm1.allocAndBind(one, 101, 202);
@@ -329,6 +379,22 @@ describe('an end', () => {
     expect(done).toEqual(['unbind', 'bind']);
   });
 
+  it('is waited for by who wants what is cached forgotten', () => {
+    const { host, one, vm1 } = twoVms();
+    vm1.allocAndBind(one, 101, 202);
+    one.isBusy = true;
+    must(vm1.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    const { tasks } = host.lab.bench;
+    const invalidation = tasks.spawn('invalidate', vm1.container.invalidate(one, invalidateBytes(101, PAGE)));
+    host.lab.bench.runAll();
+    expect(invalidation.state).not.toBe('ended');
+    one.isBusy = false;
+    one.idle.wakeAll();
+    host.lab.bench.runAll();
+    expect([invalidation.state, one.drained]).toEqual(['ended', [202]]);
+  });
+
   it('answers what is outstanding while the device is drained: it waits for that', () => {
     const { host, device, responses, one, vm1 } = twoVms();
     vm1.allocAndBind(one, 101, 202);
@@ -349,6 +415,10 @@ describe('an end', () => {
     vm1.allocAndBind(one, 101, 202);
     dma.deaf = 1000;
     expect(vm1.unbind(one, 101, 202)).toMatchObject({ errno: 'EIO' });
+    // What may still be cached is not said to be forgotten.
+    expect(host.run(vm1.container.invalidate(one, invalidateBytes(101, PAGE)))).toMatchObject({
+      errno: 'EIO',
+    });
     expect(vm1.container.pasidRequest(freeBytes(202))).toBe(0);
     host.lab.bench.runAll();
     expect(ioasidInspect(host.lab.bench.ioasids, 202)).toMatchObject({ holders: [{ holder: 'vfio mdev1' }] });

@@ -63,6 +63,8 @@ export class DmaFunction implements PciFunction, Engine {
   era = 0;
   /** How many invalidations it will not answer. */
   deaf = 0;
+  /** It was pulled out: nobody answers in its place. */
+  isOut = false;
   readonly tlb: DeviceTlb;
   readonly #config: ConfigSpace;
   readonly #options: DmaOptions;
@@ -117,7 +119,7 @@ export class DmaFunction implements PciFunction, Engine {
   }
 
   readConfig(offset: number, bytes: number): number {
-    return this.#config.read(offset, bytes);
+    return this.isOut ? 2 ** (8 * bytes) - 1 : this.#config.read(offset, bytes);
   }
 
   writeConfig(offset: number, bytes: number, value: number): void {
@@ -128,7 +130,7 @@ export class DmaFunction implements PciFunction, Engine {
     const own = { ...invalidation };
     this.invalidations.push(own);
     this.tlb.invalidate(own);
-    if (this.deaf > 0) {
+    if (this.deaf > 0 || this.isOut) {
       this.deaf--;
       this.#options.timedOut?.();
     } else if (this.#latched === undefined) this.#done(own);

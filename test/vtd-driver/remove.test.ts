@@ -103,6 +103,21 @@ it('a device comes back, however often, with domain ids and frames to spare', ()
   expect(lab.bench.kernel.context.frames.inUse).toBe(inUse);
 });
 
+it('a device that was pulled out is asked once, and nothing of it is left', () => {
+  const { lab, dma, device, neighbour, spaces, before } = busy({ ats: true });
+  dma.isOut = true;
+  must(lab.run(lab.iommu.remove(device)));
+  expect(lab.iommu.device(device.rid)).toBeUndefined();
+  for (const { domain, frames } of spaces) {
+    expect(domain.free()).toBeUndefined();
+    for (const frame of frames) lab.bench.kernel.context.frames.free(frame);
+  }
+  expect(lab.bench.kernel.context.frames.inUse).toBe(before);
+  // Not for each of what was attached: who is not there is not asked again.
+  expect(dma.invalidations.length).toBeLessThan(2 * spaces.length + 2);
+  expect(lab.access(neighbour.dma, [{ pasid: 0, page: PAGES[0] ?? 0 }])[0]?.passed).toBe(true);
+});
+
 it('a device that does not answer keeps what it may still use, and can be removed when it answers', () => {
   const { lab, dma, device, spaces, before } = busy({ ats: true });
   dma.deaf = 3;

@@ -19,5 +19,8 @@ export const HARDWARE_TELLS: Readonly<Record<string, Tell>> = {
     `asks for page ${of(f, 'page')} (${of(f, 'access')}), group ${of(f, 'group')}, ${pasidOf(f)}${forJob(f)}`,
   'pri:response': (f) =>
     `is answered group ${of(f, 'group')}: ${RESPONSES[of(f, 'code')] ?? of(f, 'code')}${forJob(f)}`,
-  'ats:invalidate': (f) => `forgets translations of ${pasidOf(f)}: ${of(f, 'pages')}`,
+  'ats:invalidate': (f) => {
+    const isOfNone = f['pasid'] === undefined && f['guestPasid'] === undefined;
+    return `forgets translations of ${isOfNone ? 'requests without a PASID' : pasidOf(f)}: ${of(f, 'pages')}`;
+  },
 };

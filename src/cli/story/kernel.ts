@@ -1,5 +1,5 @@
 /** Sentences of a kernel, the host's and the guests': processes, address spaces, the IOMMU, the accelerator's driver. */
-import { type Fields, forJob, forWork, of, ownPasidOf, plural, type Tell, why } from './words.js';
+import { type Fields, forJob, forWork, of, ownPasidOf, pasidOf, plural, type Tell, why } from './words.js';
 
 /** Of whose work a fault is; nobody may know. */
 const whose = (fields: Fields): string =>
@@ -31,9 +31,22 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
   'idxd:configure': (f) => `${of(f, 'device')} has ${plural(f, 'wqs', 'work queue')}`,
   'idxd:open': (f) => `${of(f, 'wq')} is open, for ${ownPasidOf(f)}`,
   'idxd:close': (f) => `${of(f, 'wq')} is closed, for ${ownPasidOf(f)}`,
+  'idxd:reset': (f) => `${of(f, 'device')} is reset: what its queues had is abandoned, or done`,
+  'idxd:interrupt': (f) =>
+    `${of(f, 'device')}: descriptors of ${ownPasidOf(f)} may ask for vector ${of(f, 'vector')}, by handle ${of(f, 'handle')}`,
+  'idxd:ims': (f) =>
+    f['pasid'] === null
+      ? `interrupt message entry ${of(f, 'entry')} of ${of(f, 'device')} is for nobody's descriptors`
+      : `interrupt message entry ${of(f, 'entry')} of ${of(f, 'device')} is for descriptors of ${pasidOf(f)}`,
   'idxd:error': (f) =>
     `${of(f, 'device')} reports "${of(f, 'error')}" at ${of(f, 'address')}: ${of(f, 'operation')}, ${whose(f)}`,
+  'idxd:remove': (f) => `${of(f, 'device')} is closed for all, and disabled`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
+
+  'pci:add': (f) => `the function at ${of(f, 'device')} has come`,
+  'pci:remove': (f) => `the function at ${of(f, 'device')} is let go of`,
+  'pci:held': (f) => `cannot let go of the function at ${of(f, 'device')}${why(f)}`,
+  'pci:refused': (f) => `cannot use the function at ${of(f, 'device')}${why(f)}`,
 
   'iommu:add': (f) =>
     `${of(f, 'device')} is behind ${of(f, 'unit')}, with ${of(f, 'pasidBits')} bits of PASID`,

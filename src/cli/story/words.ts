@@ -11,6 +11,8 @@ const has = (fields: Fields, name: string): boolean => fields[name] !== undefine
 
 /** One of the host's numbers; of a virtual machine's, with the guest's number for it and the process. */
 export function pasidOf(fields: Fields): string {
+  // On a function that a guest has whole, a number that the host has none for.
+  if (has(fields, 'guestPasid') && !has(fields, 'pasid') && !has(fields, 'id')) return ownPasidOf(fields);
   const pasid = of(fields, has(fields, 'pasid') ? 'pasid' : 'id');
   const owner = has(fields, 'owner') ? of(fields, 'owner') : undefined;
   if (!has(fields, 'vm')) return owner === undefined ? `PASID ${pasid}` : `PASID ${pasid} (${owner})`;

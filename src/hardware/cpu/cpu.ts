@@ -11,7 +11,7 @@ import { IA32_PASID, XSTATE_PASID } from '../../spec/index.js';
 import type { Bus } from '../bus.js';
 import { ABSENT, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
-import { type CpuFault, GP_FAULT, Mmu } from './mmu.js';
+import { type CpuFault, GP_FAULT, LATER_FAULT, Mmu } from './mmu.js';
 import { translatePasid } from './pasid-translation.js';
 import { PostedWrites } from './posted-writes.js';
 import type { CpuExitAction, Vmcs } from './vmcs.js';
@@ -58,6 +58,8 @@ const PAGE = 4096;
 const LINE = 64;
 /** More than an access can need: one for each table of the guest's, to read it and to write it, and for its page. */
 const RESUMES = 16;
+/** A frame where nothing can be: the last of all. */
+const NOWHERE = 2 ** 40 - 1;
 
 const bytesOf = (words: Int32Array): Uint8Array => new Uint8Array(words.buffer, words.byteOffset, LINE);
 
@@ -233,7 +235,7 @@ export class Cpu implements Restorable {
 
   /**
    * The physical address that an access goes to; -1 for a fault, which is {@link Cpu.fault}. In guest mode there may be
-   * exits on the way: the access is executed again, or the guest gets #GP.
+   * exits on the way: the access is executed again, now or later, goes where nobody answers, or the guest gets #GP.
    */
   physical(address: number, right: number): number {
     const { root, cpl, vmcs } = this.#now;
@@ -244,8 +246,10 @@ export class Cpu implements Restorable {
       if (mmu.translate(root, address, rights)) return mmu.frame * PAGE + (address % PAGE);
       if (mmu.fault !== undefined) return -1;
       const { reason, gfn, write } = mmu.guest.exit;
-      if (resumes < RESUMES && this.exit(reason, { gfn, write }) === 'resume') continue;
-      mmu.fault = GP_FAULT;
+      const action = resumes < RESUMES ? this.exit(reason, { gfn, write }) : 'general-protection';
+      if (action === 'resume') continue;
+      if (action === 'nobody' && mmu.isAtLeaf) return NOWHERE * PAGE + (address % PAGE);
+      mmu.fault = action === 'later' ? LATER_FAULT : GP_FAULT;
       return -1;
     }
   }

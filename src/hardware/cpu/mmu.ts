@@ -12,9 +12,9 @@ import { FirstStage } from '../paging/first-stage.js';
 import { ALL_RIGHTS, ENTRY, ENTRY_WORDS, indexAt, pagesPerEntry, pagingStep, RIGHT } from '../paging/step.js';
 import { GuestPhysical } from './guest-physical.js';
 
-/** An exception of the CPU, as a value. */
+/** An exception of the CPU, as a value; or that the host has it wait with the instruction ({@link LATER}). */
 export interface CpuFault {
-  readonly vector: typeof GENERAL_PROTECTION | typeof PAGE_FAULT;
+  readonly vector: typeof GENERAL_PROTECTION | typeof PAGE_FAULT | typeof LATER;
   /** Of a page fault: {@link PF}, a set of bits. */
   readonly errorCode: number;
   /** Of a page fault: the address, as CR2 has it. */
@@ -23,11 +23,16 @@ export interface CpuFault {
 
 export const GENERAL_PROTECTION = 13;
 export const PAGE_FAULT = 14;
+/** No exception: nothing of the instruction has been done, and it is to be executed again. */
+export const LATER = -1;
 /** The error code of a page fault (SDM volume 3, 5.7). */
 export const PF = { PRESENT: 1, WRITE: 2, USER: 4, RESERVED: 8, FETCH: 16 } as const;
 
 /** The one #GP that this model raises: it has no error code to tell. */
 export const GP_FAULT: CpuFault = { vector: GENERAL_PROTECTION, errorCode: 0, address: 0 };
+
+/** What an exit comes to that the host does not resume yet. */
+export const LATER_FAULT: CpuFault = { vector: LATER, errorCode: 0, address: 0 };
 
 const MOST_LEVELS = 5;
 const { A, D } = FIRST_STAGE_ENTRY;
@@ -52,6 +57,8 @@ export class Mmu {
   eptRoot = -1;
   /** The frame that the last successful walk led to. */
   frame = 0;
+  /** Whether the last walk came to its leaf: an exit is of the page itself, and not of a table. */
+  isAtLeaf = false;
   /** Why the last walk failed; undefined if it did not, or if it ended in an exit: {@link GuestPhysical.exit}. */
   fault: CpuFault | undefined;
 
@@ -77,6 +84,7 @@ export class Mmu {
   translate(root: number, address: number, rights: number): boolean {
     const page = Math.floor(address / PAGE);
     this.fault = undefined;
+    this.isAtLeaf = false;
     if (page >= this.#userPages) {
       this.fault = GP_FAULT;
       return false;
@@ -99,6 +107,7 @@ export class Mmu {
         if ((rights & ~granted) !== 0) return this.#fail(address, rights, PF.PRESENT);
         const leaf = this.#step.frame + (page % pagesPerEntry(level));
         if (!this.#setAccessed(page, level, (rights & RIGHT.WRITE) !== 0)) return false;
+        this.isAtLeaf = true;
         this.frame = this.#hostOf(leaf, rights & ~RIGHT.USER);
         return this.frame >= 0;
       }

@@ -18,10 +18,11 @@ export interface CpuExit {
 }
 
 /**
- * How it goes on: `skip` the instruction, with ZF = 1 (ENQCMD and ENQCMDS only); `resume`, which executes it again (an
- * access only); or inject #GP.
+ * How it goes on: `skip` the instruction, with ZF = 1 (ENQCMD and ENQCMDS only); or inject #GP. An access only: `resume`,
+ * which executes it again; `later`, which does so when others have had a turn; or `nobody`, which emulates it as of an
+ * address where nothing answers.
  */
-export type CpuExitAction = 'skip' | 'resume' | 'general-protection';
+export type CpuExitAction = 'skip' | 'resume' | 'later' | 'nobody' | 'general-protection';
 
 /** The host's code that an exit leads to. */
 export type CpuExitHandler = (exit: CpuExit) => CpuExitAction;

@@ -21,6 +21,7 @@ import {
   dsaRegisters,
   type Register,
   RegisterFile,
+  RegisterMap,
 } from '../../spec/index.js';
 import type { Engine } from '../engine.js';
 import type { DeviceTlbInvalidation, MmioRegion, PageGroupResponse, PciFunction } from '../pci/ports.js';
@@ -70,7 +71,9 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
     const { name, wqs, groups, engines, entries, vectors, imsEntries, interruptHandles } = this.options;
     if (wqs > 16 || vectors > 64) throw new Bug(`${name} with ${wqs} WQs and ${vectors} vectors`);
     this.table = dsaRegisters(capabilities(this.options));
-    this.registers = new RegisterFile(this.table.all, DSA_BAR0_BYTES, (register) => this.#written(register));
+    this.registers = new RegisterFile(new RegisterMap(this.table.all, DSA_BAR0_BYTES), (register) =>
+      this.#written(register),
+    );
     this.interrupts = new Interrupts(this.table, this.registers, {
       parts,
       ims: imsEntries,

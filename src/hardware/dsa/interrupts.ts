@@ -63,6 +63,18 @@ export class Interrupts implements Restorable {
     return pasid < 0 || PASID.get(control, 0) === pasid;
   }
 
+  /** The entries whose permission is a PASID's; IMS_TABLE is set in those of interrupt message storage. */
+  *entriesOf(pasid: number): Generator<number> {
+    const isOf = (control: Int32Array): boolean =>
+      PASID_EN.get(control, 0) === 1 && PASID.get(control, 0) === pasid;
+    for (let entry = 0; entry < this.#table.MSIXPERM.length; entry++) {
+      if (isOf(this.#permission(entry))) yield entry;
+    }
+    for (let entry = 0; entry < this.ims.entries; entry++) {
+      if (isOf(this.#imsControl(entry))) yield entry | IMS_TABLE;
+    }
+  }
+
   /** A completion interrupt. */
   complete(handle: number): void {
     const entry = this.handles.entryOf(handle);

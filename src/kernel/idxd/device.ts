@@ -3,14 +3,24 @@
  * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. A dedicated queue can be the kernel's own (`kernel-queue.ts`). Left
- * out: the event log, completion interrupts, halt and reset.
+ * the PASID), then unbind clears the IOMMU's side. A device that goes is closed for all who have it open. A dedicated
+ * queue can be the kernel's own (`kernel-queue.ts`). Left out: the event log, halt; a queue of the kernel's on a device
+ * that is pulled out.
  */
-import { isRefusal, KeptList, type Refusal, refuse, type Task } from '../../base/index.js';
+import {
+  isRefusal,
+  KeptList,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  WaitQueue,
+} from '../../base/index.js';
 import {
   DSA_COMMAND,
   DSA_ENGCAP_REG,
   DSA_GENCAP_REG,
+  DSA_GENCFG_REG,
   DSA_GRPCAP_REG,
   DSA_GRPCFG,
   DSA_WQCAP_REG,
@@ -20,11 +30,16 @@ import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa, type Pasid } from '../ids.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
+import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
-import { type ErrorListener, startErrorReports } from './errors.js';
+import { VirtualShapes } from '../vdcm/capabilities.js';
+import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
+import { enableErrorReports, startErrorReports } from './errors.js';
+import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
 import { DsaRegisters, REGISTER } from './registers.js';
+import { VirtualDevices } from './virtual-devices.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
 
 /** What the accelerator calls itself in configuration space. */
@@ -47,14 +62,24 @@ type OpenErrno =
   | 'ENOMEM'
   | 'EIO';
 
-/** A work queue that a process has open. */
+/** A work queue that a process has open; until the device goes, and then the file stands for nothing. */
 export class WqFile implements OpenFile {
   readonly name: string;
   readonly wq: WorkQueue;
   readonly binding: SvaBinding;
+  /** Where its descriptors' completions are told, once the process has asked for that. */
+  readonly interrupt: KeptValue<CompletionInterrupt | undefined>;
+  /** @internal */
+  readonly state: KeptValue<'open' | 'ending' | 'ended'>;
+  /** Woken when it has ended. @internal */
+  readonly ended: WaitQueue;
   readonly #device: IdxdDevice;
 
-  constructor(device: IdxdDevice, wq: WorkQueue, binding: SvaBinding) {
+  constructor({ log }: KernelContext, device: IdxdDevice, of: { wq: WorkQueue; binding: SvaBinding }) {
+    const { wq, binding } = of;
+    this.interrupt = new KeptValue<CompletionInterrupt | undefined>(log, undefined);
+    this.state = new KeptValue<'open' | 'ending' | 'ended'>(log, 'open');
+    this.ended = new WaitQueue(`end of ${wq.name} of ${binding.mm.name}`);
     this.#device = device;
     this.wq = wq;
     this.binding = binding;
@@ -79,8 +104,24 @@ export class IdxdDevice {
   readonly #services: IdxdServices;
   readonly #iommu: IommuDevice | Refusal<'ENODEV' | 'ENOMEM' | 'EIO'>;
   readonly #registers: DsaRegisters;
-  readonly #listeners: KeptList<ErrorListener>;
+  readonly #interrupts: CompletionInterrupts;
+  /** Its interrupt message storage, for virtual devices. @internal */
+  readonly storage: InterruptStorage;
+  /** Those on its queues. @internal */
+  readonly virtual: VirtualDevices;
+  /** What those look like. @internal */
+  readonly shapes = new VirtualShapes();
+  /** Of the state of the device and its dedicated queues. */
+  readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
+  readonly #files: KeptList<WqFile>;
+  /** Opens and closes of files that are under way. */
+  readonly #underWay: KeptValue<number>;
+  readonly #settled: WaitQueue;
+  /** It goes: nobody is given a queue any more. */
+  readonly #isLeaving: KeptValue<boolean>;
+  /** As the administrator wants them; none, if the configuration is fixed. */
+  readonly #groups: KeptValue<readonly GroupConfig[]>;
 
   /** @param of `iommu`: the device behind its IOMMU, or why it is behind none */
   constructor(
@@ -99,9 +140,22 @@ export class IdxdDevice {
     this.pci = of.pci;
     this.pci.enable();
     this.#registers = new DsaRegisters(context, this.pci.bar(0), of.name);
+    this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
-    this.#listeners = new KeptList(context.log);
-    startErrorReports(context, this.#registers, { ...of, listeners: this.#listeners });
+    this.#files = new KeptList(context.log);
+    this.#underWay = new KeptValue(context.log, 0);
+    this.#settled = new WaitQueue(`opens and closes of ${of.name}`);
+    this.#isLeaving = new KeptValue(context.log, false);
+    this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
+    this.virtual = new VirtualDevices(context);
+    const table = this.pci.enableMsix();
+    const { name } = of;
+    if (table !== undefined) {
+      startErrorReports(context, this.#registers, { name, msix: table, virtual: this.virtual });
+    }
+    const msix = table === undefined ? undefined : { table, vectors: this.pci.msix.vectors };
+    this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
+    this.storage = new InterruptStorage(context, this.#registers, name);
   }
 
   /** Its work queues, once it is configured. */
@@ -119,13 +173,34 @@ export class IdxdDevice {
     return this.#registers;
   }
 
-  /** Has errors that the device reports told to a virtual device on one of its queues. */
-  onError(listener: ErrorListener): void {
-    this.#listeners.push(listener);
+  /** Whether it goes. */
+  get isLeaving(): boolean {
+    return this.#isLeaving.value;
   }
 
-  removeErrorListener(listener: ErrorListener): void {
-    this.#listeners.remove(listener);
+  /**
+   * The device goes: virtual devices on its queues first, then every open file, whose process keeps a descriptor that
+   * stands for nothing, then the device is disabled. Returns when it has nothing to do any more, and what it had bound is
+   * unbound. A device that is not there any more is left so too. Once more is no error.
+   *
+   * On failure: `EBUSY` if the kernel itself has a queue: nothing has changed.
+   */
+  *remove(): Task<Refusal<'EBUSY'> | undefined> {
+    const clients = this.#wqs.items.reduce((sum, wq) => sum + wq.clients.value, 0);
+    if (clients > this.#files.length + this.virtual.count + this.#underWay.value) {
+      return refuse('EBUSY', `the kernel has a queue of ${this.name}`);
+    }
+    this.#isLeaving.value = true;
+    yield* this.virtual.surrender();
+    for (const file of [...this.#files.items]) yield* this.release(file);
+    while (this.#underWay.value > 0) yield this.#settled;
+    for (const file of [...this.#files.items]) yield* this.release(file);
+    const isEnabled = this.#wqs.length > 0;
+    const refusal = isEnabled ? yield* this.#registers.command(DSA_COMMAND.DISABLE_DEVICE, 0) : undefined;
+    if (refusal !== undefined) this.#giveUp(refusal);
+    this.pci.disable();
+    tell(this.#context, 'idxd:remove', { device: this.name });
+    return undefined;
   }
 
   /**
@@ -169,21 +244,58 @@ export class IdxdDevice {
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
     const lacking = this.#lacking(groups);
     if (lacking !== undefined) return refuse('EINVAL', `${this.name} has ${lacking}`);
-    let engine = 0;
-    for (const [index, { wqs, engines }] of groups.entries()) {
-      let wqBits = 0n;
-      let engineBits = 0n;
-      for (let i = 0; i < engines; i++) engineBits |= 1n << BigInt(engine++);
-      for (const config of wqs) {
-        wqBits |= 1n << BigInt(this.#wqs.length);
-        const wq = this.#newQueue(config);
-        wq.configure(undefined);
-        this.#wqs.push(wq);
-      }
-      const words = encode(DSA_GRPCFG, { WQS0: wqBits, ENGINES: engineBits });
-      this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
+    this.#groups.value = groups;
+    for (const config of groups.flatMap(({ wqs }) => wqs)) {
+      const wq = this.#newQueue(config);
+      wq.configure(undefined);
+      this.#wqs.push(wq);
     }
+    this.#writeGroups();
     return yield* this.#enable();
+  }
+
+  /** Groups one after the other have the next queues and engines. */
+  #writeGroups(): void {
+    let [engine, wq] = [0, 0];
+    const bits = (from: number, count: number): bigint => ((1n << BigInt(count)) - 1n) << BigInt(from);
+    for (const [index, { wqs, engines }] of this.#groups.value.entries()) {
+      const words = encode(DSA_GRPCFG, { WQS0: bits(wq, wqs.length), ENGINES: bits(engine, engines) });
+      this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
+      wq += wqs.length;
+      engine += engines;
+    }
+    this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1 }));
+  }
+
+  /**
+   * Resets the device: what was submitted is abandoned. It is then as it was before, for all who have its queues open.
+   *
+   * On failure: `EBUSY` if virtual devices stand on its queues; `EIO`, or `ENOSPC` of interrupt handles.
+   */
+  *reset(): Task<Refusal<'EBUSY' | 'ENOSPC' | 'EIO'> | undefined> {
+    if (this.virtual.count > 0) return refuse('EBUSY', `virtual devices stand on queues of ${this.name}`);
+    yield* this.#lock.lock();
+    try {
+      const refusal = yield* this.#registers.command(DSA_COMMAND.RESET_DEVICE, 0);
+      if (refusal !== undefined) return refusal;
+      tell(this.#context, 'idxd:reset', { device: this.name });
+      enableErrorReports(this.#registers);
+      for (const wq of this.#wqs.items) wq.reconfigure();
+      if (!this.isFixed) this.#writeGroups();
+      return (yield* this.#enableAgain()) ?? (yield* this.#interrupts.restore());
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  *#enableAgain(): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* this.#registers.command(DSA_COMMAND.ENABLE_DEVICE, 0);
+    if (refusal !== undefined) return refusal;
+    for (const wq of this.#wqs.items) {
+      const failed = wq.isEnabled ? yield* wq.enable() : undefined;
+      if (failed !== undefined) return failed;
+    }
+    return undefined;
   }
 
   /** Whether its configuration can only be read: a virtual device's. */
@@ -212,9 +324,19 @@ export class IdxdDevice {
    * Opens a work queue for a process; the descriptor.
    *
    * On failure: `ENXIO` if there is no such queue; `EBUSY` if a dedicated one is open; `ENODEV` says why the device
-   * cannot work in a process's memory; what {@link Sva.bind} refuses with; `EIO`. Nothing has changed.
+   * cannot work in a process's memory, or that it goes; what {@link Sva.bind} refuses with; `EIO`. Nothing has changed.
    */
   *open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
+    this.#underWay.value++;
+    try {
+      return yield* this.#open(process, index);
+    } finally {
+      this.#settle();
+    }
+  }
+
+  *#open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
+    if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
     const wq = this.#wqs.items[index];
     if (wq === undefined) return refuse('ENXIO', `${this.name} has no work queue ${index}`);
     if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
@@ -231,7 +353,8 @@ export class IdxdDevice {
       wq.clients.value--;
       return refusal;
     }
-    const file = new WqFile(this, wq, binding);
+    const file = new WqFile(this.#context, this, { wq, binding });
+    this.#files.push(file);
     const fd = this.#services.processes.install(process, file);
     if (isRefusal(fd)) {
       yield* file.release();
@@ -245,21 +368,41 @@ export class IdxdDevice {
    * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
    *
    * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
-   * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENOMEM`.
+   * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENODEV` if the device goes;
+   * `ENOMEM`.
    */
   *mapPortal(
     process: Process,
     fd: number,
     at?: number,
-  ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
-    const file = process.file(fd);
-    if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
-      return refuse('ENOENT', `descriptor ${fd} of ${process.name} is no queue of ${this.name}`);
-    }
-    if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
+  ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
+    const file = this.#ownFile(process, fd);
+    if (isRefusal(file)) return file;
     const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    return yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+    const page = yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
+    if (file.state.value === 'open') return page;
+    yield* process.mm.unmapPortals(file);
+    return refuse('ENODEV', `${this.name} goes`);
+  }
+
+  /**
+   * Has completions of an open queue's descriptors told by interrupt, to who asks for it in the descriptor; once more
+   * gives what there is.
+   *
+   * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has opened
+   * it; what {@link CompletionInterrupts.request} refuses with.
+   */
+  *requestInterrupt(
+    process: Process,
+    fd: number,
+  ): Task<CompletionInterrupt | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'ENOSPC' | 'EIO'>> {
+    const file = this.#ownFile(process, fd);
+    if (isRefusal(file)) return file;
+    if (file.interrupt.value !== undefined) return file.interrupt.value;
+    const interrupt = yield* this.#interrupts.request(file.binding.pasid, file.name);
+    if (!isRefusal(interrupt)) file.interrupt.value = interrupt;
+    return interrupt;
   }
 
   /**
@@ -274,6 +417,7 @@ export class IdxdDevice {
     const wq = this.#wqs.items[index];
     if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
     if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
+    if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
     const dma = this.#iommu.dma.value;
     if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
     if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
@@ -284,14 +428,38 @@ export class IdxdDevice {
     return queue;
   }
 
-  /** The last descriptor of an open queue is closed. @internal */
+  /** The last descriptor of an open queue is closed, or its device goes: returns when it has ended. @internal */
   *release(file: WqFile): Task {
+    while (file.state.value === 'ending') yield file.ended;
+    if (file.state.value === 'ended') return;
+    file.state.value = 'ending';
+    this.#underWay.value++;
+    yield* this.#release(file);
+    file.state.value = 'ended';
+    this.#files.remove(file);
+    file.ended.wakeAll();
+    this.#settle();
+  }
+
+  *#release(file: WqFile): Task {
     const { wq, binding } = file;
     yield* binding.mm.unmapPortals(file);
     yield* this.#quiesce(file);
+    const interrupt = file.interrupt.value;
+    if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
     yield* this.#services.sva.unbind(binding);
     wq.clients.value--;
     tell(this.#context, 'idxd:close', { wq: wq.name, process: binding.mm.name, pasid: binding.pasid });
+  }
+
+  /** An open queue of this device's, which the process's own address space has opened. */
+  #ownFile(process: Process, fd: number): WqFile | Refusal<'ENOENT' | 'EPERM'> {
+    const file = process.file(fd);
+    if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
+      return refuse('ENOENT', `descriptor ${fd} of ${process.name} is no queue of ${this.name}`);
+    }
+    if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
+    return file;
   }
 
   /** The device, and its shared queues. */
@@ -310,23 +478,47 @@ export class IdxdDevice {
   *#quiesce({ wq, binding }: WqFile): Task {
     let refusal: Refusal<'EIO'> | undefined;
     if (wq.isDedicated) {
-      refusal = yield* wq.drain();
-      refusal ??= yield* wq.disable();
-      if (refusal === undefined) wq.configure(undefined);
+      refusal = yield* this.#undedicate(wq);
     } else {
       refusal = yield* this.quiescePasid(binding.pasid, false);
     }
-    if (refusal === undefined) return;
-    tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why: refusal.why });
+    if (refusal !== undefined) this.#giveUp(refusal);
+  }
+
+  /** It does not obey. */
+  #giveUp({ why }: Refusal<'EIO'>): void {
+    tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why });
     this.pci.stopMastering();
+  }
+
+  #settle(): void {
+    this.#underWay.value--;
+    if (this.#underWay.value === 0) this.#settled.wakeAll();
   }
 
   /** Has a dedicated queue work with a binding's PASID. */
   *#dedicate(wq: WorkQueue, { pasid }: SvaBinding): Task<Refusal<'EIO'> | undefined> {
-    wq.configure(pasid);
-    const refusal = yield* wq.enable();
-    if (refusal !== undefined) wq.configure(undefined);
-    return refusal;
+    yield* this.#lock.lock();
+    try {
+      wq.configure(pasid);
+      const refusal = yield* wq.enable();
+      if (refusal !== undefined) wq.configure(undefined);
+      return refusal;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** Has a dedicated queue work with nothing, when it has done what it had. */
+  *#undedicate(wq: WorkQueue): Task<Refusal<'EIO'> | undefined> {
+    yield* this.#lock.lock();
+    try {
+      const refusal = (yield* wq.drain()) ?? (yield* wq.disable());
+      if (refusal === undefined) wq.configure(undefined);
+      return refusal;
+    } finally {
+      this.#lock.unlock();
+    }
   }
 
   #newQueue(config: WqConfig): WorkQueue {

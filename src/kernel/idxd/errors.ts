@@ -2,47 +2,36 @@
  * The accelerator's error interrupt (Intel DSA 3.0, 5.8 and 9.2.14): what has no completion record to stand in, it
  * reports in SWERROR.
  */
-import type { KeptList } from '../../base/index.js';
-import {
-  DSA_GENCTRL_REG,
-  DSA_INTCAUSE_REG,
-  DSA_SWERROR_REG,
-  encode,
-  MSI_X_TABLE_ENTRY,
-  textOf,
-} from '../../spec/index.js';
+import { DSA_GENCTRL_REG, DSA_INTCAUSE_REG, DSA_SWERROR_REG, encode, textOf } from '../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../context.js';
-import type { PciDevice } from '../pci.js';
+import { routeVector } from '../msix.js';
 import { type DsaRegisters, REGISTER } from './registers.js';
+import type { VirtualDevices } from './virtual-devices.js';
 
 const e = DSA_SWERROR_REG;
-
-/** Told of an error of the device, as SWERROR has it; whether it was a listener's own matter. */
-export type ErrorListener = (words: Int32Array) => boolean;
+const DEVICE_VECTOR = 0;
 
 /** Whose errors they are. */
 export interface ErrorSource {
   readonly name: string;
-  readonly pci: PciDevice;
-  /** Virtual devices on its queues. */
-  readonly listeners: KeptList<ErrorListener>;
+  /** The address of its MSI-X table. */
+  readonly msix: number;
+  readonly virtual: VirtualDevices;
 }
 
-/** Routes the device's first vector here, if it has vectors, and asks for interrupts on errors. */
+/** Routes the device's first vector here, and asks for interrupts on errors. */
 export function startErrorReports(
   context: KernelContext,
   registers: DsaRegisters,
   source: ErrorSource,
 ): void {
-  const table = source.pci.enableMsix();
-  if (table === undefined) return;
-  const { address, data } = newInterrupt(context, () => reportErrors(context, registers, source));
-  const entry = encode(MSI_X_TABLE_ENTRY, {
-    ADDRESS: Math.floor((address % 2 ** 32) / 4),
-    UPPER: Math.floor(address / 2 ** 32),
-    DATA: data,
-  });
-  for (const [i, word] of entry.entries()) context.platform.mmio.write32(table + i * 4, word);
+  const message = newInterrupt(context, () => reportErrors(context, registers, source));
+  routeVector(context, source.msix, { vector: DEVICE_VECTOR, ...message });
+  enableErrorReports(registers);
+}
+
+/** Asks for interrupts on errors; a reset of the device undoes it. */
+export function enableErrorReports(registers: DsaRegisters): void {
   registers.writeAt(REGISTER.GENCTRL.offset, encode(DSA_GENCTRL_REG, { SWERR_INT: 1 }));
 }
 
@@ -54,8 +43,7 @@ function reportErrors(context: KernelContext, registers: DsaRegisters, source: E
   const words = registers.read(REGISTER.SWERROR);
   if (e.VALID.get(words, 0) === 0) return;
   registers.writeAt(REGISTER.SWERROR.offset, encode(e, { VALID: 1, OVERFLOW: 1 }).subarray(0, 1));
-  // Nobody else's: the first that knows the PASID.
-  source.listeners.items.some((listener) => listener(words));
+  source.virtual.report(words);
   tell(context, 'idxd:error', {
     device: source.name,
     wq: e.WQ_VALID.get(words, 0) === 1 ? e.WQ.get(words, 0) : null,

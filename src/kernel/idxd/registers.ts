@@ -5,7 +5,10 @@
 import { type Refusal, refuse, type Task } from '../../base/index.js';
 import {
   DSA_CMD_REG,
+  DSA_CMDCAP_REG,
   DSA_CMDSTS_REG,
+  DSA_COMMAND,
+  DSA_COMMAND_ERROR,
   DSA_COMMAND_NAMES,
   DSA_GENSTS_REG,
   DSA_OFFSETS_REG,
@@ -24,6 +27,15 @@ export const REGISTER = dsaRegisters({
 });
 
 const TABLE_UNIT = 0x100;
+/** What registers say where no device is. */
+const NOBODY = -1;
+const NOBODY_ERROR = DSA_CMDSTS_REG.ERR.get(Int32Array.of(NOBODY), 0);
+
+const isActive = (status: Int32Array): boolean =>
+  status[0] !== NOBODY && DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1;
+
+/** In the operands of commands about interrupt handles: of interrupt message storage, not of MSI-X. */
+export const IMS_OPERAND = 1 << 16;
 
 /** So often a command's status is read before it has taken long: a kernel would set a timer. */
 const PATIENCE = 1000;
@@ -70,6 +82,17 @@ export class DsaRegisters {
     return table + group * DSA_STRIDE.GRPCFG;
   }
 
+  /** Where the permissions of an MSI-X vector stand. */
+  msixPermAt(vector: number): number {
+    const table = DSA_OFFSETS_REG.MSIX_PERM.get(this.read(REGISTER.OFFSETS), 0) * TABLE_UNIT;
+    return table + vector * DSA_STRIDE.MSIXPERM;
+  }
+
+  /** Where an entry of interrupt message storage stands. */
+  imsAt(entry: number): number {
+    return DSA_OFFSETS_REG.IMS.get(this.read(REGISTER.OFFSETS), 0) * TABLE_UNIT + entry * DSA_STRIDE.IMS;
+  }
+
   get deviceState(): number {
     return DSA_GENSTS_REG.STATE.get(this.read(REGISTER.GENSTS), 0);
   }
@@ -79,9 +102,49 @@ export class DsaRegisters {
    *
    * @param unstick called again and again once the device has taken long: others wait for its one command register
    *
-   * On failure: `EIO` names the command and the device's error.
+   * On failure: `EIO` names the command and the device's error; or the device is not there any more.
    */
   *command(command: number, operand: number, unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+    const { error } = yield* this.#run(command, operand, unstick);
+    return error === 0 ? undefined : this.#failed(command, error);
+  }
+
+  /**
+   * The handle by which descriptors name an interrupt entry: asked for, where the device has the command; else the
+   * entry's index.
+   *
+   * @param entry with {@link IMS_OPERAND} for one of interrupt message storage
+   *
+   * On failure: `ENOSPC` if all handles are given out; `EIO`.
+   */
+  *requestHandle(entry: number): Task<number | Refusal<'ENOSPC' | 'EIO'>> {
+    if (!this.#hasHandles) return entry & ~IMS_OPERAND;
+    const { error, result } = yield* this.#run(DSA_COMMAND.REQUEST_INT_HANDLE, entry);
+    if (error === 0) return result;
+    if (error === DSA_COMMAND_ERROR.NO_HANDLE) return refuse('ENOSPC', `${this.#name} has no handle left`);
+    return this.#failed(DSA_COMMAND.REQUEST_INT_HANDLE, error);
+  }
+
+  /**
+   * @param handle with {@link IMS_OPERAND} for one of interrupt message storage
+   *
+   * On failure: `EIO`.
+   */
+  *releaseHandle(handle: number): Task<Refusal<'EIO'> | undefined> {
+    if (!this.#hasHandles) return undefined;
+    return yield* this.command(DSA_COMMAND.RELEASE_INT_HANDLE, handle);
+  }
+
+  get #hasHandles(): boolean {
+    const commands = DSA_CMDCAP_REG.CMDS.getBig(this.read(REGISTER.CMDCAP), 0);
+    return ((commands >> BigInt(DSA_COMMAND.REQUEST_INT_HANDLE)) & 1n) === 1n;
+  }
+
+  *#run(
+    command: number,
+    operand: number,
+    unstick?: () => Task,
+  ): Task<{ readonly error: number; readonly result: number }> {
     if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       const words = new Int32Array(1);
@@ -89,17 +152,20 @@ export class DsaRegisters {
       DSA_CMD_REG.OPERAND.set(words, 0, operand);
       this.writeAt(REGISTER.CMD.offset, words);
       let status = this.read(REGISTER.CMDSTS);
-      for (let polls = 0; DSA_CMDSTS_REG.ACTIVE.get(status, 0) === 1; polls++) {
+      for (let polls = 0; isActive(status); polls++) {
         yield `${this.#name}: command`;
         if (polls >= PATIENCE && unstick !== undefined) yield* unstick();
         status = this.read(REGISTER.CMDSTS);
       }
-      const error = DSA_CMDSTS_REG.ERR.get(status, 0);
-      if (error === 0) return undefined;
-      const name = (DSA_COMMAND_NAMES as Readonly<Record<number, string>>)[command] ?? `command ${command}`;
-      return refuse('EIO', `${this.#name}: "${name}" failed with error 0x${error.toString(16)}`);
+      return { error: DSA_CMDSTS_REG.ERR.get(status, 0), result: DSA_CMDSTS_REG.RESULT.get(status, 0) };
     } finally {
       this.#lock.unlock();
     }
+  }
+
+  #failed(command: number, error: number): Refusal<'EIO'> {
+    if (error === NOBODY_ERROR) return refuse('EIO', `${this.#name} is not there`);
+    const name = (DSA_COMMAND_NAMES as Readonly<Record<number, string>>)[command] ?? `command ${command}`;
+    return refuse('EIO', `${this.#name}: "${name}" failed with error 0x${error.toString(16)}`);
   }
 }

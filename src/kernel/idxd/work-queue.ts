@@ -61,6 +61,8 @@ export class WorkQueue {
   readonly #registers: DsaRegisters;
   readonly #limits: WqLimits;
   readonly #isEnabled: KeptValue<boolean>;
+  /** What its configuration has. */
+  readonly #pasid: KeptValue<Pasid | undefined>;
 
   constructor(
     { log }: KernelContext,
@@ -79,6 +81,7 @@ export class WorkQueue {
     this.#registers = registers;
     this.clients = new KeptValue(log, 0);
     this.#isEnabled = new KeptValue(log, false);
+    this.#pasid = new KeptValue<Pasid | undefined>(log, undefined);
   }
 
   get isDedicated(): boolean {
@@ -101,6 +104,7 @@ export class WorkQueue {
 
   /** Writes its configuration. A dedicated one works with `pasid`, if it has one by now; a shared one takes all. */
   configure(pasid: Pasid | undefined): void {
+    this.#pasid.value = pasid;
     const { mode, size, threshold = size, blockOnFault = false, priority = 1 } = this.config;
     const usesPasids = mode === 'shared' || pasid !== undefined;
     const words = encode(DSA_WQCFG, {
@@ -115,6 +119,11 @@ export class WorkQueue {
       MAX_BATCH_SHIFT: this.#limits.maxBatchShift,
     });
     this.#registers.writeAt(this.#registers.wqcfgAt(this.index), words.subarray(0, 4));
+  }
+
+  /** After a reset of the device: it is configured as it was before. */
+  reconfigure(): void {
+    this.configure(this.#pasid.value);
   }
 
   *enable(): Task<Refusal<'EIO'> | undefined> {

@@ -49,7 +49,8 @@ interface Table {
 }
 
 /** Pages that one entry of a level leads to. */
-const spanOf = (level: number): number => ENTRIES ** (level - 1);
+const SPANS = Array.from({ length: 6 }, (_, below) => ENTRIES ** below);
+const spanOf = (level: number): number => SPANS[level - 1] ?? 0;
 
 const entryAt = ({ frame, level }: Pick<Table, 'frame' | 'level'>, page: number): Pa =>
   paOf(frame, (Math.floor(page / spanOf(level)) % ENTRIES) * ENTRY_BYTES);

@@ -9,6 +9,7 @@ import { hex, isRefusal, KeptList, KeptMap, type Refusal, refuse, type Task } fr
 import type { KernelContext } from '../context.js';
 import { IoPageTable } from '../iommu/io-page-table.js';
 import type { AddressSpace, MmuNotifier } from '../mm/address-space.js';
+import type { ExitAction } from '../platform.js';
 import { eptFormat } from './ept-format.js';
 
 const LEVELS = 4;
@@ -40,6 +41,8 @@ export class GuestMemory implements MmuNotifier {
   readonly #slots: KeptList<KvmSlot>;
   /** Frames of devices, by guest frame. */
   readonly #devices: KeptMap<number, number>;
+  /** Guest frames at which a device's page is missing for a while: who goes there waits for it. */
+  readonly #held: KeptMap<number, true>;
   /** Tables that were taken out where nobody could wait for a flush: CPUs may have come by. */
   readonly #loose: KeptList<number>;
 
@@ -51,6 +54,7 @@ export class GuestMemory implements MmuNotifier {
     this.#table = table;
     this.#slots = new KeptList(context.log);
     this.#devices = new KeptMap(context.log);
+    this.#held = new KeptMap(context.log);
     this.#loose = new KeptList(context.log);
   }
 
@@ -127,13 +131,20 @@ export class GuestMemory implements MmuNotifier {
       return refuse('EEXIST', `${this.name} has something at guest frame ${hex(gfn)}`);
     }
     this.#devices.set(gfn, frame);
+    this.#held.delete(gfn);
     const refusal = yield* this.#map(gfn, frame, true);
     if (refusal !== undefined) this.#devices.delete(gfn);
     return refusal;
   }
 
-  /** Takes a page of a device away, if it is there. When it returns, no CPU writes to it any more. */
-  *removeDevice(gfn: number): Task {
+  /**
+   * Takes a page of a device away, if it is there. When it returns, no CPU writes to it any more.
+   *
+   * @param isHeld it will be there again: until then who goes there waits, and finds nothing else
+   */
+  *removeDevice(gfn: number, isHeld = false): Task {
+    if (isHeld) this.#held.set(gfn, true);
+    else this.#held.delete(gfn);
     if (!this.#devices.has(gfn)) return;
     yield* this.#unmap(gfn, 1);
     this.#devices.delete(gfn);
@@ -144,21 +155,21 @@ export class GuestMemory implements MmuNotifier {
     for (const gfn of this.#devices.keys()) yield* this.removeDevice(gfn);
   }
 
-  /**
-   * An access of a CPU that the EPT does not grant: maps what there is by now. Atomic. Whether the access is granted
-   * by now.
-   */
-  fault(gfn: number, write: boolean): boolean {
+  /** An access of a CPU that the EPT does not grant: maps what there is by now. Atomic. How the access goes on. */
+  fault(gfn: number, write: boolean): Exclude<ExitAction, 'retry'> {
+    if (this.#held.has(gfn)) return 'later';
     const there = this.#table.leaf(gfn);
-    if (there !== undefined) return !write || there.write;
+    if (there !== undefined) return !write || there.write ? 'resume' : 'general-protection';
     const slot = this.#slotOf(gfn);
-    if (slot === undefined || !this.#mm.isAlive) return false;
+    // A device that is gone, or was never there.
+    if (slot === undefined) return 'nobody';
+    if (!this.#mm.isAlive) return 'general-protection';
     const leaf = this.#mm.table.leaf(slot.page + gfn - slot.gfn);
-    if (leaf === undefined || (write && !leaf.write)) return false;
+    if (leaf === undefined || (write && !leaf.write)) return 'general-protection';
     const failed = this.#table.map({ page: gfn, frame: leaf.frame, count: 1, read: true, write: leaf.write });
-    if (failed === undefined) return true;
+    if (failed === undefined) return 'resume';
     for (const table of failed.out.tables) this.#loose.push(table);
-    return false;
+    return 'general-protection';
   }
 
   /** @see MmuNotifier */

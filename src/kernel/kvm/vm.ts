@@ -112,9 +112,13 @@ export class KvmVm {
     return yield* this.#memory.addDevice(gfn, frame);
   }
 
-  /** Takes a page of a device away, if it is there: when it returns, the guest does not reach it. */
-  *unmapDevicePage(gfn: number): Task {
-    yield* this.#memory.removeDevice(gfn);
+  /**
+   * Takes a page of a device away, if it is there: when it returns, the guest does not reach it, and finds nothing there.
+   *
+   * @param isHeld it will be mapped again: instructions that go there wait for it, and none of them is lost
+   */
+  *unmapDevicePage(gfn: number, isHeld = false): Task {
+    yield* this.#memory.removeDevice(gfn, isHeld);
   }
 
   /**
@@ -193,9 +197,7 @@ export class KvmVm {
   }
 
   #exit({ port, retries }: Vcpu, exit: VmExit): ExitAction {
-    if ('gfn' in exit) {
-      return this.#memory.fault(exit.gfn, exit.write) ? 'resume' : 'general-protection';
-    }
+    if ('gfn' in exit) return this.#memory.fault(exit.gfn, exit.write);
     const guest = GuestPasid.of(exit.pasid);
     if (this.#translation.value?.fill(guest) === true) return 'retry';
     const action = retries.exit(guest);

@@ -11,6 +11,7 @@ import {
   DSA_COMMAND_ERROR as ERROR,
 } from '../../spec/index.js';
 import { GuestPasid } from '../ids.js';
+import type { HandleResult, VirtualInterrupts } from './interrupts.js';
 import type { QueueBehind } from './queue.js';
 
 /** What a command does something to. */
@@ -20,6 +21,7 @@ export interface CommandTarget {
   /** What the queue's configuration names. */
   readonly pasid: GuestPasid | undefined;
   readonly queue: QueueBehind;
+  readonly interrupts: VirtualInterrupts;
   /** Everything as after a reset of the device, but the commands. */
   clear(): void;
   /** The queue as after its reset. */
@@ -28,8 +30,14 @@ export interface CommandTarget {
 
 const { DISABLED, ENABLED, DRAINING } = DSA_WQ_STATE;
 
-/** Carries a command out; its error code. */
-export function* runCommand(target: CommandTarget, command: number, operand: number): Task<number> {
+/** Carries a command out; its error code, and its result where it has one. */
+export function* runCommand(target: CommandTarget, command: number, operand: number): Task<HandleResult> {
+  if (command === CMD.REQUEST_INT_HANDLE) return yield* target.interrupts.request(operand);
+  if (command === CMD.RELEASE_INT_HANDLE) return yield* target.interrupts.release(operand);
+  return { error: yield* changeState(target, command, operand), result: 0 };
+}
+
+function* changeState(target: CommandTarget, command: number, operand: number): Task<number> {
   switch (command) {
     case CMD.ENABLE_DEVICE:
       return enableDevice(target, operand);
@@ -77,7 +85,10 @@ function* stopDevice(target: CommandTarget, command: number, operand: number): T
   if (!isReset && target.deviceState !== DSA_DEVICE_STATE.ENABLED) return ERROR.DISABLE_NOT_ENABLED;
   target.deviceState = DSA_DEVICE_STATE.DRAINING;
   const error = errorOf(yield* target.queue.disable(isReset));
-  if (isReset) target.clear();
+  if (isReset) {
+    yield* target.interrupts.reset();
+    target.clear();
+  }
   target.queueState = DISABLED;
   target.deviceState = DSA_DEVICE_STATE.DISABLED;
   return error;

@@ -50,7 +50,7 @@ import type { IdxdDevice } from '../idxd/device.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
 import { Mutex } from '../mutex.js';
-import type { QueueBehind } from './queue.js';
+import type { PartOptions, QueueBehind } from './queue.js';
 
 /** What the specification has no code for: a PASID that the host does not let this queue work with. */
 const NOT_ACCEPTED = ERROR.WQ_PASID_ENABLE;
@@ -59,6 +59,11 @@ interface Owner {
   readonly set: IoasidSet;
   readonly holder: IoasidHolder;
   readonly subscription: IoasidSubscription;
+}
+
+interface DedicatedOptions {
+  readonly wq: WorkQueue;
+  readonly lost: () => void;
 }
 
 export class DedicatedQueue implements QueueBehind, IoasidNotifier {
@@ -71,6 +76,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   readonly #wq: WorkQueue;
   /** Told that the host has disabled the queue. */
   readonly #lost: () => void;
+  readonly #isAbandoned: () => boolean;
   readonly #owner: KeptValue<Owner | undefined>;
   /** Bound through this virtual device: guest PASIDs, by the host's. */
   readonly #bound: KeptMap<Pasid, GuestPasid>;
@@ -86,12 +92,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   readonly #queued: KeptValue<number>;
   readonly #rests: WaitQueue;
 
-  /** @param of `name`: the virtual device's */
-  constructor(
-    context: KernelContext,
-    parent: IdxdDevice,
-    of: { readonly name: string; readonly wq: WorkQueue; readonly lost: () => void },
-  ) {
+  constructor(context: KernelContext, parent: IdxdDevice, of: PartOptions & DedicatedOptions) {
     const { log } = context;
     this.name = `vdcm ${of.name}`;
     this.#mdev = of.name;
@@ -99,6 +100,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     this.#parent = parent;
     this.#wq = of.wq;
     this.#lost = of.lost;
+    this.#isAbandoned = of.isAbandoned;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
     this.#bound = new KeptMap(log);
     this.#default = new KeptValue<BoundPasid | undefined>(log, undefined);
@@ -287,7 +289,7 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
       const held = this.#held.value;
       if (held === undefined || !this.#holds(host)) return undefined;
       if (this.#wq.isEnabled) {
-        const refusal = yield* this.#disable(false);
+        const refusal = yield* this.#disable(this.#isAbandoned());
         if (refusal !== undefined) return refusal;
         this.#lost();
         tell(this.#context, 'vdcm:lost', { mdev: this.#mdev, spid: held.guest ?? null, pasid: host });

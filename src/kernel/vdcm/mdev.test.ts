@@ -23,6 +23,7 @@ import {
   encode,
   type Field,
 } from '../../spec/index.js';
+import { GuestPasid, Pasid } from '../ids.js';
 import { type IdxdDevice, Mdev } from '../index.js';
 
 const AT = { GENCAP: 0x10, WQCAP: 0x20, GRPCAP: 0x30, ENGCAP: 0x38, GENCTRL: 0x88, GENSTS: 0x90 } as const;
@@ -67,10 +68,11 @@ function submit(mdev: Mdev, command: number, operand: number, isInterrupting = f
   mdev.write32(COMMAND, words[0] ?? 0);
 }
 
-/** A host PASID of the set, bound as `spid`. */
-function bind(set: IoasidSet, spid: number): number {
+/** A host PASID of the set, bound as `spid` through these. */
+function bind(set: IoasidSet, spid: number, through: readonly Mdev[] = []): number {
   const id = value(ioasidAlloc(set, 700, 800));
   expect(ioasidAttachSpid(set, id, spid)).toBeUndefined();
+  for (const mdev of through) mdev.bound({ guest: GuestPasid.of(spid), host: Pasid.of(id), set });
   return id;
 }
 
@@ -112,7 +114,7 @@ describe('a virtual accelerator', () => {
       [CMD.ABORT_WQ, 1, WQS_NOT_ENABLED],
       [CMD.RESET_DEVICE, 0, 0],
       [CMD.DISABLE_DEVICE, 0, ERROR.DISABLE_NOT_ENABLED],
-      [CMD.REQUEST_INT_HANDLE, 0, ERROR.INVALID_COMMAND],
+      [CMD.RELEASE_INT_HANDLE + 1, 0, ERROR.INVALID_COMMAND],
     ];
     expect(steps.map(([command, operand]) => run(it, command, operand))).toEqual(
       steps.map(([, , error]) => error),
@@ -123,7 +125,9 @@ describe('a virtual accelerator', () => {
     const it = rig();
     const { host, idxd, mdev, set } = it;
     const quiesce = vi.spyOn(idxd, 'quiesceGuest');
-    const id = bind(set, 101);
+    const id = bind(set, 101, [mdev]);
+    // Of its VM too, and another device's alone.
+    bind(set, 103);
     const other = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
     const others = bind(other, 102);
     expect(id).not.toBe(101);
@@ -133,7 +137,7 @@ describe('a virtual accelerator', () => {
       [id, true],
     ]);
     // Numbers that stand for nothing here, though they do elsewhere.
-    for (const number of [102, id, others]) expect(run(it, CMD.ABORT_PASID, number)).toBe(0);
+    for (const number of [102, 103, id, others]) expect(run(it, CMD.ABORT_PASID, number)).toBe(0);
     expect(quiesce).toHaveBeenCalledTimes(2);
     run(it, CMD.ENABLE_DEVICE);
     run(it, CMD.DRAIN_ALL);
@@ -144,13 +148,30 @@ describe('a virtual accelerator', () => {
     ]);
   });
 
+  test('is reset without harm to another that has the same PASID', () => {
+    const { host, idxd, mdev, set } = rig();
+    const other = host.newMdev('other');
+    expect(other.open(set, () => {})).toBeUndefined();
+    const quiesce = vi.spyOn(idxd, 'quiesceGuest');
+    const own = bind(set, 101, [mdev]);
+    const common = bind(set, 102, [mdev, other]);
+    host.run(mdev.reset());
+    expect(quiesce.mock.calls).toEqual([
+      [own, true],
+      [common, false],
+    ]);
+    other.unbound(Pasid.of(common));
+    host.run(mdev.reset());
+    expect(quiesce).toHaveBeenLastCalledWith(common, true);
+  });
+
   test('keeps an id that it drains from being handed out, and has nothing of it afterwards', () => {
     const { host, idxd, mdev, set } = rig();
     vi.spyOn(idxd, 'quiesceGuest').mockImplementation(function* () {
       yield 'a long command';
       return undefined;
     });
-    const id = bind(set, 101);
+    const id = bind(set, 101, [mdev]);
     submit(mdev, CMD.DRAIN_PASID, 101);
     host.some(1);
     ioasidDetachSpid(set, id);
@@ -160,7 +181,7 @@ describe('a virtual accelerator', () => {
     expect(ioasidAlloc(set, id, id)).toBe(id);
   });
 
-  test('signals ends of commands and errors by its one vector', () => {
+  test('signals ends of commands and errors by its first vector', () => {
     const it = rig();
     const { host, mdev, interrupts } = it;
     expect(run(it, CMD.ENABLE_DEVICE, 0, true)).toBe(0);
@@ -178,7 +199,6 @@ describe('a virtual accelerator', () => {
     const host = new TestHost();
     const [idxd] = host.kernel.idxds;
     if (idxd === undefined) throw new Error('no accelerator');
-    const listen = vi.spyOn(idxd, 'onError');
     const mdevs = ['one', 'two'].map((name) => host.newMdev(name));
     const sets = mdevs.map(() => value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 })));
     mdevs.forEach((mdev, i) => {
@@ -194,7 +214,7 @@ describe('a virtual accelerator', () => {
       PASID: pasid,
       ERROR: 0x1a,
     });
-    const taken = listen.mock.calls.map(([listener]) => listener(words));
+    const taken = mdevs.map(({ reported }) => reported(words));
     expect(taken).toEqual([false, true]);
     const seen = mdevs.map((mdev) => [
       field(mdev, SWERROR, DSA_SWERROR_REG.VALID),

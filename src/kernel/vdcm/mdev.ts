@@ -9,6 +9,7 @@ import {
   isRefusal,
   KeptValue,
   type Refusal,
+  type Restorable,
   refuse,
   type Task,
   WaitQueue,
@@ -20,6 +21,7 @@ import {
   DSA_GENCTRL_REG,
   DSA_GENSTS_REG,
   DSA_INTCAUSE_REG,
+  DSA_PORTAL,
   DSA_STATUS,
   DSA_STRIDE,
   DSA_SWERROR_REG,
@@ -33,12 +35,15 @@ import {
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
+import type { VirtualDevice } from '../idxd/virtual-devices.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { IommuDevice } from '../iommu/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
-import { fillConfiguration, MDEV_VECTORS, virtualRegisters } from './capabilities.js';
+import { BoundPasids } from './bound.js';
+import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
+import { VirtualInterrupts } from './interrupts.js';
 import type { QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
@@ -53,12 +58,11 @@ export interface MdevConfig {
 
 /** Base system peripheral, other. */
 const CLASS_CODE = 0x088000;
-/** The registers end before the MSI-X table. */
-const REGISTER_BYTES = DSA_TABLE.WQCFG + DSA_STRIDE.WQCFG;
 const { STATE } = DSA_GENSTS_REG;
 const swerror = DSA_SWERROR_REG;
 /** Of a WQCFG, the word with the PASID of a dedicated queue. */
 const PASID_AT = DSA_TABLE.WQCFG + Math.floor(DSA_WQCFG.PASID.low / 32) * 4;
+const PERMISSIONS = DSA_TABLE.MSIXPERM;
 /** What reads get that nobody answers. */
 const NOBODY = -1;
 
@@ -67,9 +71,10 @@ interface Owner {
   /** The VM's PASIDs. */
   readonly set: IoasidSet;
   readonly interrupt: (vector: number) => void;
+  readonly wanted: () => void;
 }
 
-export class Mdev implements CommandTarget {
+export class Mdev implements CommandTarget, VirtualDevice {
   readonly name: string;
   /** The function whose RID its DMA carries. */
   readonly iommu: IommuDevice;
@@ -85,14 +90,27 @@ export class Mdev implements CommandTarget {
   readonly #context: KernelContext;
   readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
+  readonly #bound: BoundPasids;
+  /** @internal */
+  readonly state: Restorable;
   /** @internal */
   readonly queue: QueueBehind;
+  /** @internal */
+  readonly interrupts: VirtualInterrupts;
   readonly #table: DsaRegisterTable;
   readonly #file: RegisterFile;
   readonly #owner: KeptValue<Owner | undefined>;
   readonly #isRemoved: KeptValue<boolean>;
-  /** Woken at the end of each command. */
+  /** Its VM has lost it: what is in flight is abandoned. */
+  readonly #isAbandoned: KeptValue<boolean>;
+  /** Nothing begins: its VM is to stand still. */
+  readonly #isSuspended: KeptValue<boolean>;
+  /** A command is being carried out. */
+  readonly #isBusy: KeptValue<boolean>;
+  /** Woken at the end of each command, and when it goes on after `suspend`. */
   readonly #done: WaitQueue;
+  /** Woken when a VM has given it up. */
+  readonly #given: WaitQueue;
 
   private constructor(
     context: KernelContext,
@@ -100,6 +118,9 @@ export class Mdev implements CommandTarget {
     of: { readonly name: string; readonly wq: WorkQueue; readonly iommu: IommuDevice },
   ) {
     const { name, wq, iommu } = of;
+    const { storage } = parent;
+    // Where that is there, its guest's descriptors name interrupts in it.
+    const storagePortal = storage.isThere ? DSA_PORTAL.IMS_UNLIMITED : DSA_PORTAL.UNLIMITED;
     this.name = name;
     this.iommu = iommu;
     this.#context = context;
@@ -107,27 +128,34 @@ export class Mdev implements CommandTarget {
     this.#wq = wq;
     this.portal = {
       offset: wq.portalOffset - wq.firstPortal,
-      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset)),
+      frame: frameOf(Pa.of(parent.pci.bar(2) + wq.portalOffset + storagePortal)),
     };
+    this.#bound = new BoundPasids(context.log);
+    const bound = this.#bound;
+    const part = { name, isAbandoned: () => this.#isAbandoned.value };
     this.queue = wq.isDedicated
-      ? new DedicatedQueue(context, parent, { name, wq, lost: () => this.#lost() })
-      : new SharedQueue(context, parent, name);
-    this.#table = virtualRegisters(parent.registers, wq);
-    const emulated = this.#table.all.filter((each) => !this.#table.MSIX.includes(each));
-    this.#file = new RegisterFile(emulated, REGISTER_BYTES, (register) => this.#written(register));
+      ? new DedicatedQueue(context, parent, { ...part, wq, lost: () => this.#lost() })
+      : new SharedQueue(context, parent, { ...part, bound });
+    this.interrupts = new VirtualInterrupts(context, { storage, bound }, this);
+    const { table, map } = parent.shapes.of(parent.registers, wq);
+    this.#table = table;
+    this.#file = new RegisterFile(map, (register) => this.#written(register));
+    this.state = this.#file;
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
+    this.#isAbandoned = new KeptValue(context.log, false);
+    this.#isSuspended = new KeptValue(context.log, false);
+    this.#isBusy = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
-    this.clear();
-    context.platform.keep(this.#file);
+    this.#given = new WaitQueue(`${name} is given up`);
   }
 
   /**
    * Makes a virtual device on a queue of a parent's, which stays in use until it is removed: a shared one that is
    * enabled, with others, or a dedicated one that nobody has.
    *
-   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, or the parent is behind no
-   * IOMMU; `EBUSY` if somebody has the dedicated one.
+   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, or the parent goes, or is behind
+   * no IOMMU; `EBUSY` if somebody has the dedicated one.
    */
   static create(
     context: KernelContext,
@@ -137,6 +165,7 @@ export class Mdev implements CommandTarget {
     const wq = parent.wqs[of.wq];
     const { iommu } = parent;
     if (wq === undefined) return refuse('ENXIO', `${parent.name} has no work queue ${of.wq}`);
+    if (parent.isLeaving) return refuse('ENODEV', `${parent.name} goes`);
     if (wq.isDedicated && (wq.clients.value > 0 || wq.isEnabled)) {
       return refuse('EBUSY', `${wq.name} is dedicated, and in use`);
     }
@@ -144,7 +173,7 @@ export class Mdev implements CommandTarget {
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
     wq.clients.value++;
-    parent.onError(mdev.#reported);
+    parent.virtual.add(mdev);
     tell(context, 'vdcm:create', { mdev: of.name, wq: wq.name });
     return mdev;
   }
@@ -159,18 +188,21 @@ export class Mdev implements CommandTarget {
    *
    * @param set the VM's PASIDs: what its guest names is one of their SPIDs
    * @param interrupt called to send the message of an MSI-X vector
+   * @param wanted called when the parent goes: the VM is to give it up
    *
    * On failure: `EBUSY` if a VM has it, or hardware did not let go of it for one that had; `ENODEV` if it was removed; `ENOMEM`.
    */
   open(
     set: IoasidSet,
     interrupt: (vector: number) => void,
+    wanted: () => void = () => {},
   ): Refusal<'EBUSY' | 'ENODEV' | 'ENOMEM'> | undefined {
     if (this.#isRemoved.value) return refuse('ENODEV', `${this.name} was removed`);
     if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
     const refusal = this.queue.open(set);
     if (refusal !== undefined) return refusal;
-    this.#owner.value = { set, interrupt };
+    this.#isAbandoned.value = false;
+    this.#owner.value = { set, interrupt, wanted };
     return undefined;
   }
 
@@ -181,6 +213,7 @@ export class Mdev implements CommandTarget {
     yield* this.queue.settle();
     this.queue.close();
     this.#owner.value = undefined;
+    this.#given.wakeAll();
   }
 
   /** Reads 4 bytes of BAR0: a signed word. */
@@ -196,51 +229,84 @@ export class Mdev implements CommandTarget {
     else if (!this.#isFixed(offset)) this.#file.write32(offset, value);
   }
 
-  /** A PASID is bound through it, which its dedicated queue may work with until it is unbound. */
+  /** A PASID is bound through it, which its registers may name until it is unbound. */
   bound(pasid: BoundPasid): void {
+    this.#bound.add(pasid);
+    this.#parent.virtual.bound(pasid.host);
     this.queue.bound(pasid);
+    this.interrupts.newlyBound();
   }
 
   /** A PASID is not bound through it any more. `drain` follows. */
   unbound(pasid: Pasid): void {
+    this.#bound.remove(pasid);
+    this.#parent.virtual.unbound(pasid);
     this.queue.unbound(pasid);
   }
 
   /**
-   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled.
+   * Returns when the device has nothing of a host's PASID. A dedicated queue that worked with it is disabled, and no
+   * interrupt can be asked for with it.
    *
    * On failure: `EIO`.
    */
-  drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    return this.queue.drain(pasid);
+  *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    const refusal = yield* this.queue.drain(pasid);
+    if (refusal === undefined) this.interrupts.drained(pasid);
+    return refusal;
+  }
+
+  /** Its VM has lost it: from now on what is in flight is abandoned, where until now it was drained. */
+  abandon(): void {
+    this.#isAbandoned.value = true;
   }
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
   *reset(): Task {
+    this.#isSuspended.value = false;
+    this.#done.wakeAll();
     // What a command waits for is abandoned too.
     yield* this.queue.disable(true);
     while (this.#isActive) yield this.#done;
     // That may have enabled a dedicated one.
     if (this.#wq.isDedicated) yield* this.queue.disable(true);
+    yield* this.interrupts.reset();
     this.clear();
     tell(this.#context, 'vdcm:reset', { mdev: this.name });
   }
 
   /**
-   * The VM stands still, its CPUs do already: returns when what was queued is done. Registers stay as they are.
+   * The VM is to stand still, and nothing reaches the portal any more; its guest may go on so far that it answers page
+   * requests. Returns when what was queued is done: nothing is thrown away, for nobody could submit it again. A queue is
+   * disabled, and what it works with stays held; registers stay as they are. Commands that come from now on wait.
    *
    * On failure: `EIO`.
    */
   *suspend(): Task<Refusal<'EIO'> | undefined> {
-    while (this.#isActive) yield this.#done;
+    this.#isSuspended.value = true;
+    while (this.#isBusy.value) yield this.#done;
     return yield* this.queue.disable(false);
   }
 
-  /** It goes on, after `suspend`. A queue whose PASID was unbound meanwhile is disabled. */
+  /**
+   * It goes on, after `suspend`, with what it holds: nothing is translated anew. A queue whose PASID was unbound meanwhile
+   * is disabled.
+   */
   *resume(): Task {
-    if (this.queueState !== DSA_WQ_STATE.ENABLED) return;
-    const error = yield* this.queue.enable(this.pasid);
-    if (error !== undefined) this.#lost();
+    if (!this.#isSuspended.value) return;
+    if (this.queueState === DSA_WQ_STATE.ENABLED) {
+      const error = yield* this.queue.enable(this.pasid);
+      if (error !== undefined) this.#lost();
+    }
+    this.#isSuspended.value = false;
+    this.#done.wakeAll();
+  }
+
+  /** @see VirtualDevice */
+  *surrender(): Task {
+    this.#owner.value?.wanted();
+    while (this.#owner.value !== undefined) yield this.#given;
+    yield* this.remove();
   }
 
   /** Takes it away for good. It is given up by its VM first. */
@@ -248,7 +314,7 @@ export class Mdev implements CommandTarget {
     if (this.#isRemoved.value) return;
     this.#isRemoved.value = true;
     yield* this.close();
-    this.#parent.removeErrorListener(this.#reported);
+    this.#parent.virtual.remove(this);
     this.#wq.clients.value--;
     tell(this.#context, 'vdcm:remove', { mdev: this.name });
   }
@@ -278,10 +344,23 @@ export class Mdev implements CommandTarget {
   }
 
   /** @internal */
+  get vectors(): number {
+    return this.#table.MSIXPERM.length;
+  }
+  /** @internal */
+  permission(vector: number): Int32Array {
+    const at = this.#table.MSIXPERM[vector]?.at ?? 0;
+    return this.#file.words.slice(at, at + 1);
+  }
+  /** @internal */
+  deliver(vector: number): void {
+    tell(this.#context, 'vdcm:interrupt', { mdev: this.name, vector });
+    this.#owner.value?.interrupt(vector);
+  }
+  /** @internal */
   clear(): void {
     const active = this.#isActive ? 1 : 0;
     this.#file.reset();
-    fillConfiguration(this.#file, this.#table, { parent: this.#parent.registers, wq: this.#wq });
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
     this.queue.configured(undefined);
   }
@@ -329,7 +408,16 @@ export class Mdev implements CommandTarget {
   }
 
   #written(register: Register): void {
-    if (register !== this.#table.CMD) return;
+    if (register === this.#table.CMD) this.#commanded(register);
+    else if (
+      register.offset >= PERMISSIONS &&
+      register.offset < PERMISSIONS + this.vectors * DSA_STRIDE.MSIXPERM
+    ) {
+      this.interrupts.changed((register.offset - PERMISSIONS) / DSA_STRIDE.MSIXPERM);
+    }
+  }
+
+  #commanded(register: Register): void {
     if (this.#isActive) {
       this.#record({ ERROR: DSA_STATUS.COMMAND_WHILE_ACTIVE });
       return;
@@ -342,8 +430,12 @@ export class Mdev implements CommandTarget {
 
   *#command(words: Int32Array): Task {
     const command = DSA_CMD_REG.CMD.get(words, 0);
-    const code = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, code);
+    while (this.#isSuspended.value) yield this.#done;
+    this.#isBusy.value = true;
+    const { error, result } = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
+    this.#isBusy.value = false;
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
+    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
     this.#done.wakeAll();
     if (DSA_CMD_REG.INT.get(words, 0) === 0) return;
@@ -352,7 +444,8 @@ export class Mdev implements CommandTarget {
   }
 
   /** The parent has reported an error: it is this VM's if the PASID is. The guest is told its own number. */
-  readonly #reported = (words: Int32Array): boolean => {
+  /** @internal */
+  readonly reported = (words: Int32Array): boolean => {
     const owner = this.#owner.value;
     if (owner === undefined || swerror.DESC_VALID.get(words, 0) === 0) return false;
     if (swerror.WQ.get(words, 0) !== this.#wq.index) return false;

@@ -7,6 +7,13 @@ import type { IoasidSet } from '../../ioasid/index.js';
 import type { GuestPasid, Pasid } from '../ids.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
 
+/** Of the virtual device that it stands behind. */
+export interface PartOptions {
+  readonly name: string;
+  /** Whether its VM has lost it: what is in flight is abandoned, and not drained. */
+  readonly isAbandoned: () => boolean;
+}
+
 export interface QueueBehind {
   /**
    * A VM takes the device.

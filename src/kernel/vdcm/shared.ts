@@ -1,6 +1,8 @@
 /**
- * A share of a shared queue. Hardware tells the work of two virtual devices apart by its PASID alone: what is drained
- * or aborted of a PASID is so for all virtual devices of a VM that use it on this function.
+ * A share of a shared queue. Hardware tells the work of two virtual devices of one VM apart by its PASID alone: what is
+ * drained of a PASID is so for all that use it on this function. What is aborted would be so too: of a PASID that
+ * another one has, work is drained in its place, so that a reset of one does no harm to the other. It is about those
+ * that are bound through this virtual device, and no others of the VM.
  *
  * A shared queue always has PASIDs (Intel DSA 3.0, 3.1: WQCFG's PASID Enable has to be set in shared mode), and the
  * guest's CPUs send none but what is bound in its name. So nothing of it ever carries the default PASID.
@@ -13,14 +15,13 @@ import {
   ioasidHolderAlloc,
   ioasidHolderFree,
   ioasidPut,
-  ioasidSetForEach,
-  ioasidSpidOf,
 } from '../../ioasid/index.js';
 import type { KernelContext } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
-import type { QueueBehind } from './queue.js';
+import type { BoundPasids } from './bound.js';
+import type { PartOptions, QueueBehind } from './queue.js';
 
 interface Owner {
   readonly set: IoasidSet;
@@ -29,14 +30,17 @@ interface Owner {
 
 export class SharedQueue implements QueueBehind {
   readonly #name: string;
+  readonly #isAbandoned: () => boolean;
   readonly #parent: IdxdDevice;
+  readonly #bound: BoundPasids;
   readonly #owner: KeptValue<Owner | undefined>;
   /** What it has nothing of: others on the function may have. */
   readonly #unused: KeptValue<Pasid | undefined>;
 
-  /** @param name the virtual device's */
-  constructor({ log }: KernelContext, parent: IdxdDevice, name: string) {
-    this.#name = name;
+  constructor({ log }: KernelContext, parent: IdxdDevice, of: PartOptions & { readonly bound: BoundPasids }) {
+    this.#name = of.name;
+    this.#isAbandoned = of.isAbandoned;
+    this.#bound = of.bound;
     this.#parent = parent;
     this.#owner = new KeptValue<Owner | undefined>(log, undefined);
     this.#unused = new KeptValue<Pasid | undefined>(log, undefined);
@@ -71,10 +75,10 @@ export class SharedQueue implements QueueBehind {
     return yield* this.quiesce(isAbort);
   }
 
-  /** One after the other, the PASIDs that its VM has bound. */
+  /** One after the other, the PASIDs that are bound through it. */
   *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
-    for (const pasid of this.#bound()) {
-      const refusal = yield* this.#parent.quiesceGuest(pasid, isAbort);
+    for (const pasid of this.#bound.hosts) {
+      const refusal = yield* this.#quiesceOne(pasid, isAbort);
       if (refusal !== undefined) return refusal;
     }
     return undefined;
@@ -90,15 +94,19 @@ export class SharedQueue implements QueueBehind {
     const id = ioasidFindBySpid(owner.set, guest, owner.holder);
     if (isRefusal(id)) return undefined;
     try {
-      return yield* this.#parent.quiesceGuest(Pasid.of(id), isAbort);
+      const pasid = Pasid.of(id);
+      if (this.#bound.hostOf(guest) !== pasid) return undefined;
+      return yield* this.#quiesceOne(pasid, isAbort);
     } finally {
       ioasidPut(owner.set, id, owner.holder);
     }
   }
 
+  /** Another virtual device of the VM may go on with it, whose page requests its guest has still to answer. */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    return yield* this.#parent.quiescePasid(pasid, false);
+    const isAbort = this.#isAbandoned() && !this.#parent.virtual.isBound(pasid);
+    return yield* this.#parent.quiesceGuest(pasid, isAbort);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
@@ -107,14 +115,7 @@ export class SharedQueue implements QueueBehind {
   }
   unbound(): void {}
 
-  #bound(): readonly Pasid[] {
-    const found: Pasid[] = [];
-    const set = this.#owner.value?.set;
-    if (set !== undefined) {
-      ioasidSetForEach(set, (id) => {
-        if (!isRefusal(ioasidSpidOf(set, id))) found.push(Pasid.of(id));
-      });
-    }
-    return found;
+  *#quiesceOne(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiesceGuest(pasid, isAbort && !this.#parent.virtual.isShared(pasid));
   }
 }

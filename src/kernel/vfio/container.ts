@@ -13,6 +13,7 @@ import {
   type Refusal,
   refuse,
   type Task,
+  WaitQueue,
 } from '../../base/index.js';
 import { type IoasidSet, ioasidAlloc, ioasidFree, ioasidSetForEach } from '../../ioasid/index.js';
 import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
@@ -75,6 +76,10 @@ export class VfioContainer {
   readonly #parts: ContainerParts;
   readonly #members: KeptMap<VfioDevice, Member>;
   readonly #state: KeptValue<'open' | 'closing' | 'closed'>;
+  /** Devices that somebody takes out. */
+  readonly #leaving: KeptMap<VfioDevice, true>;
+  /** Woken when one is out, or could not be taken out. */
+  readonly #left: WaitQueue;
 
   /** @internal */
   constructor(context: KernelContext, parts: ContainerParts) {
@@ -82,6 +87,8 @@ export class VfioContainer {
     this.#parts = parts;
     this.name = `vfio ${parts.process.name}`;
     this.#members = new KeptMap(context.log);
+    this.#leaving = new KeptMap(context.log);
+    this.#left = new WaitQueue(`${this.name}: a device leaves`);
     this.#state = new KeptValue<'open' | 'closing' | 'closed'>(context.log, 'open');
   }
 
@@ -105,6 +112,18 @@ export class VfioContainer {
    */
   addDevice(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call('add', this.#addDevice(device));
+  }
+
+  /**
+   * Takes a device out, whatever is bound for it: returns when nothing of the container's PASIDs and memory is in its
+   * reach, and it may be another's. What is bound is undone in the phases of every tear-down, for this device alone:
+   * others go on with the same PASIDs. Until then what the guest undoes by itself waits for it.
+   *
+   * On failure: `ENODEV` if it is not in the container, or somebody takes it out; `EIO` if hardware did not confirm:
+   * nothing can be bound for it, and one can try again.
+   */
+  removeDevice(device: VfioDevice): Task<Refusal | undefined> {
+    return this.#call('remove', this.#removeDevice(device));
   }
 
   /**
@@ -301,6 +320,27 @@ export class VfioContainer {
     return isRefusal(member) ? member : this.#isOpen();
   }
 
+  *#removeDevice(device: VfioDevice): Task<Refusal | undefined> {
+    const member = this.#members.get(device);
+    if (member === undefined || this.#leaving.has(device)) {
+      return refuse('ENODEV', `${device.name} is not in ${this.name}, or is being taken out`);
+    }
+    const { space } = this.#parts;
+    this.#leaving.set(device, true);
+    const refusal = (yield* space.evict(member.guest)) ?? (yield* this.#detach(member));
+    this.#leaving.delete(device);
+    this.#left.wakeAll();
+    if (refusal !== undefined) return refusal;
+    this.#forget(device, member);
+    this.#parts.unclaim(device);
+    return undefined;
+  }
+
+  #forget(device: VfioDevice, { guest }: Member): void {
+    this.#parts.space.removeDevice(guest);
+    this.#members.delete(device);
+  }
+
   *#mapDma(argument: Uint8Array): Task<Refusal | undefined> {
     const request = parseDmaMap(argument);
     return isRefusal(request) ? request : yield* this.#parts.dma.map(request);
@@ -320,12 +360,12 @@ export class VfioContainer {
     this.#state.value = 'closing';
     const { space, dma, domain, unclaim, closed } = this.#parts;
     const held = yield* space.close();
+    while (this.#leaving.size > 0) yield this.#left;
     for (const device of this.#members.keys()) {
       const member = this.#members.get(device);
       if (member === undefined) continue;
       const refusal = yield* this.#detach(member);
-      space.removeDevice(member.guest);
-      this.#members.delete(device);
+      this.#forget(device, member);
       // A device that hardware did not let go of has no next owner.
       if (refusal === undefined && held === undefined) unclaim(device);
     }

@@ -89,10 +89,10 @@ export class VfioPci {
     return undefined;
   }
 
-  /** The VM lets go of it: it is reset, and answers nothing. */
+  /** The VM lets go of it: it is reset, unless it has done nothing since it was, and answers nothing. */
   *close(): Task {
     if (this.#owner.value === undefined) return;
-    yield* this.reset();
+    if (this.pci.isMaster) yield* this.reset();
     this.pci.decode(false);
     this.#owner.value = undefined;
     tell(this.#context, 'vfio:close', { device: this.name });

@@ -144,12 +144,22 @@ describe('a virtual machine', () => {
     [
       'a kernel that opens',
       '{ by: vm1/kernel, open: vdsa0/shared }',
-      "by: a guest's kernel only does flush and meet",
+      "by: a guest's kernel only does flush, reset-device and meet",
     ],
     [
       'a process that flushes',
       '{ by: vm1/bob, flush: root }',
       "by: only a guest's kernel flushes: by: vm/kernel",
+    ],
+    [
+      'a process that resets',
+      '{ by: vm1/bob, reset-device: vdsa0 }',
+      "by: only a guest's kernel resets devices: by: vm/kernel",
+    ],
+    [
+      'a reset of nothing',
+      '{ by: vm1/kernel, reset-device: dsa0 }',
+      'reset-device: there is no device dsa0; there is vdsa0',
     ],
     [
       "the death of a guest's process",

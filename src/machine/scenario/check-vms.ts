@@ -1,5 +1,5 @@
 /** What the parts of a scenario's virtual machines say of each other, and of the machine that they are on. */
-import type { QueueSpec, Scenario, VmSpec } from './schema.js';
+import type { DeviceSpec, QueueSpec, Scenario, VmSpec } from './schema.js';
 import { sizeBytes } from './size.js';
 
 type Report = (path: readonly PropertyKey[], what: string) => void;
@@ -25,6 +25,7 @@ export function checkVms(
   }
   const names = new Set(Object.keys(scenario.processes));
   const taken = new Map<string, string>();
+  const whole = wholeFunctions(scenario);
   let quotas = 0;
   for (const [name, vm] of Object.entries(scenario.vms)) {
     const at = ['vms', name];
@@ -37,6 +38,7 @@ export function checkVms(
     quotas += vm.pasids.quota * (vm.count ?? 1);
     checkDevices(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
     checkDedicated([name, vm], { queue, taken }, (path, what) => report([...at, 'devices', ...path], what));
+    checkWhole([name, vm], { scenario, whole }, (path, what) => report([...at, 'devices', ...path], what));
     checkNumbers(vm, (path, what) => report([...at, 'pasids', 'numbers', ...path], what));
     if ('kernel' in vm.processes) {
       report([...at, 'processes', 'kernel'], "kernel is the guest's kernel, not a process");
@@ -48,8 +50,8 @@ export function checkVms(
 function checkDevices(vm: VmSpec, queue: (name: string) => QueueSpec | undefined, report: Report): void {
   const places = new Map<string, string>();
   for (const [name, { from, at }] of Object.entries(vm.devices)) {
-    const spec = queue(from);
-    if (spec === undefined) report([name, 'from'], `the host has no queue ${from}`);
+    if (from.includes('/') && queue(from) === undefined)
+      report([name, 'from'], `the host has no queue ${from}`);
     const other = places.get(at);
     if (other !== undefined) report([name, 'at'], `${at} is ${other}'s place already`);
     places.set(at, name);
@@ -57,6 +59,60 @@ function checkDevices(vm: VmSpec, queue: (name: string) => QueueSpec | undefined
     if (!at.startsWith('00:'))
       report([name, 'at'], `${at} is found by nobody: a virtual machine has bus 00 alone`);
   }
+}
+
+/** The functions that virtual machines have whole, each with who has it. */
+function wholeFunctions({ vms }: Scenario): Map<string, string> {
+  const owners = new Map<string, string>();
+  for (const [vm, { devices }] of Object.entries(vms)) {
+    for (const [name, { from }] of Object.entries(devices)) {
+      if (!from.includes('/') && !owners.has(from)) owners.set(from, `${vm} ${name}`);
+    }
+  }
+  return owners;
+}
+
+/** Of a whole function there is one owner, and no parts; its guest's driver does what the host's would. */
+function checkWhole(
+  [vm, { devices, count, iommu }]: readonly [name: string, vm: VmSpec],
+  { scenario, whole }: { readonly scenario: Scenario; readonly whole: ReadonlyMap<string, string> },
+  report: Report,
+): void {
+  for (const [name, { from, 'shared-queues': shared }] of Object.entries(devices)) {
+    const [device = '', queue] = from.split('/');
+    const owner = whole.get(device);
+    if (queue !== undefined) {
+      if (owner !== undefined) report([name, 'from'], `${device} is ${owner}, whole: it has no parts`);
+      if (shared !== undefined)
+        report([name, 'shared-queues'], `is for a whole function, and this is ${from}`);
+      continue;
+    }
+    const spec = Object.hasOwn(scenario.machine.devices, device)
+      ? scenario.machine.devices[device]
+      : undefined;
+    if (spec === undefined) report([name, 'from'], `the host has no device ${device}`);
+    if (owner !== `${vm} ${name}`) report([name, 'from'], `${device} is ${owner ?? ''} already, whole`);
+    if (count !== undefined) report([name, 'from'], `${device} is one function, and this stands for many`);
+    if (!iommu['caching-mode']) {
+      report([name, 'from'], `${device} is whole: the host has to be told of PASIDs (caching-mode)`);
+    }
+    if (spec !== undefined && shared === 'refused' && !hasSharedLast(spec)) {
+      report(
+        [name, 'shared-queues'],
+        `are refused, and have to be the last of ${device}'s: the guest leaves them out`,
+      );
+    }
+    const opens = scenario.steps.some(({ by, ...step }) => {
+      return !by.includes('/') && 'open' in step && String(step.open).startsWith(`${device}/`);
+    });
+    if (opens)
+      report([name, 'from'], `${device} is a virtual machine's, and a process of the host's opens it`);
+  }
+}
+
+function hasSharedLast({ queues }: DeviceSpec): boolean {
+  const modes = Object.values(queues).map(({ mode }) => mode);
+  return modes.lastIndexOf('dedicated') < modes.indexOf('shared') || !modes.includes('shared');
 }
 
 /** A dedicated queue is one virtual device's, and works with what the host knows to be bound when it is enabled. */

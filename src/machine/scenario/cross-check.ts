@@ -51,11 +51,26 @@ function checkMachine({ machine, processes }: Scenario, report: Report): void {
     const total = Object.values(device.queues).reduce((sum, { size }) => sum + size, 0);
     if (total > MOST_ENTRIES)
       report([...at, 'queues'], `hold ${total} descriptors; the device has ${MOST_ENTRIES}`);
+    checkGroups(device, [...at, 'queues'], report);
     if (Object.keys(device.queues).length > MOST_QUEUES) {
       report([...at, 'queues'], `are more than the ${MOST_QUEUES} of the device`);
     }
   }
   if ('host' in processes) report(['processes', 'host'], 'host is the kernel, not a process');
+}
+
+/** The kernel counts queues by groups; each group needs a queue, and an engine. */
+function checkGroups({ queues, engines }: DeviceSpec, at: readonly PropertyKey[], report: Report): void {
+  const groups = Object.values(queues).map(({ group }) => group);
+  for (const [i, group] of groups.entries()) {
+    const before = groups[i - 1] ?? 0;
+    if (group < before || group > before + (i === 0 ? 0 : 1)) {
+      report(at, 'are listed by their groups, which are counted from 0');
+      return;
+    }
+  }
+  const count = (groups.at(-1) ?? 0) + 1;
+  if (count > engines) report(at, `are of ${count} groups, and there is an engine for ${engines} of them`);
 }
 
 /** What nothing can report, or nobody judges, would be expected for ever. */
@@ -98,6 +113,8 @@ class StepCheck {
   readonly #lastAddress: number;
   readonly #actors = new Map<string, Actor>();
   readonly #allJobs = new Set<string>();
+  /** Those that ask for an interrupt. */
+  readonly #interrupting = new Set<string>();
   readonly #children: ReadonlySet<string>;
   readonly #report: Report;
 
@@ -126,11 +143,10 @@ class StepCheck {
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
     if ('open' in step) this.#queue(step, step.open, [...at, 'open']);
+    if ('interrupts' in step) this.#queue(step, step.interrupts, [...at, 'interrupts']);
     if ('close' in step) this.#queue(step, step.close, [...at, 'close']);
     if ('submit' in step) this.#submit(step, actor, [...at, 'submit']);
-    if ('wait' in step && !actor.jobs.has(step.wait.for)) {
-      this.#report([...at, 'wait', 'for'], `${step.by} has submitted no job ${step.wait.for} before`);
-    }
+    if ('wait' in step) this.#wait(step, actor, [...at, 'wait']);
     if ('check' in step) this.#checkStep(step.check, actor, [...at, 'check']);
     if ('fork' in step) this.#fork(step, actor, [...at, 'fork', 'as']);
     if ('exit' in step) actor.hasEnded = true;
@@ -149,13 +165,22 @@ class StepCheck {
       this.#report([...at, 'by'], `only the host ${HOST_ACTIONS[hosts]}: by: host`);
       return undefined;
     }
-    if (isKernel && !('flush' in step) && !('meet' in step)) {
-      this.#report([...at, 'by'], "a guest's kernel only does flush and meet");
+    if (isKernel && !KERNEL_ACTIONS.some((action) => action in step) && !('meet' in step)) {
+      this.#report([...at, 'by'], "a guest's kernel only does flush, reset-device and meet");
       return undefined;
     }
-    if (!isKernel && 'flush' in step) {
-      this.#report([...at, 'by'], "only a guest's kernel flushes: by: vm/kernel");
+    const kernels = KERNEL_ACTIONS.find((action) => action in step);
+    if (!isKernel && kernels !== undefined) {
+      const own = kernels === 'flush' ? 'flushes' : 'resets devices';
+      this.#report([...at, 'by'], `only a guest's kernel ${own}: by: vm/kernel`);
       return undefined;
+    }
+    if (vm !== undefined && 'reset-device' in step) {
+      const { devices } = vm;
+      const name = step['reset-device'];
+      if (ownOf(devices, name) === undefined) {
+        this.#report([...at, 'reset-device'], `there is no device ${name}; ${oneOf(devices)}`);
+      }
     }
     const actor = this.#actors.get(step.by);
     if (actor === undefined) {
@@ -214,11 +239,16 @@ class StepCheck {
     const vm = by.includes('/') ? ownOf(this.#vms, by.split('/', 1)[0] ?? '') : undefined;
     if (vm !== undefined) {
       const from = ownOf(vm.devices, device)?.from;
-      if (from === undefined) this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
-      else if (from.split('/')[1] !== queue) {
-        this.#report(at, `${device} has no queue ${queue}; there is ${from.split('/')[1]}`);
+      if (from === undefined) {
+        this.#report(at, `there is no device ${device}; ${oneOf(vm.devices)}`);
+        return undefined;
       }
-      return from === undefined ? undefined : queueOf(this.#devices, from);
+      const [parent = '', part] = from.split('/');
+      // Of a whole function, all queues are the guest's.
+      const queues = part === undefined ? (ownOf(this.#devices, parent)?.queues ?? {}) : { [part]: true };
+      if (!Object.hasOwn(queues, queue))
+        this.#report(at, `${device} has no queue ${queue}; ${oneOf(queues)}`);
+      return queueOf(this.#devices, `${parent}/${queue}`);
     }
     const spec = ownOf(this.#devices, device);
     if (spec === undefined) this.#report(at, `there is no device ${device}; ${oneOf(this.#devices)}`);
@@ -250,10 +280,18 @@ class StepCheck {
     if (this.#allJobs.has(job)) this.#report([...at, 'as'], `there is a job ${job} already`);
     this.#allJobs.add(job);
     actor.jobs.add(job);
+    if (submit.interrupt) this.#interrupting.add(job);
     if (actor.jobs.size === MOST_JOBS + 1)
       this.#report(at, `${by} has submitted ${MOST_JOBS} jobs before, and can no more`);
     if (submit['block-on-fault'] && queue?.['block-on-fault'] === false) {
       this.#report([...at, 'block-on-fault'], `${submit.to} does not let ${by} ask for it`);
+    }
+  }
+
+  #wait({ by, wait }: Extract<Step, { wait: unknown }>, { jobs }: Actor, at: readonly PropertyKey[]): void {
+    if (!jobs.has(wait.for)) this.#report([...at, 'for'], `${by} has submitted no job ${wait.for} before`);
+    else if (wait.interrupt && !this.#interrupting.has(wait.for)) {
+      this.#report([...at, 'interrupt'], `${wait.for} has asked for none`);
     }
   }
 
@@ -283,6 +321,9 @@ class StepCheck {
 /** What the host does. */
 const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM' } as const;
 const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
+
+/** What a guest's kernel does. */
+const KERNEL_ACTIONS = ['flush', 'reset-device'] as const;
 
 /** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
 const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;

@@ -46,6 +46,7 @@ describe('a scenario', () => {
         pattern: 0x5a,
         'block-on-fault': false,
         as: 'job',
+        interrupt: false,
         retries: 10_000,
       },
     });
@@ -172,12 +173,12 @@ const STEPS: [string, string, string][] = [
   [
     'has no action',
     '{ by: alice }',
-    'steps[0]: has no action: one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, meet',
+    'steps[0]: has no action: one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, reset-device, meet',
   ],
   [
     'has another action',
     '{ by: alice, mpa: { name: a } }',
-    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, meet',
+    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, reset-device, meet',
   ],
   [
     'has two actions',
@@ -266,6 +267,14 @@ const ORDERS: [string, readonly string[], string][] = [
     '9: steps[1].by: alice has ended',
   ],
   [
+    'a wait by interrupt for a job that asks for none',
+    [
+      '{ by: alice, submit: { to: dsa0/own, operation: noop, as: a } }',
+      '{ by: alice, wait: { for: a, interrupt: true } }',
+    ],
+    '9: steps[1].wait.interrupt: a has asked for none',
+  ],
+  [
     'a child before its birth',
     ['{ by: kid, exit: true }', '{ by: alice, fork: { as: kid } }'],
     '8: steps[0].by: kid is forked later only',
@@ -310,6 +319,16 @@ describe('is told', () => {
       'a threshold above the size',
       'dsa1: { kind: dsa, at: 6b:01.0, queues: { a: { mode: shared, size: 2, threshold: 3 } } }',
       'machine.devices.dsa1.queues.a.threshold: is 3, and the queue holds 2',
+    ],
+    [
+      'queues that are not listed by group',
+      'dsa1: { kind: dsa, at: 6b:01.0, engines: 2, queues: { a: { mode: shared, group: 1 }, b: { mode: shared } } }',
+      'machine.devices.dsa1.queues: are listed by their groups, which are counted from 0',
+    ],
+    [
+      'more groups than engines',
+      'dsa1: { kind: dsa, at: 6b:01.0, queues: { a: { mode: shared }, b: { mode: shared, group: 1 } } }',
+      'machine.devices.dsa1.queues: are of 2 groups, and there is an engine for 1 of them',
     ],
     [
       'a threshold of a dedicated queue',

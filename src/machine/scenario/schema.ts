@@ -31,6 +31,8 @@ const queue = z.strictObject({
   size: z.int().min(1).max(128).default(4).describe('descriptors it holds'),
   threshold: z.int().min(1).max(128).optional().describe('shared: how many its limited portal may fill'),
   'block-on-fault': z.boolean().default(true).describe('whether descriptors may ask to wait for a page'),
+  group: z.int().min(0).max(3).default(0).describe('its group, which has engines of its own'),
+  priority: z.int().min(1).max(15).default(1).describe('among the queues of its group'),
 });
 
 const rid = z
@@ -75,9 +77,26 @@ const virtualIommu = z
   })
   .describe('the VT-d unit that the guest finds');
 
+const partName = z
+  .string()
+  .regex(
+    /^[a-z][a-z0-9-]*(\/[a-z][a-z0-9-]*)?$/,
+    'a part is device/queue, as dsa0/shared; a whole function is device',
+  )
+  .describe('device/queue, as dsa0/shared; or device, as dsa0');
+
 const virtualDevice = z.strictObject({
-  from: queueName.describe("the queue of the host's that it is a part of; a dedicated one is its alone"),
+  from: partName.describe(
+    "the queue of the host's that it is a part of, where a dedicated one is its alone; or a function that it is, whole",
+  ),
   at: rid,
+  'shared-queues': z
+    .enum(['refused', 'both-numbers', 'one-number'])
+    .optional()
+    .describe(
+      "a whole function: what becomes of its shared queues, which ENQCMD sends the host's PASIDs to: the guest cannot " +
+        'have them; the function knows its address spaces by both numbers; or, to show what happens, nothing is done',
+    ),
 });
 
 const numbers = z
@@ -108,7 +127,7 @@ const vm = z
     memory: size.default('4 MiB'),
     cpus: z.int().min(1).max(16).default(1),
     iommu: virtualIommu.prefault({}),
-    devices: z.record(name, virtualDevice).default({}).describe('mediated devices, by name'),
+    devices: z.record(name, virtualDevice).default({}).describe('virtual devices, by name'),
     pasids: virtualPasids.prefault({}),
     silent: z.boolean().default(false).describe('its guest takes page requests, and never answers one'),
     kvm: z
@@ -157,6 +176,10 @@ const submit = z.strictObject({
   bytes,
   pattern: z.int().min(0).max(255).optional().describe('fill: the byte'),
   'block-on-fault': z.boolean().default(false),
+  interrupt: z
+    .boolean()
+    .default(false)
+    .describe('asks for a completion interrupt, where interrupts were asked for before'),
   as: name.describe('names the job'),
   retries: z
     .int()
@@ -175,10 +198,15 @@ const actions = {
   write: z.strictObject({ to: name, holds: content }).describe('the process writes to a region'),
   unmap: name.describe('unmaps a region'),
   open: queueName.describe("opens a work queue: binds the process's address space, maps a portal"),
+  interrupts: queueName.describe('asks for completion interrupts of an open queue'),
   submit: submit.describe('submits a descriptor'),
   wait: z
-    .strictObject({ for: name, outcome: outcome.default('success') })
-    .describe('polls the completion record of a job'),
+    .strictObject({
+      for: name,
+      outcome: outcome.default('success'),
+      interrupt: z.boolean().default(false).describe('sleeps until its interrupt, and does not poll'),
+    })
+    .describe('waits for the completion record of a job'),
   check: z
     .strictObject({ region: name, holds: content.optional(), equals: name.optional(), bytes })
     .describe('the process compares what a region holds'),
@@ -193,6 +221,7 @@ const actions = {
     .describe(
       "a guest's kernel: invalidates all its unit has cached, sets the root pointer anew, or turns it off and on",
     ),
+  'reset-device': name.describe("a guest's kernel: resets a device, and has it again as it was"),
   meet: name.describe('waits until all whose steps name this meeting have come to it'),
 } as const;
 
@@ -228,6 +257,23 @@ export type Step = { [A in ActionName]: StepOf<A> }[ActionName];
 /** The schema of the steps that do `action`. */
 export const stepSchema = (action: ActionName) => actor.extend({ [action]: actions[action] });
 
+const protection = z.boolean().default(true);
+
+/** What the host's kernel keeps PASIDs of a virtual machine's devices apart by. */
+const protections = z
+  .strictObject({
+    'domain-id-per-function': protection.describe(
+      'each function that a virtual machine has something of has a domain id of its own',
+    ),
+    'bind-per-device': protection.describe(
+      'what is bound for a device is in the table of its function, and of no other',
+    ),
+    'page-requests-by-rid': protection.describe(
+      'a page request is for its RID and PASID, not for its PASID alone',
+    ),
+  })
+  .describe('switched off to show what each is there for');
+
 const choices = z.strictObject({
   seed: z.int().min(0).optional().describe('instead of the command line'),
   'allocation-failures': z.boolean().default(false).describe('whether the allocation of a frame may fail'),
@@ -246,7 +292,7 @@ const choices = z.strictObject({
 const ruleId = z.enum(RULE_IDS);
 
 const expectation = z.strictObject({
-  breaks: ruleId.optional().describe('the one rule that is to break; none, if left out'),
+  breaks: ruleId.optional().describe('the one rule that is to break, where the run ends; none, if left out'),
   faults: z.array(z.string()).default([]).describe('fault reasons that the scenario earns, as SFS.2'),
 });
 
@@ -264,6 +310,7 @@ export const scenarioSchema = z
     steps: z
       .array(z.union(ACTION_NAMES.map(stepSchema)))
       .describe('what happens, actor by actor in this order'),
+    protections: protections.prefault({}),
     choices: choices.prefault({}),
     expect: expectation.prefault({}),
   })

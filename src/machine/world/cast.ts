@@ -74,7 +74,9 @@ export class Cast implements Company {
       }
       const steps = this.stepsOf(`${vm.member.group}/kernel`);
       const flushing = () => this.#flushing(vm);
-      const context = { taps, meetings: this.meetings, machine: vm, flushing };
+      const refused = (action: string, refusal: Refusal) =>
+        this.refused(`${vm.name}/kernel`, action, refusal);
+      const context = { taps, meetings: this.meetings, machine: vm, flushing, refused };
       if (steps.length > 0) vm.kernel.context.tasks.spawn('kernel', guestKernel(context, steps));
     }
     if (counted.length > 0) tasks.spawn('call of the cast', this.#call(counted));
@@ -254,8 +256,8 @@ export class Cast implements Company {
 
   #unbound(mm: string, machine: Machine, fields: KernelEvent['fields']): void {
     const { ledger, judge } = this.stage.taps;
-    const device = machine.deviceOf(String(fields['device']));
+    const via = String(fields['device']);
     const pasid = machine.vm === undefined ? Number(fields['pasid']) : ledger.pasids.of(mm);
-    if (pasid !== undefined) judge.tell('unbound', { device, mm, pasid });
+    if (pasid !== undefined) judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
   }
 }

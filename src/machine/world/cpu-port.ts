@@ -114,6 +114,8 @@ class HardwareVcpu implements VcpuPort {
 const ACTIONS = {
   retry: 'skip',
   resume: 'resume',
+  later: 'later',
+  nobody: 'nobody',
   'general-protection': 'general-protection',
 } as const satisfies Record<ExitAction, CpuExitAction>;
 

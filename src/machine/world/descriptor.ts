@@ -22,6 +22,8 @@ export interface Operands {
   readonly from: number;
   readonly into: number;
   readonly bytes: number;
+  /** Of the interrupt that it asks for. */
+  readonly handle?: number | undefined;
 }
 
 /** The 64 bytes of a descriptor; its PASID comes from the CPU, or from the queue. */
@@ -29,11 +31,14 @@ export function descriptorBytes(submission: Submission, operands: Operands): Uin
   return new Uint8Array(descriptorWords(submission, operands).buffer);
 }
 
-function descriptorWords(submission: Submission, { record, from, into, bytes }: Operands): Int32Array {
+function descriptorWords(
+  submission: Submission,
+  { record, from, into, bytes, handle }: Operands,
+): Int32Array {
   const blocks = submission['block-on-fault'] ? DSA_FLAG.BOF : 0;
-  const FLAGS = DSA_FLAG.CRAV | DSA_FLAG.RCR;
-  const head = { FLAGS, RECORD: record };
-  const move = { FLAGS: FLAGS | blocks, RECORD: record, XFER_SIZE: bytes };
+  const FLAGS = DSA_FLAG.CRAV | DSA_FLAG.RCR | (handle === undefined ? 0 : DSA_FLAG.RCI);
+  const head = { FLAGS, RECORD: record, HANDLE: handle ?? 0 };
+  const move = { ...head, FLAGS: FLAGS | blocks, XFER_SIZE: bytes };
   switch (submission.operation) {
     case 'noop':
       return encode(DSA_NOOP, { ...head, OPCODE: DSA_OPCODE.NOOP });

@@ -20,8 +20,8 @@ import { guestRanges, Vm, type VmDevice, type VmHost, type VmOptions } from '../
 import type { VmMember } from '../scenario/members.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
-import type { HostMachine } from './machines.js';
-import { findEntry, type TableEntry } from './table-entry.js';
+import { groupsOf, type HostMachine } from './machines.js';
+import { EntryFinder, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
 
 /** What virtual machines are made on. */
@@ -51,6 +51,10 @@ export class GuestVm {
     this.#guest = ground.taps.ledger.addGuest(member.name);
     this.#quota = member.spec.pasids.quota;
     this.#hasCachingMode = member.spec.iommu['caching-mode'];
+    for (const { from, 'shared-queues': shared } of Object.values(member.spec.devices)) {
+      const whole = { guest: this.#guest, takesBothNumbers: shared === 'both-numbers' };
+      if (isWhole(from)) ground.taps.ledger.numbering.assign(from, whole);
+    }
     this.vm = new Vm(optionsOf(ground, member, { devices, guest: this.#guest }));
   }
 
@@ -129,7 +133,7 @@ export class GuestVm {
         return frame === undefined ? ABSENT : host.at(frame);
       },
     };
-    return findEntry({ memory, tables, root: this.vm.rootTable }, rid, guest);
+    return new EntryFinder(memory, tables).find(this.vm.rootTable, rid, guest);
   }
 
   /** What the table that its CPUs walk has of a guest PASID. */
@@ -143,18 +147,22 @@ export class GuestVm {
   remains(): readonly string[] {
     const { core } = this.#ground.host.kernel.pasids;
     const hasSet = !isRefusal(ioasidFindMmSet(core, this.vm.process.mm));
-    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.pasids()];
+    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.#pasids()];
     const missing = this.#available + this.#quota - ioasidCapacity(core).available;
     return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
   }
 
-  /** Its PASIDs that are not given back, as a person would say it. */
-  pasids(): readonly string[] {
+  /** What its guest was given of PASIDs, and has not given back: the default one is the VMM's to keep. */
+  guestPasids(): readonly string[] {
+    return this.#pasids((mm) => mm !== `${this.vm.name}/kernel`);
+  }
+
+  #pasids(isMeant: (mm: string) => boolean = () => true): readonly string[] {
     const { ledger } = this.#ground.taps;
     // All are looked through only to name them.
     if (ledger.pasids.liveIn(this.vm.name) === 0) return [];
     return [...ledger.pasids.all()]
-      .filter(([, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name)
+      .filter(([, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name && isMeant(mm))
       .map(([pasid, { mm, guest }]) => `PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
   }
 
@@ -172,7 +180,17 @@ export class GuestVm {
 }
 
 function devicesOf(host: HostMachine, { name: vm, spec }: VmMember): VmDevice[] {
-  return Object.entries(spec.devices).map(([name, { from, at }]) => {
+  return Object.entries(spec.devices).map(([name, { from, at, 'shared-queues': sharedQueues }]) => {
+    if (isWhole(from)) {
+      const { function: whole, spec: device } = host.whole(from);
+      return {
+        name,
+        at: ridOf(at),
+        whole,
+        groups: groupsOf(device),
+        sharedQueues: sharedQueues ?? 'refused',
+      };
+    }
     const { idxd, index } = host.queue(from);
     assert(idxd !== undefined, `the host has not found ${from}`);
     const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vm} ${name}`, wq: index });
@@ -185,11 +203,16 @@ function devicesOf(host: HostMachine, { name: vm, spec }: VmMember): VmDevice[] 
 const seedOf = (name: string): number =>
   [...name].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) >>> 0, 7);
 
-/** A guest's kernel names functions by RID, and counts accelerators in their order; each has one queue. */
-function aliasesOf({ devices }: VmMember['spec']): [string, string][] {
+/** Whether a virtual device is a whole function: of a part the queue is named. */
+export const isWhole = (from: string): boolean => !from.includes('/');
+
+/** A guest's kernel names functions by RID, and counts accelerators and queues in the order in which it finds them. */
+function aliasesOf({ devices }: VmMember['spec'], host: HostMachine): [string, string][] {
   const found = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
-  const queues = found.map(([name, { from }], i): [string, string] => {
-    return [`dsa${i}/wq0`, `${name}/${from.split('/')[1] ?? ''}`];
+  const queues = found.flatMap(([name, { from }], i): [string, string][] => {
+    const names = isWhole(from) ? Object.keys(host.whole(from).spec.queues) : [from.split('/')[1] ?? ''];
+    const wqs = names.map((queue, wq): [string, string] => [`dsa${i}/wq${wq}`, `${name}/${queue}`]);
+    return [...wqs, [`dsa${i}`, name]];
   });
   return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
 }
@@ -208,7 +231,7 @@ function optionsOf(
   const { iommu, pasids } = spec;
   const { kernel } = host;
   assert(hasVfio(kernel), 'the host has no VFIO');
-  const aliases = aliasesOf(spec);
+  const aliases = aliasesOf(spec, host);
   return {
     ...{ name, host: kernel, tasks, chooser, devices },
     machine: hardware.vmMachine,

@@ -34,6 +34,8 @@ const UNIT_REGISTERS = 0xfed9_0000;
 const FIRST_BAR = 0xe000_0000;
 const BAR_OFFSET = 0x10;
 const PCI_DEPTH = 32;
+const GROUPS = 4;
+const INTERRUPT_HANDLES = 256;
 
 /** A device of the scenario. */
 export interface Accelerator {
@@ -204,10 +206,11 @@ function dsaOptions(name: string, spec: DeviceSpec) {
   return {
     name,
     engines: spec.engines,
-    groups: 1,
+    groups: GROUPS,
     wqs: Math.max(1, Object.keys(spec.queues).length),
     tlbEntries: spec['device-tlb'],
     pageRequests: PCI_DEPTH,
+    interruptHandles: INTERRUPT_HANDLES,
   };
 }
 
@@ -217,5 +220,9 @@ function aliasesOf(accelerators: readonly Accelerator[]): [string, string][] {
   const queues = found.flatMap(({ name, spec }, i) =>
     Object.keys(spec.queues).map((queue, wq): [string, string] => [`dsa${i}/wq${wq}`, `${name}/${queue}`]),
   );
-  return [...queues, ...found.map(({ name, spec }): [string, string] => [spec.at, name])];
+  const devices = found.flatMap(({ name, spec }, i): [string, string][] => [
+    [spec.at, name],
+    [`dsa${i}`, name],
+  ]);
+  return [...queues, ...devices];
 }

@@ -2,11 +2,11 @@
  * The machines that programs run on, as they see them: the host, and virtual machines on it. A process of a guest's
  * names its device, its parent on the host does the work; messages name the parent's queue.
  */
-import type { Refusal } from '../../base/index.js';
+import { assert, type Refusal } from '../../base/index.js';
 import type { Cpu } from '../../hardware/index.js';
-import type { IdxdDevice, Kernel } from '../../kernel/index.js';
+import type { GroupConfig, IdxdDevice, Kernel, VfioPci } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
-import type { QueueSpec } from '../scenario/schema.js';
+import type { DeviceSpec, QueueSpec } from '../scenario/schema.js';
 import type { Hardware } from './hardware.js';
 
 /** A queue, as a program opens it. */
@@ -79,4 +79,26 @@ export class HostMachine implements Machine {
   deviceOf(name: string): string {
     return name;
   }
+
+  /** An accelerator that is handed out whole. A `Bug` for others. */
+  whole(name: string): { readonly function: VfioPci; readonly spec: DeviceSpec } {
+    const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
+    const found = this.kernel.vfioPcis.find(({ pci }) => pci.rid === accelerator?.rid);
+    assert(found !== undefined && accelerator !== undefined, `vfio-pci has no ${name}`);
+    return { function: found, spec: accelerator.spec };
+  }
+}
+
+/** How a driver configures it: each group has its queues, and as many engines as the others, or one more. */
+export function groupsOf({ engines, queues }: DeviceSpec): readonly GroupConfig[] {
+  const specs = Object.values(queues);
+  const count = Math.max(0, ...specs.map(({ group }) => group)) + 1;
+  return Array.from({ length: count }, (_, index) => {
+    const wqs = specs
+      .filter(({ group }) => group === index)
+      .map(({ mode, size, threshold, priority, 'block-on-fault': blockOnFault }) => {
+        return { mode, size, priority, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
+      });
+    return { wqs, engines: Math.floor(engines / count) + (index < engines % count ? 1 : 0) };
+  });
 }

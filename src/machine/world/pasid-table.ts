@@ -9,6 +9,8 @@ import type { Taps } from './taps/taps.js';
 /** A PASID table entry, as it lies in memory: what a device's requests with that PASID lead to. */
 export interface EntryRow {
   readonly device: string;
+  /** The PASID that it is found by, on a function that a guest has whole: the guest's, or the host's. */
+  readonly number: number | undefined;
   /** As the specification calls it: `first-stage`, `nested`. */
   readonly translation: string;
   /** Where the first stage begins: `0x10c000`; a guest's address in a guest's entry and in a nested one. */
@@ -125,8 +127,10 @@ function entriesOf(
   { hardware, bench }: Look,
   { pasid, vm, guest }: { pasid: number; vm: string | undefined; guest: number | undefined },
 ): Pick<PasidRow, 'kvm' | 'guestEntries' | 'hostEntries'> {
-  const hostEntries = hardware.accelerators.flatMap(({ name, rid }) =>
-    rowOf(name, bench.entryOf(rid, pasid)),
+  const hostEntries = hardware.accelerators.flatMap((each) =>
+    bench
+      .entriesOf(each, pasid)
+      .flatMap(([number, entry]) => rowOf(each.name, entry, bench.isWhole(each.name) ? number : undefined)),
   );
   if (vm === undefined || guest === undefined) return { kvm: undefined, guestEntries: [], hostEntries };
   const kvm = bench.kvmEntryOf(vm, guest);
@@ -143,13 +147,13 @@ function entriesOf(
   };
 }
 
-function rowOf(device: string, entry: TableEntry | undefined): EntryRow[] {
+function rowOf(device: string, entry: TableEntry | undefined, number?: number): EntryRow[] {
   if (entry === undefined) return [];
   const { translation, root, second, address, words } = entry;
   const text = (frame: number | undefined): string | undefined =>
     frame === undefined ? undefined : frameText(frame);
   const stages = { firstStage: text(root), secondStage: text(second) };
-  return [{ device, translation, ...stages, address: hex(address), words: entryText(words) }];
+  return [{ device, number, translation, ...stages, address: hex(address), words: entryText(words) }];
 }
 
 /** A holder's name, with the scenario's name of its device. */

@@ -4,7 +4,7 @@
  * descriptor that it belongs to behind it, and no two processes' at one address.
  */
 import { hex, isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
-import { PAGE_BYTES, type Process } from '../../kernel/index.js';
+import { type CompletionInterrupt, PAGE_BYTES, type Process } from '../../kernel/index.js';
 import { DSA_RECORD, DSA_STATUS, DSA_STATUS_NAMES } from '../../spec/index.js';
 import { childName } from '../scenario/members.js';
 import type { Outcome, Step, Submission } from '../scenario/schema.js';
@@ -18,6 +18,7 @@ interface Sent {
   readonly job: string;
   readonly queue: string;
   readonly record: number;
+  readonly interrupt: CompletionInterrupt | undefined;
 }
 
 /** A record's line, and its descriptor's. */
@@ -90,6 +91,7 @@ export class Program {
     if ('write' in step) return this.#write(step.write);
     if ('unmap' in step) return this.#unmap(step.unmap);
     if ('open' in step) return this.#open(step.open);
+    if ('interrupts' in step) return this.#askInterrupts(step.interrupts);
     if ('close' in step) return this.#close(step.close);
     if ('submit' in step) return this.#submit(step.submit);
     if ('wait' in step) return this.#wait(step.wait);
@@ -136,7 +138,19 @@ export class Program {
     ledger.opens.opened(this.#process.name, hardware);
     const portalPage = yield* idxd.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
-    this.#opened.set(name, { fd, portalPage });
+    // Of a child, its parent's: what it asks for by that is refused by hardware.
+    const { interrupt } = this.#opened.get(name) ?? {};
+    this.#opened.set(name, { fd, portalPage, ...(interrupt === undefined ? {} : { interrupt }) });
+    return undefined;
+  }
+
+  *#askInterrupts(name: string): Task<Refusal | undefined> {
+    const { idxd } = this.#machine.queue(name);
+    const opened = this.#opened.get(name);
+    if (idxd === undefined || opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
+    const interrupt = yield* idxd.requestInterrupt(this.#process, opened.fd);
+    if (isRefusal(interrupt)) return interrupt;
+    this.#opened.set(name, { ...opened, interrupt });
     return undefined;
   }
 
@@ -166,14 +180,24 @@ export class Program {
     if (isRefusal(record)) return record;
     const operands = this.#operands(submission, record);
     const source = record + LINE;
-    yield* this.#user.store(source, descriptorBytes(submission, operands));
-    this.#sent.set(as, { job: as, queue: to, record });
+    const handle = submission.interrupt ? opened.interrupt?.handle : undefined;
+    if (submission.interrupt && handle === undefined) return refuse('ENOENT', `no interrupts of ${to}`);
+    yield* this.#user.store(source, descriptorBytes(submission, { ...operands, handle }));
+    this.#sent.set(as, { job: as, queue: to, record, interrupt: opened.interrupt });
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
     const { hardware, spec } = this.#machine.queue(to);
     const { device, queue } = hardware;
     const job = {
-      ...{ name: this.#jobName(as), process: name, mm: mm.name, device, queue, step: taps.ledger.step },
+      ...{
+        name: this.#jobName(as),
+        process: name,
+        mm: mm.name,
+        device,
+        queue,
+        via: to,
+        step: taps.ledger.step,
+      },
       names: namedBy(submission, operands),
     };
     taps.submits(record, job);
@@ -196,14 +220,23 @@ export class Program {
     return this.#role.seat === undefined ? name : `${this.#process.name} ${name}`;
   }
 
-  *#wait({ for: job, outcome }: Extract<Step, { wait: unknown }>['wait']): Task<Refusal | undefined> {
+  *#wait({
+    for: job,
+    outcome,
+    interrupt: isTold,
+  }: Extract<Step, { wait: unknown }>['wait']): Task<Refusal | undefined> {
     const sent = this.#sent.get(job);
     if (sent === undefined) return refuse('ENOENT', `no job ${job}`);
     const bytes = new Uint8Array(RECORD_BYTES);
     const words = new Int32Array(bytes.buffer);
     for (;;) {
+      const before = sent.interrupt?.count ?? 0;
       yield* this.#user.load(sent.record, bytes);
       if (STATUS.get(words, 0) !== DSA_STATUS.NONE) break;
+      if (isTold && sent.interrupt !== undefined) {
+        yield* sent.interrupt.wait(before);
+        continue;
+      }
       // UMONITOR and UMWAIT: asleep until the record's line is written, or an interrupt comes.
       yield* this.#cast.untilDone(this.#jobName(job));
     }
@@ -332,6 +365,7 @@ export function actionText(step: Step): string {
   if ('write' in step) return `write ${step.write.to}`;
   if ('unmap' in step) return `unmap ${step.unmap}`;
   if ('open' in step) return `open ${step.open}`;
+  if ('interrupts' in step) return `ask for interrupts of ${step.interrupts}`;
   if ('close' in step) return `close ${step.close}`;
   if ('submit' in step) {
     const { operation, as, to } = step.submit;
@@ -341,9 +375,10 @@ export function actionText(step: Step): string {
   if ('check' in step) return `check ${step.check.region}`;
   if ('fork' in step) return `fork ${step.fork.as}`;
   if ('kill' in step) return `kill ${step.kill}`;
-  if ('reset' in step) return `reset ${step.reset}`;
+  if ('reset-device' in step) return `reset ${step['reset-device']}`;
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
+  if ('reset' in step) return `reset ${step.reset}`;
   if ('flush' in step) return `flush ${step.flush}`;
   return 'exit';
 }

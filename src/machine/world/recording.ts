@@ -27,6 +27,7 @@ export class RecordedPlatform implements Required<Platform> {
   readonly mmio: Mmio;
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
+  readonly hotPlug: Platform['hotPlug'];
   readonly cpus: readonly CpuPort[];
   readonly pageTableLevels: 4 | 5;
   readonly vmx: Platform['vmx'];
@@ -40,6 +41,7 @@ export class RecordedPlatform implements Required<Platform> {
     this.mmio = recordedMmio(inner.mmio, sink);
     this.pci = inner.pci;
     this.iommus = inner.iommus;
+    this.hotPlug = inner.hotPlug;
     this.cpus = inner.cpus;
     this.pageTableLevels = inner.pageTableLevels ?? 4;
     this.vmx = inner.vmx;

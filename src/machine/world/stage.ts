@@ -1,6 +1,6 @@
 /** What programs act on, and what they need of those who act beside them. */
 import type { Refusal, Task } from '../../base/index.js';
-import type { Process } from '../../kernel/index.js';
+import type { CompletionInterrupt, Process } from '../../kernel/index.js';
 import type { Scenario, Step } from '../scenario/schema.js';
 import type { Hardware } from './hardware.js';
 import type { Machine } from './machines.js';
@@ -29,6 +29,8 @@ export interface Opened {
   /** Undefined once it is closed. */
   readonly fd: number | undefined;
   readonly portalPage: number;
+  /** Once it was asked for. A forked child knows it too. */
+  readonly interrupt?: CompletionInterrupt;
 }
 
 /** What a forked child takes over. */

@@ -3,11 +3,11 @@
  * them, with its own walker.
  */
 import { hex } from '../../base/index.js';
-import { DeviceTables, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
+import { DeviceTables, IMS_TABLE, type PasidTranslationEntry, TAG } from '../../hardware/index.js';
 import type { Mapping, StateBench } from '../../rules/index.js';
 import { RTADDR_REG, VTD_REGISTER } from '../../spec/index.js';
 import { type Accelerator, type Hardware, ridOf } from './hardware.js';
-import { findEntry, type TableEntry } from './table-entry.js';
+import { EntryFinder, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
 
@@ -21,6 +21,7 @@ export class HostBench implements StateBench {
   readonly #hardware: Hardware;
   readonly #taps: Taps;
   readonly #tables: DeviceTables;
+  readonly #entries: EntryFinder;
   readonly #vms: ReadonlyMap<string, VirtualMachine>;
   readonly #register = new Int32Array(2);
 
@@ -30,6 +31,7 @@ export class HostBench implements StateBench {
     this.#hardware = hardware;
     this.#taps = taps;
     this.#tables = new DeviceTables(hardware.unit.format, true);
+    this.#entries = new EntryFinder(hardware.memory, this.#tables);
   }
 
   remainsOf(name: string, pasid: number): readonly string[] {
@@ -45,17 +47,21 @@ export class HostBench implements StateBench {
 
   isBound(name: string, pasid: number): boolean {
     const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
-    return accelerator !== undefined && this.entryOf(accelerator.rid, pasid) !== undefined;
+    return accelerator !== undefined && this.entriesOf(accelerator, pasid).length > 0;
   }
 
   cachesOf(pasid: number, page: number): readonly string[] {
     const found: string[] = [];
-    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
-      if (entry.tag === pasid && entry.page === page) found.push(`the IOTLB, domain ${entry.space}`);
+    const { numbering } = this.#taps.ledger;
+    this.#hardware.unit.translator.caches.iotlb.visit(({ tag: number, page: at, space: domain }) => {
+      if (number !== undefined && at === page && numbering.isTagOf(pasid, { domain, number }))
+        found.push(`the IOTLB, domain ${domain}`);
     });
     for (const { name, device } of this.#hardware.accelerators) {
+      const numbers = numbering.numbersOf(name, pasid);
       device.parts.tlb.visit((entry) => {
-        if (entry.pasid === pasid && entry.page === page) found.push(`${name}'s device TLB`);
+        if (entry.page === page && entry.pasid !== undefined && numbers.includes(entry.pasid))
+          found.push(`${name}'s device TLB`);
       });
     }
     return found;
@@ -96,19 +102,30 @@ export class HostBench implements StateBench {
     const mm = use.slice(TABLE_OF.length);
     const pasid = ledger.pasids.of(mm);
     if (pasid === undefined) return;
-    for (const { name, rid } of this.#hardware.accelerators) {
-      const root = this.entryOf(rid, pasid)?.root;
-      const other = root === undefined ? undefined : ledger.framesOf(mm).tenure(root)?.owner;
-      if (other?.kind === 'kernel' && other.use === use) {
-        yield `${name}'s PASID table entry of PASID ${pasid}, which is present`;
+    for (const accelerator of this.#hardware.accelerators) {
+      for (const [number, { root }] of this.entriesOf(accelerator, pasid)) {
+        const other = root === undefined ? undefined : ledger.framesOf(mm).tenure(root)?.owner;
+        if (other?.kind === 'kernel' && other.use === use) {
+          yield `${accelerator.name}'s PASID table entry of PASID ${number}, which is present`;
+        }
       }
     }
   }
 
-  /** Where requests of (RID, PASID) are walked from; undefined for nowhere. */
-  entryOf(rid: number, pasid: number): TableEntry | undefined {
-    const entry = this.#entry(rid, pasid);
-    return entry?.isPresent === true ? entry : undefined;
+  /** Whether a virtual machine has a device whole. */
+  isWhole(device: string): boolean {
+    return this.#taps.ledger.numbering.ownerOf(device) !== undefined;
+  }
+
+  /** Where a device's requests for one of the host's PASIDs are walked from, by the numbers that they carry. */
+  entriesOf(
+    { name, rid }: Pick<Accelerator, 'name' | 'rid'>,
+    pasid: number,
+  ): readonly (readonly [number: number, entry: TableEntry])[] {
+    return this.#taps.ledger.numbering.numbersOf(name, pasid).flatMap((number) => {
+      const entry = this.#entry(rid, number);
+      return entry?.isPresent === true ? [[number, entry] as const] : [];
+    });
   }
 
   /** The same of a guest's number and its device, by the tables that the guest has written. */
@@ -139,7 +156,20 @@ export class HostBench implements StateBench {
     );
   }
 
-  *#inDevice({ name, rid, device }: Accelerator, pasid: number): Generator<string> {
+  *#inDevice(accelerator: Accelerator, pasid: number): Generator<string> {
+    for (const number of this.#taps.ledger.numbering.numbersOf(accelerator.name, pasid)) {
+      yield* this.#ofNumber(accelerator, number);
+    }
+    const { name } = accelerator;
+    for (const request of this.#taps.outstanding()) {
+      if (request.device === name && request.pasid === pasid) {
+        yield `page group ${request.group} of ${name}, not answered since step ${request.step}`;
+      }
+    }
+  }
+
+  /** @param pasid as the device's requests carry it */
+  *#ofNumber({ name, rid, device }: Accelerator, pasid: number): Generator<string> {
     const entry = this.#entry(rid, pasid);
     if (entry?.isPresent === true) yield `${name}'s PASID table entry, which is present`;
     else if (entry?.isEmpty === false) yield `${name}'s PASID table entry, which is not empty`;
@@ -161,17 +191,17 @@ export class HostBench implements StateBench {
         if (engine.isAt(queue.index, pasid, Number.MAX_SAFE_INTEGER)) yield `${engine.name}, at work for it`;
       }
     }
-    for (const request of this.#taps.outstanding()) {
-      if (request.device === name && request.pasid === pasid) {
-        yield `page group ${request.group} of ${name}, not answered since step ${request.step}`;
-      }
+    for (const entry of device.interrupts.entriesOf(pasid)) {
+      const table = (entry & IMS_TABLE) === 0 ? 'MSI-X' : 'message storage';
+      yield `${name}'s ${table} entry ${entry & ~IMS_TABLE}, whose interrupts it may ask for`;
     }
   }
 
   #inIotlb(pasid: number): string[] {
     const found: string[] = [];
+    const { numbering } = this.#taps.ledger;
     this.#hardware.unit.translator.caches.iotlb.visit(({ tag, page, space }) => {
-      if (tag !== TAG.SECOND && tag === pasid) {
+      if (tag !== TAG.SECOND && numbering.isTagOf(pasid, { domain: space, number: tag })) {
         found.push(`the IOTLB, page ${hex(page * PAGE)} of domain ${space}`);
       }
     });
@@ -190,10 +220,10 @@ export class HostBench implements StateBench {
 
   /** The PASID table entry in memory, by way of the tables that the unit walks. */
   #entry(rid: number, pasid: number): TableEntry | undefined {
-    const { memory, unit } = this.#hardware;
+    const { unit } = this.#hardware;
     unit.read64(VTD_REGISTER.RTADDR.offset, this.#register);
     const root = RTADDR_REG.RTA.get(this.#register, 0);
-    return findEntry({ memory, tables: this.#tables, root }, rid, pasid);
+    return this.#entries.find(root, rid, pasid);
   }
 }
 

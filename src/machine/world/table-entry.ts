@@ -28,31 +28,70 @@ export interface TableEntry {
   readonly words: Int32Array;
 }
 
-/** The entry of (RID, PASID); undefined where no table leads to one. @param root the frame of the root table */
-export function findEntry(
-  { memory, tables, root }: { memory: FrameReader; tables: DeviceTables; root: number },
-  rid: number,
-  pasid: number,
-): TableEntry | undefined {
-  const walk = new Walk(memory, root, tables);
-  walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
-  while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
-  if (walk.stage !== 'pasid-table') return undefined;
-  const at = memory.at(walk.frame);
-  if (at === ABSENT) return undefined;
-  const words = memory.words.slice(at + walk.word, at + walk.word + ENTRY_WORDS);
-  const type = PGTT.get(words, 0);
-  const hasFirst = type === FIRST_STAGE_ONLY || type === NESTED;
-  const hasSecond = type === SECOND_STAGE_ONLY || type === NESTED;
-  return {
-    isPresent: P.get(words, 0) === 1,
-    isEmpty: words.every((word) => word === 0),
-    root: hasFirst ? FSPTPTR.get(words, 0) : undefined,
-    second: hasSecond ? SSPTPTR.get(words, 0) : undefined,
-    translation: textOf(PGTT, PGTT.getBig(words, 0)),
-    address: walk.frame * PAGE + walk.word * 4,
-    words,
-  };
+/** Finds entries in one machine's tables. */
+export class EntryFinder {
+  readonly #memory: FrameReader;
+  readonly #tables: DeviceTables;
+  /** Of the root table that was asked for last. */
+  #walk: Walk | undefined;
+  #root = -1;
+
+  constructor(memory: FrameReader, tables: DeviceTables) {
+    this.#memory = memory;
+    this.#tables = tables;
+  }
+
+  /** The entry of (RID, PASID); undefined where no table leads to one. @param root the frame of the root table */
+  find(root: number, rid: number, pasid: number): TableEntry | undefined {
+    const walk = this.#walkFrom(root);
+    walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
+    while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
+    if (walk.stage !== 'pasid-table') return undefined;
+    const at = this.#memory.at(walk.frame);
+    if (at === ABSENT) return undefined;
+    const words = this.#memory.words.slice(at + walk.word, at + walk.word + ENTRY_WORDS);
+    return new FoundEntry(words, walk.frame * PAGE + walk.word * 4);
+  }
+
+  #walkFrom(root: number): Walk {
+    if (this.#walk === undefined || this.#root !== root) {
+      this.#walk = new Walk(this.#memory, root, this.#tables);
+      this.#root = root;
+    }
+    return this.#walk;
+  }
+}
+
+class FoundEntry implements TableEntry {
+  readonly words: Int32Array;
+  readonly address: number;
+
+  constructor(words: Int32Array, address: number) {
+    this.words = words;
+    this.address = address;
+  }
+
+  get isPresent(): boolean {
+    return P.get(this.words, 0) === 1;
+  }
+
+  get isEmpty(): boolean {
+    return this.words.every((word) => word === 0);
+  }
+
+  get root(): number | undefined {
+    const type = PGTT.get(this.words, 0);
+    return type === FIRST_STAGE_ONLY || type === NESTED ? FSPTPTR.get(this.words, 0) : undefined;
+  }
+
+  get second(): number | undefined {
+    const type = PGTT.get(this.words, 0);
+    return type === SECOND_STAGE_ONLY || type === NESTED ? SSPTPTR.get(this.words, 0) : undefined;
+  }
+
+  get translation(): string {
+    return textOf(PGTT, PGTT.getBig(this.words, 0));
+  }
 }
 
 /** The words of an entry as 64-bit numbers, without the zeros at their end. */

@@ -2,13 +2,14 @@
  * What a program of a scenario does in user mode, an instruction at a time: loads and stores of up to a page (as a
  * string instruction moves them), MOVDIR64B and ENQCMD. Each goes through the CPU that the kernel has put the thread
  * on, with its page tables and its IA32_PASID; faults go to the kernel. A guest's program runs so too: its CPU is in
- * guest mode, and exits to the host's KVM on the way.
+ * guest mode, and exits to the host's KVM on the way, which may have it try an instruction again later.
  */
 import { assert, type Task } from '../../base/index.js';
 import {
   type Cpu,
   type CpuFault,
   enqcmd,
+  LATER,
   type Memory,
   movdir64b,
   PAGE_FAULT,
@@ -18,6 +19,8 @@ import {
 import { type CpuPort, type Processes, type Thread, Trap } from '../../kernel/index.js';
 
 const PAGE = 4096;
+/** What an instruction came to that the host has the CPU wait with. */
+const AGAIN = Symbol('again');
 
 export interface UserMachine {
   readonly memory: Memory;
@@ -55,26 +58,31 @@ export class UserMode {
   /** ENQCMD; whether the device accepted it. Others may come between its parts, but not on this CPU. */
   *enqcmd(destination: number, source: number): Task<boolean> {
     const { processes } = this.#machine;
-    const zf = yield* processes.userSteps(this.#thread, (port) =>
-      this.#enqcmd(port, { destination, source }),
-    );
-    return zf === 0;
+    for (;;) {
+      const zf = yield* processes.userSteps(this.#thread, (port) =>
+        this.#enqcmd(port, { destination, source }),
+      );
+      if (zf !== AGAIN) return zf === 0;
+    }
   }
 
   /** MOVDIR64B, which tells nothing. */
   *movdir64b(destination: number, source: number): Task {
     yield* this.#user((cpu) => {
       const fault = movdir64b(cpu, { destination, source });
-      return fault === undefined ? undefined : trapOf(fault);
+      return fault === undefined ? undefined : resultOf(fault);
     });
   }
 
-  *#enqcmd(port: CpuPort, submission: { destination: number; source: number }): Task<0 | 1 | Trap> {
+  *#enqcmd(
+    port: CpuPort,
+    submission: { destination: number; source: number },
+  ): Task<0 | 1 | Trap | typeof AGAIN> {
     const cpu = this.#cpuOf(port);
     cpu.cpl = 3;
     try {
       const result = yield* enqcmd(cpu, submission);
-      return result.fault === undefined ? result.zf : trapOf(result.fault);
+      return result.fault === undefined ? result.zf : resultOf(result.fault);
     } finally {
       cpu.cpl = 0;
     }
@@ -83,23 +91,26 @@ export class UserMode {
   #access(address: number, right: number, then: (physical: number) => void): Task {
     return this.#user((cpu) => {
       const physical = cpu.physical(address, right);
-      if (physical < 0) return trapOf(cpu.fault);
+      if (physical < 0) return resultOf(cpu.fault);
       then(physical);
       return undefined;
     });
   }
 
-  /** One instruction, at CPL 3. */
-  #user<T>(instruction: (cpu: Cpu) => T | Trap): Task<T> {
-    return this.#machine.processes.user(this.#thread, (port) => {
-      const cpu = this.#cpuOf(port);
-      cpu.cpl = 3;
-      try {
-        return instruction(cpu);
-      } finally {
-        cpu.cpl = 0;
-      }
-    });
+  /** One instruction, at CPL 3, as often as it takes. */
+  *#user(instruction: (cpu: Cpu) => Trap | typeof AGAIN | undefined): Task {
+    for (;;) {
+      const result = yield* this.#machine.processes.user(this.#thread, (port) => {
+        const cpu = this.#cpuOf(port);
+        cpu.cpl = 3;
+        try {
+          return instruction(cpu);
+        } finally {
+          cpu.cpl = 0;
+        }
+      });
+      if (result !== AGAIN) return;
+    }
   }
 
   #cpuOf({ index }: CpuPort): Cpu {
@@ -109,7 +120,9 @@ export class UserMode {
   }
 }
 
-function trapOf(fault: CpuFault | undefined): Trap {
+/** What an instruction comes to that could not be executed. */
+function resultOf(fault: CpuFault | undefined): Trap | typeof AGAIN {
+  if (fault?.vector === LATER) return AGAIN;
   if (fault?.vector !== PAGE_FAULT) return Trap.generalProtection();
   return Trap.pageFault(fault.address, (fault.errorCode & PF.WRITE) !== 0);
 }

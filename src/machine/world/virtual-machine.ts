@@ -1,8 +1,8 @@
 /** A virtual machine, as programs in it see it. */
 import type { Cpu } from '../../hardware/index.js';
-import type { Kernel } from '../../kernel/index.js';
+import type { IdxdDevice, Kernel } from '../../kernel/index.js';
 import type { VmMember } from '../scenario/members.js';
-import { type GuestVm, parentOf } from './guest-vm.js';
+import { type GuestVm, isWhole, parentOf } from './guest-vm.js';
 import { ridOf } from './hardware.js';
 import type { HostMachine, Machine, MachineQueue } from './machines.js';
 
@@ -27,17 +27,25 @@ export class VirtualMachine implements Machine {
     return this.vm.cpus;
   }
 
-  queue(name: string): MachineQueue {
-    const [device = ''] = name.split('/');
+  /** Its kernel's accelerator of that name. */
+  idxd(device: string): IdxdDevice | undefined {
     const spec = this.member.spec.devices[device];
     const rid = spec && ridOf(spec.at);
-    const parent = this.#host.queue(spec?.from ?? '');
+    return this.kernel.idxds.find(({ pci }) => pci.rid === rid);
+  }
+
+  queue(name: string): MachineQueue {
+    const [device = '', queue = ''] = name.split('/');
+    const spec = this.member.spec.devices[device];
+    const from = spec?.from ?? '';
+    const parent = this.#host.queue(isWhole(from) ? `${from}/${queue}` : from);
+    const isLeftOut = isWhole(from) && parent.spec?.mode === 'shared';
     return {
-      idxd: this.kernel.idxds.find(({ pci }) => pci.rid === rid),
-      index: 0,
+      idxd: this.idxd(device),
+      index: isWhole(from) ? parent.index : 0,
       hardware: { ...parent.hardware, via: name },
       spec: parent.spec,
-      unusable: parent.unusable,
+      unusable: isLeftOut ? this.vm.vm.whyUnshared(device) : parent.unusable,
     };
   }
 

@@ -15,7 +15,15 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const SHIPPED = [
   ...['smallest', 'native-sva'],
-  ...['two-vms-one-swq', 'dedicated-adi', 'adi-reset', 'late-kvm', 'wide-flush', 'silent-guest'],
+  ...[
+    'two-vms-one-swq',
+    'dedicated-adi',
+    'adi-reset',
+    'shared-adi',
+    'late-kvm',
+    'wide-flush',
+    'silent-guest',
+  ],
 ];
 
 describe.each(SHIPPED)('%s', (name) => {

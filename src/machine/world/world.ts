@@ -16,7 +16,7 @@ import {
   TaskSet,
 } from '../../base/index.js';
 import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
-import { Kernel, type Platform } from '../../kernel/index.js';
+import { type GuestProtections, Kernel, type Platform } from '../../kernel/index.js';
 import {
   type Finding,
   type GuestLedger,
@@ -30,8 +30,8 @@ import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
 import { SwitchedChooser } from './chooser.js';
 import { GuestVm } from './guest-vm.js';
-import { Hardware } from './hardware.js';
-import { HostMachine } from './machines.js';
+import { type Accelerator, Hardware } from './hardware.js';
+import { groupsOf, HostMachine } from './machines.js';
 import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
@@ -42,8 +42,8 @@ import { VirtualMachine } from './virtual-machine.js';
 /** What came of a run. */
 export interface RunResult {
   /**
-   * `ended`: nobody can go on; `cut-off`: the step limit was reached; `stopped`: a rule was broken, and then the
-   * modelled software ran into what it takes to be impossible.
+   * `ended`: nobody can go on; `cut-off`: the step limit was reached; `stopped`: a rule was broken, and it was the one
+   * that is to break, or the modelled software then ran into what it takes to be impossible.
    */
   readonly end: 'ended' | 'cut-off' | 'stopped';
   readonly steps: number;
@@ -118,6 +118,7 @@ export class World {
       stored: taps.stored,
     });
     this.#ioasids = newIoasids(taps);
+    const whole = wholeFunctions(scenario, this.hardware.accelerators);
     this.kernel = new Kernel({
       name: 'host',
       platform: between(platform),
@@ -125,6 +126,8 @@ export class World {
       ioasids: this.#ioasids,
       ledger: taps.frames,
       framesMayFail: scenario.choices['allocation-failures'],
+      vfioPci: whole.map(({ rid }) => rid),
+      protections: protectionsOf(scenario.protections),
       ...hostQuota(scenario),
     });
     this.host = new HostMachine(this.kernel, this.hardware, this.unusable);
@@ -189,8 +192,15 @@ export class World {
       if (ledger.step >= limit) return 'cut-off';
       if (ledger.step % STEPS_A_WORD === 0) this.#progress(`step ${ledger.step}`);
       if (!this.#step(chooser)) return this.#isStopped ? 'stopped' : 'ended';
+      if (this.#hasBroken) return 'stopped';
       ledger.step++;
     }
+  }
+
+  /** What comes after the rule that is to break would follow from that. */
+  get #hasBroken(): boolean {
+    const { breaks } = this.scenario.expect;
+    return breaks !== undefined && this.judge.findings.some(({ rule }) => rule === breaks);
   }
 
   /** A Bug after a finding follows from what was found; without one, it is ours. */
@@ -217,13 +227,14 @@ export class World {
       for (const [i, device] of devices.entries()) {
         const idxd = kernel.idxds.find(({ pci }) => pci.rid === rids[i]);
         assert(idxd !== undefined, `the kernel has not found the device at ${device.at}`);
-        const refused = yield* idxd.configure([groupOf(device)]);
+        const refused = yield* idxd.configure(groupsOf(device));
         if (refused !== undefined) unusable.set(device.at, refused);
       }
       yield* bootVms;
       hasBooted = true;
     };
-    const { accelerators } = this.hardware;
+    const whole = wholeFunctions(this.scenario, this.hardware.accelerators);
+    const accelerators = this.hardware.accelerators.filter((each) => !whole.includes(each));
     const specs = accelerators.map(({ spec }) => spec);
     const rids = accelerators.map(({ rid }) => rid);
     this.tasks.spawn('boot', boot(this.kernel, specs, rids));
@@ -293,8 +304,11 @@ function newIoasids({ ledger, kernels }: Taps): IoasidCore {
 }
 
 /** The frames that somebody owns. */
-const inUse = (frames: GuestLedger['frames']): ReadonlySet<number> =>
-  new Set([...frames.all()].map(([frame]) => frame));
+function inUse(frames: GuestLedger['frames']): ReadonlySet<number> {
+  const owned = new Set<number>();
+  frames.each((frame) => owned.add(frame));
+  return owned;
+}
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {
@@ -303,10 +317,16 @@ function hostQuota(scenario: Scenario): { readonly quota?: number } {
   return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
 }
 
-/** One group: all queues, served by all engines. */
-function groupOf({ engines, queues }: DeviceSpec) {
-  const wqs = Object.values(queues).map(({ mode, size, threshold, 'block-on-fault': blockOnFault }) => {
-    return { mode, size, blockOnFault, ...(threshold === undefined ? {} : { threshold }) };
-  });
-  return { wqs, engines };
+/** The accelerators that virtual machines have whole. */
+function wholeFunctions({ vms }: Scenario, accelerators: readonly Accelerator[]): readonly Accelerator[] {
+  const names = new Set(
+    Object.values(vms).flatMap(({ devices }) => Object.values(devices).map(({ from }) => from)),
+  );
+  return accelerators.filter(({ name }) => names.has(name));
 }
+
+const protectionsOf = (protections: Scenario['protections']): GuestProtections => ({
+  ownDomainIds: protections['domain-id-per-function'],
+  bindPerDevice: protections['bind-per-device'],
+  pageRequestsByRid: protections['page-requests-by-rid'],
+});

@@ -70,22 +70,31 @@ export class FrameLedger implements Restorable {
     return this.#spaces.get(mm)?.pages ?? 0;
   }
 
-  /** The frames that somebody owns now, ascending. */
-  *all(): Generator<[number, FrameOwner]> {
-    for (const [frame, { owner }] of this.#tenures.entries()) if (owner !== undefined) yield [frame, owner];
+  /** Shows the frames that somebody owns now, ascending. */
+  each(show: (frame: number, owner: FrameOwner) => void): void {
+    this.#tenures.each((frame, { owner }) => {
+      if (owner !== undefined) show(frame, owner);
+    });
   }
 
-  /** Those of them that may have had another owner at the mark; all, where nothing was marked. */
-  *changed(): Generator<[number, FrameOwner]> {
+  /** Shows those of them that may have had another owner at the mark; all, where nothing was marked. */
+  eachChanged(show: (frame: number, owner: FrameOwner) => void): void {
     const { changed } = this.#changes;
     if (changed === undefined) {
-      yield* this.all();
+      this.each(show);
       return;
     }
     for (const frame of changed) {
       const owner = this.#tenures.at(frame)?.owner;
-      if (owner !== undefined) yield [frame, owner];
+      if (owner !== undefined) show(frame, owner);
     }
+  }
+
+  /** The frames that somebody owns now, ascending. */
+  all(): [number, FrameOwner][] {
+    const all: [number, FrameOwner][] = [];
+    this.each((frame, owner) => all.push([frame, owner]));
+    return all;
   }
 
   mark(): void {
@@ -146,9 +155,12 @@ class Tenures implements Journaled<Tenure> {
   }
 
   /** Ascending. */
-  *entries(): Generator<[number, Tenure]> {
+  each(show: (frame: number, tenure: Tenure) => void): void {
     for (const [number, block] of [...this.#blocks].sort(([a], [b]) => a - b)) {
-      for (const [i, tenure] of block.entries()) if (tenure !== undefined) yield [number * BLOCK + i, tenure];
+      for (let i = 0; i < BLOCK; i++) {
+        const tenure = block[i];
+        if (tenure !== undefined) show(number * BLOCK + i, tenure);
+      }
     }
   }
 

@@ -23,6 +23,8 @@ export interface Job {
   readonly device: string;
   /** device/queue. */
   readonly queue: string;
+  /** What its process calls that, if it calls it otherwise: a part of it in a virtual machine. */
+  readonly via?: string;
   /** The step of the instruction. */
   readonly step: number;
   /** Its operands, and its completion record. */
@@ -32,8 +34,10 @@ export interface Job {
 /** A job that a queue has accepted. */
 export interface AcceptedJob extends Job {
   readonly tag: number;
-  /** The PASID that its requests carry: its own, or the queue's. */
+  /** The host's PASID behind that which its requests carry: its own, or the queue's. */
   readonly pasid: number;
+  /** The number that they carry, where it is another's: a function that a guest has whole has its guest's. */
+  readonly carried?: number;
   readonly accepted: number;
   /** How many jobs its queue may hold, and the engines that take from it. */
   readonly room: { readonly queue: number; readonly engines: number };

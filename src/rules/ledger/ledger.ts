@@ -4,9 +4,10 @@ import type { FrameOwner } from '../../kernel/index.js';
 import { FrameLedger, type Tenure } from './frames.js';
 import { GuestLedger } from './guests.js';
 import { JobLedger } from './jobs.js';
+import { Numbering } from './numbering.js';
 import { OpenLedger } from './opens.js';
 import { OverlayMap } from './overlay.js';
-import { PasidLedger } from './pasids.js';
+import { machineOf, PasidLedger } from './pasids.js';
 
 export class Ledger implements Restorable {
   /** The scheduler's step. */
@@ -16,6 +17,8 @@ export class Ledger implements Restorable {
   readonly pasids = new PasidLedger();
   readonly jobs = new JobLedger();
   readonly opens = new OpenLedger();
+  /** Whose numbers those of a device are. */
+  readonly numbering: Numbering = new Numbering(this);
   /** Address spaces that are going, or gone, and since when. */
   readonly dying = new OverlayMap<string, number>();
   readonly #guests = new Map<string, GuestLedger>();
@@ -38,7 +41,7 @@ export class Ledger implements Restorable {
 
   /** The virtual machine that an address space is in; undefined for the host's own. */
   guestOf(mm: string): GuestLedger | undefined {
-    return this.#guests.size === 0 ? undefined : this.#guests.get(mm.split('/', 1)[0] ?? '');
+    return this.#guests.size === 0 ? undefined : this.#guests.get(machineOf(mm));
   }
 
   /** The frames of the machine that an address space is in, by that machine's own numbers. */
@@ -83,6 +86,14 @@ export class Ledger implements Restorable {
   }
 
   #parts(): Restorable[] {
-    return [this.frames, this.pasids, this.jobs, this.opens, this.dying, ...this.#guests.values()];
+    return [
+      this.frames,
+      this.pasids,
+      this.jobs,
+      this.opens,
+      this.numbering,
+      this.dying,
+      ...this.#guests.values(),
+    ];
   }
 }

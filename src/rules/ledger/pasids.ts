@@ -11,6 +11,8 @@ export interface PasidTenure {
   readonly before: PasidTenure | undefined;
   /** Of a virtual machine's: the number that its guest has for it. */
   readonly guest?: number;
+  /** In a virtual machine's own ledger: the number of the host's behind it. */
+  readonly backing?: number;
 }
 
 export class PasidLedger implements Restorable {
@@ -36,6 +38,12 @@ export class PasidLedger implements Restorable {
   named(pasid: number, guest: number): void {
     const tenure = this.#tenures.get(pasid);
     if (tenure !== undefined) this.#tenures.set(pasid, { ...tenure, guest });
+  }
+
+  /** In a virtual machine's own: this one of the host's stands behind it. */
+  backed(guest: number, backing: number): void {
+    const tenure = this.#tenures.get(guest);
+    if (tenure !== undefined) this.#tenures.set(guest, { ...tenure, backing });
   }
 
   /** Whom it was taken for: who asks for it may not be who works with it. */
@@ -102,9 +110,15 @@ export class PasidLedger implements Restorable {
   }
 
   #count(mm: string, change: 1 | -1): void {
-    const [machine = ''] = mm.split('/', 1);
+    const machine = machineOf(mm);
     const count = this.liveIn(machine) + change;
     if (count === 0) this.#counts.delete(machine);
     else this.#counts.set(machine, count);
   }
+}
+
+/** The machine that an address space is in: `vm1` of `vm1/alice`; of the host's own, itself. */
+export function machineOf(mm: string): string {
+  const end = mm.indexOf('/');
+  return end < 0 ? mm : mm.slice(0, end);
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { accessOf, testRegisters } from '../../../test/registers.js';
 import { wordsOf } from '../codec.js';
-import { type Register, RegisterFile } from '../registers.js';
+import { type Register, RegisterFile, RegisterMap } from '../registers.js';
 import { CAP_REG, ECAP_REG } from './register-layouts.js';
 import { vtdRegisters } from './register-table.js';
 import { MTRR_FIX, MTRR_PHYS, VTD_REGISTER as R, VIRTUAL_COMMAND_REGISTER_3_2 } from './registers.js';
@@ -134,14 +134,14 @@ test('a unit without a capability has none of its registers', () => {
   for (const name of ['AFLOG', 'PMEN', 'IQT', 'IRTA', 'PQH', 'MTRRCAP', 'PERFCAP', 'ECMD', 'VCMD']) {
     expect(names).not.toContain(name);
   }
-  const file = new RegisterFile(all, bytes, () => undefined);
+  const file = new RegisterFile(new RegisterMap(all, bytes), () => undefined);
   file.write64(R.IQT.offset, 0x10, 0);
   expect(file.read32(R.IQT.offset)).toBe(0);
 });
 
 test('CAP, ECAP and VER are what the unit is', () => {
   const { all, bytes } = vtdRegisters({ ...QEMU, ver: 0x10n });
-  const file = new RegisterFile(all, bytes, () => undefined);
+  const file = new RegisterFile(new RegisterMap(all, bytes), () => undefined);
   const words = [R.VER, R.CAP, R.ECAP].map(({ offset }) =>
     [offset, offset + 4].map((at) => file.read32(at) >>> 0),
   );

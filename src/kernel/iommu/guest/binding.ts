@@ -3,7 +3,8 @@
  * entry that a binding uses. The three name each other, so they stand in one file.
  *
  * Virtual devices of one VM that are made of one function, and are bound to one PASID, share the entry: hardware
- * cannot tell them apart. The first of them is given its page requests.
+ * cannot tell them apart, and a page request says nothing of whose work it is. One of them is asked, which may know
+ * nothing of the page, or be on its way out; then the next is, and only when none is left is the answer Invalid Request.
  */
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
 import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
@@ -57,12 +58,15 @@ export class GuestDevice {
   readonly listener: KeptValue<((fault: GuestFault) => void) | undefined>;
   /** By the host's id. */
   readonly bindings: KeptMap<number, GuestBinding>;
+  /** It is on its way out of the VM: nothing is bound for it any more. */
+  readonly isLeaving: KeptValue<boolean>;
 
   constructor({ log }: KernelContext, endpoint: GuestEndpoint, holder: IoasidHolder) {
     this.endpoint = endpoint;
     this.holder = holder;
     this.listener = new KeptValue<((fault: GuestFault) => void) | undefined>(log, undefined);
     this.bindings = new KeptMap(log);
+    this.isLeaving = new KeptValue(log, false);
   }
 
   get name(): string {
@@ -110,6 +114,13 @@ export class GuestBinding {
   }
 }
 
+/** A group of page requests, who has been given it, and who was before and has not served it. */
+interface GivenGroup {
+  readonly requests: readonly PageRequest[];
+  readonly to: GuestBinding;
+  readonly before: readonly GuestBinding[];
+}
+
 /** `stuck` if hardware did not confirm its end. */
 type State = 'making' | 'present' | 'leaving' | 'stuck' | 'gone';
 
@@ -120,8 +131,8 @@ export class GuestEntry implements AttachmentClient {
   readonly users: KeptList<GuestBinding>;
   readonly state: KeptValue<State>;
   readonly attachment: KeptValue<Attachment | undefined>;
-  /** Who has been given a group of page requests, by its index. */
-  readonly given: KeptMap<number, GuestBinding>;
+  /** By group index: page requests that somebody has been given, and that are not answered. */
+  readonly #given: KeptMap<number, GivenGroup>;
   /** Woken on each change of the state. */
   readonly changed: WaitQueue;
 
@@ -135,7 +146,7 @@ export class GuestEntry implements AttachmentClient {
     this.users = new KeptList(log);
     this.state = new KeptValue<State>(log, 'making');
     this.attachment = new KeptValue<Attachment | undefined>(log, undefined);
-    this.given = new KeptMap(log);
+    this.#given = new KeptMap(log);
     this.changed = new WaitQueue(`entry of ${of.domain.name}`);
   }
 
@@ -152,14 +163,35 @@ export class GuestEntry implements AttachmentClient {
     this.become('leaving');
   }
 
-  pageRequests(group: readonly PageRequest[]): boolean {
-    const user = this.#listening();
-    const index = group.at(-1)?.group;
-    if (user === undefined || index === undefined) return false;
-    this.given.set(index, user);
-    const { guestPasid } = this;
-    for (const request of group) tellGuest(user, { kind: 'page request', guestPasid, request });
-    return true;
+  pageRequests(requests: readonly PageRequest[]): boolean {
+    return this.#give(requests, []);
+  }
+
+  /** Whether this user has a group, and its answer counts. */
+  isGiven(user: GuestBinding, group: number): boolean {
+    return this.#given.get(group)?.to === user;
+  }
+
+  /** Whether somebody has been given a group that is not answered. */
+  get hasGiven(): boolean {
+    return this.#given.size > 0;
+  }
+
+  /** The groups that a user has. */
+  givenTo(user: GuestBinding): readonly number[] {
+    return this.#given.keys().filter((group) => this.isGiven(user, group));
+  }
+
+  /** A group is to be answered now: nobody has it any more. */
+  takeBack(group: number): void {
+    this.#given.delete(group);
+  }
+
+  /** Who has a group does not serve it: gives it to the next. False if there is none, or nobody waits for it. */
+  passOn(group: number): boolean {
+    const given = this.#given.get(group);
+    if (given === undefined || this.attachment.value?.outstanding.has(group) !== true) return false;
+    return this.#give(given.requests, [...given.before, given.to]);
   }
 
   fault(fault: DmaFault): void {
@@ -167,11 +199,21 @@ export class GuestEntry implements AttachmentClient {
     if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid: this.guestPasid, fault });
   }
 
-  #listening(): GuestBinding | undefined {
+  #give(requests: readonly PageRequest[], before: readonly GuestBinding[]): boolean {
+    const to = this.#listening(before);
+    const group = requests.at(-1)?.group;
+    if (to === undefined || group === undefined) return false;
+    this.#given.set(group, { requests, to, before });
+    const { guestPasid } = this;
+    for (const request of requests) tellGuest(to, { kind: 'page request', guestPasid, request });
+    return true;
+  }
+
+  #listening(but: readonly GuestBinding[] = []): GuestBinding | undefined {
     if (this.state.value !== 'present') return undefined;
-    return this.users.items.find(
-      ({ state, device }) => state.value === 'bound' && device.listener.value !== undefined,
-    );
+    const isThere = ({ state, device }: GuestBinding): boolean =>
+      state.value === 'bound' && device.listener.value !== undefined;
+    return this.users.items.find((user) => isThere(user) && !but.includes(user));
   }
 }
 

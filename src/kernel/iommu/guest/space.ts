@@ -124,6 +124,26 @@ export class GuestSpace {
     return device;
   }
 
+  /**
+   * Nothing is bound for a device any more, and what was goes, in the phases of every tear-down: returns when it has.
+   * Other devices keep what they have, of the same PASIDs too; its page requests that may be theirs are told to them.
+   *
+   * On failure: `EIO` if hardware did not confirm all of it: those ids stay in use, and one can try again.
+   */
+  *evict(device: GuestDevice): Task<Refusal<'EIO'> | undefined> {
+    device.isLeaving.value = true;
+    device.listener.value = undefined;
+    for (const binding of device.bindings.values()) {
+      while (binding.state.value === 'binding') yield binding.changed;
+      yield* this.#letGo([binding]);
+    }
+    for (const binding of device.bindings.values()) {
+      while (binding.state.value === 'leaving') yield binding.changed;
+    }
+    if (device.bindings.size === 0) return undefined;
+    return refuse('EIO', `${device.name} did not let go of PASIDs ${device.bindings.keys().join(', ')}`);
+  }
+
   /** Forgets a device of which nothing is bound. */
   removeDevice(device: GuestDevice): void {
     this.#devices.remove(device);
@@ -137,7 +157,7 @@ export class GuestSpace {
    * On failure: `EINVAL` for what is no id, no SPID, or a root that the VM does not have; `ENOENT` if the id is
    * free; `EACCES` if it is of another set; `EBUSY` if it is being freed, is bound for this device, or if one of the
    * two numbers stands for another; `EAGAIN` while others still undo an earlier binding; `ENODEV` if the VM is
-   * ending; what the IOMMU core refuses with. Nothing is bound.
+   * ending, or the device goes; what the IOMMU core refuses with. Nothing is bound.
    */
   *bind(device: GuestDevice, request: GuestBindRequest): Task<Refusal<BindErrno> | undefined> {
     const { hostPasid, guestPasid, stage } = request;
@@ -150,6 +170,7 @@ export class GuestSpace {
       yield old.changed;
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
+    if (device.isLeaving.value) return refuse('ENODEV', `${device.name} goes`);
     const got = ioasidGet(this.set, hostPasid, device.holder);
     if (got !== undefined) return withoutDeadlock(got);
     const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
@@ -202,7 +223,8 @@ export class GuestSpace {
   }
 
   /**
-   * A guest's answer to a group of page requests.
+   * A guest's answer to a group of page requests. One that refuses the group is asked by another device, if another
+   * shares the entry: it may be that one's work.
    *
    * On failure: `EINVAL` if the device has no such group outstanding: it is dropped, which is told; `EIO`.
    */
@@ -211,30 +233,36 @@ export class GuestSpace {
     { guestPasid, group, response }: { guestPasid: GuestPasid; group: number; response: PageResponse },
   ): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
     const binding = this.#boundAs(device, guestPasid);
-    const entry = binding?.entries.items.find(({ given }) => given.get(group) === binding);
+    const entry = binding?.entries.items.find((each) => each.isGiven(binding, group));
     const attachment = entry?.attachment.value;
     if (entry === undefined || attachment === undefined) {
       const fields = { vm: this.name, device: device.name, guestPasid, group };
       tell(this.#context, 'guest:response-dropped', fields);
       return refuse('EINVAL', `${device.name} has no group ${group} of guest PASID ${guestPasid} to answer`);
     }
-    entry.given.delete(group);
+    if (response !== 'success' && entry.passOn(group)) return undefined;
+    entry.takeBack(group);
     return yield* this.#iommu.pageRequests.respond(attachment, group, response);
   }
 
   /**
-   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none.
+   * Returns when no cache of hardware has what the guest says that it has changed. What is not bound is in none, once
+   * it has been let go of.
    *
-   * On failure: `EIO`.
+   * On failure: `EIO`, also for what hardware did not let go of.
    */
   *invalidate(device: GuestDevice, what: GuestInvalidation): Task<Refusal<'EIO'> | undefined> {
     const { guestPasid, range, iotlb, pasidCache } = what;
-    const bindings =
-      guestPasid === undefined ? device.bindings.values() : [this.#boundAs(device, guestPasid)];
     const entries: GuestEntry[] = [];
-    for (const binding of bindings) for (const entry of binding?.entries.items ?? []) entries.push(entry);
-    for (const { attachment } of entries) {
-      while (attachment.value?.entry.value === 'changing') yield attachment.value.changed;
+    let stuck: GuestBinding | undefined;
+    for (const binding of this.#everBound(device, guestPasid)) {
+      while (binding.state.value === 'leaving') yield binding.changed;
+      if (binding.state.value === 'held' && binding.entries.items.length > 0) stuck = binding;
+      for (const entry of [...binding.entries.items]) {
+        const attachment = entry.attachment.value;
+        while (attachment?.entry.value === 'changing') yield attachment.changed;
+        if (attachment?.entry.value === 'present') entries.push(entry);
+      }
     }
     // Its guest may not know of a device TLB, which has what the IOTLB had.
     const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
@@ -243,7 +271,8 @@ export class GuestSpace {
       const flush = { entries: own, iotlb, deviceTlb, pasidCache, range };
       refusal = (yield* iommu.driver.flushGuest(iommu, flush)) ?? refusal;
     }
-    return refusal;
+    if (refusal !== undefined || stuck === undefined) return refusal;
+    return refuse('EIO', `${device.name} has not let go of PASID ${stuck.id}`);
   }
 
   /** FREE has been announced: under the core's lock. */
@@ -303,7 +332,7 @@ export class GuestSpace {
       }
     }
     for (const binding of all) {
-      if (binding.entries.items.some(({ given }) => given.size > 0)) yield* this.#abort(binding);
+      if (binding.entries.items.some((entry) => entry.hasGiven)) yield* this.#abort(binding);
     }
   }
 
@@ -314,14 +343,14 @@ export class GuestSpace {
     return refusal === undefined;
   }
 
-  /** Answers what the guest has not answered: it never will. */
+  /** What the guest has not answered for a device, it never will: another that shares the entry is asked, or nobody. */
   *#abort(binding: GuestBinding): Task {
     for (const entry of [...binding.entries.items]) {
       const attachment = entry.attachment.value;
       if (attachment === undefined) continue;
-      for (const group of entry.given.keys()) {
-        if (entry.given.get(group) !== binding) continue;
-        entry.given.delete(group);
+      for (const group of entry.givenTo(binding)) {
+        if (!entry.isGiven(binding, group) || entry.passOn(group)) continue;
+        entry.takeBack(group);
         yield* this.#iommu.pageRequests.respond(attachment, group, 'invalid request');
       }
     }
@@ -417,6 +446,14 @@ export class GuestSpace {
   #boundAs(device: GuestDevice, guestPasid: GuestPasid): GuestBinding | undefined {
     const id = ioasidFindBySpid(this.set, guestPasid);
     return isRefusal(id) ? undefined : device.bindings.get(id);
+  }
+
+  /** What may be cached of a guest's PASID, or of all: what is on its way out, too, has no SPID any more. */
+  #everBound(device: GuestDevice, guestPasid: GuestPasid | undefined): readonly GuestBinding[] {
+    if (guestPasid === undefined) return device.bindings.values();
+    const bound = this.#boundAs(device, guestPasid);
+    if (bound !== undefined) return [bound];
+    return device.bindings.values().filter((each) => each.guestPasid === guestPasid);
   }
 
   #partOf(device: IommuDevice): GuestFunction {

@@ -7,6 +7,7 @@
  * a device that does not answer its device-TLB invalidation in time drops the waits that are held up, and what is in
  * the queue then is tried again, for as often as it takes others to give up. A wait that comes later is done as if
  * nothing had happened: no status is believed that was submitted before a time-out was seen.
+ * A device that is not there any more has nothing cached, and is not asked again.
  * A wide queue has slots of 32 bytes, and is what scalable mode needs; a unit without it has slots of 16. What is
  * too much for the ring at once goes in parts. Left out: completion interrupts, queues of more than a page.
  */
@@ -34,6 +35,7 @@ import {
 } from '../../../spec/index.js';
 import { type KernelContext, tell } from '../../context.js';
 import { PAGE_BYTES, paOf } from '../../ids.js';
+import { PciDevice } from '../../pci.js';
 import type { FaultStatus } from './faults.js';
 import type { Invalidator } from './invalidator.js';
 import type { UnitRegisters } from './registers.js';
@@ -48,6 +50,7 @@ const MAX_BATCH = 32;
 const PENDING = 1;
 const DONE = 2;
 const TRIES = 3;
+const NOBODY = -1;
 
 /** One batch in the queue: the slots from `first` to `last`, the wait descriptor's. */
 interface Batch {
@@ -148,8 +151,9 @@ export class InvalidationQueue implements Invalidator {
     return yield* this.#syncBatch(descriptors.slice(first), drain);
   }
 
-  *#syncBatch(descriptors: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
-    const count = descriptors.length + 1;
+  *#syncBatch(all: readonly Int32Array[], drain: boolean): Task<Refusal<'EIO'> | undefined> {
+    let descriptors = all;
+    const count = all.length + 1;
     for (let failures = 0; failures < TRIES; ) {
       if (!this.#hasRoom(count)) yield* this.#makeRoom(count);
       const batch = this.#submit(descriptors, drain);
@@ -158,11 +162,15 @@ export class InvalidationQueue implements Invalidator {
       if (batch.isRefused) return refuse('EIO', `${this.#name} refused an invalidation descriptor`);
       if (this.#timeouts.length === batch.timeouts) return undefined;
       const silent = this.#timeouts.items.slice(batch.timeouts);
-      const devices = devicesOf(descriptors);
+      descriptors = descriptors.filter((each) => !this.#isGone(deviceOf(each)));
       // The others will have given up some time.
-      if (silent.some((rid) => devices.has(rid))) failures++;
+      if (descriptors.some((each) => silent.includes(deviceOf(each) ?? NOBODY))) failures++;
     }
     return refuse('EIO', `a device behind ${this.#name} does not answer invalidations`);
+  }
+
+  #isGone(rid: number | undefined): boolean {
+    return rid !== undefined && !new PciDevice(this.#context, rid).isThere;
   }
 
   #hasRoom(count: number): boolean {
@@ -312,15 +320,11 @@ export class InvalidationQueue implements Invalidator {
   }
 }
 
-/** The devices that have to answer. */
-function devicesOf(descriptors: readonly Int32Array[]): Set<number> {
-  const found = new Set<number>();
-  for (const words of descriptors) {
-    const type = DEVICE_TLB_INVALIDATION.TYPE.get(words, 0);
-    if (type === INVALIDATION.DEVICE_TLB) found.add(DEVICE_TLB_INVALIDATION.SID.get(words, 0));
-    if (type === INVALIDATION.PASID_DEVICE_TLB) found.add(PASID_DEVICE_TLB_INVALIDATION.SID.get(words, 0));
-  }
-  return found;
+/** The device that has to answer. */
+function deviceOf(words: Int32Array): number | undefined {
+  const type = DEVICE_TLB_INVALIDATION.TYPE.get(words, 0);
+  if (type === INVALIDATION.DEVICE_TLB) return DEVICE_TLB_INVALIDATION.SID.get(words, 0);
+  return type === INVALIDATION.PASID_DEVICE_TLB ? PASID_DEVICE_TLB_INVALIDATION.SID.get(words, 0) : undefined;
 }
 
 const isIn = ({ first, last }: Batch, slot: number): boolean =>

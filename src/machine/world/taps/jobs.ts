@@ -9,7 +9,7 @@ import { type DsaAudit, type MemoryRequest, RIGHT, type SoftwareError } from '..
 import type { AcceptedJob, Job } from '../../../rules/index.js';
 import { DSA_MEMMOVE, DSA_NOOP, textOf } from '../../../spec/index.js';
 import type { Accelerator } from '../hardware.js';
-import { whose } from './identity.js';
+import { numberOf, whose } from './identity.js';
 import { errorName, type Fields } from './names.js';
 import type { Tapped } from './tapped.js';
 
@@ -75,10 +75,12 @@ export class JobTaps {
   }
 
   softwareError(device: string, { error, descriptor, fault = 0n }: SoftwareError): void {
-    const pasid = descriptor === undefined || descriptor.pasid < 0 ? undefined : descriptor.pasid;
+    const { judge, ledger } = this.#tapped;
+    const has = descriptor !== undefined && descriptor.pasid >= 0;
+    const number = has ? numberOf(ledger, device, descriptor.pasid) : { pasid: undefined };
+    const { pasid } = number;
     const name = `SWERR.${error.toString(16)}`;
-    const fact = { name, by: device, device, pasid, text: errorName(error) };
-    this.#tapped.judge.tell('faulted', fact);
+    judge.tell('faulted', { name, by: device, device, ...number, text: errorName(error) });
     const job = descriptor && this.#submitted.get(Number(RECORD.getBig(descriptor.words, 0)));
     if (job === undefined || pasid === undefined || !this.#tapped.isTold) return;
     const page = Math.floor(Number(fault) / PAGE);
@@ -126,7 +128,7 @@ export class JobTaps {
           tag,
           device: name,
           queue,
-          pasid: device.queue(wq).pasidOf(words, 0),
+          ...numberOf(ledger, name, device.queue(wq).pasidOf(words, 0)),
           accepted: ledger.step,
           room: rooms[wq] ?? { queue: 0, engines: 0 },
         };

@@ -5,9 +5,9 @@
 import type { Event, EventSink, FieldValue } from '../../../base/index.js';
 import type { GuestLedger } from '../../../rules/index.js';
 import type { KernelEvent } from '../platform.js';
-import { whose, whoseGuest } from './identity.js';
+import { whose, whoseGuest, whoseOn } from './identity.js';
 import type { JobTaps } from './jobs.js';
-import { type Aliases, type Fields, present, renamedFields } from './names.js';
+import { type Aliases, type Fields, present, renamed, renamedFields } from './names.js';
 import type { PageRequestTaps } from './page-requests.js';
 import type { Tapped } from './tapped.js';
 
@@ -15,6 +15,12 @@ const PAGE = 4096;
 
 /** Those of the host's events whose `pasid` is the guest's number. */
 const GUEST_NUMBERED: ReadonlySet<string> = new Set(['kvm:exit']);
+/** Those whose `pasid` is that of a device's requests. */
+const DEVICE_NUMBERED: ReadonlySet<string> = new Set([
+  'iommu:fault',
+  'iommu:page-response',
+  'iommu:page-request-refused',
+]);
 /** What software reports of faults: of a device, a PASID and mostly an address. */
 const FAULTS: ReadonlySet<string> = new Set(['iommu:fault', 'idxd:error', 'iommu:page-request-refused']);
 
@@ -42,11 +48,12 @@ export class KernelTaps {
     const tapped = this.#tapped;
     if (kind === 'iommu:default-pasid') {
       // Nobody in the guest works without PASIDs but its kernel.
-      tapped.ledger.pasids.takenFor(Number(told['pasid']), kernelOf(String(told['domain'])));
+      const domain = renamed(String(told['domain']), tapped.aliases);
+      tapped.ledger.pasids.takenFor(Number(told['pasid']), kernelOf(domain));
     }
     const isHooked = tapped.hooks?.kinds.has(kind) === true;
     if (!tapped.isTold && !isHooked) return;
-    const fields = renamedFields(told, tapped.aliases);
+    const fields = namedFor(tapped, told, tapped.aliases);
     if (tapped.isTold) tapped.tell('kernel', tapped.actor, kind, this.#ofHost(kind, fields));
     if (isHooked) tapped.hooks?.kernelEvent({ kind, fields }, 'host');
   };
@@ -57,7 +64,7 @@ export class KernelTaps {
     return ({ kind, fields: told }) => {
       const isHooked = tapped.hooks?.kinds.has(kind) === true;
       if (!tapped.isTold && !isHooked) return;
-      const fields = renamedFields(told, of.aliases);
+      const fields = namedFor(tapped, told, of.aliases);
       if (tapped.isTold) {
         const layer = kind.startsWith('viommu:') ? 'vmm' : 'kernel';
         tapped.tell(layer, tapped.actor, kind, this.#ofGuest(kind, fields, of));
@@ -109,6 +116,7 @@ export class KernelTaps {
           ledger.pasids.named(pasid, id);
         }
         guest.pasids.given(id, mm, ledger.step);
+        if (pasid !== undefined) guest.pasids.backed(id, pasid);
       } else if (kind === 'reclaim') {
         guest.pasids.takenBack(id, ledger.step);
       }
@@ -125,7 +133,11 @@ export class KernelTaps {
     const pasid = numberOf(fields['pasid']);
     if (pasid === undefined) return fields;
     const device = String(fields['device'] ?? fields['rid']);
-    return { ...fields, ...whose(ledger, pasid), ...this.#work(kind, fields, { device, pasid }) };
+    // What an IOMMU reports has the number of its device's requests.
+    const id = DEVICE_NUMBERED.has(kind) ? ledger.numbering.idOf(device, pasid) : pasid;
+    const known = DEVICE_NUMBERED.has(kind) ? whoseOn(ledger, device, pasid) : whose(ledger, pasid);
+    const { pasid: _, ...rest } = fields;
+    return { ...rest, pasid: id, ...known, ...this.#work(kind, fields, { device, pasid: id }) };
   }
 
   #ofGuest(kind: string, fields: Fields, { ledger: guest, deviceOf }: TappedGuest): Fields {
@@ -152,11 +164,20 @@ export class KernelTaps {
 
   /** The address space that a task is of: threads are named after their process. */
   #mmOf(actor: string): string {
-    const [first = '', second] = actor.split('/');
-    return second !== undefined && this.#tapped.ledger.guest(first) !== undefined
-      ? `${first}/${second}`
-      : first;
+    const first = actor.indexOf('/');
+    if (first < 0) return actor;
+    const machine = actor.slice(0, first);
+    if (this.#tapped.ledger.guest(machine) === undefined) return machine;
+    const second = actor.indexOf('/', first + 1);
+    return second < 0 ? actor : actor.slice(0, second);
   }
+}
+
+/** Fields by the scenario's names; of what nobody reads, only the device matters. */
+function namedFor({ isTold }: Tapped, fields: Fields, aliases: Aliases): Fields {
+  if (isTold) return renamedFields(fields, aliases);
+  const device = fields['device'];
+  return typeof device === 'string' ? { ...fields, device: renamed(device, aliases) } : fields;
 }
 
 /** The address space of a guest's kernel: what its devices reach without PASIDs. */

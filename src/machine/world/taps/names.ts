@@ -9,10 +9,13 @@ export type Fields = Readonly<Record<string, FieldValue>>;
 
 export function renamed(text: string, aliases: Aliases): string {
   for (const [known, name] of aliases) {
-    if (text.includes(known)) return text.replace(known, name);
+    if (text === known || (!DEVICE.test(known) && text.includes(known))) return text.replace(known, name);
   }
   return text;
 }
+
+/** A kernel's name of an accelerator: short enough to stand in other names by chance. */
+const DEVICE = /^dsa\d+$/;
 
 /** Fields of software's events, with the scenario's names of devices and queues. */
 export function renamedFields(fields: Fields, aliases: Aliases): Fields {
@@ -25,8 +28,11 @@ export function renamedFields(fields: Fields, aliases: Aliases): Fields {
 
 /** Who a task is: a guest's tasks are named after it, and its processes are so already. */
 export function actorOf(task: string): string {
-  const [vm = '', rest] = task.split(': ', 2);
-  if (rest?.startsWith(`${vm}/`) === true) return rest;
+  const end = task.indexOf(': ');
+  if (end >= 0 && task.startsWith(task.slice(0, end), end + 2) && task[2 * end + 2] === '/') {
+    const next = task.indexOf(': ', end + 2);
+    return next < 0 ? task.slice(end + 2) : task.slice(end + 2, next);
+  }
   return task.replace('page request ', 'PRQ ');
 }
 

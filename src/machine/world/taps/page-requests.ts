@@ -7,7 +7,7 @@ import {
   RIGHT,
   type Upstream,
 } from '../../../hardware/index.js';
-import { whose } from './identity.js';
+import { numberOf, whoseOn } from './identity.js';
 import type { JobTaps } from './jobs.js';
 import type { Fields } from './names.js';
 import type { Tapped } from './tapped.js';
@@ -21,7 +21,9 @@ const ALL_PAGES = 2 ** 40;
 /** A page request without an answer. */
 export interface OutstandingRequest {
   readonly device: string;
+  /** The host's number, and that which the device has sent. */
   readonly pasid: number;
+  readonly carried: number;
   readonly group: number;
   readonly page: number;
   readonly step: number;
@@ -73,8 +75,9 @@ export class PageRequestTaps {
         if (tapped.isTold) {
           const { rid, pasid, page, pages } = invalidation;
           const range = pages > ALL_PAGES ? 'all pages' : `${pages} from ${hex(page * PAGE)}`;
-          const fields = { pasid, ...whose(tapped.ledger, pasid), pages: range };
-          tapped.tell('hardware', tapped.nameOf(rid), 'ats:invalidate', fields);
+          const device = tapped.nameOf(rid);
+          const fields = { ...whoseOn(tapped.ledger, device, pasid), pages: range };
+          tapped.tell('hardware', device, 'ats:invalidate', fields);
         }
         inner.invalidateDeviceTlb(invalidation);
       },
@@ -96,31 +99,38 @@ export class PageRequestTaps {
     return {};
   }
 
-  #requested(device: string, { rid, pasid, page, rights, group, isLast }: PageRequest): void {
+  #requested(device: string, { rid, pasid: carried, page, rights, group, isLast }: PageRequest): void {
     // A stop marker asks for nothing, and is not answered.
     if (!isLast || (rights & ~RIGHT.USER) === 0) return;
     const tapped = this.#tapped;
     const { ledger, isTold } = tapped;
+    const pasid = ledger.numbering.idOf(device, carried);
     const of = isTold ? this.#jobs.behind(device, pasid, page) : {};
-    this.#requests.set(`${rid}/${group}`, { device, pasid, group, page, step: ledger.step, of });
+    this.#requests.set(`${rid}/${group}`, { device, pasid, carried, group, page, step: ledger.step, of });
     if (!isTold) return;
     const access = (rights & RIGHT.WRITE) === 0 ? 'read' : 'write';
-    const what = { pasid, ...whose(ledger, pasid), page: hex(page * PAGE), access, group, ...of };
+    const what = { ...whoseOn(ledger, device, carried), page: hex(page * PAGE), access, group, ...of };
     tapped.tell('hardware', device, 'pri:request', what);
   }
 
-  #answered({ rid, pasid, group, code }: PageGroupResponse): void {
+  #answered({ rid, pasid: carried, group, code }: PageGroupResponse): void {
     const key = `${rid}/${group}`;
     const found = this.#requests.get(key);
-    const request = found?.pasid === pasid ? found : undefined;
+    const request = found?.carried === carried ? found : undefined;
     const tapped = this.#tapped;
     const { judge, ledger } = tapped;
     const device = tapped.nameOf(rid);
-    judge.tell('answered', { device, pasid, group, code, request, isByHardware: this.#isAsking });
+    // Whoever had the number when it asked.
+    const number = { ...numberOf(ledger, device, carried), ...(request && { pasid: request.pasid }) };
+    const { pasid } = number;
+    judge.tell('answered', { device, ...number, group, code, request, isByHardware: this.#isAsking });
     if (request !== undefined) this.#requests.delete(key);
     if (!tapped.isTold) return;
     if (request !== undefined && code !== SUCCESS) this.#jobs.refused(device, pasid, request.page);
     const of = request === undefined ? {} : { page: hex(request.page * PAGE), ...request.of };
-    tapped.tell('hardware', device, 'pri:response', { pasid, ...whose(ledger, pasid), group, code, ...of });
+    tapped.tell('hardware', device, 'pri:response', {
+      ...whoseOn(ledger, device, carried),
+      ...{ group, code, ...of },
+    });
   }
 }

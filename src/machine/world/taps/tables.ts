@@ -3,12 +3,13 @@ import { hex } from '../../../base/index.js';
 import { ABSENT, type EntryAudit, type FaultAudit, NO_PASID, RIGHT } from '../../../hardware/index.js';
 import type { Fetch } from '../../../rules/index.js';
 import { decode, FAULT_REASONS, PASID_TABLE_ENTRY } from '../../../spec/index.js';
+import { numberOf } from './identity.js';
 import type { JobTaps } from './jobs.js';
 import { renamed } from './names.js';
 import type { Tapped } from './tapped.js';
 
 const PAGE = 4096;
-const { FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
+const { DID, FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
 /** Of a PASID table. */
 const ENTRY_BYTES = 64;
 const ENTRY_WORDS = ENTRY_BYTES / 4;
@@ -47,18 +48,23 @@ export class TableTaps {
     }
     const entry = this.#presentAt(address - (address % ENTRY_BYTES));
     if (entry === undefined) return;
-    const pasid = this.#onlyAt(Math.floor((address % PAGE) / ENTRY_BYTES));
-    // Where two PASIDs have this place in their tables, it is open whose entry this is.
-    if (pasid === undefined) return;
     const device = renamed(owner.use.slice(TABLE_OF.length), aliases);
-    judge.tell('visible', new EntryFact(device, pasid, entry));
+    const number = this.#onlyAt(device, Math.floor((address % PAGE) / ENTRY_BYTES));
+    // Where two PASIDs have this place in their tables, it is open whose entry this is.
+    if (number === undefined) return;
+    judge.tell('visible', new EntryFact(device, numberOf(ledger, device, number), entry));
   };
 
   readonly taken: EntryAudit = ({ rid, pasid }, words, at) => {
     // Caching mode takes in that an entry is not present, too.
     if (pasid === 0 || P.get(words, at) === 0) return;
+    const { ledger, judge } = this.#tapped;
     const device = this.#tapped.nameOf(rid);
-    this.#tapped.judge.tell('fetched', new EntryFact(device, pasid, words.slice(at, at + ENTRY_WORDS)));
+    ledger.numbering.tookIn(device, DID.get(words, at));
+    // Two numbers may be one: whose entry it is then is open.
+    if (ledger.numbering.idsOf(device, pasid).length > 1) return;
+    const entry = words.slice(at, at + ENTRY_WORDS);
+    judge.tell('fetched', new EntryFact(device, numberOf(ledger, device, pasid), entry));
   };
 
   readonly fault: FaultAudit = ({ reason }, { rid, pasid, page, rights }) => {
@@ -66,9 +72,10 @@ export class TableTaps {
     const kind = (rights & RIGHT.WRITE) === 0 ? 'read' : 'write';
     const device = this.#tapped.nameOf(rid);
     const text = `a ${kind} at ${hex(page * PAGE)}: ${known?.text ?? `reason ${hex(reason)}`}`;
-    const fact = { by: 'dmar0', device, pasid: pasid === NO_PASID ? undefined : pasid, text };
-    this.#tapped.judge.tell('faulted', { name: known?.name ?? hex(reason), ...fact });
-    if (pasid !== NO_PASID) this.#jobs.faulted(device, pasid, page);
+    const { ledger, judge } = this.#tapped;
+    const number = pasid === NO_PASID ? { pasid: undefined } : numberOf(ledger, device, pasid);
+    judge.tell('faulted', { name: known?.name ?? hex(reason), by: 'dmar0', device, ...number, text });
+    if (number.pasid !== undefined) this.#jobs.faulted(device, number.pasid, page);
   };
 
   /** Whether a frame is known to hold no PASID table: most stores are to such. */
@@ -81,13 +88,16 @@ export class TableTaps {
     return this.#noTable[frame % REMEMBERED] === frame;
   }
 
-  /** The one PASID that is in use and has this place in its table. */
-  #onlyAt(index: number): number | undefined {
+  /** The one number of a device's that is in use and has this place in its table. */
+  #onlyAt(device: string, index: number): number | undefined {
+    const { pasids, numbering } = this.#tapped.ledger;
     let found: number | undefined;
-    for (const [pasid] of this.#tapped.ledger.pasids.all()) {
-      if (pasid % ENTRIES !== index) continue;
-      if (found !== undefined) return undefined;
-      found = pasid;
+    for (const [pasid] of pasids.all()) {
+      for (const number of numbering.numbersOf(device, pasid)) {
+        if (number % ENTRIES !== index) continue;
+        if (found !== undefined) return undefined;
+        found = number;
+      }
     }
     return found;
   }
@@ -106,14 +116,16 @@ export class TableTaps {
 class EntryFact implements Fetch {
   readonly device: string;
   readonly pasid: number;
+  readonly carried?: number;
   readonly root: number | undefined;
   readonly second: number | undefined;
   readonly #words: Int32Array;
 
-  constructor(device: string, pasid: number, words: Int32Array) {
+  constructor(device: string, { pasid, carried }: Pick<Fetch, 'pasid' | 'carried'>, words: Int32Array) {
     const type = PGTT.get(words, 0);
     this.device = device;
     this.pasid = pasid;
+    if (carried !== undefined) this.carried = carried;
     this.root = type === FIRST_STAGE_ONLY || type === NESTED ? FSPTPTR.get(words, 0) : undefined;
     this.second = type === NESTED ? SSPTPTR.get(words, 0) : undefined;
     this.#words = words;
