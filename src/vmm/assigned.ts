@@ -16,7 +16,7 @@
  *   commands about a PASID are about both (`both-numbers.ts`).
  * - `one-number`: the shared queues are there, and their numbers are wrong: to show what happens then.
  */
-import type { Refusal, Task, UndoLog } from '../base/index.js';
+import { type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';
 import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
 import { BothNumbers } from './both-numbers.js';
@@ -122,6 +122,17 @@ export class AssignedFunction implements VmFunction {
 
   /** It has been. */
   *reset(): Task {}
+
+  /** Without its registers the guest cannot drain it: it is reset before it is unbound. */
+  abandon(): void {}
+
+  /** What it has under way the host cannot wait for. */
+  *suspend(): Task<Refusal<'EOPNOTSUPP'>> {
+    yield `${this.name}: suspend`;
+    return refuse('EOPNOTSUPP', `${this.name} is a whole function`);
+  }
+
+  *resume(): Task {}
 
   *close(): Task {
     yield* this.#whole.close();

@@ -40,6 +40,9 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
       : `interrupt message entry ${of(f, 'entry')} of ${of(f, 'device')} is for descriptors of ${pasidOf(f)}`,
   'idxd:error': (f) =>
     `${of(f, 'device')} reports "${of(f, 'error')}" at ${of(f, 'address')}: ${of(f, 'operation')}, ${whose(f)}`,
+  'idxd:no-log': (f) => `${of(f, 'device')} has no event log${why(f)}`,
+  'idxd:record': (f) =>
+    `writes a completion record for ${ownPasidOf(f)}, which the device could not write: it is in the event log`,
   'idxd:remove': (f) => `${of(f, 'device')} is closed for all, and disabled`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
 

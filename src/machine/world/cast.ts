@@ -26,6 +26,15 @@ interface Part {
 }
 
 export class Cast implements Company {
+  /** The kinds of kernels' events that it acts on. */
+  static readonly KERNEL_EVENTS = [
+    'sva:bind',
+    'sva:unbind',
+    'mm:exit',
+    'process:signal',
+    'process:exit',
+  ] as const;
+
   readonly stage: Stage;
   readonly meetings: Meetings;
   readonly #steps = new Map<string, Step[]>();
@@ -122,9 +131,10 @@ export class Cast implements Company {
       this.#unbound(name, machine, fields);
     } else if (kind === 'mm:exit') {
       taps.ledger.dying.set(String(fields['mm']), taps.ledger.step);
+    } else if (kind === 'idxd:record') {
+      this.#wakeAll();
     } else if (kind === 'process:signal') {
-      // An interrupt ends UMWAIT, whoever sleeps.
-      for (const queue of this.#waits.values()) queue.wakeAll();
+      this.#wakeAll();
       const isEarned = this.#doomed.has(name) || this.#mayRunOut;
       if (fields['signal'] === 'SIGSEGV' && !isEarned) {
         taps.judge.tell('died', { process: name, signal: 'SIGSEGV' });
@@ -166,6 +176,11 @@ export class Cast implements Company {
     // Where allocations may fail, what fails for want of memory is earned.
     if (this.#mayRunOut && errno === 'ENOMEM') return;
     taps.judge.tell('refused', { process, action, errno, why, expected: undefined });
+  }
+
+  /** An interrupt ends UMWAIT, whoever sleeps; so does the store that he waits for. */
+  #wakeAll(): void {
+    for (const queue of this.#waits.values()) queue.wakeAll();
   }
 
   get #mayRunOut(): boolean {
