@@ -49,7 +49,7 @@ function rig(sharedQueues: SharedQueues = 'refused') {
     message: (address, data) => void messages.push([address, data]),
     moved: () => portals.moved([made]),
   });
-  const bus = new GuestBus();
+  const bus = new GuestBus(context.log);
   bus.attach(made);
   made.placeBars(BAR0);
   expect(made.open()).toBeUndefined();
