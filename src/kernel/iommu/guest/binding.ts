@@ -9,10 +9,13 @@
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
 import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
 import type { KernelContext } from '../../context.js';
-import type { GuestPasid, Pasid } from '../../ids.js';
+import { GuestPasid, type Pasid } from '../../ids.js';
 import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
 import type { NestedStage } from '../domain.js';
 import type { DmaFault, PageRequest } from '../driver.js';
+
+/** Stands for the requests that have no PASID in the guest: it is no SPID. */
+export const WITHOUT_PASID = GuestPasid.of(0);
 
 /** A PASID that a device may work with. */
 export interface BoundPasid {
@@ -58,6 +61,8 @@ export class GuestDevice {
   readonly listener: KeptValue<((fault: GuestFault) => void) | undefined>;
   /** By the host's id. */
   readonly bindings: KeptMap<number, GuestBinding>;
+  /** The one for requests without a PASID. */
+  readonly withoutPasid: KeptValue<GuestBinding | undefined>;
   /** It is on its way out of the VM: nothing is bound for it any more. */
   readonly isLeaving: KeptValue<boolean>;
 
@@ -66,6 +71,7 @@ export class GuestDevice {
     this.holder = holder;
     this.listener = new KeptValue<((fault: GuestFault) => void) | undefined>(log, undefined);
     this.bindings = new KeptMap(log);
+    this.withoutPasid = new KeptValue<GuestBinding | undefined>(log, undefined);
     this.isLeaving = new KeptValue(log, false);
   }
 
@@ -105,7 +111,11 @@ export class GuestBinding {
     this.state = new KeptValue<BindingState>(log, 'binding');
     this.entries = new KeptList(log);
     this.isUndrained = new KeptValue(log, false);
-    this.changed = new WaitQueue(`guest PASID ${of.guestPasid} on ${device.name}`);
+    this.changed = new WaitQueue('guest', this);
+  }
+
+  get name(): string {
+    return `PASID ${this.guestPasid} on ${this.device.name}`;
   }
 
   /** Whether others keep what it uses: when it goes, nothing is cleared. */
@@ -153,7 +163,7 @@ export class GuestEntry implements AttachmentClient {
     this.state = new KeptValue<State>(log, 'making');
     this.attachment = new KeptValue<Attachment | undefined>(log, undefined);
     this.#given = new KeptMap(log);
-    this.changed = new WaitQueue(`entry of ${of.domain.name}`);
+    this.changed = new WaitQueue('entry of', of.domain);
   }
 
   become(state: State): void {
@@ -181,12 +191,18 @@ export class GuestEntry implements AttachmentClient {
   }
 
   pageRequests(requests: readonly PageRequest[]): boolean {
-    return this.#give(requests, []);
+    // A guest's device asks for no page without a PASID.
+    return this.guestPasid !== WITHOUT_PASID && this.#give(requests, []);
   }
 
   /** Whether this user has a group, and its answer counts. */
   isGiven(user: GuestBinding, group: number): boolean {
     return this.#given.get(group)?.to === user;
+  }
+
+  /** Whether anybody has a group to answer. */
+  get hasGiven(): boolean {
+    return this.#given.size > 0;
   }
 
   /** The groups that a user has. */
@@ -208,7 +224,8 @@ export class GuestEntry implements AttachmentClient {
 
   fault(fault: DmaFault): void {
     const user = this.#listening();
-    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid: this.guestPasid, fault });
+    const guestPasid = this.guestPasid === WITHOUT_PASID ? undefined : this.guestPasid;
+    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid, fault });
   }
 
   #give(requests: readonly PageRequest[], before: readonly GuestBinding[]): boolean {
