@@ -30,7 +30,8 @@ let getUp: (queue: WaitQueue, task: Running) => void;
 
 /** Where tasks sleep until somebody wakes them, as on the kernel's wait queues: test the condition again after. */
 export class WaitQueue {
-  readonly name: string;
+  readonly #what: string;
+  readonly #of: { readonly name: string } | undefined;
   /** Undefined while nobody sleeps: there are many queues, and few sleepers. */
   #sleepers: Running[] | undefined;
 
@@ -44,8 +45,14 @@ export class WaitQueue {
     };
   }
 
-  constructor(name: string) {
-    this.name = name;
+  /** @param of whose queue it is: its name is asked for when somebody wants to know, and not kept for each queue */
+  constructor(what: string, of?: { readonly name: string }) {
+    this.#what = what;
+    this.#of = of;
+  }
+
+  get name(): string {
+    return this.#of === undefined ? this.#what : `${this.#what} ${this.#of.name}`;
   }
 
   /** Makes all sleepers runnable, in the order in which they fell asleep. */
@@ -76,7 +83,8 @@ export interface TaskHandle {
 class Running implements TaskHandle {
   readonly id: number;
   readonly name: string;
-  at = 'start';
+  /** Its last. */
+  #pause: Pause = 'start';
   state: TaskHandle['state'] = 'runnable';
   readonly #body: Task<unknown>;
   /** Of its set: where it goes when it is woken. */
@@ -91,6 +99,10 @@ class Running implements TaskHandle {
     this.name = name;
     this.#body = body;
     this.#runnable = runnable;
+  }
+
+  get at(): string {
+    return typeof this.#pause === 'string' ? this.#pause : this.#pause.name;
   }
 
   wake(): void {
@@ -108,8 +120,9 @@ class Running implements TaskHandle {
     } finally {
       if (pause === undefined) this.state = 'ended';
     }
-    if (typeof pause === 'string') this.at = pause;
-    else if (pause !== undefined) this.#sleep(pause);
+    if (pause === undefined) return;
+    this.#pause = pause;
+    if (typeof pause !== 'string') this.#sleep(pause);
   }
 
   /** Ends it where it stands, without another line of it. */
@@ -126,7 +139,6 @@ class Running implements TaskHandle {
   }
 
   #sleep(queue: WaitQueue): void {
-    this.at = queue.name;
     this.state = 'sleeping';
     this.#queue = queue;
     fallAsleep(queue, this);

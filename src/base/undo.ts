@@ -118,12 +118,10 @@ export class KeptMap<K, V> extends Kept {
     const at = this.#keys.indexOf(key);
     if (at >= 0) (this.#values as V[])[at] = value;
     else if (length === FEW) this.#grow().set(key, value);
-    else if (length === 0) {
-      this.#keys = [key];
-      this.#values = [value];
-    } else {
-      (this.#keys as K[]).push(key);
-      (this.#values as V[]).push(value);
+    else {
+      // Lists of just so many: one that grows takes room for 17.
+      this.#keys = [...this.#keys, key];
+      this.#values = [...this.#values, value];
     }
   }
 

@@ -22,6 +22,9 @@ export function headText(
     `stale entries ${machine.iommu['stale-entries']}`,
     `allocation failures ${choices['allocation-failures'] ? 'yes' : 'no'}`,
     `step limit ${choices['step-limit']}`,
+    ...Object.entries(scenario.protections)
+      .filter(([, isOn]) => !isOn)
+      .map(([protection]) => `${protection} off`),
     ...Object.entries(scenario.vms).map(vmText),
   ];
   return [

@@ -7,10 +7,19 @@ import { assert, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/i
 export class Mutex {
   readonly #waiters: WaitQueue;
   readonly #held: KeptValue<boolean>;
+  readonly #what: string;
+  readonly #of: { readonly name: string } | undefined;
 
-  constructor(log: UndoLog, name: string) {
-    this.#waiters = new WaitQueue(`lock ${name}`);
+  /** @param of whose lock it is, as {@link WaitQueue} has it */
+  constructor(log: UndoLog, what: string, of?: { readonly name: string }) {
+    this.#what = what;
+    this.#of = of;
+    this.#waiters = new WaitQueue('lock', this);
     this.#held = new KeptValue(log, false);
+  }
+
+  get name(): string {
+    return this.#of === undefined ? this.#what : `${this.#what} ${this.#of.name}`;
   }
 
   /** Sleeps until the lock is free, and takes it. */

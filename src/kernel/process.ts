@@ -110,7 +110,7 @@ export class Process {
     this.files = new KeptMap(log);
     this.signal = new KeptValue<Signal | undefined>(log, undefined);
     this.state = new KeptValue<'alive' | 'exiting' | 'gone'>(log, 'alive');
-    this.ended = new WaitQueue(`end of ${of.name}`);
+    this.ended = new WaitQueue('end of', this);
   }
 
   /** Whether all of it is gone: memory, files, threads. */

@@ -6,6 +6,7 @@ import { assert, Bug, hex } from '../base/index.js';
 import type { Field, Layout, LayoutInfo } from './layout.js';
 
 const NUMBER_BITS = 53;
+const TWO_32 = 2 ** 32;
 
 /** One field of a decoded structure. */
 export interface DecodedField {
@@ -42,7 +43,10 @@ export function encode<N extends string>(
       throw new Bug(`${value} is no value for ${name}`);
     }
     if (typeof value === 'number' && isNumber(field)) field.set(words, 0, value);
-    else field.setBig(words, 0, BigInt(value));
+    else if (typeof value === 'number' && value >= 0 && isTwoWords(field)) {
+      words[field.low >> 5] = value;
+      words[field.high >> 5] = value / TWO_32;
+    } else field.setBig(words, 0, BigInt(value));
   }
   return words;
 }
@@ -50,6 +54,9 @@ export function encode<N extends string>(
 /** Whether a field has {@link Field.set}. */
 const isNumber = ({ width, high, low }: Field): boolean =>
   width <= NUMBER_BITS && (high >> 5) - (low >> 5) <= 1;
+
+/** Whether a field is two words as they stand. */
+const isTwoWords = ({ width, low }: Field): boolean => width === 64 && low % 32 === 0;
 
 /** Takes the structure at `words[at]` apart. */
 export function decode(of: LayoutInfo, words: Int32Array, at = 0): Decoded {

@@ -38,9 +38,9 @@ export class Guest {
     this.#monitor = monitor;
     this.#isStopped = new KeptValue(options.host.context.log, false);
     this.#booted = new WaitQueue(`${name}: boot`);
-    const { ram, bus, interrupts, cpuPorts, iommus, tasks } = monitor;
+    const { ram, bus, interrupts, cpuPorts, iommus, tasks, hotPlug } = monitor;
     const platform = new GuestPlatform({
-      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, chooser, stepIn, stored, emit },
+      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, hotPlug, chooser, stepIn, stored, emit },
     });
     const ioasids = newIoasids(options);
     this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
@@ -101,9 +101,9 @@ export class Guest {
 
 const isShared = ({ mode }: WqConfig): boolean => mode === 'shared';
 
-function newIoasids({ name, pasids: capacity, ioasidTrace: trace }: VmOptions): IoasidCore {
+function newIoasids({ name, pasids: capacity, ioasidTrace }: VmOptions): IoasidCore {
   const core = ioasidCreate({
-    ...{ actor: name, ...(trace === undefined ? {} : { trace }) },
+    ...{ actor: name, ...ioasidTrace },
     ...(capacity === undefined ? {} : { capacity }),
   });
   assert(!isRefusal(core), `no IOASID core for ${name}: ${String(core)}`);

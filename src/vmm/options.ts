@@ -1,6 +1,7 @@
 /** What a virtual machine is made of, and what it is connected to. */
-import type { Chooser, EventSink, TaskSet } from '../base/index.js';
+import type { Chooser, TaskSet } from '../base/index.js';
 import type { Cpu, Memory } from '../hardware/index.js';
+import type { IoasidOptions } from '../ioasid/index.js';
 import type { FrameLedger, GroupConfig, Mdev, Platform, VfioPci } from '../kernel/index.js';
 import type { SharedQueues } from './assigned.js';
 import type { VmHost } from './host.js';
@@ -76,7 +77,7 @@ export interface VmOptions {
    */
   readonly lateTranslation?: boolean;
   /** Takes what the guest's IOASID core tells. */
-  readonly ioasidTrace?: EventSink;
+  readonly ioasidTrace?: Pick<IoasidOptions, 'trace' | 'traces'>;
   /** Takes what the guest's kernel tells. */
   readonly emit?: Platform['emit'];
   /** Told of each store of 8 bytes of the guest's kernel: the host's address. */

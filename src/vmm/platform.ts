@@ -8,7 +8,15 @@
  */
 import type { Chooser, Restorable } from '../base/index.js';
 import { ABSENT, FRAME_BYTES } from '../hardware/index.js';
-import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../kernel/index.js';
+import type {
+  CpuPort,
+  HotPlugController,
+  IommuUnit,
+  Mmio,
+  PciConfig,
+  PhysicalMemory,
+  Platform,
+} from '../kernel/index.js';
 import type { GuestBus } from './bus.js';
 import type { GuestInterrupts } from './interrupts.js';
 import type { GuestRam } from './memory.js';
@@ -20,6 +28,7 @@ export interface GuestPlatformOptions {
   readonly interrupts: GuestInterrupts;
   readonly cpus: readonly CpuPort[];
   readonly iommus: readonly IommuUnit[];
+  readonly hotPlug: HotPlugController;
   readonly chooser: Chooser;
   /** Lets hardware step in, or not. */
   readonly stepIn: (what: string) => void;
@@ -33,6 +42,7 @@ export class GuestPlatform implements Platform {
   readonly mmio: Mmio;
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
+  readonly hotPlug: HotPlugController;
   readonly cpus: readonly CpuPort[];
   readonly chooser: Chooser;
   readonly emit: Platform['emit'];
@@ -46,6 +56,7 @@ export class GuestPlatform implements Platform {
     this.mmio = mmioPort(bus, options.stepIn);
     this.pci = bus.config;
     this.iommus = iommus;
+    this.hotPlug = options.hotPlug;
     this.cpus = cpus;
     this.chooser = chooser;
     this.emit = emit;

@@ -40,6 +40,10 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'viommu:unbind-failed': (f) =>
     `virtual IOMMU: the host does not unbind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
 
+  'vmm:plug': (f) => `VMM: ${of(f, 'device')} is plugged in at ${of(f, 'rid')}`,
+  'vmm:unplug': (f) => `VMM: the guest of ${of(f, 'vm')} is asked for ${of(f, 'device')}`,
+  'vmm:gone': (f) => `VMM: ${of(f, 'device')} is out, and nothing of ${of(f, 'vm')} is left in it`,
+
   'vdcm:create': (f) => `mediated device ${of(f, 'mdev')} is a part of ${of(f, 'wq')}`,
   'vdcm:reset': (f) => `mediated device ${of(f, 'mdev')} is reset: its queue has nothing of its VM`,
   'vdcm:enable': (f) => `mediated device ${of(f, 'mdev')}: its queue works with ${pasidOf(f)}`,

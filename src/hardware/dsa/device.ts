@@ -198,8 +198,8 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   stir(): void {
-    for (const engine of this.engines) engine.rest.stir();
-    this.#commands.rest.stir();
+    for (const engine of this.engines) engine.readiness.stir();
+    this.#commands.readiness.stir();
   }
 
   released(): void {

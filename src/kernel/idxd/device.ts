@@ -235,10 +235,10 @@ export class IdxdDevice {
    * As `quiescePasid`, for a guest that goes on with the PASID, and whose answers to page requests the device may wait
    * for: all others wait for the command then. Once that takes long, the host answers them itself, Invalid Request.
    */
-  *quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+  quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
     const unstick = (): Task => this.answerForGuest(pasid);
-    return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
+    return this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
   }
 
   /** Answers the page requests of a PASID that its guest has not answered, Invalid Request. */

@@ -165,8 +165,15 @@ export class Iommu {
     const { levels = 4, supervisor = false, writeProtect = false, extendedAccessed = false } = options;
     const { sharedId } = options;
     return {
-      ...{ type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed },
-      ...(sharedId && { sharedId }),
+      type: 'nested',
+      name,
+      parent,
+      root,
+      levels,
+      supervisor,
+      writeProtect,
+      extendedAccessed,
+      sharedId,
     };
   }
 

@@ -121,12 +121,16 @@ export class Attachment {
     this.dying = new KeptValue(log, false);
     this.detaching = new KeptValue(log, false);
     this.entry = new KeptValue<EntryState>(log, 'none');
-    this.changed = new WaitQueue(`change of PASID ${of.pasid} on ${device.name}`);
+    this.changed = new WaitQueue('change of', this);
     this.replacedBy = new KeptValue<Attachment | undefined>(log, undefined);
     this.serving = new KeptValue(log, 0);
-    this.served = new WaitQueue(`page requests of PASID ${of.pasid} on ${device.name}`);
+    this.served = new WaitQueue('page requests of', this);
     this.client = of.client;
     this.partial = new KeptMap(log);
     this.outstanding = new KeptMap(log);
+  }
+
+  get name(): string {
+    return `PASID ${this.pasid} on ${this.device.name}`;
   }
 }

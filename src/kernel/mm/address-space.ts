@@ -77,7 +77,7 @@ export class AddressSpace {
     this.#users = new KeptValue(log, 1);
     // All users together have one pin.
     this.#pins = new KeptValue(log, 1);
-    this.#lock = new Mutex(log, `mmap ${name}`);
+    this.#lock = new Mutex(log, 'mmap', this);
     this.#lastly = new KeptList(log);
   }
 

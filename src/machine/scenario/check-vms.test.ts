@@ -11,6 +11,8 @@ machine:
 processes: { alice: {} }
 `;
 
+const BOTH = 'shared-queues: both-numbers';
+
 const VM = {
   devices: 'vdsa0: { from: dsa0/shared, at: 00:05.0 }',
   pasids: 'quota: 8',
@@ -66,6 +68,44 @@ describe('a virtual machine', () => {
       'made of a dedicated queue, without caching mode',
       { devices: 'v: { from: dsa0/own, at: 00:05.0 }', more: ', iommu: { caching-mode: false }' },
       'devices.v.from: dsa0/own is dedicated: the host has to be told of PASIDs (caching-mode)',
+    ],
+    [
+      'made of a function that there is not',
+      { devices: 'v: { from: dsa1, at: 00:05.0 }' },
+      'devices.v.from: the host has no device dsa1',
+    ],
+    [
+      'made of a whole function, and another of a part of it',
+      {
+        devices:
+          'v: { from: dsa0, at: 00:05.0, shared-queues: both-numbers }, w: { from: dsa0/shared, at: 00:06.0 }',
+      },
+      'devices.w.from: dsa0 is vm1 v, whole: it has no parts',
+    ],
+    [
+      'two devices made of one whole function',
+      { devices: `v: { from: dsa0, at: 00:05.0, ${BOTH} }, w: { from: dsa0, at: 00:06.0, ${BOTH} }` },
+      'devices.w.from: dsa0 is vm1 v already, whole',
+    ],
+    [
+      'many made of a whole function',
+      { devices: `v: { from: dsa0, at: 00:05.0, ${BOTH} }`, more: ', count: 2' },
+      'devices.v.from: dsa0 is one function, and this stands for many',
+    ],
+    [
+      'made of a whole function, without caching mode',
+      { devices: `v: { from: dsa0, at: 00:05.0, ${BOTH} }`, more: ', iommu: { caching-mode: false }' },
+      'devices.v.from: dsa0 is whole: the host has to be told of PASIDs (caching-mode)',
+    ],
+    [
+      'made of a part, with what is for a whole function',
+      { devices: 'v: { from: dsa0/shared, at: 00:05.0, shared-queues: both-numbers }' },
+      'devices.v.shared-queues: is for a whole function, and this is dsa0/shared',
+    ],
+    [
+      'refused shared queues that are not the last',
+      { devices: 'v: { from: dsa0, at: 00:05.0, shared-queues: refused }' },
+      "devices.v.shared-queues: are refused, and have to be the last of dsa0's: the guest leaves them out",
     ],
     [
       'two devices at one place',

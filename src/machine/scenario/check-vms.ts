@@ -96,7 +96,7 @@ function checkWhole(
     if (!iommu['caching-mode']) {
       report([name, 'from'], `${device} is whole: the host has to be told of PASIDs (caching-mode)`);
     }
-    if (spec !== undefined && shared === 'refused' && !hasSharedLast(spec)) {
+    if (spec !== undefined && (shared ?? 'refused') === 'refused' && !hasSharedLast(spec)) {
       report(
         [name, 'shared-queues'],
         `are refused, and have to be the last of ${device}'s: the guest leaves them out`,

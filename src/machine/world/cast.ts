@@ -26,6 +26,15 @@ interface Part {
 }
 
 export class Cast implements Company {
+  /** The kinds of kernels' events that it acts on. */
+  static readonly KERNEL_EVENTS = [
+    'sva:bind',
+    'sva:unbind',
+    'mm:exit',
+    'process:signal',
+    'process:exit',
+  ] as const;
+
   readonly stage: Stage;
   readonly meetings: Meetings;
   readonly #steps = new Map<string, Step[]>();

@@ -255,6 +255,9 @@ function optionsOf(
     emit: taps.kernels.guest({ ledger: guest, aliases, deviceOf: (device) => parentOf(spec, device) }),
     stored: taps.stored,
     ledger: taps.guestFrames(guest),
-    ioasidTrace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
+    ioasidTrace: {
+      trace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
+      traces: taps.kernels.readsIoasid,
+    },
   };
 }

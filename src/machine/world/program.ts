@@ -27,13 +27,17 @@ const RECORD_STRIDE = 2 * LINE;
 const RECORD_PAGES = 32;
 const { STATUS, RESULT, COMPLETED } = DSA_RECORD;
 
+/** What all programs share that have sent nothing. */
+const NOTHING: readonly Sent[] = [];
+
 export class Program {
   readonly #cast: Company;
   readonly #process: Process;
   readonly #user: UserMode;
-  readonly #regions: Map<string, Region>;
-  readonly #opened: Map<string, Opened>;
-  readonly #sent = new Map<string, Sent>();
+  /** Of what there is not, there is no map: there may be a hundred thousand programs. */
+  #regions: Map<string, Region> | undefined;
+  #opened: Map<string, Opened> | undefined;
+  #sent: readonly Sent[] = NOTHING;
   readonly #machine: Machine;
   readonly #role: Role;
   #hasRecords = false;
@@ -46,8 +50,9 @@ export class Program {
     const { cpus, kernel } = role.machine;
     const { memory } = cast.stage.hardware;
     this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
-    this.#regions = new Map(role.inherited?.regions);
-    this.#opened = new Map(role.inherited?.opened);
+    const { inherited } = role;
+    this.#regions = inherited?.regions && new Map(inherited.regions);
+    this.#opened = inherited?.opened && new Map(inherited.opened);
   }
 
   /** All steps; it ends with the first that is refused and was not to be. */
@@ -105,20 +110,20 @@ export class Program {
     const options = at === undefined ? {} : { at: at / PAGE_BYTES };
     const page = yield* this.#process.mm.mmap(pages, options);
     if (isRefusal(page)) return page;
-    this.#regions.set(name, { page, pages });
+    this.#regions = having(this.#regions, name, { page, pages });
     if (holds === undefined) return undefined;
     return yield* this.#write({ to: name, holds });
   }
 
   *#write({ to, holds }: Extract<Step, { write: unknown }>['write']): Task<Refusal | undefined> {
-    const region = this.#regions.get(to);
+    const region = this.#regions?.get(to);
     if (region === undefined) return refuse('ENOENT', `no region ${to}`);
     yield* this.#user.store(region.page * PAGE_BYTES, contentBytes(holds, region.pages * PAGE_BYTES));
     return undefined;
   }
 
   *#unmap(name: string): Task<Refusal | undefined> {
-    const region = this.#regions.get(name);
+    const region = this.#regions?.get(name);
     if (region === undefined) return refuse('ENOENT', `no region ${name}`);
     return yield* this.#process.mm.munmap(region.page, region.pages);
   }
@@ -139,34 +144,38 @@ export class Program {
     const portalPage = yield* idxd.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
     // Of a child, its parent's: what it asks for by that is refused by hardware.
-    const { interrupt } = this.#opened.get(name) ?? {};
-    this.#opened.set(name, { fd, portalPage, ...(interrupt === undefined ? {} : { interrupt }) });
+    const { interrupt } = this.#opened?.get(name) ?? {};
+    this.#opened = having(this.#opened, name, {
+      fd,
+      portalPage,
+      ...(interrupt === undefined ? {} : { interrupt }),
+    });
     return undefined;
   }
 
   *#askInterrupts(name: string): Task<Refusal | undefined> {
     const { idxd } = this.#machine.queue(name);
-    const opened = this.#opened.get(name);
+    const opened = this.#opened?.get(name);
     if (idxd === undefined || opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
     const interrupt = yield* idxd.requestInterrupt(this.#process, opened.fd);
     if (isRefusal(interrupt)) return interrupt;
-    this.#opened.set(name, { ...opened, interrupt });
+    this.#opened = having(this.#opened, name, { ...opened, interrupt });
     return undefined;
   }
 
   /** In a guest, beside the records: a page table less. Its place is nobody's business. */
   get #portalPage(): number | undefined {
     if (this.#machine.vm === undefined) return undefined;
-    return this.#role.recordsPage + RECORD_PAGES + this.#opened.size;
+    return this.#role.recordsPage + RECORD_PAGES + (this.#opened?.size ?? 0);
   }
 
   *#close(name: string): Task<Refusal | undefined> {
-    const opened = this.#opened.get(name);
+    const opened = this.#opened?.get(name);
     if (opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
     const { taps } = this.#cast.stage;
     const { kernel } = this.#machine;
     const refusal = yield* kernel.processes.close(this.#process, opened.fd);
-    this.#opened.set(name, { ...opened, fd: undefined });
+    this.#opened = having(this.#opened, name, { ...opened, fd: undefined });
     const open = taps.ledger.opens.closed(this.#process.name, name);
     if (open !== undefined) taps.judge.tell('released', open);
     return refusal;
@@ -174,7 +183,7 @@ export class Program {
 
   *#submit(submission: Submission): Task<Refusal | undefined> {
     const { to, as, retries } = submission;
-    const opened = this.#opened.get(to);
+    const opened = this.#opened?.get(to);
     if (opened === undefined) return refuse('ENOENT', `${to} was never open`);
     const record = yield* this.#newRecord();
     if (isRefusal(record)) return record;
@@ -183,7 +192,8 @@ export class Program {
     const handle = submission.interrupt ? opened.interrupt?.handle : undefined;
     if (submission.interrupt && handle === undefined) return refuse('ENOENT', `no interrupts of ${to}`);
     yield* this.#user.store(source, descriptorBytes(submission, { ...operands, handle }));
-    this.#sent.set(as, { job: as, queue: to, record, interrupt: opened.interrupt });
+    const before = this.#sent.filter(({ job }) => job !== as);
+    this.#sent = [...before, { job: as, queue: to, record, interrupt: opened.interrupt }];
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
     const { hardware, spec } = this.#machine.queue(to);
@@ -225,7 +235,7 @@ export class Program {
     outcome,
     interrupt: isTold,
   }: Extract<Step, { wait: unknown }>['wait']): Task<Refusal | undefined> {
-    const sent = this.#sent.get(job);
+    const sent = this.#sent.find((each) => each.job === job);
     if (sent === undefined) return refuse('ENOENT', `no job ${job}`);
     const bytes = new Uint8Array(RECORD_BYTES);
     const words = new Int32Array(bytes.buffer);
@@ -256,8 +266,8 @@ export class Program {
     equals,
     bytes,
   }: Extract<Step, { check: unknown }>['check']): Task<Refusal | undefined> {
-    const region = this.#regions.get(name);
-    const other = equals === undefined ? undefined : this.#regions.get(equals);
+    const region = this.#regions?.get(name);
+    const other = equals === undefined ? undefined : this.#regions?.get(equals);
     if (region === undefined) return refuse('ENOENT', `no region ${name}`);
     const pages = Math.min(region.pages, other?.pages ?? region.pages);
     const length = Math.min(bytes ?? pages * PAGE_BYTES, pages * PAGE_BYTES);
@@ -307,14 +317,14 @@ export class Program {
       if (isRefusal(page)) return page;
       this.#hasRecords = true;
     }
-    const record = this.#role.recordsPage * PAGE_BYTES + this.#sent.size * RECORD_STRIDE;
+    const record = this.#role.recordsPage * PAGE_BYTES + this.#sent.length * RECORD_STRIDE;
     yield* this.#user.store(record, new Uint8Array(RECORD_BYTES));
     return record;
   }
 
   #operands({ from, into, bytes }: Submission, record: number) {
-    const source = from === undefined ? undefined : this.#regions.get(from);
-    const target = into === undefined ? undefined : this.#regions.get(into);
+    const source = from === undefined ? undefined : this.#regions?.get(from);
+    const target = into === undefined ? undefined : this.#regions?.get(into);
     const pages = Math.min(
       source?.pages ?? Number.MAX_SAFE_INTEGER,
       target?.pages ?? Number.MAX_SAFE_INTEGER,
@@ -333,6 +343,10 @@ export class Program {
     taps.tell('machine', this.#process.name, 'step', { does: actionText(step) });
   }
 }
+
+/** A map with one more entry. */
+const having = <V>(map: Map<string, V> | undefined, key: string, value: V): Map<string, V> =>
+  (map ?? new Map<string, V>()).set(key, value);
 
 /** The place of the first byte that is another; -1 if there is none. */
 function firstDifference(found: Uint8Array, expected: Uint8Array): number {

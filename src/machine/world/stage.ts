@@ -35,8 +35,8 @@ export interface Opened {
 
 /** What a forked child takes over. */
 export interface Inherited {
-  readonly regions: ReadonlyMap<string, Region>;
-  readonly opened: ReadonlyMap<string, Opened>;
+  readonly regions: ReadonlyMap<string, Region> | undefined;
+  readonly opened: ReadonlyMap<string, Opened> | undefined;
 }
 
 /** What a process is here for. */

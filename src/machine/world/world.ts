@@ -57,6 +57,7 @@ export interface RunResult {
 
 /** Events after which the table of PASIDs may be fuller than ever. */
 const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
+const HOOKED: ReadonlySet<string> = new Set([...LOOK_AT, ...Cast.KERNEL_EVENTS]);
 
 /** The seed of the boot: the same machine whatever the run. */
 const BOOT_SEED = 1;
@@ -170,6 +171,7 @@ export class World {
       listener && (({ rule, message }) => taps.tell('rules', taps.actor, 'finding', { rule, message }));
     const cast = new Cast(this);
     taps.hooks = {
+      kinds: HOOKED,
       jobDone: (job) => cast.jobDone(job),
       kernelEvent: (event, machine) => {
         if (LOOK_AT.has(event.kind)) this.#lookAtPasids();
@@ -305,7 +307,7 @@ export class World {
 }
 
 function newIoasids({ ledger, kernels }: Taps): IoasidCore {
-  const core = ioasidCreate({ step: () => ledger.step, trace: kernels.ioasid });
+  const core = ioasidCreate({ step: () => ledger.step, trace: kernels.ioasid, traces: kernels.readsIoasid });
   assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
   return core;
 }

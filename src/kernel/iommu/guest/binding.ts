@@ -105,7 +105,11 @@ export class GuestBinding {
     this.state = new KeptValue<BindingState>(log, 'binding');
     this.entries = new KeptList(log);
     this.isUndrained = new KeptValue(log, false);
-    this.changed = new WaitQueue(`guest PASID ${of.guestPasid} on ${device.name}`);
+    this.changed = new WaitQueue('guest', this);
+  }
+
+  get name(): string {
+    return `PASID ${this.guestPasid} on ${this.device.name}`;
   }
 
   become(state: BindingState): void {
@@ -147,7 +151,7 @@ export class GuestEntry implements AttachmentClient {
     this.state = new KeptValue<State>(log, 'making');
     this.attachment = new KeptValue<Attachment | undefined>(log, undefined);
     this.#given = new KeptMap(log);
-    this.changed = new WaitQueue(`entry of ${of.domain.name}`);
+    this.changed = new WaitQueue('entry of', of.domain);
   }
 
   become(state: State): void {
@@ -170,6 +174,11 @@ export class GuestEntry implements AttachmentClient {
   /** Whether this user has a group, and its answer counts. */
   isGiven(user: GuestBinding, group: number): boolean {
     return this.#given.get(group)?.to === user;
+  }
+
+  /** Whether anybody has a group to answer. */
+  get hasGiven(): boolean {
+    return this.#given.size > 0;
   }
 
   /** The groups that a user has. */

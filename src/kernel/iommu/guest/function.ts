@@ -65,7 +65,16 @@ export class GuestFunction {
       yield known.changed;
     }
     const name = `guest PASID ${guestPasid} of ${this.#parent.name}`;
-    const domain = this.#iommu.allocNested(this.#parent, { ...stage, name, sharedId: this.#sharedId });
+    const { root, levels, supervisor, writeProtect, extendedAccessed } = stage;
+    const domain = this.#iommu.allocNested(this.#parent, {
+      name,
+      root,
+      levels,
+      supervisor,
+      writeProtect,
+      extendedAccessed,
+      sharedId: this.#sharedId,
+    });
     if (isRefusal(domain)) return domain;
     const entry = new GuestEntry(this.#context, { pasid, guestPasid, domain });
     entry.users.push(binding);

@@ -62,6 +62,9 @@ export interface GuestInvalidation {
   readonly pasidCache: boolean;
 }
 
+/** What has to be done for a binding's end, in this order. */
+const PHASES = ['drain', 'clear'] as const;
+
 type BindErrno =
   | ('EINVAL' | 'EOVERFLOW' | 'EOPNOTSUPP' | 'ENODEV' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'EAGAIN')
   | ('ENOSPC' | 'ENOMEM' | 'EIO');
@@ -263,10 +266,8 @@ export class GuestSpace {
     }
     // Its guest may not know of a device TLB, which has what the IOTLB had.
     const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
-    const present = entries.filter(({ attachment }) => attachment.value?.entry.value === 'present');
     let refusal: Refusal<'EIO'> | undefined;
-    for (const iommu of new Set(present.map(({ attachment }) => attachment.value?.device ?? device.iommu))) {
-      const own = present.filter(({ attachment }) => attachment.value?.device === iommu);
+    for (const [iommu, own] of presentByDevice(entries)) {
       const flush = { entries: own, iotlb, deviceTlb, pasidCache, range };
       refusal = (yield* iommu.driver.flushGuest(iommu, flush)) ?? refusal;
     }
@@ -324,20 +325,22 @@ export class GuestSpace {
       if (isRefusal(detached)) throw new Bug(detached.why);
     }
     for (const binding of all) {
-      yield* this.#queue(binding, 'drain');
-      yield* this.#queue(binding, 'clear');
+      for (const phase of PHASES) {
+        // There is no memory for a while at most.
+        while (!this.#queue(binding, phase))
+          yield `${this.name}: no memory for the end of PASID ${binding.id}`;
+      }
     }
-    for (const binding of all) yield* this.#abort(binding);
+    for (const binding of all) {
+      if (binding.entries.items.some((entry) => entry.hasGiven)) yield* this.#abort(binding);
+    }
   }
 
-  /** Work that has to be done: there is no memory for it for a while at most. */
-  *#queue({ device, id }: GuestBinding, phase: 'drain' | 'clear'): Task {
-    for (;;) {
-      const refusal = ioasidQueueWork(this.set, id, { holder: device.holder, phase });
-      if (refusal === undefined) return;
-      if (refusal.errno !== 'ENOMEM') throw new Bug(refusal.why);
-      yield `${this.name}: no memory for the end of PASID ${id}`;
-    }
+  /** Work that has to be done: whether there was memory for it. */
+  #queue({ device, id }: GuestBinding, phase: 'drain' | 'clear'): boolean {
+    const refusal = ioasidQueueWork(this.set, id, { holder: device.holder, phase });
+    if (refusal !== undefined && refusal.errno !== 'ENOMEM') throw new Bug(refusal.why);
+    return refusal === undefined;
   }
 
   /** What the guest has not answered for a device, it never will: another that shares the entry is asked, or nobody. */
@@ -384,6 +387,9 @@ export class GuestSpace {
   }: GuestBinding): { readonly device: IommuDevice; readonly pasid: Pasid }[] {
     const { iommu, endpoint } = device;
     const own = pasidOf(device, { hostPasid: id, guestPasid });
+    if (endpoint.takesBothNumbers !== true && this.#iommu.protections.bindPerDevice) {
+      return [{ device: iommu, pasid: own }];
+    }
     const pasids = endpoint.takesBothNumbers === true ? [...new Set([own, Pasid.of(id)])] : [own];
     const others = this.#iommu.protections.bindPerDevice ? [] : this.#devices.items.map((each) => each.iommu);
     const functions = [...new Set([iommu, ...others])];
@@ -398,7 +404,8 @@ export class GuestSpace {
     if (binding === undefined)
       throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
     if (work.phase === 'drain') {
-      const refusal = yield* device.endpoint.drain(pasidOf(device, { ...binding, hostPasid: binding.id }));
+      const { id: hostPasid, guestPasid } = binding;
+      const refusal = yield* device.endpoint.drain(pasidOf(device, { hostPasid, guestPasid }));
       binding.isUndrained.value = refusal !== undefined;
       ioasidFinishWork(work);
       return;
@@ -468,6 +475,19 @@ function pasidOf(
   { hostPasid, guestPasid }: Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>,
 ): Pasid {
   return Pasid.of(endpoint.usesParentPasids ? hostPasid : guestPasid);
+}
+
+/** The entries that hardware may have something of, by the function whose table they are in. */
+function presentByDevice(entries: readonly GuestEntry[]): Map<IommuDevice, GuestEntry[]> {
+  const found = new Map<IommuDevice, GuestEntry[]>();
+  for (const entry of entries) {
+    const attachment = entry.attachment.value;
+    if (attachment?.entry.value !== 'present') continue;
+    const others = found.get(attachment.device);
+    if (others === undefined) found.set(attachment.device, [entry]);
+    else others.push(entry);
+  }
+  return found;
 }
 
 /** Nothing here is called under the core's lock. */
