@@ -80,6 +80,10 @@ export class GuestBus implements Mmio, Restorable {
     if (address % 8 === 0) this.#regionAt(address)?.write64(this.#offset, lo, hi);
   }
 
+  write512(address: number, words: Int32Array): void {
+    if (address % 64 === 0) this.#regionAt(address)?.write512(this.#offset, words);
+  }
+
   #regionAt(address: number): MmioRegion | undefined {
     this.#mapped ??= this.#functions.values().flatMap(mappedBars);
     return this.#find(this.#fixed, address) ?? this.#find(this.#mapped, address);

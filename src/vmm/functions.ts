@@ -31,7 +31,8 @@ export interface FunctionsParts {
   readonly bus: GuestBus;
   readonly side: VfioSide;
   readonly portals: Portals;
-  readonly iommu: VirtualIommu;
+  /** Undefined if the guest has none. */
+  readonly iommu: VirtualIommu | undefined;
   /** Sends an interrupt message to the guest. */
   readonly message: (address: number, data: number) => void;
   readonly create: (device: VmDevice) => VmFunction;
@@ -105,6 +106,7 @@ export class VmFunctions {
     }
     yield* each.start();
     side.add(each.rid, each.vfio);
+    if (iommu === undefined) return undefined;
     iommu.addDevice(each.rid);
     side.listen(each.rid, iommu);
     return undefined;
@@ -224,7 +226,7 @@ export class VmFunctions {
     yield* portals.place(each);
     yield* each.quiesce();
     yield* container.removeDevice(each.vfio);
-    iommu.removeDevice(each.rid);
+    iommu?.removeDevice(each.rid);
     side.remove(each.rid);
     yield* each.close();
     this.#items.remove(each);

@@ -32,7 +32,7 @@ export class Guest {
   readonly #isStopped: KeptValue<boolean>;
 
   constructor(options: VmOptions, monitor: Monitor) {
-    const { name, chooser, stepIn, stored, emit, ledger } = options;
+    const { name, chooser, stepIn, stored, emit, ledger, ridDomain = 'blocked' } = options;
     this.name = name;
     this.#devices = options.devices;
     this.#monitor = monitor;
@@ -41,9 +41,13 @@ export class Guest {
     const { ram, bus, interrupts, cpuPorts, iommus, tasks, hotPlug } = monitor;
     const platform = new GuestPlatform({
       ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, hotPlug, chooser, stepIn, stored, emit },
+      write512: (address, words) => monitor.write512(address, words),
     });
     const ioasids = newIoasids(options);
-    this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
+    this.kernel = new Kernel({
+      ...{ name, platform, tasks, ioasids, ridDomain },
+      ...(ledger === undefined ? {} : { ledger }),
+    });
     this.#platform = platform;
     this.#ioasids = ioasids;
   }

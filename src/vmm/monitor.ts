@@ -40,6 +40,8 @@ const IOMMU_REGISTERS = 0xfed9_0000;
 const HOT_PLUG_REGISTERS = 0xfed8_0000;
 const HOST_ADDRESS_WIDTH = 46;
 const PASID_BITS = 20;
+/** What virtual functions have where there is no IOMMU to have it for. */
+const WITHOUT_IOMMU = { pasidBits: 0, deviceTlbs: false, pageRequests: false } as const;
 
 interface Services {
   readonly kvm: KvmVm;
@@ -51,7 +53,7 @@ export class Monitor {
   readonly bus: GuestBus;
   readonly tasks: GuestTasks;
   readonly interrupts: GuestInterrupts;
-  readonly iommu: VirtualIommu;
+  readonly iommu: VirtualIommu | undefined;
   readonly devices: VmFunctions;
   readonly #options: VmOptions;
   readonly #process: Process;
@@ -84,7 +86,7 @@ export class Monitor {
     this.iommu = this.#newIommu();
     this.devices = this.#newFunctions();
     for (const each of options.devices) this.devices.build(each);
-    this.bus.map(this.iommu, IOMMU_REGISTERS);
+    if (this.iommu !== undefined) this.bus.map(this.iommu, IOMMU_REGISTERS);
     this.bus.map(this.devices.controller, HOT_PLUG_REGISTERS);
   }
 
@@ -140,6 +142,7 @@ export class Monitor {
 
   /** The units that firmware tells the guest of. */
   get iommus(): readonly IommuUnit[] {
+    if (this.iommu === undefined) return [];
     const { progress } = this.iommu;
     return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH, progress }];
   }
@@ -147,7 +150,7 @@ export class Monitor {
   /** What is put back with the machine. */
   get kept(): readonly Restorable[] {
     const { ram, bus, tasks, interrupts, iommu, functions } = this;
-    return [ram.table, bus, tasks, interrupts.apic, iommu, ...functions];
+    return [ram.table, bus, tasks, interrupts.apic, ...(iommu === undefined ? [] : [iommu]), ...functions];
   }
 
   /**
@@ -201,7 +204,7 @@ export class Monitor {
       this.tasks.pause();
       for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
       for (const { cpu } of this.#vcpus) cpu.fence();
-      while (this.iommu.isBusy) yield `${this.#options.name}: wait for its virtual IOMMU`;
+      while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
       return undefined;
     } finally {
       this.#isPausing.value = false;
@@ -213,6 +216,11 @@ export class Monitor {
     this.#isPausing.value = true;
     yield* this.#goOn();
     this.#isPausing.value = false;
+  }
+
+  /** MOVDIR64B of the guest's kernel; false where no portal is mapped. */
+  write512(address: number, words: Int32Array): boolean {
+    return this.#vcpus[0]?.write512(address, words) === true;
   }
 
   /** Nothing in the guest begins any more. */
@@ -230,7 +238,7 @@ export class Monitor {
     yield* this.#halt();
     for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
     for (const each of this.functions) yield* each.quiesce();
-    this.iommu.reset();
+    this.iommu?.reset();
     yield* this.#settle();
     for (const each of this.functions) yield* each.reset();
   }
@@ -260,7 +268,7 @@ export class Monitor {
   *#settle(): Task {
     const { name } = this.#options;
     const isBusy = (): boolean => this.#portals.isBusy || this.devices.isBusy || this.#isPausing.value;
-    while (this.iommu.isBusy || isBusy()) yield `${name}: wait for its tasks`;
+    while (this.iommu?.isBusy === true || isBusy()) yield `${name}: wait for its tasks`;
   }
 
   /** Devices before those who submit to them. */
@@ -311,7 +319,7 @@ export class Monitor {
       const refusal = yield* this.devices.add(each, this.set);
       if (refusal !== undefined) return refusal;
     }
-    this.#kvm.onUnknownPasid = (guestPasid) => this.iommu.unknownPasid(guestPasid);
+    this.#kvm.onUnknownPasid = (guestPasid) => this.iommu?.unknownPasid(guestPasid);
     return undefined;
   }
 
@@ -335,8 +343,9 @@ export class Monitor {
     return undefined;
   }
 
-  #newIommu(): VirtualIommu {
+  #newIommu(): VirtualIommu | undefined {
     const { name, tasks, iommu, emit } = this.#options;
+    if (iommu === undefined) return undefined;
     const { cachingMode, pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
     const { oldVirtualCommands = false, pasids } = iommu;
     return new VirtualIommu({
@@ -360,7 +369,7 @@ export class Monitor {
 
   #newFunction(device: VmDevice): VmFunction {
     const { name, iommu, host } = this.#options;
-    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
+    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu ?? WITHOUT_IOMMU;
     const of = {
       ...{ name: `${name} ${device.name}`, rid: device.at },
       shown: { pasidBits, deviceTlbs, pageRequests },

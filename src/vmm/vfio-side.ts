@@ -114,6 +114,16 @@ export class VfioSide implements HostSide {
     return typeof answer === 'number' ? undefined : answer;
   }
 
+  attach(rid: number): Task<Refusal | undefined> {
+    const device = this.#devices.get(rid);
+    return device === undefined ? noDevice(rid) : this.#container.attachDomain(device);
+  }
+
+  detach(rid: number): Task<Refusal | undefined> {
+    const device = this.#devices.get(rid);
+    return device === undefined ? noDevice(rid) : this.#container.detachDomain(device);
+  }
+
   bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
     const device = this.#devices.get(rid);
     if (device === undefined) return noDevice(rid);

@@ -106,10 +106,10 @@ export class Vm implements MmuNotifier, Restorable {
     return frame === ABSENT ? undefined : frame;
   }
 
-  /** The frame of the root table that the guest has given to its virtual IOMMU: for ledgers and rules only. */
+  /** The frame of the root table that the guest has given to its virtual IOMMU, or 0: for ledgers and rules only. */
   get rootTable(): number {
     const register = new Int32Array(2);
-    this.#running.iommu.read64(VTD_REGISTER.RTADDR.offset, register);
+    this.#running.iommu?.read64(VTD_REGISTER.RTADDR.offset, register);
     return RTADDR_REG.RTA.get(register, 0);
   }
 

@@ -30,6 +30,8 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
 
   'idxd:configure': (f) => `${of(f, 'device')} has ${plural(f, 'wqs', 'work queue')}`,
   'idxd:open': (f) => `${of(f, 'wq')} is open, for ${ownPasidOf(f)}`,
+  'idxd:copy': (f) =>
+    `has ${of(f, 'wq')} copy ${of(f, 'bytes')} bytes, from ${of(f, 'from')} to ${of(f, 'to')} of its memory: ${of(f, 'source')} and ${of(f, 'target')} for the device`,
   'idxd:close': (f) => `${of(f, 'wq')} is closed, for ${ownPasidOf(f)}`,
   'idxd:reset': (f) => `${of(f, 'device')} is reset: what its queues had is abandoned, or done`,
   'idxd:interrupt': (f) =>

@@ -33,6 +33,16 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'iommu:aux-clear': (f) =>
     `${of(f, 'device')} has nothing of the default PASID ${of(f, 'pasid')} of ${of(f, 'domain')} any more: entry and caches are clear`,
 
+  'viommu:rid-pasid': (f) =>
+    `virtual IOMMU: host PASID ${of(f, 'pasid')} stands for requests of ${of(f, 'rid')} without one`,
+  'viommu:attach': (f) =>
+    `virtual IOMMU: requests of ${of(f, 'rid')} without a PASID meet the memory of ${of(f, 'vm')} as it is`,
+  'viommu:attach-refused': (f) =>
+    `virtual IOMMU: requests of ${of(f, 'rid')} without a PASID stay blocked${why(f)}`,
+  'viommu:detach': (f) =>
+    `virtual IOMMU: requests of ${of(f, 'rid')} without a PASID meet the memory of ${of(f, 'vm')} no more`,
+  'viommu:detach-failed': (f) =>
+    `virtual IOMMU: the host does not block requests of ${of(f, 'rid')} without a PASID${why(f)}`,
   'viommu:bind': (f) => `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is new, and bound`,
   'viommu:bind-refused': (f) =>
     `virtual IOMMU: the host does not bind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,

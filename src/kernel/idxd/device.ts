@@ -30,6 +30,7 @@ import {
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa, type Pasid } from '../ids.js';
+import type { Iommu } from '../iommu/core.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import { Mutex } from '../mutex.js';
@@ -101,6 +102,7 @@ export class WqFile implements OpenFile {
 
 /** What a driver of a device is given beside the device. */
 export interface IdxdServices {
+  readonly iommu: Pick<Iommu, 'dmaOf'>;
   readonly sva: Sva;
   readonly processes: Processes;
 }
@@ -477,9 +479,8 @@ export class IdxdDevice {
   ): Task<KernelQueue | Refusal<'ENXIO' | 'EBUSY' | 'ENODEV' | 'ENOSPC' | 'ENOMEM' | 'EIO'>> {
     const wq = this.#wqs.items[index];
     if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
-    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
     if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
-    const dma = this.#iommu.dma.value;
+    const dma = this.#services.iommu.dmaOf(this.pci);
     if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
     if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
     wq.clients.value++;

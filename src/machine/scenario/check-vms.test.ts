@@ -138,6 +138,21 @@ describe('a virtual machine', () => {
       "processes.kernel: kernel is the guest's kernel, not a process",
     ],
     [
+      'a shared queue without an IOMMU',
+      { more: ', iommu: none' },
+      'devices.vdsa0.from: dsa0/shared is shared, which needs PASIDs, and an IOMMU',
+    ],
+    [
+      'a queue that asks for pages, without an IOMMU',
+      { devices: 'v: { from: dsa0/own, at: 00:05.0 }', more: ', iommu: none' },
+      'devices.v.from: dsa0/own lets descriptors ask for pages, which needs an IOMMU (block-on-fault)',
+    ],
+    [
+      'numbers without an IOMMU',
+      { devices: '', pasids: 'numbers: [{ guest: 1, host: 2 }]', more: ', iommu: none' },
+      'pasids.numbers: are given out by a virtual IOMMU, and there is none',
+    ],
+    [
       'too little memory',
       { more: ', memory: 8 KiB' },
       'memory: is 8 KiB, and has to be from 1 MiB to 1 GiB, in whole pages',
@@ -182,9 +197,19 @@ describe('a virtual machine', () => {
       'by: vm1/eve is no process of this scenario',
     ],
     [
-      'a kernel that opens',
+      'a kernel that opens a shared queue',
       '{ by: vm1/kernel, open: vdsa0/shared }',
-      "by: a guest's kernel only does flush, reset-device and meet",
+      'open: vdsa0/shared is shared, which needs PASIDs: a kernel works without',
+    ],
+    [
+      'a kernel that exits',
+      '{ by: vm1/kernel, exit: true }',
+      "by: a guest's kernel only does flush, reset-device, copy, map, write, unmap, check, open, wait, close and meet",
+    ],
+    [
+      'a process that copies without a PASID',
+      '{ by: vm1/bob, copy: { on: vdsa0/shared, from: letter, into: letter, as: copy1 } }',
+      "by: only a guest's kernel copies: by: vm/kernel",
     ],
     [
       'a process that flushes',

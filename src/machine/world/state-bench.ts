@@ -79,10 +79,11 @@ export class HostBench implements StateBench {
           found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
       });
     }
-    for (const { name, device } of this.#hardware.accelerators) {
+    for (const { name, rid, device } of this.#hardware.accelerators) {
       if (!device.parts.tlb.leadsTo(frame)) continue;
       device.parts.tlb.visit((entry) => {
-        if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
+        if (leadsThere(entry) && !(isInGuest && this.#reachesAll(rid, entry.pasid)))
+          found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
     // Of a machine with so many frames, only tables are worth the look.
@@ -94,6 +95,12 @@ export class HostBench implements StateBench {
       });
     }
     return owner.use.startsWith(TABLE_OF) ? [...found, ...this.#tablesWith(owner.use)] : found;
+  }
+
+  /** Whether requests of (RID, PASID) reach all memory of a virtual machine, whichever frames it uses. */
+  #reachesAll(rid: number, pasid: number | undefined): boolean {
+    const entry = pasid === undefined ? undefined : this.#entry(rid, pasid);
+    return entry?.isPresent === true && entry.second !== undefined && entry.root === undefined;
   }
 
   /** PASID table entries that let hardware walk the page table of this use. */

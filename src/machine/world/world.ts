@@ -56,7 +56,7 @@ export interface RunResult {
 }
 
 /** Events after which the table of PASIDs may be fuller than ever. */
-const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
+const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map', 'idxd:copy']);
 const HOOKED: ReadonlySet<string> = new Set([...LOOK_AT, ...Cast.KERNEL_EVENTS]);
 
 /** The seed of the boot: the same machine whatever the run. */
@@ -128,6 +128,7 @@ export class World {
       tasks,
       ioasids: this.#ioasids,
       ledger: taps.frames,
+      ridDomain: scenario.machine['kernel-dma'],
       framesMayFail: scenario.choices['allocation-failures'],
       vfioPci: whole.map(({ rid }) => rid),
       protections: protectionsOf(scenario.protections),
@@ -269,9 +270,15 @@ export class World {
     }
   }
 
-  /** How many PASIDs the core has handed out. */
+  /**
+   * How many PASIDs the core has handed out to processes. What stands for a virtual machine's requests without one comes
+   * and goes with what its guest does to its IOMMU, and is asked for when the machine has gone.
+   */
   get #pasidsInUse(): number {
-    return ioasidCapacity(this.#ioasids).live;
+    const { live } = ioasidCapacity(this.#ioasids);
+    return (
+      live - [...this.vms.keys()].reduce((sum, vm) => sum + this.taps.ledger.pasids.count(`${vm}/kernel`), 0)
+    );
   }
 
   #judgeEnd(): void {

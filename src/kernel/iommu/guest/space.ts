@@ -41,17 +41,18 @@ import type { Iommu } from '../core.js';
 import type { IommuDevice } from '../device.js';
 import type { AttachErrno, PageRange, PageResponse } from '../driver.js';
 import type { PagingDomain } from '../paging-domain.js';
-import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry } from './binding.js';
+import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry, WITHOUT_PASID } from './binding.js';
 import { GuestFunction, type GuestStage } from './function.js';
 
 export interface GuestBindRequest {
   /** The host's PASID: an id of the VM's set. */
   readonly hostPasid: number;
+  /** 0 for requests without one: the guest's own number for the host's is not known to anybody then. */
   readonly guestPasid: GuestPasid;
   readonly stage: GuestStage;
 }
 
-/** What a guest says that caches may not hold any more. */
+/** What a guest says that caches may not hold any more. PASID 0 is its requests without one. */
 export interface GuestInvalidation {
   /** All of the VM's on that device, if undefined. */
   readonly guestPasid: GuestPasid | undefined;
@@ -171,6 +172,9 @@ export class GuestSpace {
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
     if (device.isLeaving.value) return refuse('ENODEV', `${device.name} goes`);
+    if (guestPasid === WITHOUT_PASID && device.withoutPasid.value !== undefined) {
+      return refuse('EBUSY', `requests of ${device.name} without a PASID have a first stage`);
+    }
     const got = ioasidGet(this.set, hostPasid, device.holder);
     if (got !== undefined) return withoutDeadlock(got);
     const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
@@ -183,14 +187,15 @@ export class GuestSpace {
     }
     const refusal = this.#isClosed.value
       ? refuse('ENODEV', `${this.name} is ending`)
-      : ioasidAttachSpid(this.set, hostPasid, guestPasid);
+      : this.#attachSpid(binding);
     if (refusal !== undefined) {
       const unconfirmed = yield* this.#leave(binding);
       this.#end(binding, unconfirmed !== undefined);
       return withoutDeadlock(refusal);
     }
     binding.become('bound');
-    device.endpoint.bound?.({ guest: guestPasid, host: Pasid.of(hostPasid), set: this.set });
+    const guest = guestPasid === WITHOUT_PASID ? undefined : guestPasid;
+    device.endpoint.bound?.({ guest, host: Pasid.of(hostPasid), set: this.set });
     const fields = { vm: this.name, device: device.name, guestPasid, pasid: hostPasid };
     tell(this.#context, 'guest:bind', fields);
     return undefined;
@@ -319,8 +324,9 @@ export class GuestSpace {
         if (entry.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
       }
     }
-    for (const { id, device } of wasBound) {
+    for (const { id, device, guestPasid } of wasBound) {
       device.endpoint.unbound?.(Pasid.of(id));
+      if (guestPasid === WITHOUT_PASID) continue;
       const detached = ioasidDetachSpid(this.set, id);
       if (isRefusal(detached)) throw new Bug(detached.why);
     }
@@ -418,6 +424,7 @@ export class GuestSpace {
   #add(binding: GuestBinding): void {
     const { device, id } = binding;
     device.bindings.set(id, binding);
+    if (binding.guestPasid === WITHOUT_PASID) device.withoutPasid.value = binding;
     const known = this.#byId.get(id);
     const list = known ?? new KeptList<GuestBinding>(this.#context.log);
     list.push(binding);
@@ -431,6 +438,7 @@ export class GuestSpace {
     this.#live.value--;
     if (!isHeld) {
       device.bindings.delete(id);
+      if (device.withoutPasid.value === binding) device.withoutPasid.value = undefined;
       const list = this.#byId.get(id);
       list?.remove(binding);
       if (list?.length === 0) this.#byId.delete(id);
@@ -443,7 +451,13 @@ export class GuestSpace {
     if (this.#live.value === 0) this.#ended.wakeAll();
   }
 
+  /** The pair is known from now on: what a guest has no number for is nobody's to submit with, and not announced. */
+  #attachSpid({ id, guestPasid }: GuestBinding): ReturnType<typeof ioasidAttachSpid> {
+    return guestPasid === WITHOUT_PASID ? undefined : ioasidAttachSpid(this.set, id, guestPasid);
+  }
+
   #boundAs(device: GuestDevice, guestPasid: GuestPasid): GuestBinding | undefined {
+    if (guestPasid === WITHOUT_PASID) return device.withoutPasid.value;
     const id = ioasidFindBySpid(this.set, guestPasid);
     return isRefusal(id) ? undefined : device.bindings.get(id);
   }

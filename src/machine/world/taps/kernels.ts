@@ -62,6 +62,9 @@ export class KernelTaps {
   guest(of: TappedGuest): (event: KernelEvent) => void {
     const tapped = this.#tapped;
     return ({ kind, fields: told }) => {
+      if (kind === 'viommu:rid-pasid') {
+        tapped.ledger.pasids.takenFor(Number(told['hostPasid']), kernelOf(of.ledger.name));
+      }
       const isHooked = tapped.hooks?.kinds.has(kind) === true;
       if (!tapped.isTold && !isHooked) return;
       const fields = namedFor(tapped, told, of.aliases);

@@ -17,6 +17,7 @@ const ENTRIES = PAGE / ENTRY_BYTES;
 /** So many frames are remembered, by the end of their numbers. */
 const REMEMBERED = 256;
 const FIRST_STAGE_ONLY = 1;
+const SECOND_STAGE_ONLY = 2;
 const NESTED = 3;
 /** How a kernel names what the frames of a PASID table are used for. */
 const TABLE_OF = 'PASID table of ';
@@ -127,7 +128,7 @@ class EntryFact implements Fetch {
     this.pasid = pasid;
     if (carried !== undefined) this.carried = carried;
     this.root = type === FIRST_STAGE_ONLY || type === NESTED ? FSPTPTR.get(words, 0) : undefined;
-    this.second = type === NESTED ? SSPTPTR.get(words, 0) : undefined;
+    this.second = type === NESTED || type === SECOND_STAGE_ONLY ? SSPTPTR.get(words, 0) : undefined;
     this.#words = words;
   }
 
