@@ -60,6 +60,7 @@ function ready(): World {
   for (const { device } of world.hardware.accelerators) device.audit = undefined;
   world.hardware.root.audit = undefined;
   world.hardware.unit.translator.audit = undefined;
+  world.taps.hooks = undefined;
   return world;
 }
 

@@ -72,6 +72,13 @@ function rowLines(
     kvm?.pasid === undefined
       ? "an exit: no valid entry in KVM's table"
       : `guest ${guest} → host ${kvm.pasid}, by KVM's table`;
+  if (vm !== undefined && process === `${vm}/kernel`) {
+    return [
+      `  ${paint.accent(process)}  ${paint.strong(host)}  ${state}, for requests without a PASID`,
+      labelled('held by', listed(holders)),
+      ...entryLines(hostEntries, 'host'),
+    ];
+  }
   return [
     `  ${paint.accent(process)}  ${paint.strong(number)}  ${state}, ${frames} page frame${frames === 1 ? '' : 's'} of memory`,
     labelled('held by', listed(holders)),

@@ -22,6 +22,9 @@ export function headText(
     `stale entries ${machine.iommu['stale-entries']}`,
     `allocation failures ${choices['allocation-failures'] ? 'yes' : 'no'}`,
     `step limit ${choices['step-limit']}`,
+    ...Object.entries(scenario.protections)
+      .filter(([, isOn]) => !isOn)
+      .map(([protection]) => `${protection} off`),
     ...Object.entries(scenario.vms).map(vmText),
   ];
   return [
@@ -41,9 +44,12 @@ function vmText([name, { count, memory, cpus, iommu, kvm, silent }]: [
   Scenario['vms'][string],
 ]): string {
   const many = count === undefined ? name : `${count} of ${name}`;
-  const caching = `caching mode ${iommu['caching-mode'] ? 'on' : 'off'}, ${iommu['pasid-bits']} bits of PASID`;
+  const unit =
+    iommu === 'none'
+      ? 'no IOMMU'
+      : `caching mode ${iommu['caching-mode'] ? 'on' : 'off'}, ${iommu['pasid-bits']} bits of PASID`;
   const more = [...(kvm === 'late' ? ['KVM late'] : []), ...(silent ? ['silent'] : [])];
-  return [`${many}: ${memory}`, `cpus ${cpus}`, caching, ...more].join(', ');
+  return [`${many}: ${memory}`, `cpus ${cpus}`, unit, ...more].join(', ');
 }
 
 /** Who may have PASIDs, in a run that is too large to be kept; undefined without virtual machines. */

@@ -5,15 +5,16 @@
 import type { Chooser } from '../base/index.js';
 
 /**
- * Whether a part rests: it was not ready when it was asked last, and nothing has come to it since that may have made
- * it so. It is asked all the time, between any two stores of software; while it rests, it need not be.
+ * Whether a part is ready, as it was when it was asked last: that is asked all the time, between any two stores of
+ * software, and seldom changes.
  */
-export class Rest {
-  isResting = false;
+export class Readiness {
+  isKnown = false;
+  isReady = false;
 
-  /** Something has come. */
+  /** Something has come that may have changed it. */
   stir(): void {
-    this.isResting = false;
+    this.isKnown = false;
   }
 }
 
@@ -23,8 +24,8 @@ export interface Engine {
   readonly name: string;
   /** Whether a step would do anything now. */
   readonly isReady: boolean;
-  /** Stirred by whatever may make it ready; one without is asked each time. */
-  readonly rest?: Rest;
+  /** Stirred by whatever may change that, its own steps too; a part without is asked each time. */
+  readonly readiness?: Readiness;
   /** One small step: what happens in it, happens at once. Never asked of an engine that is not ready. */
   step(): void;
 }
@@ -79,20 +80,22 @@ export class QuietEngines implements EngineGroup {
 /** One of a machine's engines. */
 class Member {
   readonly engine: Engine;
-  readonly #rest: Rest;
-  readonly #rests: boolean;
+  readonly #readiness: Readiness;
+  /** Whether it says when that may have changed. */
+  readonly #tells: boolean;
 
   constructor(engine: Engine) {
     this.engine = engine;
-    this.#rest = engine.rest ?? new Rest();
-    this.#rests = engine.rest !== undefined;
+    this.#readiness = engine.readiness ?? new Readiness();
+    this.#tells = engine.readiness !== undefined;
   }
 
   get isReady(): boolean {
-    if (this.#rest.isResting) return false;
-    const { isReady } = this.engine;
-    if (!isReady && this.#rests) this.#rest.isResting = true;
-    return isReady;
+    const readiness = this.#readiness;
+    if (readiness.isKnown) return readiness.isReady;
+    readiness.isReady = this.engine.isReady;
+    readiness.isKnown = this.#tells;
+    return readiness.isReady;
   }
 }
 

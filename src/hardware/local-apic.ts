@@ -4,7 +4,7 @@
  * host's is one of the machine's engines; a virtual machine's its VMM steps.
  */
 import { type Restorable, Words } from '../base/index.js';
-import { type Engine, Rest } from './engine.js';
+import { type Engine, Readiness } from './engine.js';
 
 const VECTORS = 256;
 /** Where messages of the interrupt range go (Intel SDM volume 3, 11.11.1): to the first CPU. */
@@ -12,13 +12,13 @@ const MESSAGE_ADDRESS = 0xfee0_0000;
 
 export class LocalApic implements Engine, Restorable {
   readonly name = 'interrupts';
-  readonly rest = new Rest();
+  readonly readiness = new Readiness();
   readonly #pending = new Words(VECTORS / 32, 8);
   readonly #handlers = new Map<number, () => void>();
 
   /** A message arrives. */
   message(_address: number, data: number): void {
-    this.rest.stir();
+    this.readiness.stir();
     const vector = data & (VECTORS - 1);
     this.#pending.set(vector >> 5, (this.#pending.words[vector >> 5] ?? 0) | (1 << (vector & 31)));
   }
@@ -40,6 +40,7 @@ export class LocalApic implements Engine, Restorable {
 
   /** Delivers the highest vector, as the CPU does. */
   step(): void {
+    this.readiness.stir();
     for (let at = VECTORS / 32 - 1; at >= 0; at--) {
       const word = this.#pending.words[at] ?? 0;
       if (word === 0) continue;
@@ -56,6 +57,6 @@ export class LocalApic implements Engine, Restorable {
 
   restore(): void {
     this.#pending.restore();
-    this.rest.stir();
+    this.readiness.stir();
   }
 }

@@ -6,24 +6,31 @@
  * One controller, for functions 0 of the devices of bus 0. Left out: bridges, resources that the kernel would have to
  * assign (who plugs a function in has placed its BARs), a device that somebody uses and is asked for again.
  */
-import { KeptValue, type Task } from '../base/index.js';
+import { KeptValue, type Refusal, type Task } from '../base/index.js';
 import { HOT_PLUG } from '../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from './context.js';
 import { ridName } from './ids.js';
-import type { Kernel } from './kernel.js';
+import type { Iommu } from './iommu/core.js';
 import { PciDevice } from './pci.js';
 
 const SLOTS = 32;
 const FUNCTIONS = 8;
 
+/** What does with functions what is to be done. */
+interface FunctionOwner {
+  readonly iommu: Iommu;
+  addFunction(pci: PciDevice): Task;
+  removeFunction(rid: number): Task<Refusal<'ENOENT' | 'EBUSY' | 'EIO'> | undefined>;
+}
+
 export class HotPlug {
   readonly #context: KernelContext;
-  readonly #kernel: Pick<Kernel, 'addFunction' | 'removeFunction' | 'iommu'>;
+  readonly #kernel: FunctionOwner;
   readonly #isRunning: KeptValue<boolean>;
   /** An interrupt has come since the task looked. */
   readonly #isAsked: KeptValue<boolean>;
 
-  constructor(context: KernelContext, kernel: Pick<Kernel, 'addFunction' | 'removeFunction' | 'iommu'>) {
+  constructor(context: KernelContext, kernel: FunctionOwner) {
     this.#context = context;
     this.#kernel = kernel;
     this.#isRunning = new KeptValue(context.log, false);

@@ -104,6 +104,11 @@ export interface VcpuPort {
   setPasidTranslation(directories: { readonly low: number; readonly high: number } | undefined): void;
   /** INVEPT on that CPU, which serializes: what it caches is dropped, and its posted writes have landed. */
   flushEpt(): void;
+  /**
+   * Writes 64 bytes at once (MOVDIR64B), 16 words, as the guest's kernel does, to registers that are mapped straight
+   * through; false if none are at that address: the access exits.
+   */
+  write512(address: number, words: Int32Array): boolean;
   /** Whether it is in the middle of an instruction of several steps (ENQCMD): past its walks, not yet at its end. */
   readonly isInInstruction: boolean;
   /** Woken at the end of each such instruction, and then only. */

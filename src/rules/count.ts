@@ -8,8 +8,8 @@ import type { End, VmGone } from './facts.js';
 import type { Rule, View } from './rule.js';
 import { listText, ownerText } from './text.js';
 
-/** What a frame was taken for and stays: a device keeps its PASID tables while it is there, as in Linux. */
-const STAYS = 'PASID table of ';
+/** What a frame was taken for and stays: a device keeps its PASID tables, and those for its DMA, as in Linux. */
+const STAYS = ['PASID table of ', 'page table of dma '];
 /** So does a virtual machine the tables that its CPUs translate by. */
 const STAYS_WITH_VM = ['PASID translation of ', 'page table of EPT of '];
 
@@ -50,7 +50,7 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
 
 function stays(owner: FrameOwner, view: View): boolean {
   if (owner.kind !== 'kernel') return false;
-  if (owner.use.startsWith(STAYS)) return true;
+  if (STAYS.some((use) => owner.use.startsWith(use))) return true;
   const kept = STAYS_WITH_VM.find((use) => owner.use.startsWith(use));
   return kept !== undefined && isThere(owner.use.slice(kept.length), view);
 }

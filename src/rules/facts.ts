@@ -24,7 +24,7 @@ export interface Fetch {
   readonly carried?: number;
   /** The frame of the root of its first stage; undefined if the entry has none. */
   readonly root: number | undefined;
-  /** The frame of the root of the second stage that its first goes through; undefined if it goes through none. */
+  /** The frame of the root of the second stage that it goes through; undefined if it goes through none. */
   readonly second?: number | undefined;
   /** In a person's words. */
   readonly entry: string;

@@ -16,6 +16,8 @@ function moved(move: Move, view: View): string | undefined {
   // What such a guest does to itself is its own affair: its bounds are those of its virtual machine.
   if (guest?.isOpaque === true && ledger.tenure(frame)?.vm === guest.name) return undefined;
   if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return notNamed(move);
+  const own = job.frames?.get(page);
+  if (own !== undefined && guest !== undefined && ledger.frameOf(guest, own) === frame) return notNamed(move);
   const tenure = ledger.tenure(frame);
   const did = `${job.device} ${isWrite ? 'wrote' : 'read'} ${bytes} bytes at ${addressText(page, offset)}`;
   const where = `${isWrite ? 'into' : 'from'} frame 0x${frame.toString(16)}, ${tenureText(tenure)}`;

@@ -11,8 +11,11 @@ function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure?.until === undefined && tenure?.mm === job.mm) return undefined;
   const own = ledger.pasids.of(job.mm);
+  const guest = own === undefined ? undefined : ledger.pasids.tenure(own)?.guest;
+  const ownText =
+    job.carried === undefined || guest === undefined ? `${own}` : `guest PASID ${guest} (host ${own})`;
   const should =
-    own === undefined ? `${job.mm} has no PASID and may submit nothing` : `${job.mm}'s own is ${own}`;
+    own === undefined ? `${job.mm} has no PASID and may submit nothing` : `${job.mm}'s own is ${ownText}`;
   return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, ${pasidText(tenure)}: ${should}`;
 }
 

@@ -29,7 +29,7 @@ export function tenureText(tenure: Tenure | undefined): string {
     : `which is ${ownerText(owner, vm)} since step ${since}`;
 }
 
-/** A PASID of a device's, as its requests have it. */
+/** A PASID of a device's, as its requests have it: of a function that a guest has whole, by the guest's numbers. */
 export function numberText({
   pasid,
   carried,
@@ -38,8 +38,7 @@ export function numberText({
   readonly carried?: number | undefined;
 }): string {
   if (carried === undefined || carried === pasid) return `PASID ${pasid}`;
-  const behind = pasid === NOBODY ? 'none' : `${pasid}`;
-  return `guest PASID ${carried} (the function is a guest's, whole; of the host's it is ${behind})`;
+  return `guest PASID ${carried} (${pasid === NOBODY ? "nobody's" : `host ${pasid}`})`;
 }
 
 /** Whose a PASID is, or was. */

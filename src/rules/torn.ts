@@ -18,7 +18,11 @@ function fault(fact: Fetch, { ledger }: View, what: string): string | undefined 
   const guest = ledger.guestOf(mm);
   const vm = guest?.name;
   const isAnything = guest?.isOpaque === true && second !== undefined;
-  const isOwn = isAnything || (owner?.kind === 'kernel' && isTableOf(owner.use, mm));
+  const isKernels = vm !== undefined && mm === `${vm}/kernel`;
+  const isOwn =
+    isAnything ||
+    (isKernels && root === undefined) ||
+    (owner?.kind === 'kernel' && (isTableOf(owner.use, mm) || (isKernels && isForDma(owner.use))));
   if (isOwn && isSecondStage(second, vm, ledger)) return undefined;
   const of =
     root === undefined ? 'no root' : `the root ${hex(root * 4096)}, ${tenureText(frames.tenure(root))}`;
@@ -50,6 +54,9 @@ function isSecondStage(
   const owner = second === undefined ? undefined : frames.tenure(second)?.owner;
   return owner?.kind === 'kernel' && isTableOf(owner.use, vm);
 }
+
+/** What a guest's kernel maps for a device's requests without a PASID; it may map nothing, and have them reach all. */
+const isForDma = (use: string): boolean => use.startsWith('page table of dma ');
 
 /** The kernel names a frame's use after what it is for. */
 const isTableOf = (use: string, mm: string): boolean => use.split(/[\s:]+/).includes(mm);

@@ -11,13 +11,15 @@
  * - `refused`: WQCAP says that there is no shared mode, the way in which hardware without it says so (Intel DSA 3.0,
  *   9.2.3): a driver asks there before it configures, and says why to its user. A guest that does not ask harms itself
  *   alone: in its function's table are its own address spaces, and no others.
- * - `both-numbers`: the function's table has each address space twice, under the guest's number and the host's.
+ * - `both-numbers`: the function's table has each address space twice, under the guest's number and the host's; and
+ *   commands about a PASID are about both (`both-numbers.ts`).
  * - `one-number`: the shared queues are there, and their numbers are wrong: to show what happens then.
  */
-import type { Refusal, Task } from '../base/index.js';
+import { type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';
 import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
 import { DSA_WQCAP_REG } from '../spec/index.js';
+import { BothNumbers } from './both-numbers.js';
 import { FunctionShell, type Shown, type VmFunction, withMsix, wordRegion } from './function.js';
 
 const PAGE = 4096;
@@ -40,6 +42,7 @@ export interface AssignedFunctionOptions {
   readonly sharedQueues: SharedQueues;
   readonly shown: Shown;
   /** The host's. */
+  readonly log: UndoLog;
   readonly mmio: Mmio;
   /** Sends an interrupt message. */
   readonly message: (address: number, data: number) => void;
@@ -54,35 +57,35 @@ export class AssignedFunction implements VmFunction {
   readonly vfio: VfioDevice;
   readonly portals: readonly number[];
   readonly #whole: VfioPci;
+  readonly #both: BothNumbers | undefined;
   readonly #shell: FunctionShell;
 
   constructor(options: AssignedFunctionOptions) {
-    const { name, rid, whole, sharedQueues, shown, message, moved } = options;
+    const { name, rid, whole, sharedQueues, shown, log, message, moved } = options;
     this.name = name;
     this.rid = rid;
     this.#whole = whole;
     const { msix, ...identity } = whole.config;
-    const regions = [REGISTERS, PORTALS].map((bar) => straight(options, bar));
+    const [registers, portals] = [straight(options, REGISTERS), straight(options, PORTALS)];
     this.#shell = new FunctionShell({
       ...{ msix, shown, message },
-      identity: { ...identity, bars: regions.map(({ bytes }) => bytes) },
+      identity: { ...identity, bars: [registers.bytes, portals.bytes] },
       headerChanged: () => {
         moved();
         whole.master(this.#shell.config.isBusMaster);
       },
     });
-    const [registers, portals] = regions;
-    this.bars = [
-      ...(registers === undefined
-        ? []
-        : [withMsix(shownOf(registers, sharedQueues), this.#shell.msix, msix)]),
-      ...(portals === undefined ? [] : [wordRegion(portals)]),
-    ];
+    const both = sharedQueues === 'both-numbers' ? new BothNumbers(log, registers) : undefined;
+    this.#both = both;
+    const shownRegisters = both ?? (sharedQueues === 'refused' ? withoutSharedMode(registers) : registers);
+    this.bars = [withMsix(shownRegisters, this.#shell.msix, msix), wordRegion(portals)];
     const { address, bytes } = whole.bars.get(PORTALS) ?? { address: 0, bytes: 0 };
     this.portals = Array.from({ length: bytes / PAGE }, (_, i) => address / PAGE + i);
     this.vfio = {
       ...{ name, iommu: whole.iommu, usesParentPasids: false, showsAts: shown.deviceTlbs },
-      takesBothNumbers: sharedQueues === 'both-numbers',
+      takesBothNumbers: both !== undefined,
+      bound: ({ guest, host }) => guest !== undefined && both?.bound({ guest, host }),
+      unbound: (host) => both?.unbound(host),
       // Nobody stands between the guest and its function: while the guest goes on, it drains what it unbinds.
       *drain(): Task<undefined> {},
     };
@@ -115,10 +118,22 @@ export class AssignedFunction implements VmFunction {
   /** Without the guest nobody can drain it: it is reset before its PASIDs go. */
   *quiesce(): Task {
     yield* this.#whole.reset();
+    this.#both?.reset();
   }
 
   /** It has been. */
   *reset(): Task {}
+
+  /** Without its registers the guest cannot drain it: it is reset before it is unbound. */
+  abandon(): void {}
+
+  /** What it has under way the host cannot wait for. */
+  *suspend(): Task<Refusal<'EOPNOTSUPP'>> {
+    yield `${this.name}: suspend`;
+    return refuse('EOPNOTSUPP', `${this.name} is a whole function`);
+  }
+
+  *resume(): Task {}
 
   *close(): Task {
     yield* this.#whole.close();
@@ -145,9 +160,8 @@ function straight({ name, whole, mmio }: AssignedFunctionOptions, bar: number): 
   };
 }
 
-/** The registers, as the guest is shown them. */
-function shownOf(registers: Words, sharedQueues: SharedQueues): Words {
-  if (sharedQueues !== 'refused') return registers;
+/** The registers, as those of an accelerator that has dedicated queues alone. */
+function withoutSharedMode(registers: Words): Words {
   return {
     ...registers,
     read32: (offset) => registers.read32(offset) & (offset === MODES_AT ? ~SHARED_BIT : -1),

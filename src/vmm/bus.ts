@@ -3,7 +3,7 @@
  * virtual IOMMU that stands there, as an exit does: at once, and nobody else goes on meanwhile. Reads give all
  * ones and writes are lost where nothing is; so are accesses that are not naturally aligned.
  */
-import type { Restorable } from '../base/index.js';
+import { KeptMap, type Restorable, type UndoLog } from '../base/index.js';
 import { type MappedRegion, type MmioRegion, mappedBars, type PciFunction } from '../hardware/index.js';
 import type { Mmio, PciConfig } from '../kernel/index.js';
 
@@ -15,7 +15,7 @@ const CONFIGURATION_BYTES = 4096;
 export type GuestFunction = Pick<PciFunction, 'rid' | 'readConfig' | 'writeConfig' | 'bars'>;
 
 export class GuestBus implements Mmio, Restorable {
-  readonly #functions = new Map<number, GuestFunction>();
+  readonly #functions: KeptMap<number, GuestFunction>;
   readonly #fixed: MappedRegion[] = [];
   /** The BARs that answer now; undefined if that may have changed. */
   #mapped: readonly MappedRegion[] | undefined;
@@ -35,6 +35,10 @@ export class GuestBus implements Mmio, Restorable {
     },
   };
 
+  constructor(log: UndoLog) {
+    this.#functions = new KeptMap(log);
+  }
+
   /** Maps registers for good. */
   map(region: MmioRegion, base: number): void {
     this.#fixed.push({ region, base });
@@ -45,9 +49,15 @@ export class GuestBus implements Mmio, Restorable {
     this.#mapped = undefined;
   }
 
+  /** Nobody answers in its place from now on. */
+  detach(rid: number): void {
+    this.#functions.delete(rid);
+    this.#mapped = undefined;
+  }
+
   mark(): void {}
 
-  /** The functions put themselves back. */
+  /** The functions put themselves back, and the host's log which there are. */
   restore(): void {
     this.#mapped = undefined;
   }
@@ -70,8 +80,12 @@ export class GuestBus implements Mmio, Restorable {
     if (address % 8 === 0) this.#regionAt(address)?.write64(this.#offset, lo, hi);
   }
 
+  write512(address: number, words: Int32Array): void {
+    if (address % 64 === 0) this.#regionAt(address)?.write512(this.#offset, words);
+  }
+
   #regionAt(address: number): MmioRegion | undefined {
-    this.#mapped ??= [...this.#functions.values()].flatMap(mappedBars);
+    this.#mapped ??= this.#functions.values().flatMap(mappedBars);
     return this.#find(this.#fixed, address) ?? this.#find(this.#mapped, address);
   }
 

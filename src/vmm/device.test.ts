@@ -39,7 +39,7 @@ function rig() {
   });
   const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
   expect(mdev.open(set, (vector) => device.signal(vector))).toBeUndefined();
-  const bus = new GuestBus();
+  const bus = new GuestBus(host.kernel.context.log);
   bus.attach(device);
   expect(device.placeBars(BAR0)).toBe(BAR2 + 0x4000);
   return { host, device, bus, portals, kvm, messages };

@@ -79,8 +79,8 @@ export class VirtualFunction implements VmFunction {
     return this.#shell.gfnOf(1, this.mdev.portal.offset);
   }
 
-  open(set: IoasidSet): Refusal | undefined {
-    return this.mdev.open(set, (vector) => this.signal(vector));
+  open(set: IoasidSet, wanted: () => void): Refusal | undefined {
+    return this.mdev.open(set, (vector) => this.signal(vector), wanted);
   }
 
   /** It was reset when it was let go of. */
@@ -91,6 +91,18 @@ export class VirtualFunction implements VmFunction {
 
   *reset(): Task {
     yield* this.mdev.reset();
+  }
+
+  abandon(): void {
+    this.mdev.abandon();
+  }
+
+  *suspend(): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.mdev.suspend();
+  }
+
+  *resume(): Task {
+    yield* this.mdev.resume();
   }
 
   *close(): Task {

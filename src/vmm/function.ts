@@ -40,14 +40,25 @@ export interface VmFunction extends GuestFunction, Restorable {
    * The VM takes what is behind it.
    *
    * @param set the VM's PASIDs
+   * @param wanted called when the host wants it back
    */
-  open(set: IoasidSet): Refusal | undefined;
+  open(set: IoasidSet, wanted: () => void): Refusal | undefined;
   /** What is behind it has nothing left of who had it before. */
   start(): Task;
   /** The VM has stopped, and its PASIDs go: returns when nothing is under way that the host could not drain. */
   quiesce(): Task;
   /** After that: it is as after power-on. */
   reset(): Task;
+  /** The VM has lost it: what is in flight is abandoned, and not drained, when its PASIDs are unbound. */
+  abandon(): void;
+  /**
+   * The VM is to stand still, and submits nothing any more: returns when nothing is under way, and nothing is lost.
+   *
+   * On failure: `EOPNOTSUPP` if that cannot be; `EIO`. It goes on after `resume`.
+   */
+  suspend(): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined>;
+  /** And goes on as it was. */
+  resume(): Task;
   /** The VM lets go of what is behind it: it is reset. */
   close(): Task;
 }

@@ -32,18 +32,22 @@ export class Guest {
   readonly #isStopped: KeptValue<boolean>;
 
   constructor(options: VmOptions, monitor: Monitor) {
-    const { name, chooser, stepIn, stored, emit, ledger } = options;
+    const { name, chooser, stepIn, stored, emit, ledger, ridDomain = 'blocked' } = options;
     this.name = name;
     this.#devices = options.devices;
     this.#monitor = monitor;
     this.#isStopped = new KeptValue(options.host.context.log, false);
     this.#booted = new WaitQueue(`${name}: boot`);
-    const { ram, bus, interrupts, cpuPorts, iommus, tasks } = monitor;
+    const { ram, bus, interrupts, cpuPorts, iommus, tasks, hotPlug } = monitor;
     const platform = new GuestPlatform({
-      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, chooser, stepIn, stored, emit },
+      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, hotPlug, chooser, stepIn, stored, emit },
+      write512: (address, words) => monitor.write512(address, words),
     });
     const ioasids = newIoasids(options);
-    this.kernel = new Kernel({ name, platform, tasks, ioasids, ...(ledger === undefined ? {} : { ledger }) });
+    this.kernel = new Kernel({
+      ...{ name, platform, tasks, ioasids, ridDomain },
+      ...(ledger === undefined ? {} : { ledger }),
+    });
     this.#platform = platform;
     this.#ioasids = ioasids;
   }
@@ -101,9 +105,9 @@ export class Guest {
 
 const isShared = ({ mode }: WqConfig): boolean => mode === 'shared';
 
-function newIoasids({ name, pasids: capacity, ioasidTrace: trace }: VmOptions): IoasidCore {
+function newIoasids({ name, pasids: capacity, ioasidTrace }: VmOptions): IoasidCore {
   const core = ioasidCreate({
-    ...{ actor: name, ...(trace === undefined ? {} : { trace }) },
+    ...{ actor: name, ...ioasidTrace },
     ...(capacity === undefined ? {} : { capacity }),
   });
   assert(!isRefusal(core), `no IOASID core for ${name}: ${String(core)}`);

@@ -25,6 +25,12 @@ export class GuestInterrupts {
   message(address: number, data: number): void {
     if (Math.floor(address / MESSAGES_SHIFT) !== MESSAGES) return;
     this.apic.message(address, data);
+    this.resume();
+  }
+
+  /** The guest goes on: what waits is delivered. */
+  resume(): void {
+    if (!this.apic.isReady) return;
     if (this.#isDelivering.value || !this.#tasks.isRunning) return;
     this.#isDelivering.value = true;
     this.#tasks.spawn('interrupt', this.#deliver());

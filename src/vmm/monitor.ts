@@ -2,27 +2,46 @@
  * The machine that a VMM builds in its process: the guest's memory, which KVM and VFIO are told of by pages of the
  * process; vCPUs; a virtual IOMMU; virtual functions on a virtual bus; and its end.
  */
-import { assert, isRefusal, type Refusal, type Restorable, refuse, type Task } from '../base/index.js';
+import {
+  assert,
+  isRefusal,
+  KeptValue,
+  type Refusal,
+  type Restorable,
+  refuse,
+  type Task,
+} from '../base/index.js';
 import type { Cpu } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
-import type { CpuPort, IommuUnit, KvmVm, Process, VcpuPort, VfioContainer } from '../kernel/index.js';
+import type {
+  CpuPort,
+  HotPlugController,
+  IommuUnit,
+  KvmVm,
+  Process,
+  VcpuPort,
+  VfioContainer,
+} from '../kernel/index.js';
 import { AssignedFunction } from './assigned.js';
 import { GuestBus } from './bus.js';
 import { VirtualFunction } from './device.js';
 import type { VmFunction } from './function.js';
+import { VmFunctions } from './functions.js';
 import { GuestInterrupts } from './interrupts.js';
 import { virtualCapabilities } from './iommu/capabilities.js';
 import { VirtualIommu } from './iommu/virtual-iommu.js';
 import { GuestRam, guestRanges, type MemorySlot } from './memory.js';
-import type { VmOptions } from './options.js';
+import type { VmDevice, VmOptions } from './options.js';
 import { Portals } from './portals.js';
 import { GuestTasks } from './tasks.js';
 import { dmaMap, VfioSide } from './vfio-side.js';
 
-const FIRST_BAR = 0xe000_0000;
 const IOMMU_REGISTERS = 0xfed9_0000;
+const HOT_PLUG_REGISTERS = 0xfed8_0000;
 const HOST_ADDRESS_WIDTH = 46;
 const PASID_BITS = 20;
+/** What virtual functions have where there is no IOMMU to have it for. */
+const WITHOUT_IOMMU = { pasidBits: 0, deviceTlbs: false, pageRequests: false } as const;
 
 interface Services {
   readonly kvm: KvmVm;
@@ -31,11 +50,11 @@ interface Services {
 
 export class Monitor {
   readonly ram: GuestRam;
-  readonly bus = new GuestBus();
+  readonly bus: GuestBus;
   readonly tasks: GuestTasks;
   readonly interrupts: GuestInterrupts;
-  readonly iommu: VirtualIommu;
-  readonly functions: readonly VmFunction[];
+  readonly iommu: VirtualIommu | undefined;
+  readonly devices: VmFunctions;
   readonly #options: VmOptions;
   readonly #process: Process;
   readonly #kvm: KvmVm;
@@ -44,6 +63,10 @@ export class Monitor {
   readonly #portals: Portals;
   readonly #vcpus: VcpuPort[] = [];
   readonly #slots: MemorySlot[] = [];
+  /** Whether devices reach its memory. */
+  readonly #isMapped: KeptValue<boolean>;
+  /** Somebody has it stand still, or go on. */
+  readonly #isPausing: KeptValue<boolean>;
 
   private constructor(options: VmOptions, process: Process, { kvm, container }: Services) {
     const { name, host, tasks, machine } = options;
@@ -51,18 +74,20 @@ export class Monitor {
     this.#process = process;
     this.#kvm = kvm;
     this.#container = container;
-    this.#side = new VfioSide(container);
+    const { log } = host.context;
+    this.bus = new GuestBus(log);
+    this.#isMapped = new KeptValue(log, false);
+    this.#isPausing = new KeptValue(log, false);
+    this.#side = new VfioSide(log, container);
     this.ram = new GuestRam(machine.memory, guestRanges(options.memory));
     this.tasks = new GuestTasks(name, tasks, this.#vcpus);
-    this.interrupts = new GuestInterrupts(host.context.log, this.tasks);
+    this.interrupts = new GuestInterrupts(log, this.tasks);
     this.#portals = new Portals(host.context, { name, kvm });
     this.iommu = this.#newIommu();
-    this.functions = this.#newFunctions();
-    for (const each of this.functions) {
-      this.bus.attach(each);
-      this.#side.add(each.rid, each.vfio);
-    }
-    this.bus.map(this.iommu, IOMMU_REGISTERS);
+    this.devices = this.#newFunctions();
+    for (const each of options.devices) this.devices.build(each);
+    if (this.iommu !== undefined) this.bus.map(this.iommu, IOMMU_REGISTERS);
+    this.bus.map(this.devices.controller, HOT_PLUG_REGISTERS);
   }
 
   /**
@@ -100,6 +125,16 @@ export class Monitor {
     }));
   }
 
+  /** Its virtual functions. */
+  get functions(): readonly VmFunction[] {
+    return this.devices.items;
+  }
+
+  /** What firmware tells the guest of plugging. */
+  get hotPlug(): HotPlugController {
+    return { registers: HOT_PLUG_REGISTERS, route: this.devices.controller.route };
+  }
+
   /** The VM's PASIDs. */
   get set(): IoasidSet {
     return this.#container.set;
@@ -107,6 +142,7 @@ export class Monitor {
 
   /** The units that firmware tells the guest of. */
   get iommus(): readonly IommuUnit[] {
+    if (this.iommu === undefined) return [];
     const { progress } = this.iommu;
     return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH, progress }];
   }
@@ -114,7 +150,7 @@ export class Monitor {
   /** What is put back with the machine. */
   get kept(): readonly Restorable[] {
     const { ram, bus, tasks, interrupts, iommu, functions } = this;
-    return [ram.table, bus, tasks, interrupts.apic, iommu, ...functions];
+    return [ram.table, bus, tasks, interrupts.apic, ...(iommu === undefined ? [] : [iommu]), ...functions];
   }
 
   /**
@@ -147,10 +183,51 @@ export class Monitor {
     return (yield* this.#translate()) ?? (yield* this.#mapPortals());
   }
 
+  /**
+   * Has the machine stand still: its CPUs between two instructions, its devices with nothing under way. What is queued is
+   * done first, while the guest can still answer page requests of it: its portals are away by then, and who submits waits
+   * there. So nothing is lost, nor done twice. A guest that does not answer is answered for in the end, by Invalid Request,
+   * as whenever the host drains.
+   *
+   * On failure: `EOPNOTSUPP` with a whole function; `EIO`. It goes on then.
+   */
+  *pause(): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
+    this.#isPausing.value = true;
+    try {
+      yield* this.#portals.hold(this.functions);
+      for (const each of [...this.functions]) {
+        const refusal = yield* each.suspend();
+        if (refusal === undefined) continue;
+        yield* this.#goOn();
+        return refusal;
+      }
+      this.tasks.pause();
+      for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
+      for (const { cpu } of this.#vcpus) cpu.fence();
+      while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
+      return undefined;
+    } finally {
+      this.#isPausing.value = false;
+    }
+  }
+
+  /** It goes on. */
+  *resume(): Task {
+    this.#isPausing.value = true;
+    yield* this.#goOn();
+    this.#isPausing.value = false;
+  }
+
+  /** MOVDIR64B of the guest's kernel; false where no portal is mapped. */
+  write512(address: number, words: Int32Array): boolean {
+    return this.#vcpus[0]?.write512(address, words) === true;
+  }
+
   /** Nothing in the guest begins any more. */
   stop(): void {
     this.tasks.stop();
     this.#portals.end();
+    this.devices.end();
   }
 
   /**
@@ -161,7 +238,7 @@ export class Monitor {
     yield* this.#halt();
     for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
     for (const each of this.functions) yield* each.quiesce();
-    this.iommu.reset();
+    this.iommu?.reset();
     yield* this.#settle();
     for (const each of this.functions) yield* each.reset();
   }
@@ -186,13 +263,20 @@ export class Monitor {
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
     yield* this.#settle();
-    // What the host cannot drain is reset before its PASIDs go.
-    for (const each of this.functions) yield* each.quiesce();
   }
 
   *#settle(): Task {
     const { name } = this.#options;
-    while (this.iommu.isBusy || this.#portals.isBusy) yield `${name}: wait for its tasks`;
+    const isBusy = (): boolean => this.#portals.isBusy || this.devices.isBusy || this.#isPausing.value;
+    while (this.iommu?.isBusy === true || isBusy()) yield `${name}: wait for its tasks`;
+  }
+
+  /** Devices before those who submit to them. */
+  *#goOn(): Task {
+    for (const each of [...this.functions]) yield* each.resume();
+    yield* this.#portals.release(this.functions);
+    this.tasks.resume();
+    this.interrupts.resume();
   }
 
   /** On before a portal is mapped: a guest's ENQCMD never carries a number that was not translated. */
@@ -231,26 +315,22 @@ export class Monitor {
   }
 
   *#addDevices(): Task<Refusal | undefined> {
-    let bar = FIRST_BAR;
     for (const each of this.functions) {
-      bar = each.placeBars(bar);
-      const refusal = each.open(this.set) ?? (yield* this.#container.addDevice(each.vfio));
+      const refusal = yield* this.devices.add(each, this.set);
       if (refusal !== undefined) return refusal;
-      yield* each.start();
-      this.iommu.addDevice(each.rid);
     }
-    this.#side.forward(this.iommu);
-    this.#kvm.onUnknownPasid = (guestPasid) => this.iommu.unknownPasid(guestPasid);
+    this.#kvm.onUnknownPasid = (guestPasid) => this.iommu?.unknownPasid(guestPasid);
     return undefined;
   }
 
   /** Once there is a device: the second stage is of its IOMMU. */
   *#mapDma(): Task<Refusal | undefined> {
-    if (this.functions.length === 0) return undefined;
+    if (this.functions.length === 0 || this.#isMapped.value) return undefined;
     for (const slot of this.#slots) {
       const refusal = yield* this.#container.mapDma(dmaMap(slot));
       if (refusal !== undefined) return refusal;
     }
+    this.#isMapped.value = true;
     return undefined;
   }
 
@@ -263,8 +343,9 @@ export class Monitor {
     return undefined;
   }
 
-  #newIommu(): VirtualIommu {
+  #newIommu(): VirtualIommu | undefined {
     const { name, tasks, iommu, emit } = this.#options;
+    if (iommu === undefined) return undefined;
     const { cachingMode, pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
     const { oldVirtualCommands = false, pasids } = iommu;
     return new VirtualIommu({
@@ -275,20 +356,29 @@ export class Monitor {
     });
   }
 
-  #newFunctions(): VmFunction[] {
-    const { name, devices, iommu, host } = this.#options;
-    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu;
-    return devices.map((device) => {
-      const of = {
-        ...{ name: `${name} ${device.name}`, rid: device.at },
-        shown: { pasidBits, deviceTlbs, pageRequests },
-        message: (address: number, data: number) => this.interrupts.message(address, data),
-        moved: () => this.#portals.moved(this.functions),
-      };
-      if ('mdev' in device) return new VirtualFunction({ ...of, mdev: device.mdev });
-      const { whole, sharedQueues } = device;
-      const { mmio } = host.context.platform;
-      return new AssignedFunction({ ...of, whole, sharedQueues, mmio });
+  #newFunctions(): VmFunctions {
+    const { name, host } = this.#options;
+    return new VmFunctions({
+      ...{ name, context: host.context, container: this.#container, bus: this.bus },
+      ...{ side: this.#side, portals: this.#portals, iommu: this.iommu },
+      message: (address, data) => this.interrupts.message(address, data),
+      create: (device) => this.#newFunction(device),
+      mapDma: () => this.#mapDma(),
     });
+  }
+
+  #newFunction(device: VmDevice): VmFunction {
+    const { name, iommu, host } = this.#options;
+    const { pasidBits = PASID_BITS, deviceTlbs = true, pageRequests = true } = iommu ?? WITHOUT_IOMMU;
+    const of = {
+      ...{ name: `${name} ${device.name}`, rid: device.at },
+      shown: { pasidBits, deviceTlbs, pageRequests },
+      message: (address: number, data: number) => this.interrupts.message(address, data),
+      moved: () => this.#portals.moved(this.functions),
+    };
+    if ('mdev' in device) return new VirtualFunction({ ...of, mdev: device.mdev });
+    const { whole, sharedQueues } = device;
+    const { log, platform } = host.context;
+    return new AssignedFunction({ ...of, whole, sharedQueues, log, mmio: platform.mmio });
   }
 }

@@ -1,7 +1,8 @@
 /** What a virtual machine is made of, and what it is connected to. */
-import type { Chooser, EventSink, TaskSet } from '../base/index.js';
+import type { Chooser, TaskSet } from '../base/index.js';
 import type { Cpu, Memory } from '../hardware/index.js';
-import type { FrameLedger, GroupConfig, Mdev, Platform, VfioPci } from '../kernel/index.js';
+import type { IoasidOptions } from '../ioasid/index.js';
+import type { FrameLedger, GroupConfig, Mdev, Platform, RidDomain, VfioPci } from '../kernel/index.js';
 import type { SharedQueues } from './assigned.js';
 import type { VmHost } from './host.js';
 import type { GuestPasidPolicy } from './iommu/guest-pasids.js';
@@ -65,7 +66,10 @@ export interface VmOptions {
   /** vCPUs. */
   readonly cpus: number;
   readonly devices: readonly VmDevice[];
-  readonly iommu: VmIommu;
+  /** The virtual IOMMU; the VM has none, if it is not given. */
+  readonly iommu?: VmIommu;
+  /** What its kernel has requests without a PASID meet; `blocked`, if it is not given. */
+  readonly ridDomain?: RidDomain;
   /** How many of the host's PASIDs the VM may have at a time; the host's default, if it is not given. */
   readonly quota?: number;
   /** How many PASIDs the guest's own core has room for; 2^20, if it is not given. */
@@ -76,7 +80,7 @@ export interface VmOptions {
    */
   readonly lateTranslation?: boolean;
   /** Takes what the guest's IOASID core tells. */
-  readonly ioasidTrace?: EventSink;
+  readonly ioasidTrace?: Pick<IoasidOptions, 'trace' | 'traces'>;
   /** Takes what the guest's kernel tells. */
   readonly emit?: Platform['emit'];
   /** Told of each store of 8 bytes of the guest's kernel: the host's address. */

@@ -8,7 +8,15 @@
  */
 import type { Chooser, Restorable } from '../base/index.js';
 import { ABSENT, FRAME_BYTES } from '../hardware/index.js';
-import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../kernel/index.js';
+import type {
+  CpuPort,
+  HotPlugController,
+  IommuUnit,
+  Mmio,
+  PciConfig,
+  PhysicalMemory,
+  Platform,
+} from '../kernel/index.js';
 import type { GuestBus } from './bus.js';
 import type { GuestInterrupts } from './interrupts.js';
 import type { GuestRam } from './memory.js';
@@ -17,9 +25,12 @@ import type { GuestRam } from './memory.js';
 export interface GuestPlatformOptions {
   readonly memory: GuestRam;
   readonly bus: GuestBus;
+  /** MOVDIR64B to registers that are mapped straight through; false where there are none. */
+  readonly write512: (address: number, words: Int32Array) => boolean;
   readonly interrupts: GuestInterrupts;
   readonly cpus: readonly CpuPort[];
   readonly iommus: readonly IommuUnit[];
+  readonly hotPlug: HotPlugController;
   readonly chooser: Chooser;
   /** Lets hardware step in, or not. */
   readonly stepIn: (what: string) => void;
@@ -33,6 +44,7 @@ export class GuestPlatform implements Platform {
   readonly mmio: Mmio;
   readonly pci: PciConfig;
   readonly iommus: readonly IommuUnit[];
+  readonly hotPlug: HotPlugController;
   readonly cpus: readonly CpuPort[];
   readonly chooser: Chooser;
   readonly emit: Platform['emit'];
@@ -43,9 +55,10 @@ export class GuestPlatform implements Platform {
   constructor(options: GuestPlatformOptions) {
     const { memory, bus, interrupts, cpus, iommus, chooser, emit } = options;
     this.memory = memoryPort(memory, options);
-    this.mmio = mmioPort(bus, options.stepIn);
+    this.mmio = mmioPort(options);
     this.pci = bus.config;
     this.iommus = iommus;
+    this.hotPlug = options.hotPlug;
     this.cpus = cpus;
     this.chooser = chooser;
     this.emit = emit;
@@ -110,7 +123,11 @@ function memoryPort(
 }
 
 /** An access may step hardware before it is made: a posted write of the vCPU's lands no later than a read. */
-function mmioPort(bus: GuestBus, stepIn: (what: string) => void): Mmio {
+function mmioPort({
+  bus,
+  write512,
+  stepIn,
+}: Pick<GuestPlatformOptions, 'bus' | 'write512' | 'stepIn'>): Mmio {
   return {
     read32(address) {
       stepIn('before a register is read');
@@ -126,6 +143,10 @@ function mmioPort(bus: GuestBus, stepIn: (what: string) => void): Mmio {
     },
     write64(address, lo, hi) {
       bus.write64(address, lo, hi);
+      stepIn('between stores');
+    },
+    write512(address, words) {
+      if (!write512(address, words)) bus.write512(address, words);
       stepIn('between stores');
     },
   };

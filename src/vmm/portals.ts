@@ -1,8 +1,9 @@
 /**
  * The portals of a VM's virtual functions, mapped where the guest's BARs say. A guest that moves a BAR is followed by
- * a task of the VMM's: until then the portal stays where it was, which reaches nothing but its own.
+ * a task of the VMM's: until then the portal stays where it was, which reaches nothing but its own. While the VM is to
+ * stand still they are mapped nowhere, and who goes there waits.
  */
-import { KeptMap, KeptValue, type Task } from '../base/index.js';
+import { KeptMap, KeptValue, type Task, WaitQueue } from '../base/index.js';
 import type { KernelContext, KvmVm } from '../kernel/index.js';
 import type { VmFunction } from './function.js';
 
@@ -15,6 +16,12 @@ export class Portals {
   readonly #moved: KeptValue<boolean>;
   readonly #isRunning: KeptValue<boolean>;
   readonly #isFollowing: KeptValue<boolean>;
+  /** Somebody maps or unmaps. */
+  readonly #isPlacing: KeptValue<boolean>;
+  readonly #placed: WaitQueue;
+  /** They are to be nowhere; and where each was. */
+  readonly #isHeld: KeptValue<boolean>;
+  readonly #heldAt: KeptMap<VmFunction, number>;
 
   constructor(context: KernelContext, of: { readonly name: string; readonly kvm: KvmVm }) {
     const { log } = context;
@@ -25,6 +32,15 @@ export class Portals {
     this.#moved = new KeptValue(log, false);
     this.#isRunning = new KeptValue(log, false);
     this.#isFollowing = new KeptValue(log, false);
+    this.#isPlacing = new KeptValue(log, false);
+    this.#placed = new WaitQueue(`portals of ${of.name}`);
+    this.#isHeld = new KeptValue(log, false);
+    this.#heldAt = new KeptMap(log);
+  }
+
+  /** Whether the guest is followed. */
+  get isFollowing(): boolean {
+    return this.#isFollowing.value;
   }
 
   /** Whether its task runs. */
@@ -54,14 +70,44 @@ export class Portals {
 
   /** Maps a function's portals where it says, and nowhere else. Those that have no place there are mapped nowhere. */
   *place(each: VmFunction): Task {
+    while (this.#isPlacing.value) yield this.#placed;
+    this.#isPlacing.value = true;
+    try {
+      yield* this.#place(each);
+    } finally {
+      this.#isPlacing.value = false;
+      this.#placed.wakeAll();
+    }
+  }
+
+  /** The VM is to stand still: returns when nothing is submitted any more. What its CPUs had on their way has arrived. */
+  *hold(functions: readonly VmFunction[]): Task {
+    this.#isHeld.value = true;
+    for (const each of [...functions]) yield* this.place(each);
+  }
+
+  /** And it goes on: who waits at a portal finds it. */
+  *release(functions: readonly VmFunction[]): Task {
+    this.#isHeld.value = false;
+    for (const each of [...functions]) yield* this.place(each);
+  }
+
+  *#place(each: VmFunction): Task {
     const wanted = each.portalGfn;
     const there = this.#mapped.get(each);
-    if (wanted === there) return;
-    if (there !== undefined) {
-      yield* this.#unmap(there, each.portals.length);
-      this.#mapped.delete(each);
+    const held = this.#heldAt.get(each);
+    const pages = each.portals.length;
+    const isHeld = this.#isHeld.value && wanted !== undefined;
+    if (held !== undefined && !isHeld) {
+      this.#heldAt.delete(each);
+      if (held !== wanted) yield* this.#unmap(held, pages);
     }
-    if (wanted === undefined) return;
+    if (there !== undefined && (isHeld || wanted !== there)) {
+      yield* this.#unmap(there, pages, isHeld);
+      this.#mapped.delete(each);
+      if (isHeld) this.#heldAt.set(each, there);
+    }
+    if (wanted === undefined || isHeld || this.#mapped.get(each) === wanted) return;
     for (const [i, frame] of each.portals.entries()) {
       if ((yield* this.#kvm.mapDevicePage(wanted + i, frame)) === undefined) continue;
       yield* this.#unmap(wanted, i);
@@ -75,8 +121,8 @@ export class Portals {
     return this.#mapped.has(each);
   }
 
-  *#unmap(first: number, pages: number): Task {
-    for (let i = 0; i < pages; i++) yield* this.#kvm.unmapDevicePage(first + i);
+  *#unmap(first: number, pages: number, isHeld = false): Task {
+    for (let i = 0; i < pages; i++) yield* this.#kvm.unmapDevicePage(first + i, isHeld);
   }
 
   *#run(functions: readonly VmFunction[]): Task {

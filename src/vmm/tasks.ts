@@ -3,7 +3,8 @@
  * stops its vCPUs, everything stands where it is. Then they are dropped, without another line of theirs: what a
  * dead guest would tidy up goes with its memory.
  *
- * An instruction that a vCPU is in the middle of comes to its end first, as it does before a real one exits.
+ * An instruction that a vCPU is in the middle of comes to its end first, as it does before a real one exits. Vcpus that
+ * are only to pause stand still in the same way, and go on where they were.
  */
 import type { Restorable, Task, TaskHandle, TaskSet } from '../base/index.js';
 import { WaitQueue } from '../base/index.js';
@@ -14,15 +15,19 @@ export interface Runner {
   readonly isInInstruction: boolean;
 }
 
+type State = 'running' | 'paused' | 'stopping' | 'stopped';
+
 export class GuestTasks implements Spawner, Restorable {
   readonly #name: string;
   readonly #tasks: TaskSet;
   readonly #runners: readonly Runner[];
   readonly #live = new Set<TaskHandle>();
-  #state: 'running' | 'stopping' | 'stopped' = 'running';
-  #marked: 'running' | 'stopping' | 'stopped' = 'running';
+  #state: State = 'running';
+  #marked: State = 'running';
   /** Nobody wakes it: who sleeps here is dropped. */
   readonly #halted: WaitQueue;
+  /** Woken when it goes on. */
+  readonly #resumed: WaitQueue;
 
   /** @param runners the vCPUs, at most 32; they may come later */
   constructor(name: string, tasks: TaskSet, runners: readonly Runner[]) {
@@ -30,6 +35,7 @@ export class GuestTasks implements Spawner, Restorable {
     this.#tasks = tasks;
     this.#runners = runners;
     this.#halted = new WaitQueue(`${name} is stopped`);
+    this.#resumed = new WaitQueue(`${name} is paused`);
   }
 
   /** Whether the guest goes on: false from the moment that it is stopped. */
@@ -46,7 +52,24 @@ export class GuestTasks implements Spawner, Restorable {
 
   /** From now on nothing goes on but instructions that are under way. */
   stop(): void {
-    if (this.#state === 'running') this.#state = 'stopping';
+    if (this.isLive) this.#state = 'stopping';
+  }
+
+  /** The same for a while. */
+  pause(): void {
+    if (this.#state === 'running') this.#state = 'paused';
+  }
+
+  /** They go on. */
+  resume(): void {
+    if (this.#state !== 'paused') return;
+    this.#state = 'running';
+    this.#resumed.wakeAll();
+  }
+
+  /** Whether they go on, or may. */
+  get isLive(): boolean {
+    return this.#state === 'running' || this.#state === 'paused';
   }
 
   /** Drops all of them where they stand. A task that calls this is not one of them. */
@@ -89,7 +112,10 @@ export class GuestTasks implements Spawner, Restorable {
         own = undefined;
         // What comes when all has been dropped (an interrupt that was on its way) does not begin.
         if (this.#state === 'stopped') break;
-        if (this.#state !== 'running') yield this.#halted;
+        if (this.#state !== 'running') {
+          yield this.#state === 'paused' ? this.#resumed : this.#halted;
+          continue;
+        }
       }
       const before = this.#inInstructions;
       const { done, value } = body.next();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isRefusal, type Refusal, refuse, type Task } from '../base/index.js';
+import { isRefusal, type Refusal, refuse, type Task, UndoLog } from '../base/index.js';
 import { NO_PASID, RIGHT } from '../hardware/index.js';
 import type { FaultListener, VfioContainer, VfioDevice } from '../kernel/index.js';
 import {
@@ -56,7 +56,7 @@ function rig(answer?: Refusal) {
     pageResponse: call('respond'),
     onFault: (_device: VfioDevice, listener: FaultListener) => void listeners.push(listener),
   };
-  const side = new VfioSide(container as unknown as VfioContainer);
+  const side = new VfioSide(new UndoLog(), container as unknown as VfioContainer);
   side.add(RID, { name: 'mdev' } as VfioDevice);
   return { side, calls, listeners };
 }
@@ -161,7 +161,7 @@ describe("the host's side, over VFIO", () => {
   ])('a denied access is told as what it was: %s', (_what, PERM, reason) => {
     const { side, listeners } = rig();
     const told: unknown[] = [];
-    side.forward({ pageRequest: () => {}, fault: (fault) => void told.push(fault.reason) });
+    side.listen(RID, { pageRequest: () => {}, fault: (fault) => void told.push(fault.reason) });
     const words = new Int32Array(IOMMU_FAULT_BYTES / 4);
     IOMMU_FAULT.TYPE.set(words, 0, IOMMU_FAULT_TYPE.UNRECOVERABLE);
     const denied = encode(IOMMU_FAULT_UNRECOVERABLE, { REASON: IOMMU_FAULT_REASON.PERMISSION, PERM });
@@ -173,7 +173,7 @@ describe("the host's side, over VFIO", () => {
   test('tells the virtual unit of page requests and faults', () => {
     const { side, listeners } = rig();
     const told: unknown[] = [];
-    side.forward({ pageRequest: (each) => void told.push(each), fault: (each) => void told.push(each) });
+    side.listen(RID, { pageRequest: (each) => void told.push(each), fault: (each) => void told.push(each) });
     const [tell] = listeners;
     const report = (type: number, event: Int32Array): void => {
       const words = new Int32Array(IOMMU_FAULT_BYTES / 4);

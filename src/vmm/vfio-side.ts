@@ -3,7 +3,7 @@
  * (`spec/uapi`), and what the host reports of a device's faults is told to the virtual unit. Devices are known by
  * virtual RID here, and by VFIO's own name there.
  */
-import { ended, type Refusal, refuse, type Task } from '../base/index.js';
+import { ended, KeptMap, type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
 import { NO_PASID, PAGE_RESPONSE, RIGHT } from '../hardware/index.js';
 import type { VfioContainer, VfioDevice } from '../kernel/index.js';
 import {
@@ -80,12 +80,13 @@ export function dmaMap(of: {
 
 export class VfioSide implements HostSide {
   readonly #container: VfioContainer;
-  readonly #devices = new Map<number, VfioDevice>();
+  readonly #devices: KeptMap<number, VfioDevice>;
   readonly #bindArgument = new BindArgument();
   readonly #invalidateArgument = new InvalidateArgument();
 
-  constructor(container: VfioContainer) {
+  constructor(log: UndoLog, container: VfioContainer) {
     this.#container = container;
+    this.#devices = new KeptMap(log);
   }
 
   /** A device of the container has this virtual RID. */
@@ -93,11 +94,15 @@ export class VfioSide implements HostSide {
     this.#devices.set(rid, device);
   }
 
-  /** Has what the host reports of the devices told to the virtual unit. */
-  forward(unit: Pick<VirtualUnit, 'pageRequest' | 'fault'>): void {
-    for (const [rid, device] of this.#devices) {
-      this.#container.onFault(device, (bytes) => report(unit, rid, bytes));
-    }
+  /** It is gone. */
+  remove(rid: number): void {
+    this.#devices.delete(rid);
+  }
+
+  /** Has what the host reports of a device told to the virtual unit. */
+  listen(rid: number, unit: Pick<VirtualUnit, 'pageRequest' | 'fault'>): void {
+    const device = this.#devices.get(rid);
+    if (device !== undefined) this.#container.onFault(device, (bytes) => report(unit, rid, bytes));
   }
 
   allocPasid(min: number, max: number): number | Refusal {
@@ -107,6 +112,16 @@ export class VfioSide implements HostSide {
   freePasid(hostPasid: number): Refusal | undefined {
     const answer = this.#container.pasidRequest(pasidRequest({ FREE: 1, MIN: hostPasid, MAX: hostPasid }));
     return typeof answer === 'number' ? undefined : answer;
+  }
+
+  attach(rid: number): Task<Refusal | undefined> {
+    const device = this.#devices.get(rid);
+    return device === undefined ? noDevice(rid) : this.#container.attachDomain(device);
+  }
+
+  detach(rid: number): Task<Refusal | undefined> {
+    const device = this.#devices.get(rid);
+    return device === undefined ? noDevice(rid) : this.#container.detachDomain(device);
   }
 
   bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {

@@ -4,7 +4,7 @@
  *
  * Its end begins before the VMM's memory goes, whoever killed it and whenever: the guest stops, its virtual devices
  * are reset, VFIO and KVM let go of everything, in the phases of a tear-down. Left out: vCPUs that share a CPU,
- * pausing, ballooning, plugging, and what boots after a reset.
+ * ballooning, and what boots after a reset.
  */
 import {
   assert,
@@ -22,7 +22,7 @@ import type { IdxdDevice, Kernel, MmuNotifier, Process } from '../kernel/index.j
 import { RTADDR_REG, VTD_REGISTER } from '../spec/index.js';
 import { Guest } from './guest.js';
 import { Monitor } from './monitor.js';
-import type { VmOptions } from './options.js';
+import type { VmDevice, VmOptions } from './options.js';
 
 type State = 'new' | 'booting' | 'running' | 'halted' | 'ending' | 'gone';
 
@@ -33,6 +33,8 @@ export class Vm implements MmuNotifier, Restorable {
   readonly #process: KeptValue<Process | undefined>;
   readonly #monitor: KeptValue<Monitor | undefined>;
   readonly #guest: KeptValue<Guest | undefined>;
+  /** It stands still. */
+  readonly #isPaused: KeptValue<boolean>;
   /** Somebody is building it, or resets it. */
   readonly #isBuilding: KeptValue<boolean>;
   /** Woken when nobody does any more, and when it is gone. */
@@ -49,6 +51,7 @@ export class Vm implements MmuNotifier, Restorable {
     this.#process = new KeptValue<Process | undefined>(log, undefined);
     this.#monitor = new KeptValue<Monitor | undefined>(log, undefined);
     this.#guest = new KeptValue<Guest | undefined>(log, undefined);
+    this.#isPaused = new KeptValue(log, false);
     this.#isBuilding = new KeptValue(log, false);
     this.#changed = new WaitQueue(`${name}: boot or end`);
   }
@@ -86,7 +89,8 @@ export class Vm implements MmuNotifier, Restorable {
 
   /** The guest's driver of a virtual device, by the device's name; undefined if the guest has not found it. */
   idxd(name: string): IdxdDevice | undefined {
-    const rid = this.options.devices.find((each) => each.name === name)?.at;
+    const full = `${this.name} ${name}`;
+    const rid = this.#running.functions.find((each) => each.name === full)?.rid;
     return this.kernel.idxds.find(({ pci }) => pci.rid === rid);
   }
 
@@ -102,10 +106,10 @@ export class Vm implements MmuNotifier, Restorable {
     return frame === ABSENT ? undefined : frame;
   }
 
-  /** The frame of the root table that the guest has given to its virtual IOMMU: for ledgers and rules only. */
+  /** The frame of the root table that the guest has given to its virtual IOMMU, or 0: for ledgers and rules only. */
   get rootTable(): number {
     const register = new Int32Array(2);
-    this.#running.iommu.read64(VTD_REGISTER.RTADDR.offset, register);
+    this.#running.iommu?.read64(VTD_REGISTER.RTADDR.offset, register);
     return RTADDR_REG.RTA.get(register, 0);
   }
 
@@ -144,6 +148,63 @@ export class Vm implements MmuNotifier, Restorable {
   *translatePasids(): Task<Refusal | undefined> {
     if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
     return yield* this.#running.translatePasids();
+  }
+
+  /**
+   * Plugs a device in; the guest takes it from there.
+   *
+   * On failure: `ESRCH` if it does not run; as `VmFunctions.plug`.
+   */
+  *plug(device: VmDevice): Task<Refusal | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    return yield* this.#running.devices.plug(device, this.set);
+  }
+
+  /**
+   * Asks the guest for a device: returns when it has let go of it, and it is out.
+   *
+   * On failure: `ESRCH` if it does not run, or has ended before; `ENOENT` if there is none.
+   */
+  *unplug(name: string): Task<Refusal<'ESRCH' | 'ENOENT'> | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    return yield* this.#running.devices.unplug(name);
+  }
+
+  /**
+   * Takes a device out without asking: returns when it is out.
+   *
+   * On failure: as `unplug`.
+   */
+  *pullOut(name: string): Task<Refusal<'ESRCH' | 'ENOENT'> | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    return yield* this.#running.devices.pullOut(name);
+  }
+
+  /**
+   * Has it stand still, with nothing under way in its devices; once more is no error.
+   *
+   * On failure: `ESRCH` if it does not run; as `Monitor.pause`.
+   */
+  *pause(): Task<Refusal | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    if (this.#isPaused.value) return undefined;
+    this.#isPaused.value = true;
+    const refusal = yield* this.#running.pause();
+    if (refusal !== undefined) this.#isPaused.value = false;
+    return refusal;
+  }
+
+  /**
+   * It goes on, after `pause`.
+   *
+   * On failure: `ESRCH` if it does not run; `EINVAL` if it does not stand still.
+   */
+  *resume(): Task<Refusal<'ESRCH' | 'EINVAL'> | undefined> {
+    if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
+    if (!this.#isPaused.value) return refuse('EINVAL', `${this.name} does not stand still`);
+    yield* this.#running.resume();
+    this.#isPaused.value = false;
+    return undefined;
   }
 
   /**

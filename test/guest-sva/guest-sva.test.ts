@@ -75,6 +75,8 @@ describe('guest SVA', () => {
     const [one, two] = crossed(host, true);
     host.mark([one, two]);
     const before = resources(host);
+    // Translation is off: what its devices send without a PASID has a default one again.
+    const after = { ...before, ids: { ...before.ids, live: before.ids.live + 1 } };
     let [isRunning, resets] = [true, 0];
     for (let step = 1; isRunning && step < 4000; step += 17) {
       host.restore([one, two]);
@@ -88,7 +90,7 @@ describe('guest SVA', () => {
         { errno: 'ESRCH' },
       ]);
       expect([step, other.copied.bytes]).toEqual([step, bytesOf(5)]);
-      expect([step, resources(host)]).toEqual([step, before]);
+      expect([step, resources(host)]).toEqual([step, after]);
       resets++;
     }
     expect(resets).toBeGreaterThan(10);

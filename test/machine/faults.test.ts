@@ -115,7 +115,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     file: 'kernel/iommu/vtd/entry-tables.ts',
     find: '    this.#entry.P.set(words, 0, 0);\n',
     replace:
-      '    for (let word = 2; word < words.length; word += 2) this.store(at, new Int32Array(16), word);\n    words.fill(0);\n',
+      '    for (let word = 2; word < 16; word += 2) this.store(at, new Int32Array(16), word);\n    words.fill(0);\n',
     rule: 'TORN',
     message:
       /^step \d+: memory holds dsa\d's entry of PASID \d, which is \w+'s since step \d+, with the root 0x0, which nobody ever owned; the entry was P=1 PGTT=first-stage$/,

@@ -24,7 +24,13 @@ import {
   VtdUnit,
 } from '../../src/hardware/index.js';
 import { type IoasidCore, ioasidCreate } from '../../src/ioasid/index.js';
-import { type FrameLedger, Kernel, type Platform, type RidDomain } from '../../src/kernel/index.js';
+import {
+  type FrameLedger,
+  type GuestProtections,
+  Kernel,
+  type Platform,
+  type RidDomain,
+} from '../../src/kernel/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout } from '../../src/spec/index.js';
 
 /** Where firmware has put things. */
@@ -73,6 +79,9 @@ export interface BenchOptions {
   readonly ridDomain?: RidDomain;
   /** How many PASIDs the kernel keeps for its own processes; all, if left out. */
   readonly quota?: number;
+  /** Functions that vfio-pci takes, by RID. */
+  readonly vfioPci?: readonly number[];
+  readonly protections?: Partial<GuestProtections>;
   /** Whether the IOASID core is refused memory. */
   readonly ioasidFaults?: Chooser;
   /** Stands between the kernel and the machine. */
@@ -142,6 +151,8 @@ export class Bench {
       tasks,
       ioasids,
       ...(options.quota !== undefined && { quota: options.quota }),
+      ...(options.vfioPci && { vfioPci: options.vfioPci }),
+      ...(options.protections && { protections: options.protections }),
       framesMayFail,
       ridDomain,
       ledger: this.#ledger(ledger),

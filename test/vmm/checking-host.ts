@@ -1,6 +1,7 @@
 /**
  * The host's side of a virtual IOMMU, which checks that what it is asked for makes sense: nothing is bound twice,
- * nothing unbound that is not bound, no host PASID used that is not this VM's. What it finds goes to `wrong`.
+ * nothing unbound that is not bound, no host PASID used that is not this VM's, requests without a PASID meet one thing at
+ * a time. What it finds goes to `wrong`.
  */
 import { type Chooser, firstChooser, type Refusal, refuse, type Task } from '../../src/base/index.js';
 import type {
@@ -13,6 +14,7 @@ import type {
 
 /** What it was asked to do, once that was done. */
 export type Done =
+  | { readonly what: 'attach' | 'detach'; readonly rid: number }
   | { readonly what: 'bind'; readonly rid: number; readonly binding: GuestBinding }
   | { readonly what: 'unbind'; readonly rid: number; readonly pair: PasidPair }
   | { readonly what: 'invalidate'; readonly rid: number; readonly invalidation: HostInvalidation }
@@ -39,6 +41,10 @@ export class CheckingHost implements HostSide {
   readonly mine = new Set<number>();
   /** What hardware has; what is bound to a freed number leaves it some time, and the number is taken until then. */
   readonly bound = new Map<string, GuestBinding>();
+  /** The devices whose requests without a PASID do not meet the guest's memory. */
+  readonly detached = new Set<number>();
+  /** What is being bound. */
+  readonly #coming = new Set<number>();
   /** What the VMM has bound, and not unbound. */
   readonly #open = new Map<string, number>();
   chooser: Chooser;
@@ -52,7 +58,7 @@ export class CheckingHost implements HostSide {
   allocPasid(min: number, max: number): number | Refusal {
     const { first, last } = this.#options;
     for (let pasid = Math.max(min, first); pasid <= Math.min(max, last); pasid++) {
-      if (this.mine.has(pasid) || this.#isLeaving(pasid)) continue;
+      if (this.mine.has(pasid) || this.#coming.has(pasid) || this.#isLeaving(pasid)) continue;
       this.mine.add(pasid);
       return pasid;
     }
@@ -72,12 +78,33 @@ export class CheckingHost implements HostSide {
     return false;
   }
 
+  *attach(rid: number): Task<Refusal | undefined> {
+    if (this.#open.has(keyOf(rid, 0))) this.wrong.push(`${rid} is attached, and its first stage bound`);
+    yield* this.#takeTime('attach');
+    if (this.chooser.choose(4, 'attach is refused') === 1) return refuse('ENOSPC', 'no default PASID');
+    this.detached.delete(rid);
+    this.done.push({ what: 'attach', rid });
+    return undefined;
+  }
+
+  *detach(rid: number): Task<Refusal | undefined> {
+    yield* this.#takeTime('detach');
+    if (this.chooser.choose(8, 'detach is not confirmed') === 1) return refuse('EIO', 'the queue is stuck');
+    this.detached.add(rid);
+    this.done.push({ what: 'detach', rid });
+    return undefined;
+  }
+
   *bind(rid: number, binding: GuestBinding): Task<Refusal | undefined> {
     const key = keyOf(rid, binding.guestPasid);
+    if (binding.guestPasid === 0 && !this.detached.has(rid)) this.wrong.push(`${key} is bound, and attached`);
     if (this.#open.has(key)) this.wrong.push(`${key} is bound twice`);
     if (!this.mine.has(binding.hostPasid))
       this.wrong.push(`${key} is bound to ${binding.hostPasid}, not its own`);
+    // Who binds holds it: what is freed meanwhile is nobody else's yet.
+    this.#coming.add(binding.hostPasid);
     yield* this.#takeTime('bind');
+    this.#coming.delete(binding.hostPasid);
     if (this.chooser.choose(4, 'bind is refused') === 1) return refuse('EINVAL', 'no such translation');
     if (!this.mine.has(binding.hostPasid)) return refuse('ENOENT', `${binding.hostPasid} was freed`);
     for (const [other, { hostPasid, root }] of this.bound) {

@@ -202,7 +202,7 @@ test('a PASID freed while it is bound is unbound; its guest number may have a ne
   expect([guest.free(101), guest.free(101)]).toEqual([0, 16]);
 });
 
-test('the unit says that it has no second stage, no pass-through and no PASID for requests without one', () => {
+test('the unit says that it has no second stage, and no PASID of its choice for requests without one', () => {
   const guest = new Guest();
   const [cap, ecap] = [new Int32Array(2), new Int32Array(2)];
   guest.iommu.read64(0x08, cap);
@@ -210,8 +210,8 @@ test('the unit says that it has no second stage, no pass-through and no PASID fo
   const of = (
     ...fields: (keyof typeof ECAP_REG & ('NEST' | 'SSTS' | 'PT' | 'RPS' | 'FSTS' | 'VCS' | 'PRS'))[]
   ) => fields.map((field) => ECAP_REG[field].get(ecap, 0));
-  expect(of('NEST', 'SSTS', 'PT', 'RPS')).toEqual([0, 0, 0, 0]);
-  expect(of('FSTS', 'VCS', 'PRS')).toEqual([1, 1, 1]);
+  expect(of('NEST', 'SSTS', 'RPS')).toEqual([0, 0, 0]);
+  expect(of('FSTS', 'PT', 'VCS', 'PRS')).toEqual([1, 1, 1, 1]);
   expect([CAP_REG.CM.get(cap, 0), guest.iommu.read32(0xe30)]).toEqual([1, 1]);
 });
 

@@ -12,7 +12,14 @@ import {
   TaskSet,
 } from '../../src/base/index.js';
 import { type IoasidCore, ioasidCreate } from '../../src/ioasid/index.js';
-import { type FrameLedger, type FrameOwner, Kernel, Mdev } from '../../src/kernel/index.js';
+import {
+  type FrameLedger,
+  type FrameOwner,
+  Kernel,
+  Mdev,
+  type RidDomain,
+  type WqConfig,
+} from '../../src/kernel/index.js';
 import { parseScenario, Scheduler } from '../../src/machine/index.js';
 import { Hardware } from '../../src/machine/world/hardware.js';
 import { HostPlatform, type KernelEvent } from '../../src/machine/world/platform.js';
@@ -53,7 +60,11 @@ export class TestHost {
   readonly #scheduler: Scheduler;
   readonly #kept: readonly Restorable[];
 
-  constructor(seed = 1) {
+  /** @param options `queues`: what both queues have, if that is not the usual */
+  constructor(
+    seed = 1,
+    { queues = {}, ridDomain = 'blocked' }: { queues?: Partial<WqConfig>; ridDomain?: RidDomain } = {},
+  ) {
     const scenario = parseScenario(MACHINE);
     if (Array.isArray(scenario)) throw new Error(JSON.stringify(scenario));
     this.chooser = new RandomChooser(new Random(seed));
@@ -73,9 +84,18 @@ export class TestHost {
       freed: (frame) => void this.owners.delete(frame),
     };
     const { tasks, ioasids } = this;
-    this.kernel = new Kernel({ name: 'host', platform, tasks, ioasids, ledger, seed, quota: 1000 });
+    this.kernel = new Kernel({
+      name: 'host',
+      platform,
+      tasks,
+      ioasids,
+      ledger,
+      seed,
+      ridDomain,
+      quota: 1000,
+    });
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
-    this.run(this.#boot());
+    this.run(this.#boot(queues));
     this.#kept = [this.hardware, ...platform.kept, ioasids, tasks];
   }
 
@@ -146,13 +166,13 @@ export class TestHost {
     return this.tasks.tasks.map(({ name, at }) => `${name} at ${at}`).join('; ');
   }
 
-  *#boot(): Task {
+  *#boot(queues: Partial<WqConfig>): Task {
     value(yield* this.kernel.boot());
     const [idxd] = this.kernel.idxds;
     const wqs = [
-      { mode: 'shared', size: 16, blockOnFault: true },
-      { mode: 'dedicated', size: 4, blockOnFault: true },
-    ] as const;
+      { mode: 'shared', size: 16, blockOnFault: true, ...queues },
+      { mode: 'dedicated', size: 4, blockOnFault: true, ...queues },
+    ] satisfies WqConfig[];
     value(yield* idxd?.configure([{ wqs, engines: 2 }]) ?? []);
   }
 }

@@ -30,6 +30,8 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
 
   'idxd:configure': (f) => `${of(f, 'device')} has ${plural(f, 'wqs', 'work queue')}`,
   'idxd:open': (f) => `${of(f, 'wq')} is open, for ${ownPasidOf(f)}`,
+  'idxd:copy': (f) =>
+    `has ${of(f, 'wq')} copy ${of(f, 'bytes')} bytes, from ${of(f, 'from')} to ${of(f, 'to')} of its memory: ${of(f, 'source')} and ${of(f, 'target')} for the device`,
   'idxd:close': (f) => `${of(f, 'wq')} is closed, for ${ownPasidOf(f)}`,
   'idxd:reset': (f) => `${of(f, 'device')} is reset: what its queues had is abandoned, or done`,
   'idxd:interrupt': (f) =>
@@ -40,6 +42,9 @@ export const KERNEL_TELLS: Readonly<Record<string, Tell>> = {
       : `interrupt message entry ${of(f, 'entry')} of ${of(f, 'device')} is for descriptors of ${pasidOf(f)}`,
   'idxd:error': (f) =>
     `${of(f, 'device')} reports "${of(f, 'error')}" at ${of(f, 'address')}: ${of(f, 'operation')}, ${whose(f)}`,
+  'idxd:no-log': (f) => `${of(f, 'device')} has no event log${why(f)}`,
+  'idxd:record': (f) =>
+    `writes a completion record for ${ownPasidOf(f)}, which the device could not write: it is in the event log`,
   'idxd:remove': (f) => `${of(f, 'device')} is closed for all, and disabled`,
   'idxd:quiesce-failed': (f) => `${of(f, 'device')} does not let go${why(f)}`,
 

@@ -33,12 +33,26 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'iommu:aux-clear': (f) =>
     `${of(f, 'device')} has nothing of the default PASID ${of(f, 'pasid')} of ${of(f, 'domain')} any more: entry and caches are clear`,
 
+  'viommu:rid-pasid': (f) =>
+    `virtual IOMMU: host PASID ${of(f, 'pasid')} stands for requests of ${of(f, 'rid')} without one`,
+  'viommu:attach': (f) =>
+    `virtual IOMMU: requests of ${of(f, 'rid')} without a PASID meet the memory of ${of(f, 'vm')} as it is`,
+  'viommu:attach-refused': (f) =>
+    `virtual IOMMU: requests of ${of(f, 'rid')} without a PASID stay blocked${why(f)}`,
+  'viommu:detach': (f) =>
+    `virtual IOMMU: requests of ${of(f, 'rid')} without a PASID meet the memory of ${of(f, 'vm')} no more`,
+  'viommu:detach-failed': (f) =>
+    `virtual IOMMU: the host does not block requests of ${of(f, 'rid')} without a PASID${why(f)}`,
   'viommu:bind': (f) => `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is new, and bound`,
   'viommu:bind-refused': (f) =>
     `virtual IOMMU: the host does not bind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
   'viommu:unbind': (f) => `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is gone, and unbound`,
   'viommu:unbind-failed': (f) =>
     `virtual IOMMU: the host does not unbind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
+
+  'vmm:plug': (f) => `VMM: ${of(f, 'device')} is plugged in at ${of(f, 'rid')}`,
+  'vmm:unplug': (f) => `VMM: the guest of ${of(f, 'vm')} is asked for ${of(f, 'device')}`,
+  'vmm:gone': (f) => `VMM: ${of(f, 'device')} is out, and nothing of ${of(f, 'vm')} is left in it`,
 
   'vdcm:create': (f) => `mediated device ${of(f, 'mdev')} is a part of ${of(f, 'wq')}`,
   'vdcm:reset': (f) => `mediated device ${of(f, 'mdev')} is reset: its queue has nothing of its VM`,

@@ -267,6 +267,19 @@ export class Cpu implements Restorable {
     this.#lines.push(line);
   }
 
+  /**
+   * MOVDIR64B of a guest's kernel, 16 words, to a physical address of its own, through the EPT: its linear addresses are
+   * left out. False where the EPT does not lead to registers: that is an exit, and what follows its host's to say.
+   */
+  postGuest(address: number, line: Int32Array): boolean {
+    const { vmcs } = this.#now;
+    if (vmcs?.hasEpt !== true) return false;
+    const frame = this.#mmu.guest.frameOf(vmcs.eptRoot, Math.floor(address / PAGE), RIGHT.WRITE);
+    if (frame < 0 || this.#memory.has(frame)) return false;
+    this.posted.post(frame * PAGE + (address % PAGE), line);
+    return true;
+  }
+
   /** SFENCE, MFENCE, a locked or a serializing instruction, an access to a register: posted writes land first. */
   fence(): void {
     this.posted.drain();

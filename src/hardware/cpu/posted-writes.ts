@@ -12,7 +12,7 @@
  */
 import { type Restorable, Words } from '../../base/index.js';
 import type { Bus } from '../bus.js';
-import { type Engine, Rest } from '../engine.js';
+import { type Engine, Readiness } from '../engine.js';
 
 const LINE_WORDS = 16;
 const CAPACITY = 8;
@@ -23,7 +23,7 @@ const TWO_32 = 2 ** 32;
 
 export class PostedWrites implements Engine, Restorable {
   readonly name: string;
-  readonly rest = new Rest();
+  readonly readiness = new Readiness();
   readonly #bus: Bus;
   readonly #ring = new Words(CAPACITY * ENTRY_WORDS, ENTRY_WORDS);
   readonly #line = new Int32Array(LINE_WORDS);
@@ -56,6 +56,7 @@ export class PostedWrites implements Engine, Restorable {
     const address = ((words[at + ADDRESS + 1] ?? 0) >>> 0) * TWO_32 + ((words[at + ADDRESS] ?? 0) >>> 0);
     this.#head = (this.#head + 1) % CAPACITY;
     this.#count--;
+    this.readiness.stir();
     if (this.#count === 0) this.#changed?.(this);
     this.#bus.write512(address, this.#line);
   }
@@ -70,7 +71,7 @@ export class PostedWrites implements Engine, Restorable {
     words[at + ADDRESS] = address | 0;
     words[at + ADDRESS + 1] = (address / TWO_32) | 0;
     this.#count++;
-    this.rest.stir();
+    this.readiness.stir();
     if (this.#count === 1) this.#changed?.(this);
   }
 
@@ -88,7 +89,7 @@ export class PostedWrites implements Engine, Restorable {
     this.#ring.restore();
     this.#head = this.#marked.head;
     this.#count = this.#marked.count;
-    this.rest.stir();
+    this.readiness.stir();
     this.#changed?.(this);
   }
 }

@@ -15,7 +15,7 @@ import {
   DSA_WQ_STATE,
   DSA_COMMAND_ERROR as ERROR,
 } from '../../spec/index.js';
-import { type Engine, Rest } from '../engine.js';
+import { type Engine, Readiness } from '../engine.js';
 import { deviceError, wqError } from './checks.js';
 import type { DsaCore } from './core.js';
 import { IMS_TABLE, NO_ENTRY } from './interrupt-handles.js';
@@ -29,7 +29,7 @@ const MAX_INDEX = 0xffff;
 
 export class Commands implements Engine, Restorable {
   readonly name: string;
-  readonly rest = new Rest();
+  readonly readiness = new Readiness();
   readonly #core: DsaCore;
   /** `wqs`: which queues it concerns, a bit each; `pasid`: whose descriptors; `last`: up to which tag. */
   readonly #now = {

@@ -80,7 +80,7 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
       handles: interruptHandles,
     });
     const { interrupts } = this;
-    const log = new EventLog(this.table, this.registers, { interrupts, parts });
+    const log = new EventLog(this.table, this.registers, { interrupts, parts, audit: () => this.audit });
     this.errors = new SoftwareErrors(this.table, this.registers, { interrupts, log });
     this.queues = this.table.WQCFG.slice(0, wqs).map(
       (config, index) => new WorkQueue(config, this.registers, { index, capacity: entries }),
@@ -198,8 +198,8 @@ export class DsaDevice implements PciFunction, DsaCore, EngineHost, Restorable {
   }
 
   stir(): void {
-    for (const engine of this.engines) engine.rest.stir();
-    this.#commands.rest.stir();
+    for (const engine of this.engines) engine.readiness.stir();
+    this.#commands.readiness.stir();
   }
 
   released(): void {

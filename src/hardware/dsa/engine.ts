@@ -17,7 +17,7 @@ import {
   PRI_CAPABILITY,
   DSA_STATUS as STATUS,
 } from '../../spec/index.js';
-import { type Engine, Rest } from '../engine.js';
+import { type Engine, Readiness } from '../engine.js';
 import { RIGHT } from '../paging/step.js';
 import { type DeviceTlbInvalidation, PAGE_RESPONSE } from '../pci/ports.js';
 import { Batch } from './batch.js';
@@ -42,7 +42,7 @@ const R_FAULT_WORD = DSA_RECORD.FAULT.low / 32;
 
 export class DsaEngine implements Engine, Restorable {
   readonly name: string;
-  readonly rest = new Rest();
+  readonly readiness = new Readiness();
   readonly #whether: string;
   readonly #host: EngineHost;
   readonly #work = new Work();

@@ -19,12 +19,14 @@ import type { MemoryRequest } from '../pci/ports.js';
 import { NO_PASID } from '../vtd/request.js';
 import type { ErrorDescriptor, SoftwareError } from './error-record.js';
 import { DEVICE_VECTOR, type Interrupts } from './interrupts.js';
-import type { DsaParts } from './ports.js';
+import type { DsaAudit, DsaParts } from './ports.js';
 
 const E = DSA_EVENT;
 const PAGE = 4096;
 const ENTRY_BYTES = E.bytes;
 const RECORD_WORD = E.RECORD0.low / 32;
+/** Its writes are for no descriptor. */
+const NO_TAG = 0;
 /** The least that a log may have (9.2.16). */
 export const MIN_LOG_ENTRIES = 64;
 
@@ -33,14 +35,24 @@ export class EventLog {
   readonly #registers: RegisterFile;
   readonly #interrupts: Interrupts;
   readonly #parts: DsaParts;
+  readonly #audit: () => DsaAudit | undefined;
   readonly #entry = new Int32Array(ENTRY_BYTES / 4);
   readonly #bytes = new Uint8Array(this.#entry.buffer);
 
   constructor(
     table: DsaRegisterTable,
     registers: RegisterFile,
-    { interrupts, parts }: { readonly interrupts: Interrupts; readonly parts: DsaParts },
+    {
+      interrupts,
+      parts,
+      audit,
+    }: {
+      readonly interrupts: Interrupts;
+      readonly parts: DsaParts;
+      readonly audit: () => DsaAudit | undefined;
+    },
   ) {
+    this.#audit = audit;
     this.#table = table;
     this.#registers = registers;
     this.#interrupts = interrupts;
@@ -115,6 +127,7 @@ export class EventLog {
       offset: at % PAGE,
       length: ENTRY_BYTES,
     };
+    this.#audit()?.requests(NO_TAG, request, request.page);
     this.#parts.upstream.write(request, this.#bytes, 0);
   }
 }

@@ -75,7 +75,10 @@ export interface DsaAudit {
   submitted(tag: number, wq: number, words: Int32Array): void;
   /** A portal did not take one: answered with a retry, or dropped where it was posted. */
   refused(wq: number, words: Int32Array): void;
-  /** An engine is about to make a memory request for a descriptor, for bytes of this page of its address space. */
+  /**
+   * A memory request is about to be made for a descriptor, for bytes of this page of its address space; of tag 0 for
+   * the event log.
+   */
   requests(tag: number, request: MemoryRequest, page: number): void;
   /** A descriptor is done; with status 0 it was abandoned. */
   completed(tag: number, status: number): void;

@@ -124,7 +124,7 @@ export class UnitFront implements MmioRegion, Restorable {
   reset(): void {
     this.#file.reset();
     this.queue.reset();
-    this.queue.rest.stir();
+    this.queue.readiness.stir();
     this.faults.reset();
     this.#virtual?.reset();
   }
@@ -162,7 +162,7 @@ export class UnitFront implements MmioRegion, Restorable {
   }
 
   #onWrite(register: Register): void {
-    this.queue.rest.stir();
+    this.queue.readiness.stir();
     this.#written.get(register)?.();
   }
 

@@ -39,7 +39,7 @@ import {
   type RegisterFile,
   VTD_REGISTER,
 } from '../../spec/index.js';
-import { type Engine, Rest } from '../engine.js';
+import { type Engine, Readiness } from '../engine.js';
 import { ABSENT, FRAME_BYTES, FRAME_WORDS, type FrameMemory } from '../memory.js';
 import type { DeviceTlbInvalidation, PageGroupResponse } from '../pci/ports.js';
 import type { UnitEnd } from './end.js';
@@ -99,7 +99,7 @@ const FUNCTION_MASK = [0, 4, 6, 7];
 
 export class InvalidationQueue implements Engine, Restorable {
   readonly name: string;
-  readonly rest = new Rest();
+  readonly readiness = new Readiness();
   /** Called when what software polls for has come: the status of a wait, an error, or an end of all that goes on. */
   onProgress: (() => void) | undefined;
   readonly #options: InvalidationQueueOptions;
@@ -148,6 +148,7 @@ export class InvalidationQueue implements Engine, Restorable {
   }
 
   step(): void {
+    this.readiness.stir();
     let error = this.#tailError();
     if (error === NO_ERROR) error = this.#fetch() ? this.#process() : IQEI.FETCH_FAILED;
     if (error === NO_ERROR) this.#advance();
@@ -162,7 +163,7 @@ export class InvalidationQueue implements Engine, Restorable {
    */
   finish(error?: number): void {
     if (!this.isPending) return;
-    this.rest.stir();
+    this.readiness.stir();
     this.#state.set(PENDING, 0);
     if (error === undefined) this.#advance();
     else this.#stop(error);
@@ -195,7 +196,7 @@ export class InvalidationQueue implements Engine, Restorable {
     }
     this.#state.set(RIDS + itag, 0);
     this.#state.set(OUTSTANDING, this.outstanding - 1);
-    this.rest.stir();
+    this.readiness.stir();
   }
 
   /** A function will answer no invalidation sent to it so far. */
@@ -209,7 +210,7 @@ export class InvalidationQueue implements Engine, Restorable {
     if (count === 0) return;
     const isWaiting = this.#isWaitAtHead();
     this.#state.set(OUTSTANDING, this.outstanding - count);
-    this.rest.stir();
+    this.readiness.stir();
     if (isWaiting) this.#advance();
     this.#options.faults.timeOut(rid);
     this.onProgress?.();
@@ -221,7 +222,7 @@ export class InvalidationQueue implements Engine, Restorable {
 
   restore(): void {
     this.#state.restore();
-    this.rest.stir();
+    this.readiness.stir();
   }
 
   #stop(error: number): void {
@@ -419,7 +420,7 @@ export class InvalidationQueue implements Engine, Restorable {
   #deviceTlb(): number {
     const slot = this.#slot;
     if (this.#hasStrayFunction(deviceTlb)) return IQEI.RESERVED_BITS;
-    this.#setRange(deviceTlb.ADDR.get(slot, 0), deviceTlb.S.get(slot, 0) === 1);
+    this.#setRange(deviceTlb.ADDR.getLow(slot, 0), deviceTlb.ADDR.getHigh(slot, 0), deviceTlb.S.get(slot, 0));
     // Without a PASID, an invalidation holds for the requests without one.
     this.#invalidation.pasid = NO_PASID;
     this.#invalidation.isGlobal = false;
@@ -429,7 +430,8 @@ export class InvalidationQueue implements Engine, Restorable {
   #pasidDeviceTlb(): number {
     const slot = this.#slot;
     if (this.#hasStrayFunction(pasidDeviceTlb)) return IQEI.RESERVED_BITS;
-    this.#setRange(pasidDeviceTlb.ADDR.get(slot, 0), pasidDeviceTlb.S.get(slot, 0) === 1);
+    const { ADDR, S } = pasidDeviceTlb;
+    this.#setRange(ADDR.getLow(slot, 0), ADDR.getHigh(slot, 0), S.get(slot, 0));
     this.#invalidation.pasid = pasidDeviceTlb.PASID.get(slot, 0);
     this.#invalidation.isGlobal = pasidDeviceTlb.G.get(slot, 0) === 1;
     return this.#sendInvalidation(pasidDeviceTlb.SID.get(slot, 0));
@@ -442,10 +444,10 @@ export class InvalidationQueue implements Engine, Restorable {
   }
 
   /** The range of an ATS invalidation: with S, the lowest zero bit n of the page number gives 2^(n + 1) pages. */
-  #setRange(page: number, isSized: boolean): void {
-    let pages = 1;
-    if (isSized) for (pages = 2; pages < ALL_PAGES && page % pages >= pages / 2; ) pages *= 2;
-    this.#invalidation.page = alignDown(page, pages);
+  #setRange(low: number, high: number, s: number): void {
+    const ones = low === -1 ? 32 + trailingOnes(high) : trailingOnes(low);
+    const pages = s === 0 ? 1 : Math.min(2 ** (ones + 1), ALL_PAGES);
+    this.#invalidation.page = alignDown(high * TWO_32 + (low >>> 0), pages);
     this.#invalidation.pages = pages;
   }
 
@@ -489,6 +491,9 @@ export class InvalidationQueue implements Engine, Restorable {
     return progress(this.#options.end.respond(response));
   }
 }
+
+/** How many of a word's lowest bits are ones. */
+const trailingOnes = (word: number): number => (word === -1 ? 32 : 31 - Math.clz32(~word & (word + 1)));
 
 const alignDown = (page: number, pages: number): number => page - (page % pages);
 

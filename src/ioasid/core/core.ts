@@ -294,6 +294,7 @@ export class IoasidCore implements Restorable {
 
   /** One event of the trace about an id. @internal */
   emit(kind: string, id: number, fields: Readonly<Record<string, FieldValue>> = {}): void {
+    if (this.#options.traces?.(kind) === false) return;
     const { ids } = this;
     const spid = boundOf(ids, id) === 0 ? {} : { spid: spidOf(ids, id) };
     this.emitOther(kind, { id, set: setOf(ids, id), ...spid, ...fields });
@@ -301,8 +302,8 @@ export class IoasidCore implements Restorable {
 
   /** One event of the trace. @internal */
   emitOther(kind: string, fields: Readonly<Record<string, FieldValue>>): void {
-    const { trace, actor = 'ioasid' } = this.#options;
-    if (trace === undefined) return;
+    const { trace, traces, actor = 'ioasid' } = this.#options;
+    if (trace === undefined || traces?.(kind) === false) return;
     const step = this.step() >>> 0;
     this.#callOut(() => {
       trace({ step, actor, layer: 'ioasid', kind, fields });

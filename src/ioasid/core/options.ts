@@ -43,6 +43,8 @@ export interface IoasidOptions {
   readonly report?: (failure: IoasidFailure) => void;
   /** Takes an event for each change. Without it none is made. */
   readonly trace?: EventSink;
+  /** Whether somebody reads events of a kind now: the others are not made. All are read, if it is left out. */
+  readonly traces?: (kind: string) => boolean;
   /** Who acts, in the trace. */
   readonly actor?: string;
   /** The key of the hash of SPIDs: 32 bits that guests do not know. */

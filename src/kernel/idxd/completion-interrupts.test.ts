@@ -68,7 +68,7 @@ describe('completion interrupts', () => {
     expect([first.count, second.count]).toEqual([0, 1]);
   });
 
-  test('go with the queue, and are are given to the next', () => {
+  test('go with the queue, and is given to the next', () => {
     const fd = open(alice, SHARED);
     const interrupt = asked(alice, fd);
     host.run(host.kernel.processes.close(alice, fd));

@@ -173,6 +173,11 @@ export class CompletionInterrupts {
     return undefined;
   }
 
+  /** An interrupt that the device could not send, for the record before it could not be written. */
+  came(handle: number): void {
+    for (const { owner } of this.#vectors.items) if (owner.value?.handle === handle) owner.value.came();
+  }
+
   #freeVector(): Vector | Refusal<'ENOSPC'> {
     const found = this.#vectors.items.find(({ isTaken }) => !isTaken.value);
     if (found !== undefined) return found;

@@ -4,7 +4,7 @@
  *
  * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
  * the PASID), then unbind clears the IOMMU's side. A device that goes is closed for all who have it open. A dedicated
- * queue can be the kernel's own (`kernel-queue.ts`). Left out: the event log, halt; a queue of the kernel's on a device
+ * queue can be the kernel's own (`kernel-queue.ts`). Left out: recovery from a halt; a queue of the kernel's on a device
  * that is pulled out.
  */
 import {
@@ -19,15 +19,18 @@ import {
 import {
   DSA_COMMAND,
   DSA_ENGCAP_REG,
+  DSA_EVENT,
   DSA_GENCAP_REG,
   DSA_GENCFG_REG,
   DSA_GRPCAP_REG,
   DSA_GRPCFG,
+  DSA_SWERROR_REG,
   DSA_WQCAP_REG,
   encode,
 } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa, type Pasid } from '../ids.js';
+import type { Iommu } from '../iommu/core.js';
 import type { IommuDevice } from '../iommu/device.js';
 import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
 import { Mutex } from '../mutex.js';
@@ -35,15 +38,21 @@ import type { PciDevice } from '../pci.js';
 import type { OpenFile, Process, Processes } from '../process.js';
 import { VirtualShapes } from '../vdcm/capabilities.js';
 import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
-import { enableErrorReports, startErrorReports } from './errors.js';
+import { enableErrorReports, reportError, startErrorReports } from './errors.js';
+import { EventLog } from './event-log.js';
 import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
+import { hasLostRecord, writeRecord } from './lost-records.js';
 import { DsaRegisters, REGISTER } from './registers.js';
 import { VirtualDevices } from './virtual-devices.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
 
 /** What the accelerator calls itself in configuration space. */
 export const IDXD_ID = { vendor: 0x8086, device: 0x0b25 } as const;
+
+/** In the information of an error: an interrupt was asked for, by this handle. */
+const HANDLE_BITS = 0xffff;
+const LOST_INTERRUPT = 1 << 16;
 
 /** A group: its queues are served by its engines. */
 export interface GroupConfig {
@@ -93,6 +102,7 @@ export class WqFile implements OpenFile {
 
 /** What a driver of a device is given beside the device. */
 export interface IdxdServices {
+  readonly iommu: Pick<Iommu, 'dmaOf'>;
   readonly sva: Sva;
   readonly processes: Processes;
 }
@@ -111,6 +121,8 @@ export class IdxdDevice {
   readonly virtual: VirtualDevices;
   /** What those look like. @internal */
   readonly shapes = new VirtualShapes();
+  /** Errors of descriptors, if it has one. */
+  readonly #log: KeptValue<EventLog | undefined>;
   /** Of the state of the device and its dedicated queues. */
   readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
@@ -140,6 +152,7 @@ export class IdxdDevice {
     this.pci = of.pci;
     this.pci.enable();
     this.#registers = new DsaRegisters(context, this.pci.bar(0), of.name);
+    this.#log = new KeptValue<EventLog | undefined>(context.log, undefined);
     this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
     this.#files = new KeptList(context.log);
@@ -150,8 +163,9 @@ export class IdxdDevice {
     this.virtual = new VirtualDevices(context);
     const table = this.pci.enableMsix();
     const { name } = of;
+    const { virtual } = this;
     if (table !== undefined) {
-      startErrorReports(context, this.#registers, { name, msix: table, virtual: this.virtual });
+      startErrorReports(context, this.#registers, { name, msix: table, virtual, log: this.#log });
     }
     const msix = table === undefined ? undefined : { table, vectors: this.pci.msix.vectors };
     this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
@@ -198,6 +212,9 @@ export class IdxdDevice {
     const isEnabled = this.#wqs.length > 0;
     const refusal = isEnabled ? yield* this.#registers.command(DSA_COMMAND.DISABLE_DEVICE, 0) : undefined;
     if (refusal !== undefined) this.#giveUp(refusal);
+    const log = this.#log.value;
+    this.#log.value = undefined;
+    if (log !== undefined) yield* log.close();
     this.pci.disable();
     tell(this.#context, 'idxd:remove', { device: this.name });
     return undefined;
@@ -210,17 +227,20 @@ export class IdxdDevice {
    */
   *quiescePasid(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
-    return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid);
+    const refusal = yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid);
+    // What it has said of the PASID is said of this owner, and not of the next.
+    yield* this.flushErrors();
+    return refusal;
   }
 
   /**
    * As `quiescePasid`, for a guest that goes on with the PASID, and whose answers to page requests the device may wait
    * for: all others wait for the command then. Once that takes long, the host answers them itself, Invalid Request.
    */
-  *quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
+  quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
     const unstick = (): Task => this.answerForGuest(pasid);
-    return yield* this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
+    return this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
   }
 
   /** Answers the page requests of a PASID that its guest has not answered, Invalid Request. */
@@ -244,6 +264,12 @@ export class IdxdDevice {
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
     const lacking = this.#lacking(groups);
     if (lacking !== undefined) return refuse('EINVAL', `${this.name} has ${lacking}`);
+    const log = yield* this.#newLog();
+    if (isRefusal(log)) {
+      tell(this.#context, 'idxd:no-log', { device: this.name, why: log.why });
+      if (needsLog(groups)) return refuse('EIO', `${this.name} has no event log: ${log.why}`);
+    }
+    this.#log.value = isRefusal(log) ? undefined : log;
     this.#groups.value = groups;
     for (const config of groups.flatMap(({ wqs }) => wqs)) {
       const wq = this.#newQueue(config);
@@ -264,7 +290,44 @@ export class IdxdDevice {
       wq += wqs.length;
       engine += engines;
     }
-    this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1 }));
+    this.#log.value?.configure();
+    const EVL_EN = this.#log.value === undefined ? 0 : 1;
+    this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1, EVL_EN }));
+    enableErrorReports(this.#registers, { log: this.#log });
+  }
+
+  /** The device has a log, and reaches memory without a PASID, which is how it writes to it. */
+  get #mayLog(): boolean {
+    const support = DSA_GENCAP_REG.EVL_SUPPORT.get(this.#registers.read(REGISTER.GENCAP), 0);
+    return support !== 0 && !isRefusal(this.#iommu) && this.#iommu.dma.value !== undefined;
+  }
+
+  *#newLog(): Task<EventLog | undefined | Refusal<'ENOSPC' | 'ENOMEM' | 'EIO'>> {
+    const dma = isRefusal(this.#iommu) ? undefined : this.#iommu.dma.value;
+    if (!this.#mayLog || dma === undefined) return undefined;
+    const read = (entry: Int32Array): Task => this.#readEvent(entry);
+    return yield* EventLog.create(this.#context, this.#registers, { name: this.name, dma, read });
+  }
+
+  /** An entry of the log: an error, and maybe a record that could not be written. */
+  *#readEvent(entry: Int32Array): Task {
+    const words = entry.slice(0, DSA_SWERROR_REG.bytes / 4);
+    DSA_EVENT.BATCH_ID.set(words, 0, 0);
+    DSA_SWERROR_REG.VALID.set(words, 0, 1);
+    reportError(this.#context, this, words);
+    if (!hasLostRecord(entry)) return;
+    const pasid = DSA_EVENT.PASID.get(entry, 0);
+    const file = this.#files.items.find(({ binding }) => binding.pasid === pasid);
+    if (file === undefined) return;
+    yield* writeRecord(this.#context, file.binding.mm, entry);
+    const info = DSA_EVENT.INFO.get(entry, 0);
+    if ((info & LOST_INTERRUPT) !== 0) this.#interrupts.came(info & HANDLE_BITS);
+  }
+
+  /** Returns when all errors that the device has reported by now were told. */
+  *flushErrors(): Task {
+    const log = this.#log.value;
+    if (log !== undefined) yield* log.flush();
   }
 
   /**
@@ -279,7 +342,7 @@ export class IdxdDevice {
       const refusal = yield* this.#registers.command(DSA_COMMAND.RESET_DEVICE, 0);
       if (refusal !== undefined) return refusal;
       tell(this.#context, 'idxd:reset', { device: this.name });
-      enableErrorReports(this.#registers);
+      enableErrorReports(this.#registers, { log: this.#log });
       for (const wq of this.#wqs.items) wq.reconfigure();
       if (!this.isFixed) this.#writeGroups();
       return (yield* this.#enableAgain()) ?? (yield* this.#interrupts.restore());
@@ -416,9 +479,8 @@ export class IdxdDevice {
   ): Task<KernelQueue | Refusal<'ENXIO' | 'EBUSY' | 'ENODEV' | 'ENOSPC' | 'ENOMEM' | 'EIO'>> {
     const wq = this.#wqs.items[index];
     if (wq?.isDedicated !== true) return refuse('ENXIO', `${this.name} has no dedicated work queue ${index}`);
-    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
     if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
-    const dma = this.#iommu.dma.value;
+    const dma = this.#services.iommu.dmaOf(this.pci);
     if (dma === undefined) return refuse('ENODEV', `${this.name}: requests without a PASID are blocked`);
     if (wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
     wq.clients.value++;
@@ -445,6 +507,7 @@ export class IdxdDevice {
     const { wq, binding } = file;
     yield* binding.mm.unmapPortals(file);
     yield* this.#quiesce(file);
+    yield* this.flushErrors();
     const interrupt = file.interrupt.value;
     if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
     yield* this.#services.sva.unbind(binding);
@@ -555,6 +618,7 @@ export class IdxdDevice {
     if (wqs.length > queues) return `${queues} work queues`;
     if (wqs.reduce((sum, { size }) => sum + size, 0) > entries) return `${entries} entries`;
     const can = (field: typeof DSA_WQCAP_REG.SHARED): boolean => field.get(wqcap, 0) === 1;
+    if (needsLog(groups) && !(can(DSA_WQCAP_REG.PRS) && this.#mayLog)) return 'no event log';
     if (wqs.some(({ mode }) => mode === 'shared') && !can(DSA_WQCAP_REG.SHARED)) return 'no shared queues';
     if (wqs.some(({ mode }) => mode === 'dedicated') && !can(DSA_WQCAP_REG.DEDICATED)) {
       return 'no dedicated queues';
@@ -562,3 +626,7 @@ export class IdxdDevice {
     return undefined;
   }
 }
+
+/** Whether there are queues that ask for no pages. */
+const needsLog = (groups: readonly GroupConfig[]): boolean =>
+  groups.some(({ wqs }) => wqs.some(({ pageRequests }) => pageRequests === false));

@@ -1,9 +1,9 @@
 /**
  * A dedicated work queue that the kernel uses itself (Linux's `kernel` type, its DMA engine): descriptors without a
  * PASID, so requests that meet what the device's requests without one meet, at addresses that the kernel's DMA has
- * mapped for them. Blocked devices have none. Left out: batches, completion interrupts: it polls.
+ * mapped for them: frames' own where there is no IOMMU. Blocked devices have none. Left out: batches, completion interrupts: it polls.
  */
-import { isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
+import { hex, isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
   DSA_FLAG,
   DSA_MEMMOVE,
@@ -13,7 +13,7 @@ import {
   DSA_STATUS_NAMES,
   encode,
 } from '../../spec/index.js';
-import type { KernelContext } from '../context.js';
+import { type KernelContext, tell } from '../context.js';
 import { PAGE_BYTES, paOf } from '../ids.js';
 import type { DmaBuffer, DmaSpace } from '../iommu/dma.js';
 import { Mutex } from '../mutex.js';
@@ -32,6 +32,15 @@ type DmaErrno = 'ENOSPC' | 'ENOMEM' | 'EIO';
 interface RecordPlace {
   readonly frame: number;
   readonly page: number;
+}
+
+/** A copy, by frames and by what the device knows them by. */
+interface Transfer {
+  readonly from: number;
+  readonly to: number;
+  readonly source: number;
+  readonly target: number;
+  readonly bytes: number;
 }
 
 export class KernelQueue {
@@ -91,7 +100,7 @@ export class KernelQueue {
     try {
       return yield* this.#mapped({ frame: from, count, read: true, write: false }, (source) =>
         this.#mapped({ frame: to, count, read: false, write: true }, (target) =>
-          this.#move({ source, target, bytes: count * PAGE_BYTES }),
+          this.#move({ from, to, source, target, bytes: count * PAGE_BYTES }),
         ),
       );
     } finally {
@@ -123,10 +132,16 @@ export class KernelQueue {
     return refusal ?? left;
   }
 
-  *#move(of: { source: number; target: number; bytes: number }): Task<Refusal<'EIO'> | undefined> {
+  /** @param of `source`, `target`: the pages that the device knows the frames by */
+  *#move(of: Transfer): Task<Refusal<'EIO'> | undefined> {
     const { memory, mmio } = this.#context.platform;
     const record = paOf(this.#record.frame);
     memory.store64(record, 0, 0);
+    tell(this.#context, 'idxd:copy', {
+      ...{ wq: this.wq.name, bytes: of.bytes, from: hex(paOf(of.from)), to: hex(paOf(of.to)) },
+      ...{ source: hex(of.source * PAGE_BYTES), target: hex(of.target * PAGE_BYTES) },
+      ...{ done: hex(record), record: hex(this.#record.page * PAGE_BYTES) },
+    });
     const descriptor = encode(DSA_MEMMOVE, {
       OPCODE: DSA_OPCODE.MEMMOVE,
       FLAGS: DSA_FLAG.CRAV | DSA_FLAG.RCR,

@@ -60,12 +60,14 @@ export class DsaRegisters {
   /** Reads 4 bytes at a time. */
   readAt(offset: number, bytes: number): Int32Array {
     const { mmio } = this.#context.platform;
-    return Int32Array.from({ length: bytes / 4 }, (_, i) => mmio.read32(this.#base + offset + i * 4));
+    const words = new Int32Array(bytes / 4);
+    for (let i = 0; i < words.length; i++) words[i] = mmio.read32(this.#base + offset + i * 4);
+    return words;
   }
 
   writeAt(offset: number, words: Int32Array): void {
     const { mmio } = this.#context.platform;
-    for (const [i, word] of words.entries()) mmio.write32(this.#base + offset + i * 4, word);
+    for (let i = 0; i < words.length; i++) mmio.write32(this.#base + offset + i * 4, words[i] ?? 0);
   }
 
   /** Where the configuration of a work queue stands. */
@@ -143,7 +145,7 @@ export class DsaRegisters {
     operand: number,
     unstick?: () => Task,
   ): Task<{ readonly error: number; readonly result: number }> {
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       const words = new Int32Array(1);
       DSA_CMD_REG.CMD.set(words, 0, command);

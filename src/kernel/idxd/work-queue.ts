@@ -27,6 +27,8 @@ export interface WqConfig {
   readonly blockOnFault?: boolean;
   /** 1 to 15. */
   readonly priority?: number;
+  /** Whether a page that is not there is asked for; if not, there has to be an event log. True by default. */
+  readonly pageRequests?: boolean;
 }
 
 /** Largest transfer and batch of a descriptor, as powers of two. */
@@ -48,6 +50,7 @@ export function readWqConfig(registers: DsaRegisters, index: number): WqConfig {
     size: DSA_WQCFG.SIZE.get(words, 0),
     ...(isShared ? { threshold: DSA_WQCFG.THRESHOLD.get(words, 0) } : {}),
     blockOnFault: DSA_WQCFG.BOF.get(words, 0) === 1,
+    pageRequests: DSA_WQCFG.PRS_DISABLE.get(words, 0) === 0,
     priority: DSA_WQCFG.PRIORITY.get(words, 0),
   };
 }
@@ -106,12 +109,14 @@ export class WorkQueue {
   configure(pasid: Pasid | undefined): void {
     this.#pasid.value = pasid;
     const { mode, size, threshold = size, blockOnFault = false, priority = 1 } = this.config;
+    const { pageRequests = true } = this.config;
     const usesPasids = mode === 'shared' || pasid !== undefined;
     const words = encode(DSA_WQCFG, {
       SIZE: size,
       THRESHOLD: mode === 'shared' ? threshold : 0,
       MODE: mode === 'shared' ? DSA_WQ_MODE.SHARED : DSA_WQ_MODE.DEDICATED,
       BOF: blockOnFault ? 1 : 0,
+      PRS_DISABLE: pageRequests ? 0 : 1,
       PRIORITY: priority,
       PASID: pasid ?? 0,
       PASID_EN: usesPasids ? 1 : 0,

@@ -14,7 +14,7 @@ import { Pasid } from '../ids.js';
 import type { PciDevice } from '../pci.js';
 import { changeDomain } from './change.js';
 import { Attachment, type AttachmentClient, IommuDevice } from './device.js';
-import { DIRECT, TranslatedDma } from './dma.js';
+import { DIRECT, type DmaSpace, TranslatedDma } from './dma.js';
 import { type Domain, IDENTITY, type Identity, type NestedStage, type RidDomain } from './domain.js';
 import type { AttachErrno, IommuDriver, PageRequest } from './driver.js';
 import { ALL_PROTECTIONS, type GuestProtections } from './guest/protections.js';
@@ -80,6 +80,16 @@ export class Iommu {
       this.#drivers.push(driver);
     }
     return undefined;
+  }
+
+  /**
+   * How the kernel does DMA by a function: as its device does; with frames' own addresses where no unit covers it;
+   * undefined if such requests are blocked, or its unit cannot serve it.
+   */
+  dmaOf(pci: PciDevice): DmaSpace | undefined {
+    const device = this.device(pci.rid);
+    if (device !== undefined) return device.dma.value;
+    return this.#driverOf(pci.rid) === undefined ? DIRECT : undefined;
   }
 
   /** All devices have been added: the units begin to translate. */
@@ -165,8 +175,15 @@ export class Iommu {
     const { levels = 4, supervisor = false, writeProtect = false, extendedAccessed = false } = options;
     const { sharedId } = options;
     return {
-      ...{ type: 'nested', name, parent, root, levels, supervisor, writeProtect, extendedAccessed },
-      ...(sharedId && { sharedId }),
+      type: 'nested',
+      name,
+      parent,
+      root,
+      levels,
+      supervisor,
+      writeProtect,
+      extendedAccessed,
+      sharedId,
     };
   }
 

@@ -56,7 +56,7 @@ export interface NestedStage extends Named {
    * What it shares a domain id with: others over the same second stage, attached to other PASIDs of the same
    * function. A unit has 2^16 ids, and VMs may have more PASIDs than that. Left out, its id is its own.
    */
-  readonly sharedId?: object;
+  readonly sharedId?: object | undefined;
 }
 
 /** All of memory, as it is. */

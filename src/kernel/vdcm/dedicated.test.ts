@@ -396,9 +396,14 @@ describe('a dedicated queue whose guest uses no PASIDs', () => {
 test('a share of a shared queue has nothing of a default PASID to drain, though others on the function may', () => {
   const host = new TestHost();
   const [idxd] = host.kernel.idxds;
-  const drain = vi.spyOn(idxd ?? {}, 'quiescePasid' as never);
+  const drain = vi.spyOn(idxd ?? {}, 'quiesceGuest' as never);
   const mdev = host.newMdev('mdev');
   mdev.bound({ guest: undefined, host: Pasid.of(900), set: host.kernel.pasids });
   expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
   expect(drain).not.toHaveBeenCalled();
+  // The number is a process's now.
+  const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
+  mdev.bound({ guest: GuestPasid.of(101), host: Pasid.of(900), set });
+  expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
+  expect(drain).toHaveBeenCalledTimes(1);
 });

@@ -154,8 +154,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * Makes a virtual device on a queue of a parent's, which stays in use until it is removed: a shared one that is
    * enabled, with others, or a dedicated one that nobody has.
    *
-   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, or the parent goes, or is behind
-   * no IOMMU; `EBUSY` if somebody has the dedicated one.
+   * On failure: `ENXIO` if there is no such queue; `ENODEV` if a shared one is not enabled, if it asks for no pages, or
+   * the parent goes, or is behind no IOMMU; `EBUSY` if somebody has the dedicated one.
    */
   static create(
     context: KernelContext,
@@ -169,6 +169,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
     if (wq.isDedicated && (wq.clients.value > 0 || wq.isEnabled)) {
       return refuse('EBUSY', `${wq.name} is dedicated, and in use`);
     }
+    // Records that fault would be in the event log, which its guest has not.
+    if (wq.config.pageRequests === false) return refuse('ENODEV', `${wq.name} asks for no pages`);
     if (!wq.isDedicated && !wq.isEnabled) return refuse('ENODEV', `${wq.name} is not enabled`);
     if (isRefusal(iommu)) return refuse('ENODEV', iommu.why);
     const mdev = new Mdev(context, parent, { name: of.name, wq, iommu });
@@ -252,6 +254,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     const refusal = yield* this.queue.drain(pasid);
+    yield* this.#parent.flushErrors();
     if (refusal === undefined) this.interrupts.drained(pasid);
     return refusal;
   }

@@ -112,6 +112,8 @@ export class SharedQueue implements QueueBehind {
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
   bound({ guest, host }: BoundPasid): void {
     if (guest === undefined) this.#unused.value = host;
+    // The number may be another's by now.
+    else if (this.#unused.value === host) this.#unused.value = undefined;
   }
   unbound(): void {}
 

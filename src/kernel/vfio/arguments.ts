@@ -153,7 +153,8 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   const root = getU64(f.GPGD, words);
   if (root === undefined || root % PAGE_BYTES !== 0) return wrong('a root that is no page');
   return {
-    ...pasids,
+    hostPasid: pasids.hostPasid,
+    guestPasid: pasids.guestPasid,
     stage: {
       root: root / PAGE_BYTES,
       levels: width === 48 ? 4 : 5,

@@ -24,6 +24,10 @@ export class AuxPart {
     this.#lock = new Mutex(log, `domain of ${device.name}`);
   }
 
+  get isAttached(): boolean {
+    return this.#pasid.value !== undefined;
+  }
+
   /** On failure: as `AuxDomain.attachDevice`. Once more is no error. */
   *attach(): Task<Refusal | undefined> {
     yield* this.#lock.lock();

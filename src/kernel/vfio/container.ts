@@ -23,7 +23,7 @@ import type { AuxDomain } from '../iommu/aux-domain.js';
 import type { Iommu } from '../iommu/core.js';
 import type { Attachment } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
-import type { GuestDevice } from '../iommu/guest/binding.js';
+import { type GuestDevice, WITHOUT_PASID } from '../iommu/guest/binding.js';
 import type { GuestSpace } from '../iommu/guest/space.js';
 import type { PagingDomain } from '../iommu/paging-domain.js';
 import type { Process } from '../process.js';
@@ -214,7 +214,8 @@ export class VfioContainer {
   }
 
   /**
-   * Binds a guest's first stage to a PASID, for one device (`struct iommu_gpasid_bind_data`).
+   * Binds a guest's first stage to a PASID, for one device (`struct iommu_gpasid_bind_data`). A guest's PASID 0 stands
+   * for requests that have none in the guest; they are blocked before, by {@link VfioContainer.detachDomain}.
    *
    * On failure: as `GuestSpace.bind`; `EFAULT`, `EINVAL` for the argument; `ENODEV` for a device that is not in the
    * container. Nothing is bound.
@@ -224,6 +225,9 @@ export class VfioContainer {
     if (isRefusal(guest)) return ended(guest);
     const request = parseBind(argument);
     if (isRefusal(request)) return ended(request);
+    if (request.guestPasid === WITHOUT_PASID && this.#members.get(device)?.part?.isAttached === true) {
+      return ended(refuse('EBUSY', `requests of ${device.name} without a PASID meet the VM's memory`));
+    }
     return this.#call('bind', this.#parts.space.bind(guest, request));
   }
 
@@ -401,7 +405,9 @@ export class VfioContainer {
     does: (part: AuxPart) => Task<Refusal | undefined>,
   ): Task<Refusal | undefined> {
     const part = this.#members.get(device)?.part;
-    if (part === undefined) return refuse('ENODEV', `${device.name} is no mediated device of ${this.name}`);
+    if (part === undefined || this.#leaving.has(device)) {
+      return refuse('ENODEV', `${device.name} is no mediated device of ${this.name}, or is being taken out`);
+    }
     return yield* does(part);
   }
 

@@ -11,6 +11,8 @@ machine:
 processes: { alice: {} }
 `;
 
+const BOTH = 'shared-queues: both-numbers';
+
 const VM = {
   devices: 'vdsa0: { from: dsa0/shared, at: 00:05.0 }',
   pasids: 'quota: 8',
@@ -68,6 +70,44 @@ describe('a virtual machine', () => {
       'devices.v.from: dsa0/own is dedicated: the host has to be told of PASIDs (caching-mode)',
     ],
     [
+      'made of a function that there is not',
+      { devices: 'v: { from: dsa1, at: 00:05.0 }' },
+      'devices.v.from: the host has no device dsa1',
+    ],
+    [
+      'made of a whole function, and another of a part of it',
+      {
+        devices:
+          'v: { from: dsa0, at: 00:05.0, shared-queues: both-numbers }, w: { from: dsa0/shared, at: 00:06.0 }',
+      },
+      'devices.w.from: dsa0 is vm1 v, whole: it has no parts',
+    ],
+    [
+      'two devices made of one whole function',
+      { devices: `v: { from: dsa0, at: 00:05.0, ${BOTH} }, w: { from: dsa0, at: 00:06.0, ${BOTH} }` },
+      'devices.w.from: dsa0 is vm1 v already, whole',
+    ],
+    [
+      'many made of a whole function',
+      { devices: `v: { from: dsa0, at: 00:05.0, ${BOTH} }`, more: ', count: 2' },
+      'devices.v.from: dsa0 is one function, and this stands for many',
+    ],
+    [
+      'made of a whole function, without caching mode',
+      { devices: `v: { from: dsa0, at: 00:05.0, ${BOTH} }`, more: ', iommu: { caching-mode: false }' },
+      'devices.v.from: dsa0 is whole: the host has to be told of PASIDs (caching-mode)',
+    ],
+    [
+      'made of a part, with what is for a whole function',
+      { devices: 'v: { from: dsa0/shared, at: 00:05.0, shared-queues: both-numbers }' },
+      'devices.v.shared-queues: is for a whole function, and this is dsa0/shared',
+    ],
+    [
+      'refused shared queues that are not the last',
+      { devices: 'v: { from: dsa0, at: 00:05.0, shared-queues: refused }' },
+      "devices.v.shared-queues: are refused, and have to be the last of dsa0's: the guest leaves them out",
+    ],
+    [
       'two devices at one place',
       { devices: 'v: { from: dsa0/shared, at: 00:05.0 }, w: { from: dsa0/shared, at: 00:05.0 }' },
       "devices.w.at: 00:05.0 is v's place already",
@@ -96,6 +136,21 @@ describe('a virtual machine', () => {
       'a process that is called as the kernel is',
       { processes: 'kernel: {}' },
       "processes.kernel: kernel is the guest's kernel, not a process",
+    ],
+    [
+      'a shared queue without an IOMMU',
+      { more: ', iommu: none' },
+      'devices.vdsa0.from: dsa0/shared is shared, which needs PASIDs, and an IOMMU',
+    ],
+    [
+      'a queue that asks for pages, without an IOMMU',
+      { devices: 'v: { from: dsa0/own, at: 00:05.0 }', more: ', iommu: none' },
+      'devices.v.from: dsa0/own lets descriptors ask for pages, which needs an IOMMU (block-on-fault)',
+    ],
+    [
+      'numbers without an IOMMU',
+      { devices: '', pasids: 'numbers: [{ guest: 1, host: 2 }]', more: ', iommu: none' },
+      'pasids.numbers: are given out by a virtual IOMMU, and there is none',
     ],
     [
       'too little memory',
@@ -142,9 +197,19 @@ describe('a virtual machine', () => {
       'by: vm1/eve is no process of this scenario',
     ],
     [
-      'a kernel that opens',
+      'a kernel that opens a shared queue',
       '{ by: vm1/kernel, open: vdsa0/shared }',
-      "by: a guest's kernel only does flush, reset-device and meet",
+      'open: vdsa0/shared is shared, which needs PASIDs: a kernel works without',
+    ],
+    [
+      'a kernel that exits',
+      '{ by: vm1/kernel, exit: true }',
+      "by: a guest's kernel only does flush, reset-device, copy, map, write, unmap, check, open, wait, close and meet",
+    ],
+    [
+      'a process that copies without a PASID',
+      '{ by: vm1/bob, copy: { on: vdsa0/shared, from: letter, into: letter, as: copy1 } }',
+      "by: only a guest's kernel copies: by: vm/kernel",
     ],
     [
       'a process that flushes',

@@ -3,6 +3,8 @@ import type { DeviceSpec, QueueSpec, Scenario, VmSpec } from './schema.js';
 import { sizeBytes } from './size.js';
 
 type Report = (path: readonly PropertyKey[], what: string) => void;
+/** A queue of the host's, by `device/queue`. */
+type Queues = (name: string) => QueueSpec | undefined;
 
 /** Of a guest's memory: below the first it does not boot, above the second its frames would not be worth a run. */
 const LEAST_MEMORY = 2 ** 20;
@@ -10,12 +12,7 @@ const MOST_MEMORY = 2 ** 30;
 /** PASID 0 is nobody's. */
 const MOST_PASIDS = 0xfffff;
 
-/** @param queue a queue of the host's, by `device/queue` */
-export function checkVms(
-  scenario: Scenario,
-  queue: (name: string) => QueueSpec | undefined,
-  report: Report,
-): void {
+export function checkVms(scenario: Scenario, queue: Queues, report: Report): void {
   if (Object.keys(scenario.vms).length > 0) {
     const { nested, 'second-stage': second = [] } = scenario.machine.iommu;
     if (!nested) report(['vms'], 'need a unit with nested translation: machine.iommu has nested: true');
@@ -38,6 +35,7 @@ export function checkVms(
     quotas += vm.pasids.quota * (vm.count ?? 1);
     checkDevices(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
     checkDedicated([name, vm], { queue, taken }, (path, what) => report([...at, 'devices', ...path], what));
+    checkWithout(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
     checkWhole([name, vm], { scenario, whole }, (path, what) => report([...at, 'devices', ...path], what));
     checkNumbers(vm, (path, what) => report([...at, 'pasids', 'numbers', ...path], what));
     if ('kernel' in vm.processes) {
@@ -47,7 +45,7 @@ export function checkVms(
   if (quotas > MOST_PASIDS) report(['vms'], `have quotas of ${quotas} PASIDs; there are ${MOST_PASIDS}`);
 }
 
-function checkDevices(vm: VmSpec, queue: (name: string) => QueueSpec | undefined, report: Report): void {
+function checkDevices(vm: VmSpec, queue: Queues, report: Report): void {
   const places = new Map<string, string>();
   for (const [name, { from, at }] of Object.entries(vm.devices)) {
     if (from.includes('/') && queue(from) === undefined)
@@ -93,10 +91,11 @@ function checkWhole(
     if (spec === undefined) report([name, 'from'], `the host has no device ${device}`);
     if (owner !== `${vm} ${name}`) report([name, 'from'], `${device} is ${owner ?? ''} already, whole`);
     if (count !== undefined) report([name, 'from'], `${device} is one function, and this stands for many`);
-    if (!iommu['caching-mode']) {
+    if (iommu === 'none') report([name, 'from'], `${device} is whole, which needs an IOMMU for its PASIDs`);
+    else if (!iommu['caching-mode']) {
       report([name, 'from'], `${device} is whole: the host has to be told of PASIDs (caching-mode)`);
     }
-    if (spec !== undefined && shared === 'refused' && !hasSharedLast(spec)) {
+    if (spec !== undefined && (shared ?? 'refused') === 'refused' && !hasSharedLast(spec)) {
       report(
         [name, 'shared-queues'],
         `are refused, and have to be the last of ${device}'s: the guest leaves them out`,
@@ -118,7 +117,7 @@ function hasSharedLast({ queues }: DeviceSpec): boolean {
 /** A dedicated queue is one virtual device's, and works with what the host knows to be bound when it is enabled. */
 function checkDedicated(
   [vm, { devices, count, iommu }]: readonly [name: string, vm: VmSpec],
-  of: { readonly queue: (name: string) => QueueSpec | undefined; readonly taken: Map<string, string> },
+  of: { readonly queue: Queues; readonly taken: Map<string, string> },
   report: Report,
 ): void {
   for (const [name, { from }] of Object.entries(devices)) {
@@ -127,14 +126,31 @@ function checkDedicated(
     if (other !== undefined) report([name, 'from'], `${from} is dedicated, and is ${other} already`);
     of.taken.set(from, `${vm} ${name}`);
     if (count !== undefined) report([name, 'from'], `${from} is dedicated, and this stands for many`);
-    if (!iommu['caching-mode']) {
+    if (iommu !== 'none' && !iommu['caching-mode']) {
       report([name, 'from'], `${from} is dedicated: the host has to be told of PASIDs (caching-mode)`);
+    }
+  }
+}
+
+/** Without an IOMMU a guest's driver takes neither what needs PASIDs, nor what asks for pages. */
+function checkWithout({ devices, iommu }: VmSpec, queue: Queues, report: Report): void {
+  if (iommu !== 'none') return;
+  for (const [name, { from }] of Object.entries(devices)) {
+    const spec = queue(from);
+    if (spec?.mode === 'shared')
+      report([name, 'from'], `${from} is shared, which needs PASIDs, and an IOMMU`);
+    if (spec?.mode === 'dedicated' && spec['block-on-fault']) {
+      report([name, 'from'], `${from} lets descriptors ask for pages, which needs an IOMMU (block-on-fault)`);
     }
   }
 }
 
 function checkNumbers({ pasids, iommu, count }: VmSpec, report: Report): void {
   const { numbers, quota } = pasids;
+  if (iommu === 'none') {
+    if (numbers.length > 0) report([], 'are given out by a virtual IOMMU, and there is none');
+    return;
+  }
   const limit = 2 ** iommu['pasid-bits'];
   if (count !== undefined && numbers.length > 0)
     report([], 'are for one virtual machine, and this stands for many');

@@ -142,9 +142,10 @@ class StepCheck {
     }
     if ('write' in step) this.#region(actor, step.write.to, [...at, 'write', 'to']);
     if ('unmap' in step) this.#region(actor, step.unmap, [...at, 'unmap']);
-    if ('open' in step) this.#queue(step, step.open, [...at, 'open']);
+    if ('open' in step) this.#open(step, [...at, 'open']);
     if ('interrupts' in step) this.#queue(step, step.interrupts, [...at, 'interrupts']);
     if ('close' in step) this.#queue(step, step.close, [...at, 'close']);
+    if ('copy' in step) this.#copy(step, actor, [...at, 'copy']);
     if ('submit' in step) this.#submit(step, actor, [...at, 'submit']);
     if ('wait' in step) this.#wait(step, actor, [...at, 'wait']);
     if ('check' in step) this.#checkStep(step.check, actor, [...at, 'check']);
@@ -165,14 +166,13 @@ class StepCheck {
       this.#report([...at, 'by'], `only the host ${HOST_ACTIONS[hosts]}: by: host`);
       return undefined;
     }
-    if (isKernel && !KERNEL_ACTIONS.some((action) => action in step) && !('meet' in step)) {
-      this.#report([...at, 'by'], "a guest's kernel only does flush, reset-device and meet");
+    if (isKernel && !KERNEL_STEPS.some((action) => action in step)) {
+      this.#report([...at, 'by'], `a guest's kernel only does ${listOf(KERNEL_STEPS)}`);
       return undefined;
     }
-    const kernels = KERNEL_ACTIONS.find((action) => action in step);
+    const kernels = KERNELS_OWN.find((action) => action in step);
     if (!isKernel && kernels !== undefined) {
-      const own = kernels === 'flush' ? 'flushes' : 'resets devices';
-      this.#report([...at, 'by'], `only a guest's kernel ${own}: by: vm/kernel`);
+      this.#report([...at, 'by'], `only a guest's kernel ${KERNEL_ACTIONS[kernels]}: by: vm/kernel`);
       return undefined;
     }
     if (vm !== undefined && 'reset-device' in step) {
@@ -258,6 +258,26 @@ class StepCheck {
     return queueOf(this.#devices, name);
   }
 
+  #open(step: Extract<Step, { open: unknown }>, at: readonly PropertyKey[]): void {
+    const mode = this.#queue(step, step.open, at)?.mode;
+    if (mode === 'shared' && step.by.endsWith('/kernel'))
+      this.#report(at, `${step.open} is shared, which needs PASIDs: a kernel works without`);
+  }
+
+  #copy(step: Extract<Step, { copy: unknown }>, actor: Actor, at: readonly PropertyKey[]): void {
+    const { on, from, into, as } = step.copy;
+    this.#queue(step, on, [...at, 'on']);
+    this.#region(actor, from, [...at, 'from']);
+    this.#region(actor, into, [...at, 'into']);
+    this.#newJob(actor, as, [...at, 'as']);
+  }
+
+  #newJob(actor: Actor, job: string, at: readonly PropertyKey[]): void {
+    if (this.#allJobs.has(job)) this.#report(at, `there is a job ${job} already`);
+    this.#allJobs.add(job);
+    actor.jobs.add(job);
+  }
+
   #submit(step: Extract<Step, { submit: unknown }>, actor: Actor, at: readonly PropertyKey[]): void {
     const { by, submit } = step;
     const queue = this.#queue(step, submit.to, [...at, 'to']);
@@ -277,9 +297,7 @@ class StepCheck {
     if (operation !== 'fill' && submit.pattern !== undefined) {
       this.#report([...at, 'pattern'], `${operation} has no pattern`);
     }
-    if (this.#allJobs.has(job)) this.#report([...at, 'as'], `there is a job ${job} already`);
-    this.#allJobs.add(job);
-    actor.jobs.add(job);
+    this.#newJob(actor, job, [...at, 'as']);
     if (submit.interrupt) this.#interrupting.add(job);
     if (actor.jobs.size === MOST_JOBS + 1)
       this.#report(at, `${by} has submitted ${MOST_JOBS} jobs before, and can no more`);
@@ -323,7 +341,14 @@ const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'register
 const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
 
 /** What a guest's kernel does. */
-const KERNEL_ACTIONS = ['flush', 'reset-device'] as const;
+const KERNEL_ACTIONS = { flush: 'flushes', 'reset-device': 'resets devices', copy: 'copies' } as const;
+const KERNELS_OWN = ['flush', 'reset-device', 'copy'] as const;
+const KERNEL_STEPS = [
+  ...KERNELS_OWN,
+  ...(['map', 'write', 'unmap', 'check', 'open', 'wait', 'close', 'meet'] as const),
+];
+
+const listOf = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
 
 /** The last page of a process's, by the addresses of its CPUs; as far as a number holds one. */
 const LAST_ADDRESS = { '48-bit': 0x7fff_ffff_f000, '57-bit': 2 ** 53 - 4096 } as const;

@@ -173,12 +173,12 @@ const STEPS: [string, string, string][] = [
   [
     'has no action',
     '{ by: alice }',
-    'steps[0]: has no action: one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, reset-device, meet',
+    'steps[0]: has no action: one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, reset-device, copy, meet',
   ],
   [
     'has another action',
     '{ by: alice, mpa: { name: a } }',
-    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, reset-device, meet',
+    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, reset, register-kvm, flush, reset-device, copy, meet',
   ],
   [
     'has two actions',

@@ -48,6 +48,14 @@ const dsa = z.strictObject({
   queues: z.record(name, queue).describe('its work queues, by name'),
 });
 
+/** As Linux's `iommu=pt` and `iommu=nopt`, with a third: nothing. */
+const kernelDma = z
+  .enum(['blocked', 'identity', 'dma'])
+  .default('blocked')
+  .describe(
+    'what requests without a PASID meet: nothing, all memory as it is, or what the kernel maps for each device',
+  );
+
 const machine = z.strictObject({
   memory: size.default('64 MiB'),
   cpus: z.int().min(1).max(64).default(2),
@@ -56,6 +64,7 @@ const machine = z.strictObject({
     .default('48-bit')
     .describe("the CPUs': page tables have four levels or five"),
   iommu: vtd.prefault({ kind: 'vtd' }),
+  'kernel-dma': kernelDma,
   devices: z.record(name, dsa).default({}),
 });
 
@@ -126,7 +135,10 @@ const vm = z
     count: members,
     memory: size.default('4 MiB'),
     cpus: z.int().min(1).max(16).default(1),
-    iommu: virtualIommu.prefault({}),
+    iommu: z
+      .union([z.literal('none').describe('its devices reach all of its memory as it is'), virtualIommu])
+      .prefault({}),
+    'kernel-dma': kernelDma,
     devices: z.record(name, virtualDevice).default({}).describe('virtual devices, by name'),
     pasids: virtualPasids.prefault({}),
     silent: z.boolean().default(false).describe('its guest takes page requests, and never answers one'),
@@ -197,7 +209,9 @@ const actions = {
   map: map.describe('maps a region of anonymous memory'),
   write: z.strictObject({ to: name, holds: content }).describe('the process writes to a region'),
   unmap: name.describe('unmaps a region'),
-  open: queueName.describe("opens a work queue: binds the process's address space, maps a portal"),
+  open: queueName.describe(
+    "opens a work queue: binds the process's address space, maps a portal; or has it for the kernel, without PASIDs",
+  ),
   interrupts: queueName.describe('asks for completion interrupts of an open queue'),
   submit: submit.describe('submits a descriptor'),
   wait: z
@@ -222,6 +236,9 @@ const actions = {
       "a guest's kernel: invalidates all its unit has cached, sets the root pointer anew, or turns it off and on",
     ),
   'reset-device': name.describe("a guest's kernel: resets a device, and has it again as it was"),
+  copy: z
+    .strictObject({ on: queueName, from: name, into: name, as: name.describe('names the job') })
+    .describe("a guest's kernel: has a queue that it has open begin to copy a buffer, without a PASID"),
   meet: name.describe('waits until all whose steps name this meeting have come to it'),
 } as const;
 
@@ -322,6 +339,7 @@ export type Scenario = Omit<z.infer<typeof scenarioSchema>, 'steps'> & { readonl
 export type MachineSpec = Scenario['machine'];
 export type DeviceSpec = z.infer<typeof dsa>;
 export type VmSpec = z.infer<typeof vm>;
+export type VirtualIommuSpec = z.infer<typeof virtualIommu>;
 export type QueueSpec = z.infer<typeof queue>;
 export type Submission = z.infer<typeof submit>;
 export type Content = z.infer<typeof content>;

@@ -7,7 +7,8 @@ import type { Process } from '../../kernel/index.js';
 import type { AcceptedJob } from '../../rules/index.js';
 import { actorsOf, childName, hostProcesses, type ProcessMember } from '../scenario/members.js';
 import type { Step } from '../scenario/schema.js';
-import { guestKernel, host } from './kernel-actors.js';
+import { GuestKernel } from './guest-kernel.js';
+import { host } from './host-actor.js';
 import type { Machine } from './machines.js';
 import { Meetings } from './meetings.js';
 import type { KernelEvent } from './platform.js';
@@ -26,6 +27,15 @@ interface Part {
 }
 
 export class Cast implements Company {
+  /** The kinds of kernels' events that it acts on. */
+  static readonly KERNEL_EVENTS = [
+    'sva:bind',
+    'sva:unbind',
+    'mm:exit',
+    'process:signal',
+    'process:exit',
+  ] as const;
+
   readonly stage: Stage;
   readonly meetings: Meetings;
   readonly #steps = new Map<string, Step[]>();
@@ -33,6 +43,8 @@ export class Cast implements Company {
   readonly #parts = new Map<string, Part>();
   /** Their names, by the name of the machine that they are on. */
   readonly #on = new Map<string, Set<string>>();
+  /** Guests' kernels that do something, by machine. */
+  readonly #kernels = new Map<string, GuestKernel>();
   readonly #turns: Turns;
   #started = 0;
   /** Who sleeps until a job is done; woken early now and then. */
@@ -65,10 +77,11 @@ export class Cast implements Company {
       }
       const steps = this.stepsOf(`${vm.member.group}/kernel`);
       const flushing = () => this.#flushing(vm);
-      const refused = (action: string, refusal: Refusal) =>
-        this.refused(`${vm.name}/kernel`, action, refusal);
-      const context = { taps, meetings: this.meetings, machine: vm, flushing, refused };
-      if (steps.length > 0) vm.kernel.context.tasks.spawn('kernel', guestKernel(context, steps));
+      if (steps.length === 0) continue;
+      const refused: Company['refused'] = (...of) => this.refused(...of);
+      const kernel = new GuestKernel({ taps, meetings: this.meetings, machine: vm, flushing, refused });
+      this.#kernels.set(vm.name, kernel);
+      vm.kernel.context.tasks.spawn('kernel', kernel.run(steps));
     }
     if (counted.length > 0) tasks.spawn('call of the cast', this.#call(counted));
     const steps = this.stepsOf('host');
@@ -116,15 +129,21 @@ export class Cast implements Company {
   kernelEvent({ kind, fields }: KernelEvent, machine: Machine): void {
     const name = String(fields['process']);
     const { taps } = this.stage;
-    if (kind === 'sva:bind') {
+    if (kind === 'idxd:copy') {
+      this.#kernels.get(machine.name)?.submits({ kind, fields });
+    } else if (kind === 'iommu:aux-clear') {
+      const [device, pasid] = [machine.deviceOf(String(fields['device'])), Number(fields['pasid'])];
+      taps.judge.tell('unbound', { device, mm: `${String(fields['domain'])}/kernel`, pasid });
+    } else if (kind === 'sva:bind') {
       if (machine.vm !== undefined) this.#bound(name, machine, String(fields['device']));
     } else if (kind === 'sva:unbind') {
       this.#unbound(name, machine, fields);
     } else if (kind === 'mm:exit') {
       taps.ledger.dying.set(String(fields['mm']), taps.ledger.step);
+    } else if (kind === 'idxd:record') {
+      this.#wakeAll();
     } else if (kind === 'process:signal') {
-      // An interrupt ends UMWAIT, whoever sleeps.
-      for (const queue of this.#waits.values()) queue.wakeAll();
+      this.#wakeAll();
       const isEarned = this.#doomed.has(name) || this.#mayRunOut;
       if (fields['signal'] === 'SIGSEGV' && !isEarned) {
         taps.judge.tell('died', { process: name, signal: 'SIGSEGV' });
@@ -157,7 +176,8 @@ export class Cast implements Company {
   /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
   vmEnds(name: string): void {
     const { ledger } = this.stage.taps;
-    for (const each of [name, ...(this.#on.get(name) ?? [])]) ledger.dying.set(each, ledger.step);
+    for (const each of [name, `${name}/kernel`, ...(this.#on.get(name) ?? [])])
+      ledger.dying.set(each, ledger.step);
   }
 
   /** A step was refused that nobody expected to be. */
@@ -166,6 +186,11 @@ export class Cast implements Company {
     // Where allocations may fail, what fails for want of memory is earned.
     if (this.#mayRunOut && errno === 'ENOMEM') return;
     taps.judge.tell('refused', { process, action, errno, why, expected: undefined });
+  }
+
+  /** An interrupt ends UMWAIT, whoever sleeps; so does the store that he waits for. */
+  #wakeAll(): void {
+    for (const queue of this.#waits.values()) queue.wakeAll();
   }
 
   get #mayRunOut(): boolean {

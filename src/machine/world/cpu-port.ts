@@ -72,6 +72,10 @@ class HardwareVcpu implements VcpuPort {
     if (this.#isMine) this.#cpu.invept();
   }
 
+  write512(address: number, words: Int32Array): boolean {
+    return this.#isMine && this.#cpu.postGuest(address, words);
+  }
+
   onExit(handler: (exit: VmExit) => ExitAction): void {
     this.#vmcs.onExit = (exit) => ACTIONS[handler(exitOf(exit))];
   }

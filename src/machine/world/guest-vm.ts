@@ -16,8 +16,16 @@ import {
 import { ioasidCapacity, ioasidFindBySpid, ioasidFindMmSet } from '../../ioasid/index.js';
 import { type Kernel, Mdev } from '../../kernel/index.js';
 import type { GuestLedger, Mapping } from '../../rules/index.js';
-import { guestRanges, Vm, type VmDevice, type VmHost, type VmOptions } from '../../vmm/index.js';
+import {
+  guestRanges,
+  Vm,
+  type VmDevice,
+  type VmHost,
+  type VmIommu,
+  type VmOptions,
+} from '../../vmm/index.js';
 import type { VmMember } from '../scenario/members.js';
+import type { VirtualIommuSpec, VmSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
 import { groupsOf, type HostMachine } from './machines.js';
@@ -35,6 +43,8 @@ export interface VmGround {
 
 /** Host PASIDs that a virtual machine may be given. */
 const LAST_PASID = 0xfffff;
+/** The smallest core of ids that there is: of a guest that has no use for them. */
+const LEAST_IDS = 2;
 
 export class GuestVm {
   readonly vm: Vm;
@@ -50,7 +60,8 @@ export class GuestVm {
     this.#ground = ground;
     this.#guest = ground.taps.ledger.addGuest(member.name);
     this.#quota = member.spec.pasids.quota;
-    this.#hasCachingMode = member.spec.iommu['caching-mode'];
+    const { iommu } = member.spec;
+    this.#hasCachingMode = iommu !== 'none' && iommu['caching-mode'];
     for (const { from, 'shared-queues': shared } of Object.values(member.spec.devices)) {
       const whole = { guest: this.#guest, takesBothNumbers: shared === 'both-numbers' };
       if (isWhole(from)) ground.taps.ledger.numbering.assign(from, whole);
@@ -223,6 +234,18 @@ export const parentOf = ({ devices }: VmMember['spec'], device: string): string 
 
 const hasVfio = (kernel: Kernel): kernel is VmHost => 'vfio' in kernel;
 
+const iommuOf = (vm: string, iommu: VirtualIommuSpec, pasids: VmSpec['pasids']): VmIommu => ({
+  cachingMode: iommu['caching-mode'],
+  pasidBits: iommu['pasid-bits'],
+  pageRequests: iommu['page-requests'],
+  deviceTlbs: true,
+  pasids: {
+    pairs: pasids.numbers.map((pair) => ({ guestPasid: pair.guest, hostPasid: pair.host })),
+    rest: pasids.policy === 'scattered' ? 'seeded' : pasids.policy,
+    ...{ seed: seedOf(vm), hostMin: 1, hostMax: LAST_PASID },
+  },
+});
+
 function optionsOf(
   { hardware, host, taps, tasks, chooser }: VmGround,
   { name, spec }: VmMember,
@@ -238,23 +261,17 @@ function optionsOf(
     stepIn: (what) => hardware.engines.maybeStep(chooser, what),
     memory: sizeBytes(spec.memory),
     cpus: spec.cpus,
-    iommu: {
-      cachingMode: iommu['caching-mode'],
-      pasidBits: iommu['pasid-bits'],
-      pageRequests: iommu['page-requests'],
-      deviceTlbs: true,
-      pasids: {
-        pairs: pasids.numbers.map((pair) => ({ guestPasid: pair.guest, hostPasid: pair.host })),
-        rest: pasids.policy === 'scattered' ? 'seeded' : pasids.policy,
-        ...{ seed: seedOf(name), hostMin: 1, hostMax: LAST_PASID },
-      },
-    },
+    ...(iommu === 'none' ? {} : { iommu: iommuOf(name, iommu, pasids) }),
+    ridDomain: spec['kernel-dma'],
     quota: pasids.quota,
     lateTranslation: spec.kvm === 'late',
-    pasids: 2 ** iommu['pasid-bits'],
+    pasids: iommu === 'none' ? LEAST_IDS : 2 ** iommu['pasid-bits'],
     emit: taps.kernels.guest({ ledger: guest, aliases, deviceOf: (device) => parentOf(spec, device) }),
     stored: taps.stored,
     ledger: taps.guestFrames(guest),
-    ioasidTrace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
+    ioasidTrace: {
+      trace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
+      traces: taps.kernels.readsIoasid,
+    },
   };
 }

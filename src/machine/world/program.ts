@@ -394,5 +394,7 @@ export function actionText(step: Step): string {
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
   if ('reset' in step) return `reset ${step.reset}`;
   if ('flush' in step) return `flush ${step.flush}`;
+  if ('copy' in step)
+    return `copy ${step.copy.from} into ${step.copy.into} by ${step.copy.on}, as ${step.copy.as}`;
   return 'exit';
 }

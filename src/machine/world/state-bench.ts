@@ -79,9 +79,10 @@ export class HostBench implements StateBench {
       if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
         found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
-    for (const { name, device } of this.#hardware.accelerators) {
+    for (const { name, rid, device } of this.#hardware.accelerators) {
       device.parts.tlb.visit((entry) => {
-        if (leadsThere(entry)) found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
+        if (leadsThere(entry) && !(isInGuest && this.#reachesAll(rid, entry.pasid)))
+          found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
     // Of a machine with so many frames, only tables are worth the look.
@@ -99,6 +100,12 @@ export class HostBench implements StateBench {
     if (this.#hardware.unit.translator.caches.iotlb.leadsTo(frame)) return true;
     for (const { device } of this.#hardware.accelerators) if (device.parts.tlb.leadsTo(frame)) return true;
     return false;
+  }
+
+  /** Whether requests of (RID, PASID) reach all memory of a virtual machine, whichever frames it uses. */
+  #reachesAll(rid: number, pasid: number | undefined): boolean {
+    const entry = pasid === undefined ? undefined : this.#entry(rid, pasid);
+    return entry?.isPresent === true && entry.second !== undefined && entry.root === undefined;
   }
 
   /** PASID table entries that let hardware walk the page table of this use. */

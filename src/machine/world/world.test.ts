@@ -24,6 +24,8 @@ const SHIPPED = [
     'late-kvm',
     'wide-flush',
     'silent-guest',
+    'pf-and-adi',
+    'pf-and-adi-both-numbers',
   ],
 ];
 

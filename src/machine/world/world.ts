@@ -57,7 +57,8 @@ export interface RunResult {
 }
 
 /** Events after which the table of PASIDs may be fuller than ever. */
-const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map']);
+const LOOK_AT: ReadonlySet<string> = new Set(['process:signal', 'mm:map', 'idxd:copy']);
+const HOOKED: ReadonlySet<string> = new Set([...LOOK_AT, ...Cast.KERNEL_EVENTS]);
 
 /** The seed of the boot: the same machine whatever the run. */
 const BOOT_SEED = 1;
@@ -128,6 +129,7 @@ export class World {
       tasks,
       ioasids: this.#ioasids,
       ledger: taps.frames,
+      ridDomain: scenario.machine['kernel-dma'],
       framesMayFail: scenario.choices['allocation-failures'],
       vfioPci: whole.map(({ rid }) => rid),
       protections: protectionsOf(scenario.protections),
@@ -171,6 +173,7 @@ export class World {
       listener && (({ rule, message }) => taps.tell('rules', taps.actor, 'finding', { rule, message }));
     const cast = new Cast(this);
     taps.hooks = {
+      kinds: HOOKED,
       jobDone: (job) => cast.jobDone(job),
       kernelEvent: (event, machine) => {
         if (LOOK_AT.has(event.kind)) this.#lookAtPasids();
@@ -268,9 +271,15 @@ export class World {
     }
   }
 
-  /** How many PASIDs the core has handed out. */
+  /**
+   * How many PASIDs the core has handed out to processes. What stands for a virtual machine's requests without one comes
+   * and goes with what its guest does to its IOMMU, and is asked for when the machine has gone.
+   */
   get #pasidsInUse(): number {
-    return ioasidCapacity(this.#ioasids).live;
+    const { live } = ioasidCapacity(this.#ioasids);
+    return (
+      live - [...this.vms.keys()].reduce((sum, vm) => sum + this.taps.ledger.pasids.count(`${vm}/kernel`), 0)
+    );
   }
 
   #judgeEnd(): void {
@@ -306,7 +315,7 @@ export class World {
 }
 
 function newIoasids({ ledger, kernels }: Taps): IoasidCore {
-  const core = ioasidCreate({ step: () => ledger.step, trace: kernels.ioasid });
+  const core = ioasidCreate({ step: () => ledger.step, trace: kernels.ioasid, traces: kernels.readsIoasid });
   assert(!isRefusal(core), `no IOASID core: ${String(core)}`);
   return core;
 }

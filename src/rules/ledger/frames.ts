@@ -24,6 +24,12 @@ export class FrameLedger implements Restorable {
   /** By address space. */
   readonly #spaces = new Map<string, Space>();
   readonly #changesOfSpaces = new Journal<number>();
+  #version = 0;
+
+  /** Is another after any frame has changed hands. */
+  get version(): number {
+    return this.#version;
+  }
 
   owned(frame: number, owner: FrameOwner, step: number): void {
     const last = this.#become(frame, owner, step);
@@ -97,12 +103,14 @@ export class FrameLedger implements Restorable {
   }
 
   restore(): void {
+    this.#version++;
     this.#changes.restore();
     this.#changesOfSpaces.restore();
   }
 
   /** A frame changes hands; who had it. */
   #become(frame: number, owner: FrameOwner | undefined, step: number): Tenure | undefined {
+    this.#version++;
     const last = this.#tenures.at(frame);
     this.#changes.note(this.#tenures, frame, last);
     this.#tenures.set(frame, { owner, since: step, before: last && shortened(last) });

@@ -29,6 +29,8 @@ export interface Job {
   readonly step: number;
   /** Its operands, and its completion record. */
   readonly names: readonly Named[];
+  /** Of a guest's kernel, which has no pages: its own frames, by the pages that the device is to know them by. */
+  readonly frames?: ReadonlyMap<number, number>;
 }
 
 /** A job that a queue has accepted. */

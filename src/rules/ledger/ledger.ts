@@ -49,6 +49,12 @@ export class Ledger implements Restorable {
     return mm.includes('/') ? (this.guestOf(mm)?.frames ?? this.frames) : this.frames;
   }
 
+  /** The host's frame that is one of a guest's. */
+  frameOf(guest: GuestLedger, gfn: number): number | undefined {
+    const page = guest.pageOf(gfn);
+    return page === undefined ? undefined : this.frames.frameAt(guest.name, page);
+  }
+
   /**
    * Who has a frame of the host's now: in a guest's memory, who in the guest has it. Undefined if it never had an
    * owner.

@@ -74,7 +74,8 @@ export class Numbering implements Restorable {
     // The guest may have given its number to the next, whom another stands behind.
     const isIts = guest !== undefined && of.guest.pasids.tenure(guest)?.backing === pasid;
     const own = isIts ? [guest] : [];
-    return of.takesBothNumbers && !own.includes(pasid) ? [...own, pasid] : own;
+    const isSentToo = of.takesBothNumbers && !own.includes(pasid) && this.idOf(device, pasid) === pasid;
+    return isSentToo ? [...own, pasid] : own;
   }
 
   /** A unit has taken in an entry of a device's, with this domain. */

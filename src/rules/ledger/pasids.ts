@@ -78,6 +78,11 @@ export class PasidLedger implements Restorable {
     return this.#byMm.get(mm);
   }
 
+  /** How many stand for one address space now. @remarks All are looked through. */
+  count(mm: string): number {
+    return [...this.all()].filter(([, tenure]) => tenure.mm === mm).length;
+  }
+
   /** How many stand for an address space now. */
   get live(): number {
     return this.#live;

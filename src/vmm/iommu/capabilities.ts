@@ -1,10 +1,12 @@
 /**
  * What a virtual VT-d unit says it can do: scalable mode with first-stage translation, PASIDs that are allocated by
- * virtual command, and no second stage, nesting or pass-through, so that all that a guest can ask for is a first
- * stage, which the host nests over the VM's own second stage.
+ * virtual command, and no second stage or nesting: an entry that asks for one is a fault, as on hardware without. So all
+ * that a guest can ask for is a first stage, which the host nests over the VM's own second stage, and pass-through, for
+ * which that second stage does by itself.
  *
- * Requests without a PASID go by PASID 0 of the device (ECAP.RPS is clear: no other can be named), which no virtual
- * command gives out: they are blocked. Accesses to tables are snooped, as the VMM's are.
+ * Requests without a PASID go by the entry of PASID 0 (ECAP.RPS is clear: no other can be named), and have no privilege
+ * (ECAP.RPRIVS is clear). Only they can be passed through: a PASID's entry that says so cannot be used. Accesses to
+ * tables are snooped, as the VMM's are.
  */
 import { u64 } from '../../base/index.js';
 import { CAP_REG, ECAP_REG, encode, type Layout, type LayoutInfo } from '../../spec/index.js';
@@ -51,7 +53,7 @@ export function virtualCapabilities(of: VirtualCapabilities): {
     FS1GP: bit(of.gigabytePages),
   });
   const ecap = quad(ECAP_REG, {
-    ...{ C: 1, QI: 1, IRO, PASID: 1, SMTS: 1, FSTS: 1, SMPWCS: 1, VCS: 1 },
+    ...{ C: 1, QI: 1, IRO, PASID: 1, SMTS: 1, FSTS: 1, PT: 1, SMPWCS: 1, VCS: 1 },
     PSS: of.pasidBits - 1,
     DT: bit(of.deviceTlbs),
     PRS: bit(of.pageRequests),
@@ -82,7 +84,7 @@ const CAP_FIELDS = [
   'ESRTPS',
 ];
 const ECAP_FIELDS = [
-  ...['C', 'QI', 'DT', 'IRO', 'PRS', 'SRS', 'EAFS', 'PSS', 'PASID', 'SMTS', 'VCS', 'FSTS', 'SMPWCS'],
+  ...['C', 'QI', 'DT', 'IRO', 'PRS', 'SRS', 'EAFS', 'PSS', 'PASID', 'SMTS', 'VCS', 'FSTS', 'SMPWCS', 'PT'],
 ];
 
 /** Of CAP and ECAP, what a virtual unit offers. */

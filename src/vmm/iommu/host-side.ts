@@ -6,7 +6,7 @@
  */
 import type { Refusal, Task } from '../../base/index.js';
 
-/** A PASID of the guest's, and the one of the host's that backs it. */
+/** A PASID of the guest's, or 0 for requests without one, and the one of the host's that backs it. */
 export interface PasidPair {
   readonly guestPasid: number;
   readonly hostPasid: number;
@@ -55,7 +55,15 @@ export interface HostSide {
   allocPasid(min: number, max: number): number | Refusal;
   /** Gives a host PASID back, bound or not: the host tears down by itself what is; `unbind` waits for that. */
   freePasid(hostPasid: number): Refusal | undefined;
-  /** On failure: nothing is bound. */
+  /**
+   * Has requests of a device without a PASID reach the guest's memory as it is, as they do from the device's beginning.
+   *
+   * On failure: they are blocked.
+   */
+  attach(rid: number): Task<Refusal | undefined>;
+  /** Blocks them. On failure: `EIO` if hardware did not confirm; anything else says that there is nothing to block. */
+  detach(rid: number): Task<Refusal | undefined>;
+  /** Those without a PASID (0) are blocked before. On failure: nothing is bound. */
   bind(rid: number, binding: GuestBinding): Task<Refusal | undefined>;
   /** On failure: `EIO` if hardware did not confirm, and it stays bound; anything else says that it was not bound. */
   unbind(rid: number, pair: PasidPair): Task<Refusal | undefined>;

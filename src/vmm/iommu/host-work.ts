@@ -4,6 +4,8 @@
  * PASIDs that were given out can be bound, so it is those that are looked up, in the tables of each device, however
  * large a directory the guest claims to have. An entry is read once, and read anew if the host has slept since.
  *
+ * What requests without a PASID meet is compared with the entry of PASID 0 (`without-pasid.ts`).
+ *
  * Invalidations of the guest's name its domain numbers; here they become invalidations of the PASIDs that are bound
  * under that domain, by this VM.
  */
@@ -16,6 +18,10 @@ import type { GuestTables } from './guest-tables.js';
 import type { HostInvalidation, HostSide } from './host-side.js';
 import type { Translations } from './operations.js';
 import type { VirtualIommuOptions } from './port.js';
+import type { WithoutPasid } from './without-pasid.js';
+
+/** What stands for requests without a PASID. */
+const WITHOUT = 0;
 
 /** An entry of the guest's tables. */
 interface Place {
@@ -36,6 +42,7 @@ export interface HostWorkParts {
   readonly host: HostSide;
   readonly bindings: Bindings;
   readonly pasids: GuestPasids;
+  readonly without: WithoutPasid;
   readonly tables: GuestTables;
   readonly emit: VirtualIommuOptions['emit'];
   /** Whether the guest sees device TLBs; if not, they go with the IOTLB. */
@@ -60,7 +67,9 @@ export class HostWork {
    */
   compare(scope: Scope): Failed | Task<Failed> {
     const places = this.#places(scope);
-    return places.every((place) => this.#isAsWanted(place)) ? false : this.#change(places);
+    const rids = this.#withoutChanged(scope);
+    const isDone = rids.length === 0 && places.every((place) => this.#isAsWanted(place));
+    return isDone ? false : this.#change(places, rids);
   }
 
   /** Has translations forgotten. */
@@ -72,12 +81,12 @@ export class HostWork {
     return this.#invalidateAll(bound, { cache, run, leafOnly: run?.leafOnly ?? false });
   }
 
-  /** Has a device forget; requests without PASID are blocked, and have nothing cached. */
+  /** Has a device forget. */
   invalidateDevice(of: DeviceTlbInvalidation): Failed | Task<Failed> {
     const { rid, pasid, isGlobal } = of;
     if (!this.#parts.devices().includes(rid)) return true;
-    if (pasid === NO_PASID && !isGlobal) return false;
-    const bound = this.#bound(isGlobal ? undefined : pasid).filter((each) => each.rid === rid);
+    const own = pasid === NO_PASID ? WITHOUT : pasid;
+    const bound = this.#bound(isGlobal ? undefined : own).filter((each) => each.rid === rid);
     if (bound.length === 0) return false;
     return this.#invalidateAll(bound, { cache: 'device-tlb', run: of, leafOnly: false });
   }
@@ -95,9 +104,10 @@ export class HostWork {
   }
 
   /** The host may sleep over each: what is wanted is asked anew. */
-  *#change(places: readonly Place[]): Task<Failed> {
-    const { bindings } = this.#parts;
+  *#change(places: readonly Place[], rids: readonly number[]): Task<Failed> {
+    const { bindings, without } = this.#parts;
     let failed = false;
+    for (const rid of rids) if (yield* without.compare(rid)) failed = true;
     for (const place of places) {
       const bound = bindings.get(place.rid, place.guestPasid);
       if (bound === undefined || this.#isAsWanted(place)) continue;
@@ -109,6 +119,13 @@ export class HostWork {
       if (wanted !== undefined) yield* this.#bind(wanted);
     }
     return failed;
+  }
+
+  /** The devices of a scope whose requests without a PASID do not meet what they should. */
+  #withoutChanged(scope: Scope): readonly number[] {
+    const { without } = this.#parts;
+    if (scope.pasid !== undefined && scope.pasid !== WITHOUT) return [];
+    return without.devices.filter((rid) => isInScope(rid, scope) && !without.isAsWanted(rid));
   }
 
   #isAsWanted({ rid, guestPasid }: Place): boolean {
@@ -145,8 +162,12 @@ export class HostWork {
 
   /** Those of a guest PASID, or all. */
   #bound(guestPasid: number | undefined): readonly Bound[] {
-    const { bindings } = this.#parts;
-    if (guestPasid === undefined) return bindings.all;
+    const { bindings, without } = this.#parts;
+    if (guestPasid === WITHOUT) return without.bound;
+    if (guestPasid === undefined) {
+      const others = without.bound;
+      return others.length === 0 ? bindings.all : [...bindings.all, ...others];
+    }
     const found = this.#parts.devices().map((rid) => bindings.get(rid, guestPasid));
     return found.filter((each) => each !== undefined);
   }

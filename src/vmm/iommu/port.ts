@@ -57,7 +57,7 @@ export interface VirtualUnit extends MmioRegion, Restorable {
   reset(): void;
   /** The host PASID behind a guest PASID that was given out; undefined if it was not. */
   hostPasidOf(guestPasid: number): number | undefined;
-  /** What is bound through a device; undefined if nothing is. */
+  /** What is bound through a device, for guest PASID 0 for requests without one; undefined if nothing is. */
   bindingOf(rid: number, guestPasid: number): GuestBinding | undefined;
   /** Whether its task has work. */
   readonly isBusy: boolean;

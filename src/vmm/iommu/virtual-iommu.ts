@@ -12,7 +12,7 @@
  * completed: the queue stops with IQE (or ITE, for a device), a register's command says that it was not done. It is
  * tried again when the guest asks again, and not before: a device that is dead would keep the VMM busy for ever.
  *
- * Left out: requests without a PASID (blocked; see capabilities.ts), interrupt remapping.
+ * Left out: interrupt remapping.
  */
 import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog, WaitQueue } from '../../base/index.js';
 import {
@@ -42,6 +42,7 @@ import type { GuestBinding, HostSide, PasidPair } from './host-side.js';
 import { type Failed, HostWork } from './host-work.js';
 import { type Operation, QueueEnd, RegisterEnd } from './operations.js';
 import type { GuestFault, VirtualIommuOptions, VirtualUnit } from './port.js';
+import { WithoutPasid } from './without-pasid.js';
 
 /** VCRSP.SC of a command that there is not: below the codes of single commands. */
 const UNDEFINED_COMMAND = 1;
@@ -59,6 +60,7 @@ export class VirtualIommu implements VirtualUnit {
   readonly #at: string;
   readonly #pasids: GuestPasids;
   readonly #bindings: Bindings;
+  readonly #without: WithoutPasid;
   readonly #work: HostWork;
   readonly #faults: GuestFaults;
   readonly #hasPageRequests: boolean;
@@ -114,7 +116,10 @@ export class VirtualIommu implements VirtualUnit {
       root: () => (this.#isEnabled.value && isScalable() ? this.#root.value?.frame : undefined),
     };
     const { deviceTlb: deviceTlbs } = format;
-    this.#work = new HostWork({ ...shared, name, host, emit, deviceTlbs, pasids: this.#pasids });
+    const isOn = (): boolean => this.#isEnabled.value;
+    this.#without = new WithoutPasid(log, { ...shared, name, host, emit, isOn, range: options.pasids });
+    const { pasids, without } = { pasids: this.#pasids, without: this.#without };
+    this.#work = new HostWork({ ...shared, name, host, emit, deviceTlbs, pasids, without });
     this.#faults = new GuestFaults({
       ...shared,
       record: (fault, request) => this.#front.record(fault, request),
@@ -144,6 +149,7 @@ export class VirtualIommu implements VirtualUnit {
   }
 
   bindingOf(rid: number, guestPasid: number): GuestBinding | undefined {
+    if (guestPasid === 0) return this.#without.get(rid);
     const bound = this.#bindings.get(rid, guestPasid);
     return bound?.life === this.#pasids.get(guestPasid)?.life ? bound : undefined;
   }

@@ -9,10 +9,13 @@
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
 import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
 import type { KernelContext } from '../../context.js';
-import type { GuestPasid, Pasid } from '../../ids.js';
+import { GuestPasid, type Pasid } from '../../ids.js';
 import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
 import type { NestedStage } from '../domain.js';
 import type { DmaFault, PageRequest } from '../driver.js';
+
+/** Stands for the requests that have no PASID in the guest: it is no SPID. */
+export const WITHOUT_PASID = GuestPasid.of(0);
 
 /** A PASID that a device may work with. */
 export interface BoundPasid {
@@ -58,6 +61,8 @@ export class GuestDevice {
   readonly listener: KeptValue<((fault: GuestFault) => void) | undefined>;
   /** By the host's id. */
   readonly bindings: KeptMap<number, GuestBinding>;
+  /** The one for requests without a PASID. */
+  readonly withoutPasid: KeptValue<GuestBinding | undefined>;
   /** It is on its way out of the VM: nothing is bound for it any more. */
   readonly isLeaving: KeptValue<boolean>;
 
@@ -66,6 +71,7 @@ export class GuestDevice {
     this.holder = holder;
     this.listener = new KeptValue<((fault: GuestFault) => void) | undefined>(log, undefined);
     this.bindings = new KeptMap(log);
+    this.withoutPasid = new KeptValue<GuestBinding | undefined>(log, undefined);
     this.isLeaving = new KeptValue(log, false);
   }
 
@@ -168,12 +174,18 @@ export class GuestEntry implements AttachmentClient {
   }
 
   pageRequests(requests: readonly PageRequest[]): boolean {
-    return this.#give(requests, []);
+    // A guest's device asks for no page without a PASID.
+    return this.guestPasid !== WITHOUT_PASID && this.#give(requests, []);
   }
 
   /** Whether this user has a group, and its answer counts. */
   isGiven(user: GuestBinding, group: number): boolean {
     return this.#given.get(group)?.to === user;
+  }
+
+  /** Whether anybody has a group to answer. */
+  get hasGiven(): boolean {
+    return this.#given.size > 0;
   }
 
   /** The groups that a user has. */
@@ -195,7 +207,8 @@ export class GuestEntry implements AttachmentClient {
 
   fault(fault: DmaFault): void {
     const user = this.#listening();
-    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid: this.guestPasid, fault });
+    const guestPasid = this.guestPasid === WITHOUT_PASID ? undefined : this.guestPasid;
+    if (user !== undefined) tellGuest(user, { kind: 'unrecoverable', guestPasid, fault });
   }
 
   #give(requests: readonly PageRequest[], before: readonly GuestBinding[]): boolean {

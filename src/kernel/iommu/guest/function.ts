@@ -12,7 +12,7 @@ import type { Iommu } from '../core.js';
 import type { IommuDevice } from '../device.js';
 import type { AttachErrno } from '../driver.js';
 import type { PagingDomain } from '../paging-domain.js';
-import { type GuestBinding, GuestEntry } from './binding.js';
+import { type GuestBinding, GuestEntry, WITHOUT_PASID } from './binding.js';
 
 /** A first stage, as a guest's PASID table entry tells it. */
 export interface GuestStage {
@@ -64,8 +64,17 @@ export class GuestFunction {
       if (known.state.value === 'stuck') return refuse('EBUSY', `${known.domain.name} was not let go of`);
       yield known.changed;
     }
-    const name = `guest PASID ${guestPasid} of ${this.#parent.name}`;
-    const domain = this.#iommu.allocNested(this.#parent, { ...stage, name, sharedId: this.#sharedId });
+    const what = guestPasid === WITHOUT_PASID ? 'no PASID' : `guest PASID ${guestPasid}`;
+    const { root, levels, supervisor, writeProtect, extendedAccessed } = stage;
+    const domain = this.#iommu.allocNested(this.#parent, {
+      name: `${what} of ${this.#parent.name}`,
+      root,
+      levels,
+      supervisor,
+      writeProtect,
+      extendedAccessed,
+      sharedId: this.#sharedId,
+    });
     if (isRefusal(domain)) return domain;
     const entry = new GuestEntry(this.#context, { pasid, guestPasid, domain });
     entry.users.push(binding);

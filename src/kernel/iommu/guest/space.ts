@@ -41,17 +41,18 @@ import type { Iommu } from '../core.js';
 import type { IommuDevice } from '../device.js';
 import type { AttachErrno, PageRange, PageResponse } from '../driver.js';
 import type { PagingDomain } from '../paging-domain.js';
-import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry } from './binding.js';
+import { GuestBinding, GuestDevice, type GuestEndpoint, type GuestEntry, WITHOUT_PASID } from './binding.js';
 import { GuestFunction, type GuestStage } from './function.js';
 
 export interface GuestBindRequest {
   /** The host's PASID: an id of the VM's set. */
   readonly hostPasid: number;
+  /** 0 for requests without one: the guest's own number for the host's is not known to anybody then. */
   readonly guestPasid: GuestPasid;
   readonly stage: GuestStage;
 }
 
-/** What a guest says that caches may not hold any more. */
+/** What a guest says that caches may not hold any more. PASID 0 is its requests without one. */
 export interface GuestInvalidation {
   /** All of the VM's on that device, if undefined. */
   readonly guestPasid: GuestPasid | undefined;
@@ -61,6 +62,9 @@ export interface GuestInvalidation {
   readonly deviceTlb: boolean;
   readonly pasidCache: boolean;
 }
+
+/** What has to be done for a binding's end, in this order. */
+const PHASES = ['drain', 'clear'] as const;
 
 type BindErrno =
   | ('EINVAL' | 'EOVERFLOW' | 'EOPNOTSUPP' | 'ENODEV' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'EAGAIN')
@@ -168,6 +172,9 @@ export class GuestSpace {
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
     if (device.isLeaving.value) return refuse('ENODEV', `${device.name} goes`);
+    if (guestPasid === WITHOUT_PASID && device.withoutPasid.value !== undefined) {
+      return refuse('EBUSY', `requests of ${device.name} without a PASID have a first stage`);
+    }
     const got = ioasidGet(this.set, hostPasid, device.holder);
     if (got !== undefined) return withoutDeadlock(got);
     const binding = new GuestBinding(this.#context, device, { id: Ioasid.of(hostPasid), guestPasid });
@@ -180,14 +187,15 @@ export class GuestSpace {
     }
     const refusal = this.#isClosed.value
       ? refuse('ENODEV', `${this.name} is ending`)
-      : ioasidAttachSpid(this.set, hostPasid, guestPasid);
+      : this.#attachSpid(binding);
     if (refusal !== undefined) {
       const unconfirmed = yield* this.#leave(binding);
       this.#end(binding, unconfirmed !== undefined);
       return withoutDeadlock(refusal);
     }
     binding.become('bound');
-    device.endpoint.bound?.({ guest: guestPasid, host: Pasid.of(hostPasid), set: this.set });
+    const guest = guestPasid === WITHOUT_PASID ? undefined : guestPasid;
+    device.endpoint.bound?.({ guest, host: Pasid.of(hostPasid), set: this.set });
     const fields = { vm: this.name, device: device.name, guestPasid, pasid: hostPasid };
     tell(this.#context, 'guest:bind', fields);
     return undefined;
@@ -263,10 +271,8 @@ export class GuestSpace {
     }
     // Its guest may not know of a device TLB, which has what the IOTLB had.
     const deviceTlb = what.deviceTlb || (iotlb && device.endpoint.showsAts !== true);
-    const present = entries.filter(({ attachment }) => attachment.value?.entry.value === 'present');
     let refusal: Refusal<'EIO'> | undefined;
-    for (const iommu of new Set(present.map(({ attachment }) => attachment.value?.device ?? device.iommu))) {
-      const own = present.filter(({ attachment }) => attachment.value?.device === iommu);
+    for (const [iommu, own] of presentByDevice(entries)) {
       const flush = { entries: own, iotlb, deviceTlb, pasidCache, range };
       refusal = (yield* iommu.driver.flushGuest(iommu, flush)) ?? refusal;
     }
@@ -318,26 +324,29 @@ export class GuestSpace {
         if (entry.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
       }
     }
-    for (const { id, device } of wasBound) {
+    for (const { id, device, guestPasid } of wasBound) {
       device.endpoint.unbound?.(Pasid.of(id));
+      if (guestPasid === WITHOUT_PASID) continue;
       const detached = ioasidDetachSpid(this.set, id);
       if (isRefusal(detached)) throw new Bug(detached.why);
     }
     for (const binding of all) {
-      yield* this.#queue(binding, 'drain');
-      yield* this.#queue(binding, 'clear');
+      for (const phase of PHASES) {
+        // There is no memory for a while at most.
+        while (!this.#queue(binding, phase))
+          yield `${this.name}: no memory for the end of PASID ${binding.id}`;
+      }
     }
-    for (const binding of all) yield* this.#abort(binding);
+    for (const binding of all) {
+      if (binding.entries.items.some((entry) => entry.hasGiven)) yield* this.#abort(binding);
+    }
   }
 
-  /** Work that has to be done: there is no memory for it for a while at most. */
-  *#queue({ device, id }: GuestBinding, phase: 'drain' | 'clear'): Task {
-    for (;;) {
-      const refusal = ioasidQueueWork(this.set, id, { holder: device.holder, phase });
-      if (refusal === undefined) return;
-      if (refusal.errno !== 'ENOMEM') throw new Bug(refusal.why);
-      yield `${this.name}: no memory for the end of PASID ${id}`;
-    }
+  /** Work that has to be done: whether there was memory for it. */
+  #queue({ device, id }: GuestBinding, phase: 'drain' | 'clear'): boolean {
+    const refusal = ioasidQueueWork(this.set, id, { holder: device.holder, phase });
+    if (refusal !== undefined && refusal.errno !== 'ENOMEM') throw new Bug(refusal.why);
+    return refusal === undefined;
   }
 
   /** What the guest has not answered for a device, it never will: another that shares the entry is asked, or nobody. */
@@ -384,6 +393,9 @@ export class GuestSpace {
   }: GuestBinding): { readonly device: IommuDevice; readonly pasid: Pasid }[] {
     const { iommu, endpoint } = device;
     const own = pasidOf(device, { hostPasid: id, guestPasid });
+    if (endpoint.takesBothNumbers !== true && this.#iommu.protections.bindPerDevice) {
+      return [{ device: iommu, pasid: own }];
+    }
     const pasids = endpoint.takesBothNumbers === true ? [...new Set([own, Pasid.of(id)])] : [own];
     const others = this.#iommu.protections.bindPerDevice ? [] : this.#devices.items.map((each) => each.iommu);
     const functions = [...new Set([iommu, ...others])];
@@ -398,7 +410,8 @@ export class GuestSpace {
     if (binding === undefined)
       throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
     if (work.phase === 'drain') {
-      const refusal = yield* device.endpoint.drain(pasidOf(device, { ...binding, hostPasid: binding.id }));
+      const { id: hostPasid, guestPasid } = binding;
+      const refusal = yield* device.endpoint.drain(pasidOf(device, { hostPasid, guestPasid }));
       binding.isUndrained.value = refusal !== undefined;
       ioasidFinishWork(work);
       return;
@@ -411,6 +424,7 @@ export class GuestSpace {
   #add(binding: GuestBinding): void {
     const { device, id } = binding;
     device.bindings.set(id, binding);
+    if (binding.guestPasid === WITHOUT_PASID) device.withoutPasid.value = binding;
     const known = this.#byId.get(id);
     const list = known ?? new KeptList<GuestBinding>(this.#context.log);
     list.push(binding);
@@ -424,6 +438,7 @@ export class GuestSpace {
     this.#live.value--;
     if (!isHeld) {
       device.bindings.delete(id);
+      if (device.withoutPasid.value === binding) device.withoutPasid.value = undefined;
       const list = this.#byId.get(id);
       list?.remove(binding);
       if (list?.length === 0) this.#byId.delete(id);
@@ -436,7 +451,13 @@ export class GuestSpace {
     if (this.#live.value === 0) this.#ended.wakeAll();
   }
 
+  /** The pair is known from now on: what a guest has no number for is nobody's to submit with, and not announced. */
+  #attachSpid({ id, guestPasid }: GuestBinding): ReturnType<typeof ioasidAttachSpid> {
+    return guestPasid === WITHOUT_PASID ? undefined : ioasidAttachSpid(this.set, id, guestPasid);
+  }
+
   #boundAs(device: GuestDevice, guestPasid: GuestPasid): GuestBinding | undefined {
+    if (guestPasid === WITHOUT_PASID) return device.withoutPasid.value;
     const id = ioasidFindBySpid(this.set, guestPasid);
     return isRefusal(id) ? undefined : device.bindings.get(id);
   }
@@ -468,6 +489,19 @@ function pasidOf(
   { hostPasid, guestPasid }: Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>,
 ): Pasid {
   return Pasid.of(endpoint.usesParentPasids ? hostPasid : guestPasid);
+}
+
+/** The entries that hardware may have something of, by the function whose table they are in. */
+function presentByDevice(entries: readonly GuestEntry[]): Map<IommuDevice, GuestEntry[]> {
+  const found = new Map<IommuDevice, GuestEntry[]>();
+  for (const entry of entries) {
+    const attachment = entry.attachment.value;
+    if (attachment?.entry.value !== 'present') continue;
+    const others = found.get(attachment.device);
+    if (others === undefined) found.set(attachment.device, [entry]);
+    else others.push(entry);
+  }
+  return found;
 }
 
 /** Nothing here is called under the core's lock. */

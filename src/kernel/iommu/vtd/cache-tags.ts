@@ -74,7 +74,7 @@ export class CacheTags {
   add(domain: Domain, use: Use): number | Refusal<'ENOSPC'> {
     const tag = this.#tags.get(keyOf(domain)) ?? this.#newTag(domain);
     if (tag === undefined) return refuse('ENOSPC', `${this.#unit} has no domain id left`);
-    tag.uses.set(placeOf(use), { ...use, domain });
+    tag.uses.set(placeOf(use), { device: use.device, pasid: use.pasid, domain });
     return tag.did;
   }
 

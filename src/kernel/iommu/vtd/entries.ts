@@ -9,6 +9,15 @@ import type { Domain, FirstStage, NestedStage, SecondStage } from '../domain.js'
 import type { Endpoint, Unsuited } from '../driver.js';
 import type { Capabilities } from './capabilities.js';
 
+const e = PASID_TABLE_ENTRY;
+
+const TYPES = {
+  identity: PGTT.PASS_THROUGH,
+  'first-stage': PGTT.FIRST_STAGE,
+  'second-stage': PGTT.SECOND_STAGE,
+  nested: PGTT.NESTED,
+} as const satisfies Record<Domain['type'], number>;
+
 /** AW by the levels of a second stage. */
 const awOf = (levels: number): number => AW_LEVELS.indexOf(levels);
 
@@ -16,43 +25,32 @@ const fspmOf = (levels: number): number => (levels === 5 ? FSPM.LEVELS_5 : FSPM.
 
 /** A present PASID table entry. */
 export function pasidEntry(domain: Domain, did: number, caps: Capabilities): Int32Array {
-  const snoop = { PWSNP: caps.snoopsWalks ? 1 : 0 };
-  return structure(PASID_TABLE_ENTRY, { P: 1, DID: did, ...stages(domain, snoop) });
-}
-
-function stages(domain: Domain, snoop: { PWSNP: number }) {
-  switch (domain.type) {
-    case 'identity':
-      return { PGTT: PGTT.PASS_THROUGH };
-    case 'first-stage':
-      return {
-        PGTT: PGTT.FIRST_STAGE,
-        ...snoop,
-        PGSNP: domain.snoops === true ? 1 : 0,
-        FSPM: fspmOf(domain.levels),
-        FSPTPTR: domain.root,
-      };
-    case 'second-stage':
-      return { PGTT: PGTT.SECOND_STAGE, ...snoop, ...secondStage(domain) };
-    case 'nested':
-      return {
-        PGTT: PGTT.NESTED,
-        ...snoop,
-        ...secondStage(domain.parent),
-        FSPM: fspmOf(domain.levels),
-        FSPTPTR: domain.root,
-        SRE: domain.supervisor ? 1 : 0,
-        WPE: domain.writeProtect ? 1 : 0,
-        EAFE: domain.extendedAccessed ? 1 : 0,
-      };
+  const words = new Int32Array(PASID_TABLE_ENTRY.bytes / 4);
+  e.P.set(words, 0, 1);
+  e.DID.set(words, 0, did);
+  e.PGTT.set(words, 0, TYPES[domain.type]);
+  if (domain.type === 'identity') return words;
+  if (caps.snoopsWalks) e.PWSNP.set(words, 0, 1);
+  if (domain.type === 'second-stage') setSecondStage(words, domain);
+  if (domain.type === 'nested') {
+    setSecondStage(words, domain.parent);
+    if (domain.supervisor) e.SRE.set(words, 0, 1);
+    if (domain.writeProtect) e.WPE.set(words, 0, 1);
+    if (domain.extendedAccessed) e.EAFE.set(words, 0, 1);
   }
+  if (domain.type === 'first-stage' && domain.snoops === true) e.PGSNP.set(words, 0, 1);
+  if (domain.type !== 'second-stage') {
+    e.FSPM.set(words, 0, fspmOf(domain.levels));
+    e.FSPTPTR.set(words, 0, domain.root);
+  }
+  return words;
 }
 
-const secondStage = ({ levels, root, tracksDirty = false }: SecondStage) => ({
-  AW: awOf(levels),
-  SSPTPTR: root,
-  SSADE: tracksDirty ? 1 : 0,
-});
+function setSecondStage(words: Int32Array, { levels, root, tracksDirty = false }: SecondStage): void {
+  e.AW.set(words, 0, awOf(levels));
+  e.SSPTPTR.set(words, 0, root);
+  if (tracksDirty) e.SSADE.set(words, 0, 1);
+}
 
 /** A present context entry of legacy mode, for a domain that legacy mode has. */
 export function contextEntry(

@@ -59,7 +59,7 @@ export abstract class EntryTables {
   /** Whether the entry of a PASID is present. */
   isPresent(device: Endpoint, pasid: number): boolean {
     const at = this.#entryAt(device, pasid);
-    return at !== undefined && this.#entry.P.get(this.load(at, this.#entry.bytes), 0) === 1;
+    return at !== undefined && this.#entry.P.get(this.#loadPair(at), 0) === 1;
   }
 
   /**
@@ -70,7 +70,8 @@ export abstract class EntryTables {
   set(device: Endpoint, pasid: number, words: Int32Array): Refusal<'ENOMEM'> | undefined {
     const at = this.#entryAt(device, pasid) ?? this.#makeTable(device, pasid);
     if (isRefusal(at)) return at;
-    if (this.isPresent(device, pasid)) throw new Bug(`PASID ${pasid} of ${device.name} is set while present`);
+    if (this.#entry.P.get(this.#loadPair(at), 0) === 1)
+      throw new Bug(`PASID ${pasid} of ${device.name} is set while present`);
     this.publish(at, words);
     return undefined;
   }
@@ -82,7 +83,7 @@ export abstract class EntryTables {
   clearPresent(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
     if (at === undefined) throw new Bug(`PASID ${pasid} of ${device.name} has no entry`);
-    const words = this.load(at, this.#entry.bytes);
+    const words = this.#loadPair(at);
     this.#entry.P.set(words, 0, 0);
     this.#entry.FPD.set(words, 0, mute ? 1 : 0);
     this.store(at, words, 0);
@@ -93,7 +94,7 @@ export abstract class EntryTables {
   empty(device: Endpoint, pasid: number, mute: boolean): void {
     const at = this.#entryAt(device, pasid);
     if (at === undefined) throw new Bug(`PASID ${pasid} of ${device.name} has no entry`);
-    if (this.isPresent(device, pasid))
+    if (this.#entry.P.get(this.#loadPair(at), 0) === 1)
       throw new Bug(`PASID ${pasid} of ${device.name} is emptied while present`);
     const words = new Int32Array(this.#entry.bytes / 4);
     this.#entry.FPD.set(words, 0, mute ? 1 : 0);
@@ -178,6 +179,12 @@ export abstract class EntryTables {
     return words;
   }
 
+  /** The 8 bytes at an address, in words that the next ones are loaded into. */
+  #loadPair(at: number): Int32Array {
+    this.context.platform.memory.load64(at, this.#pair);
+    return this.#pair;
+  }
+
   /** Stores the 8 bytes of an entry that begin with its word `word`. */
   protected store(at: number, words: Int32Array, word: number): void {
     this.context.platform.memory.store64(at + word * 4, words[word] ?? 0, words[word + 1] ?? 0);
@@ -189,7 +196,7 @@ export abstract class EntryTables {
 
   /** The frame that a pointer leads to; undefined if it is not present. */
   protected tableOf(device: Endpoint, pasid: number): number | undefined {
-    const pointer = this.load(this.pointerAt(device, pasid), 8);
+    const pointer = this.#loadPair(this.pointerAt(device, pasid));
     return this.#pointer.present.get(pointer, 0) === 0 ? undefined : this.#pointer.frame.get(pointer, 0);
   }
 

@@ -19,6 +19,12 @@ import {
 import { structure } from '../../words.js';
 import type { Endpoint } from '../driver.js';
 
+const iotlb = IOTLB_INVALIDATION;
+const deviceTlb = DEVICE_TLB_INVALIDATION;
+const pasidCache = PASID_CACHE_INVALIDATION;
+const pasidIotlb = PASID_IOTLB_INVALIDATION;
+const pasidDeviceTlb = PASID_DEVICE_TLB_INVALIDATION;
+
 /** What a range is rounded up to: 2^order pages, aligned. */
 export interface Block {
   readonly page: number;
@@ -50,26 +56,28 @@ export const flushContext = (rid: number, did: number): Int32Array =>
 export const flushPasids = (): Int32Array =>
   structure(PASID_CACHE_INVALIDATION, { TYPE: INVALIDATION.PASID_CACHE, G: PASID_CACHE_GRANULARITY.GLOBAL });
 
-export const flushPasid = (did: number, pasid: number): Int32Array =>
-  structure(PASID_CACHE_INVALIDATION, {
-    TYPE: INVALIDATION.PASID_CACHE,
-    G: PASID_CACHE_GRANULARITY.PASID,
-    DID: did,
-    PASID: pasid,
-  });
+export function flushPasid(did: number, pasid: number): Int32Array {
+  const words = new Int32Array(PASID_CACHE_INVALIDATION.bytes / 4);
+  pasidCache.TYPE.set(words, 0, INVALIDATION.PASID_CACHE);
+  pasidCache.G.set(words, 0, PASID_CACHE_GRANULARITY.PASID);
+  pasidCache.DID.set(words, 0, did);
+  pasidCache.PASID.set(words, 0, pasid);
+  return words;
+}
 
 export const flushIotlb = (): Int32Array =>
   structure(IOTLB_INVALIDATION, { TYPE: INVALIDATION.IOTLB, G: IOTLB_GRANULARITY.GLOBAL, DW: 1, DR: 1 });
 
 /** Of a domain: all that a second stage has a part in; in legacy mode, all there is. */
-export const flushDomain = (did: number): Int32Array =>
-  structure(IOTLB_INVALIDATION, {
-    TYPE: INVALIDATION.IOTLB,
-    G: IOTLB_GRANULARITY.DOMAIN,
-    DW: 1,
-    DR: 1,
-    DID: did,
-  });
+export function flushDomain(did: number): Int32Array {
+  const words = new Int32Array(IOTLB_INVALIDATION.bytes / 4);
+  iotlb.TYPE.set(words, 0, INVALIDATION.IOTLB);
+  iotlb.G.set(words, 0, IOTLB_GRANULARITY.DOMAIN);
+  iotlb.DW.set(words, 0, 1);
+  iotlb.DR.set(words, 0, 1);
+  iotlb.DID.set(words, 0, did);
+  return words;
+}
 
 /** Of a domain: second-stage translations of a block, and all nested ones. */
 export const flushDomainPages = (did: number, { page, order }: Block): Int32Array =>
@@ -83,13 +91,14 @@ export const flushDomainPages = (did: number, { page, order }: Block): Int32Arra
     ADDR: page,
   });
 
-export const flushPasidIotlb = (did: number, pasid: number): Int32Array =>
-  structure(PASID_IOTLB_INVALIDATION, {
-    TYPE: INVALIDATION.PASID_IOTLB,
-    G: PASID_IOTLB_GRANULARITY.PASID,
-    DID: did,
-    PASID: pasid,
-  });
+export function flushPasidIotlb(did: number, pasid: number): Int32Array {
+  const words = new Int32Array(PASID_IOTLB_INVALIDATION.bytes / 4);
+  pasidIotlb.TYPE.set(words, 0, INVALIDATION.PASID_IOTLB);
+  pasidIotlb.G.set(words, 0, PASID_IOTLB_GRANULARITY.PASID);
+  pasidIotlb.DID.set(words, 0, did);
+  pasidIotlb.PASID.set(words, 0, pasid);
+  return words;
+}
 
 export const flushPages = (of: { did: number; pasid: number }, { page, order }: Block): Int32Array =>
   structure(PASID_IOTLB_INVALIDATION, {
@@ -106,20 +115,32 @@ export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = E
   const { page, order } = block;
   // The lowest zero bit n of the page's number says 2^(n + 1) pages.
   const size = order === 0 ? 0 : 2 ** (order - 1) - 1;
-  const of = {
-    MIP: device.invalidationDepth,
-    PFSID_LOW: device.throttledBy & 0xf,
-    PFSID_HIGH: device.throttledBy >> 4,
-    SID: device.rid,
-    S: order === 0 ? 0 : 1,
-    ADDR: page + size,
-  };
-  if (pasid === 0) return structure(DEVICE_TLB_INVALIDATION, { TYPE: INVALIDATION.DEVICE_TLB, ...of });
-  return structure(PASID_DEVICE_TLB_INVALIDATION, {
-    TYPE: INVALIDATION.PASID_DEVICE_TLB,
-    ...of,
-    PASID: pasid,
-  });
+  const words = new Int32Array((pasid === 0 ? deviceTlb : pasidDeviceTlb).bytes / 4);
+  if (pasid === 0) {
+    deviceTlb.TYPE.set(words, 0, INVALIDATION.DEVICE_TLB);
+    setFunction(deviceTlb, words, device);
+    deviceTlb.S.set(words, 0, order === 0 ? 0 : 1);
+    deviceTlb.ADDR.set(words, 0, page + size);
+    return words;
+  }
+  pasidDeviceTlb.TYPE.set(words, 0, INVALIDATION.PASID_DEVICE_TLB);
+  setFunction(pasidDeviceTlb, words, device);
+  pasidDeviceTlb.S.set(words, 0, order === 0 ? 0 : 1);
+  pasidDeviceTlb.ADDR.set(words, 0, page + size);
+  pasidDeviceTlb.PASID.set(words, 0, pasid);
+  return words;
+}
+
+/** The fields that say which function is meant, and what it can take. */
+function setFunction(
+  of: Pick<typeof deviceTlb | typeof pasidDeviceTlb, 'MIP' | 'PFSID_LOW' | 'PFSID_HIGH' | 'SID'>,
+  words: Int32Array,
+  { rid, throttledBy, invalidationDepth }: Endpoint,
+): void {
+  of.MIP.set(words, 0, invalidationDepth);
+  of.PFSID_LOW.set(words, 0, throttledBy & 0xf);
+  of.PFSID_HIGH.set(words, 0, throttledBy >> 4);
+  of.SID.set(words, 0, rid);
 }
 
 export const groupResponse = (of: {

@@ -19,8 +19,8 @@ const { OPCODE } = DSA_MEMMOVE;
 
 export class JobTaps {
   readonly #tapped: Tapped;
-  /** Jobs whose instruction has begun, by the address of their completion record. */
-  readonly #submitted = new Map<number, Job>();
+  /** Jobs whose instruction has begun, by the address of their completion record, and by queue. */
+  readonly #submitted = new Map<number, Map<string, Job>>();
   /** Whose fault it was, by device, PASID and page, until software has told of it: devices go on meanwhile. */
   readonly #faulted = new Map<string, Fields>();
   /** The page that each PASID of a device was refused last. */
@@ -40,7 +40,9 @@ export class JobTaps {
 
   /** The instruction of a job begins. */
   submits(record: number, job: Job): void {
-    this.#submitted.set(record, job);
+    const known = this.#submitted.get(record);
+    if (known === undefined) this.#submitted.set(record, new Map([[job.queue, job]]));
+    else known.set(job.queue, job);
     this.#tapped.ledger.jobs.submitted(job);
   }
 
@@ -74,14 +76,15 @@ export class JobTaps {
     return this.#faulted.get(faultKey(device, pasid, page)) ?? this.behind(device, pasid, page);
   }
 
-  softwareError(device: string, { error, descriptor, fault = 0n }: SoftwareError): void {
+  softwareError(accelerator: Accelerator, { error, descriptor, fault = 0n }: SoftwareError): void {
+    const { name: device } = accelerator;
     const { judge, ledger } = this.#tapped;
     const has = descriptor !== undefined && descriptor.pasid >= 0;
     const number = has ? numberOf(ledger, device, descriptor.pasid) : { pasid: undefined };
     const { pasid } = number;
     const name = `SWERR.${error.toString(16)}`;
     judge.tell('faulted', { name, by: device, device, ...number, text: errorName(error) });
-    const job = descriptor && this.#submitted.get(Number(RECORD.getBig(descriptor.words, 0)));
+    const job = descriptor && this.#sent(descriptor.words, queueOf(accelerator, descriptor.wq));
     if (job === undefined || pasid === undefined || !this.#tapped.isTold) return;
     const page = Math.floor(Number(fault) / PAGE);
     this.#faulted.set(faultKey(device, pasid, page), { job: job.name, queue: job.queue });
@@ -111,18 +114,26 @@ export class JobTaps {
     return page !== undefined && names.some((range) => isOn(page, range)) ? page : undefined;
   }
 
-  audit({ name, device, spec }: Accelerator): DsaAudit {
+  /**
+   * Who sent a descriptor: the one that named this record for this queue. Programs name no record twice; kernels may, each
+   * for a queue of its own.
+   */
+  #sent(words: Int32Array, queue: string): Job | undefined {
+    const sent = this.#submitted.get(Number(RECORD.getBig(words, 0)));
+    return sent?.get(queue) ?? sent?.values().next().value;
+  }
+
+  audit(accelerator: Accelerator): DsaAudit {
+    const { name, device, spec } = accelerator;
     const tapped = this.#tapped;
     const { ledger } = tapped;
-    const queueNames = Object.keys(spec.queues).map((queue) => `${name}/${queue}`);
-    const queueOf = (wq: number): string => queueNames[wq] ?? `${name}/${wq}`;
     const rooms = Object.values(spec.queues).map(({ size, threshold = size }) => {
       return { queue: Math.min(size, threshold), engines: spec.engines };
     });
     return {
       submitted: (tag, wq, words) => {
-        const queue = queueOf(wq);
-        const sent = this.#submitted.get(Number(RECORD.getBig(words, 0)));
+        const queue = queueOf(accelerator, wq);
+        const sent = this.#sent(words, queue);
         const job: AcceptedJob = {
           ...(sent ?? unknown(name, queue, ledger.step)),
           tag,
@@ -142,8 +153,9 @@ export class JobTaps {
       },
       refused: (wq, words) => {
         if (!tapped.isTold) return;
-        const job = this.#submitted.get(Number(RECORD.getBig(words, 0)))?.name ?? null;
-        tapped.tell('hardware', name, 'dsa:refuse', { job, queue: queueOf(wq) });
+        const queue = queueOf(accelerator, wq);
+        const job = this.#sent(words, queue)?.name ?? null;
+        tapped.tell('hardware', name, 'dsa:refuse', { job, queue });
       },
       requests: (tag, _request, page) => {
         this.#moving.job = ledger.jobs.get(name, tag);
@@ -165,6 +177,10 @@ export class JobTaps {
     };
   }
 }
+
+/** A queue by the scenario's name. */
+const queueOf = ({ name, spec }: Accelerator, wq: number): string =>
+  `${name}/${Object.keys(spec.queues)[wq] ?? wq}`;
 
 const isPageFault = (status: number): boolean => errorName(status).startsWith('page fault');
 

@@ -46,28 +46,39 @@ export class KernelTaps {
 
   readonly host = ({ kind, fields: told }: KernelEvent): void => {
     const tapped = this.#tapped;
-    const fields = namedFor(tapped, told, tapped.aliases);
     if (kind === 'iommu:default-pasid') {
       // Nobody in the guest works without PASIDs but its kernel.
       const domain = renamed(String(told['domain']), tapped.aliases);
       tapped.ledger.pasids.takenFor(Number(told['pasid']), kernelOf(domain));
     }
+    const isHooked = tapped.hooks?.kinds.has(kind) === true;
+    if (!tapped.isTold && !isHooked) return;
+    const fields = namedFor(tapped, told, tapped.aliases);
     if (tapped.isTold) tapped.tell('kernel', tapped.actor, kind, this.#ofHost(kind, fields));
-    tapped.hooks?.kernelEvent({ kind, fields }, 'host');
+    if (isHooked) tapped.hooks?.kernelEvent({ kind, fields }, 'host');
   };
 
   /** What a guest's kernel and its VMM tell. */
   guest(of: TappedGuest): (event: KernelEvent) => void {
     const tapped = this.#tapped;
     return ({ kind, fields: told }) => {
+      if (kind === 'viommu:rid-pasid') {
+        tapped.ledger.pasids.takenFor(Number(told['hostPasid']), kernelOf(of.ledger.name));
+      }
+      const isHooked = tapped.hooks?.kinds.has(kind) === true;
+      if (!tapped.isTold && !isHooked) return;
       const fields = namedFor(tapped, told, of.aliases);
       if (tapped.isTold) {
         const layer = kind.startsWith('viommu:') ? 'vmm' : 'kernel';
         tapped.tell(layer, tapped.actor, kind, this.#ofGuest(kind, fields, of));
       }
-      tapped.hooks?.kernelEvent({ kind, fields }, of.ledger.name);
+      if (isHooked) tapped.hooks?.kernelEvent({ kind, fields }, of.ledger.name);
     };
   }
+
+  /** Without a listener, what the ledgers keep is all that is read of an IOASID core's events. */
+  readonly readsIoasid = (kind: string): boolean =>
+    this.#tapped.isTold || kind === 'alloc' || kind === 'reclaim';
 
   /** The host's IOASID core's own events. */
   readonly ioasid: EventSink = ({ kind, fields }: Event) => {

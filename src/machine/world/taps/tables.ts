@@ -12,8 +12,12 @@ const PAGE = 4096;
 const { DID, FSPTPTR, P, PGTT, SSPTPTR } = PASID_TABLE_ENTRY;
 /** Of a PASID table. */
 const ENTRY_BYTES = 64;
+const ENTRY_WORDS = ENTRY_BYTES / 4;
 const ENTRIES = PAGE / ENTRY_BYTES;
+/** So many frames are remembered, by the end of their numbers. */
+const REMEMBERED = 256;
 const FIRST_STAGE_ONLY = 1;
+const SECOND_STAGE_ONLY = 2;
 const NESTED = 3;
 /** How a kernel names what the frames of a PASID table are used for. */
 const TABLE_OF = 'PASID table of ';
@@ -21,6 +25,9 @@ const TABLE_OF = 'PASID table of ';
 export class TableTaps {
   readonly #tapped: Tapped;
   readonly #jobs: JobTaps;
+  /** Frames that hold no PASID table, as long as none has changed hands. */
+  readonly #noTable = new Int32Array(REMEMBERED).fill(-1);
+  #version = 0;
 
   constructor(tapped: Tapped, jobs: JobTaps) {
     this.#tapped = tapped;
@@ -29,21 +36,24 @@ export class TableTaps {
 
   /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
   readonly stored = (address: number): void => {
+    const frame = Math.floor(address / PAGE);
+    if (this.#isNoTable(frame)) return;
     const { ledger, judge, aliases } = this.#tapped;
     const { frames, pasids } = ledger;
     // With so many, each place in a table is that of several.
     if (pasids.live > ENTRIES) return;
-    const owner = frames.tenure(Math.floor(address / PAGE))?.owner;
-    if (owner?.kind !== 'kernel' || !owner.use.startsWith(TABLE_OF)) return;
+    const owner = frames.tenure(frame)?.owner;
+    if (owner?.kind !== 'kernel' || !owner.use.startsWith(TABLE_OF)) {
+      this.#noTable[frame % REMEMBERED] = frame;
+      return;
+    }
     const entry = this.#presentAt(address - (address % ENTRY_BYTES));
     if (entry === undefined) return;
-    const index = Math.floor((address % PAGE) / ENTRY_BYTES);
     const device = renamed(owner.use.slice(TABLE_OF.length), aliases);
-    const numbers = [...pasids.all()].flatMap(([id]) => ledger.numbering.numbersOf(device, id));
-    const [number, other] = numbers.filter((each) => each % ENTRIES === index);
+    const number = this.#onlyAt(device, Math.floor((address % PAGE) / ENTRY_BYTES));
     // Where two PASIDs have this place in their tables, it is open whose entry this is.
-    if (number === undefined || other !== undefined) return;
-    judge.tell('visible', entryFact({ device, ...numberOf(ledger, device, number) }, entry, 0));
+    if (number === undefined) return;
+    judge.tell('visible', new EntryFact(device, numberOf(ledger, device, number), entry));
   };
 
   readonly taken: EntryAudit = ({ rid, pasid }, words, at) => {
@@ -54,7 +64,8 @@ export class TableTaps {
     ledger.numbering.tookIn(device, DID.get(words, at));
     // Two numbers may be one: whose entry it is then is open.
     if (ledger.numbering.idsOf(device, pasid).length > 1) return;
-    judge.tell('fetched', entryFact({ device, ...numberOf(ledger, device, pasid) }, words, at));
+    const copy = words.slice(at, at + ENTRY_WORDS);
+    judge.tell('fetched', new EntryFact(device, numberOf(ledger, device, pasid), copy));
   };
 
   readonly fault: FaultAudit = ({ reason }, { rid, pasid, page, rights }) => {
@@ -68,29 +79,64 @@ export class TableTaps {
     if (number.pasid !== undefined) this.#jobs.faulted(device, number.pasid, page);
   };
 
+  /** Whether a frame is known to hold no PASID table: most stores are to such. */
+  #isNoTable(frame: number): boolean {
+    const { version } = this.#tapped.ledger.frames;
+    if (version !== this.#version) {
+      this.#version = version;
+      this.#noTable.fill(-1);
+    }
+    return this.#noTable[frame % REMEMBERED] === frame;
+  }
+
+  /** The one number of a device's that is in use and has this place in its table. */
+  #onlyAt(device: string, index: number): number | undefined {
+    const { pasids, numbering } = this.#tapped.ledger;
+    let found: number | undefined;
+    for (const [pasid] of pasids.all()) {
+      for (const number of numbering.numbersOf(device, pasid)) {
+        if (number % ENTRIES !== index) continue;
+        if (found !== undefined) return undefined;
+        found = number;
+      }
+    }
+    return found;
+  }
+
   /** A copy of the entry at an address, if it is present. */
   #presentAt(address: number): Int32Array | undefined {
     const memory = this.#tapped.hardware?.memory;
     const frame = memory?.at(Math.floor(address / PAGE)) ?? ABSENT;
     if (memory === undefined || frame === ABSENT) return undefined;
     const at = frame + (address % PAGE) / 4;
-    return P.get(memory.words, at) === 0 ? undefined : memory.words.slice(at, at + ENTRY_BYTES / 4);
+    return P.get(memory.words, at) === 0 ? undefined : memory.words.slice(at, at + ENTRY_WORDS);
   }
 }
 
-function entryFact(of: Pick<Fetch, 'device' | 'pasid' | 'carried'>, words: Int32Array, at: number): Fetch {
-  const type = PGTT.get(words, at);
-  const hasFirst = type === FIRST_STAGE_ONLY || type === NESTED;
-  return {
-    ...of,
-    root: hasFirst ? FSPTPTR.get(words, at) : undefined,
-    second: type === NESTED ? SSPTPTR.get(words, at) : undefined,
-    get entry() {
-      const { fields } = decode(PASID_TABLE_ENTRY, words, at);
-      return fields
-        .filter(({ value }) => value !== 0n)
-        .map(({ field, text }) => `${field.name}=${text}`)
-        .join(' ');
-    },
-  };
+/** What an entry says. */
+class EntryFact implements Fetch {
+  readonly device: string;
+  readonly pasid: number;
+  readonly carried?: number;
+  readonly root: number | undefined;
+  readonly second: number | undefined;
+  readonly #words: Int32Array;
+
+  constructor(device: string, { pasid, carried }: Pick<Fetch, 'pasid' | 'carried'>, words: Int32Array) {
+    const type = PGTT.get(words, 0);
+    this.device = device;
+    this.pasid = pasid;
+    if (carried !== undefined) this.carried = carried;
+    this.root = type === FIRST_STAGE_ONLY || type === NESTED ? FSPTPTR.get(words, 0) : undefined;
+    this.second = type === NESTED || type === SECOND_STAGE_ONLY ? SSPTPTR.get(words, 0) : undefined;
+    this.#words = words;
+  }
+
+  get entry(): string {
+    const { fields } = decode(PASID_TABLE_ENTRY, this.#words, 0);
+    return fields
+      .filter(({ value }) => value !== 0n)
+      .map(({ field, text }) => `${field.name}=${text}`)
+      .join(' ');
+  }
 }

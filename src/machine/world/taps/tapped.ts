@@ -9,7 +9,9 @@ import type { Aliases, Fields } from './names.js';
 export interface TapHooks {
   /** A device is done with a job; with status 0 it was thrown away. */
   jobDone(job: AcceptedJob): void;
-  /** Something happened in the kernel. */
+  /** The kinds of kernels' events that it is to be told of. */
+  readonly kinds: ReadonlySet<string>;
+  /** Something of these happened in a kernel. */
   kernelEvent(event: KernelEvent, machine: string): void;
 }
 

@@ -51,7 +51,7 @@ export class Taps implements Tapped, Wiring, Restorable {
     const jobs = this.#jobs;
     for (const accelerator of hardware.accelerators) {
       accelerator.device.audit = jobs.audit(accelerator);
-      accelerator.device.errors.audit = (error) => jobs.softwareError(accelerator.name, error);
+      accelerator.device.errors.audit = (error) => jobs.softwareError(accelerator, error);
     }
     hardware.root.audit = (request, frame) => jobs.moved(request, frame);
     hardware.unit.translator.audit = this.#tables.taken;
@@ -132,18 +132,12 @@ export class Taps implements Tapped, Wiring, Restorable {
       owned: (frame, owner) => frames.owned(frame, owner, ledger.step),
       freed: (frame) => {
         const owner = frames.tenure(frame)?.owner;
-        const there = guest === undefined ? frame : this.#hostFrame(guest, frame);
+        const there = guest === undefined ? frame : ledger.frameOf(guest, frame);
         if (owner !== undefined && there !== undefined)
           this.#judge?.tell('freed', { frame: there, owner, isInGuest: guest !== undefined });
         frames.freed(frame, ledger.step);
       },
     };
-  }
-
-  /** Where a guest's frame is on the host. */
-  #hostFrame(guest: GuestLedger, gfn: number): number | undefined {
-    const page = guest.pageOf(gfn);
-    return page === undefined ? undefined : this.ledger.frames.frameAt(guest.name, page);
   }
 }
 

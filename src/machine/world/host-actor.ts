@@ -1,14 +1,11 @@
-/** What kernels do in a scenario: the host ends or resets what runs on it, a guest's flushes, or resets a device. */
-import type { Refusal, Task } from '../../base/index.js';
+/** What the host's kernel does in a scenario: it ends or resets what runs on it. */
+import type { Task } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { Step } from '../scenario/schema.js';
 import type { Meetings } from './meetings.js';
 import { actionText } from './program.js';
 import type { Stage } from './stage.js';
-import type { Taps } from './taps/taps.js';
 import type { VirtualMachine } from './virtual-machine.js';
-
-const SCOPES = { global: 'caches', root: 'root table', 'off-on': 'translation' } as const;
 
 /** What the host needs of the cast. */
 export interface HostCast {
@@ -58,38 +55,4 @@ function* resetVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
   cast.vmEnds(name);
   yield* vm.reset();
   cast.vmReset(name, vm.guestPasids());
-}
-
-/** What a guest's kernel acts on. */
-export interface GuestContext {
-  readonly taps: Taps;
-  readonly meetings: Meetings;
-  readonly machine: VirtualMachine;
-  /** Told that all that its unit has cached will be flushed; what it gives is told when that is done. */
-  readonly flushing: () => () => void;
-  /** A step was refused. */
-  readonly refused: (action: string, refusal: Refusal) => void;
-}
-
-/** The steps of a guest's kernel. */
-export function* guestKernel(
-  { taps, meetings, machine, flushing, refused }: GuestContext,
-  steps: readonly Step[],
-): Task {
-  const name = `${machine.name}/kernel`;
-  for (const step of steps) {
-    yield name;
-    if ('meet' in step) yield* meetings.meet(step.meet, name);
-    if (!('flush' in step) && !('reset-device' in step)) continue;
-    taps.tell('machine', name, 'step', { does: actionText(step) });
-    if ('reset-device' in step) {
-      const idxd = machine.idxd(step['reset-device']);
-      const refusal = idxd && (yield* idxd.reset());
-      if (refusal !== undefined) refused(actionText(step), refusal);
-      continue;
-    }
-    const flushed = flushing();
-    for (const unit of machine.kernel.iommu.drivers) yield* unit.refresh(SCOPES[step.flush]);
-    flushed();
-  }
 }

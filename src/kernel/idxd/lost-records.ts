@@ -1,0 +1,42 @@
+/**
+ * Completion records that the device could not write, as their page was missing: the driver, which can have pages,
+ * writes them where they should be (Linux's `idxd_copy_cr`). The status is last: who polls for it finds the rest.
+ */
+import { isRefusal, type Task } from '../../base/index.js';
+import { DSA_EVENT, DSA_RECORD, DSA_STATUS } from '../../spec/index.js';
+import { type KernelContext, tell } from '../context.js';
+import { PAGE_BYTES, paOf } from '../ids.js';
+import type { AddressSpace } from '../mm/address-space.js';
+
+const RECORD_AT = DSA_EVENT.RECORD0.low / 8;
+/** The part with the status, which is stored at once. */
+const HEAD_BYTES = 8;
+const LOST: readonly number[] = [
+  DSA_STATUS.RECORD_FAULT,
+  DSA_STATUS.DRAIN_RECORD_FAULT,
+  DSA_STATUS.BATCH_RECORD_FAULT,
+];
+
+/** Whether an entry of the log has a record that belongs elsewhere. */
+export const hasLostRecord = (entry: Int32Array): boolean => LOST.includes(DSA_EVENT.ERROR.get(entry, 0));
+
+/** Writes the record of an entry into the memory of who has submitted, if that is still to be had. */
+export function* writeRecord(context: KernelContext, mm: AddressSpace, entry: Int32Array): Task {
+  if (!mm.tryUse()) return;
+  try {
+    const address = Number(DSA_EVENT.ADDR.getBig(entry, 0));
+    const page = Math.floor(address / PAGE_BYTES);
+    const frames = yield* mm.holdPages({ first: page, count: 1 }, true);
+    if (isRefusal(frames)) return;
+    const [frame = 0] = frames;
+    const record = new Uint8Array(entry.buffer, RECORD_AT, DSA_RECORD.bytes);
+    const at = paOf(frame, address % PAGE_BYTES);
+    const { memory } = context.platform;
+    memory.write(at + HEAD_BYTES, record.subarray(HEAD_BYTES));
+    memory.write(at, record.subarray(0, HEAD_BYTES));
+    context.frames.release(frame);
+    tell(context, 'idxd:record', { mm: mm.name, pasid: mm.pasid.value ?? null });
+  } finally {
+    yield* mm.put();
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * A whole function and a part of another one in one VM, on the host's side with the real unit: one number means two
+ * address spaces, and what keeps them apart does; without it, it does not.
+ */
+import { describe, expect, it } from 'vitest';
+import { PASID_TABLE_ENTRY } from '../../src/spec/index.js';
+import { FIRST_RID, must } from '../vtd-driver/lab.js';
+import { allocBytes, Host, invalidateBytes, pageRequestOf, TestFunction, TestMdev } from './vm.js';
+
+const PAGE = 0x10;
+const NEXT_RID = FIRST_RID + 8;
+
+const { DID, P } = PASID_TABLE_ENTRY;
+
+type Access = Parameters<Host['lab']['access']>[0];
+
+function reads({ lab }: Host, dma: Access, pasid: number): (number | undefined)[] {
+  const found = lab.access(dma, [{ pasid, page: PAGE }]).filter(({ isWrite }) => !isWrite);
+  return [...new Set(found.map(({ passed, value }) => (passed ? value : undefined)))];
+}
+
+/** The domain ids of the entries that the unit took in, by function and PASID. */
+function domainsOf({ lab }: Host): Map<string, number> {
+  const [unit] = lab.bench.units;
+  const found = new Map<string, number>();
+  if (unit === undefined) return found;
+  unit.translator.audit = ({ rid, pasid }, words, at) => {
+    if (P.get(words, at) === 1) found.set(`${rid} ${pasid}`, DID.get(words, at));
+  };
+  return found;
+}
+
+class BothNumbers extends TestFunction {
+  readonly takesBothNumbers = true;
+}
+
+/** A part of one function, and another one whole. */
+function machine(options: ConstructorParameters<typeof Host>[0] = {}, Whole = TestFunction) {
+  const host = new Host(options);
+  const [first, second] = [host.plug(), host.plug(NEXT_RID)];
+  const part = new TestMdev('part', first.device);
+  const whole = new Whole('whole', second.device);
+  const vm = host.newVm('vm1', [part, whole]);
+  vm.map(PAGE, 0, 0x1111);
+  return { host, vm, part, whole, first, second };
+}
+
+describe('one number on a part and on a whole function', () => {
+  it('is two address spaces, with two domain ids', () => {
+    const { host, vm, part, whole, first, second } = machine();
+    const domains = domainsOf(host);
+    vm.allocAndBind(part, 101, 202);
+    vm.allocAndBind(whole, 202, 303);
+    expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[0x1111], [0x1111]]);
+    expect([domains.size, new Set(domains.values()).size]).toEqual([2, 2]);
+    expect([reads(host, first.dma, 303), reads(host, second.dma, 303), reads(host, second.dma, 101)]).toEqual(
+      [[undefined], [undefined], [undefined]],
+    );
+    must(vm.unbind(part, 101, 202));
+    expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[undefined], [0x1111]]);
+  });
+
+  it('has one domain id, where functions are to have none of their own', () => {
+    const { host, vm, part, whole, first, second } = machine({ protections: { ownDomainIds: false } });
+    const domains = domainsOf(host);
+    vm.allocAndBind(part, 101, 202);
+    vm.allocAndBind(whole, 202, 303);
+    expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[0x1111], [0x1111]]);
+    expect([domains.size, new Set(domains.values()).size]).toEqual([2, 1]);
+  });
+
+  it.each([
+    [true, [], [202]],
+    [false, [101], []],
+  ])('is asked for by who has the function: %s', (pageRequestsByRid, toPart, toWhole) => {
+    const { host, vm, part, whole, second } = machine({
+      pri: true,
+      ats: true,
+      protections: { pageRequestsByRid },
+    });
+    vm.allocAndBind(part, 101, 202);
+    vm.allocAndBind(whole, 202, 303);
+    const [ofPart, ofWhole] = [vm.listen(part), vm.listen(whole)];
+    host.request(second.device, 202);
+    const pasids = (told: readonly Int32Array[]): number[] => told.map((each) => pageRequestOf(each).pasid);
+    expect([pasids(ofPart), pasids(ofWhole)]).toEqual([toPart, toWhole]);
+  });
+
+  it('is bound for one of them alone, or for all if binds do not count for devices', () => {
+    const sound = machine();
+    sound.vm.allocAndBind(sound.part, 101, 202);
+    expect(reads(sound.host, sound.second.dma, 202)).toEqual([undefined]);
+    const { host, vm, part, first, second } = machine({ protections: { bindPerDevice: false } });
+    vm.allocAndBind(part, 101, 202);
+    expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[0x1111], [0x1111]]);
+    must(vm.unbind(part, 101, 202));
+    expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[undefined], [undefined]]);
+  });
+});
+
+describe('a whole function with both numbers', () => {
+  it('reaches the same memory by each, and nothing by either when that is unbound', () => {
+    const { host, vm, whole, second } = machine({}, BothNumbers);
+    vm.allocAndBind(whole, 101, 202);
+    expect([reads(host, second.dma, 101), reads(host, second.dma, 202)]).toEqual([[0x1111], [0x1111]]);
+    vm.map(PAGE, 1, 0x2222);
+    must(host.run(vm.container.invalidate(whole, invalidateBytes(101, PAGE))));
+    expect([reads(host, second.dma, 101), reads(host, second.dma, 202)]).toEqual([[0x2222], [0x2222]]);
+    must(vm.unbind(whole, 101, 202));
+    expect([reads(host, second.dma, 101), reads(host, second.dma, 202)]).toEqual([[undefined], [undefined]]);
+  });
+
+  it('needs one entry where both are one', () => {
+    const { host, vm, whole, second } = machine({}, BothNumbers);
+    vm.allocAndBind(whole, 101, 101);
+    expect(reads(host, second.dma, 101)).toEqual([0x1111]);
+    vm.end();
+    expect(reads(host, second.dma, 101)).toEqual([undefined]);
+  });
+
+  it('refuses a number that is another one there, and leaves nothing of it', () => {
+    const { host, vm, whole, second } = machine({}, BothNumbers);
+    vm.allocAndBind(whole, 101, 202);
+    must(vm.container.pasidRequest(allocBytes(303)));
+    expect(vm.bind(whole, 202, 303)).toMatchObject({ errno: 'EBUSY' });
+    must(vm.container.pasidRequest(allocBytes(101)));
+    expect(vm.bind(whole, 404, 101)).toMatchObject({ errno: 'EBUSY' });
+    expect([reads(host, second.dma, 404), reads(host, second.dma, 303)]).toEqual([[undefined], [undefined]]);
+    must(vm.bind(whole, 505, 303));
+    expect([reads(host, second.dma, 505), reads(host, second.dma, 303)]).toEqual([[0x1111], [0x1111]]);
+  });
+
+  it("is told of page requests by the guest's number, and answers by the one that asked", () => {
+    const { host, vm, whole, second } = machine({ pri: true, ats: true }, BothNumbers);
+    vm.allocAndBind(whole, 101, 202);
+    const told = vm.listen(whole);
+    host.request(second.device, 202, { group: 4 });
+    host.request(second.device, 101, { group: 5 });
+    expect(told.map(pageRequestOf)).toMatchObject([
+      { pasid: 101, group: 4 },
+      { pasid: 101, group: 5 },
+    ]);
+    must(vm.answer(whole, 101, 4));
+    must(vm.answer(whole, 101, 5));
+    expect(vm.answer(whole, 101, 4)).toMatchObject({ errno: 'EINVAL' });
+    expect(second.dma.responses.map(({ pasid, group }) => [pasid, group])).toEqual([
+      [202, 4],
+      [101, 5],
+    ]);
+  });
+});
