@@ -15,7 +15,7 @@ function fault(fact: Fetch, { ledger }: View, what: string): string | undefined 
   // The first stage of a nested entry lies in the guest's memory, and its root is one of the guest's frames.
   const frames = second === undefined ? ledger.frames : ledger.framesOf(mm);
   const owner = root === undefined ? undefined : frames.tenure(root)?.owner;
-  const guest = ledger.guestOf(mm);
+  const guest = ledger.numbering.ownerOf(fact.device) ?? ledger.guestOf(mm);
   const vm = guest?.name;
   const isAnything = guest?.isOpaque === true && second !== undefined;
   const isKernels = vm !== undefined && mm === `${vm}/kernel`;
