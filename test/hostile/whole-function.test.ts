@@ -27,7 +27,10 @@ function scenarioOf(sharedQueues: 'refused' | 'both-numbers' | 'one-number'): Sc
     machine: { ...machine, devices: { dsa0, dsa1: { ...dsa0, at: '6a:02.0', queues } } },
     vms: {
       ...vms,
-      [EVIL]: { ...evil, devices: { vdsa0: { from: 'dsa1', at: '00:05.0', 'shared-queues': sharedQueues } } },
+      [EVIL]: {
+        ...evil,
+        devices: { vdsa0: { from: 'dsa1', at: '00:05.0', plugged: 'boot', 'shared-queues': sharedQueues } },
+      },
     },
   };
 }
