@@ -193,7 +193,7 @@ export class Program {
     if (submission.interrupt && handle === undefined) return refuse('ENOENT', `no interrupts of ${to}`);
     yield* this.#user.store(source, descriptorBytes(submission, { ...operands, handle }));
     const before = this.#sent.filter(({ job }) => job !== as);
-    this.#sent = [...before, { job: as, queue: to, record, interrupt: opened.interrupt }];
+    this.#sent = before.concat([{ job: as, queue: to, record, interrupt: opened.interrupt }]);
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
     const { hardware, spec } = this.#machine.queue(to);
