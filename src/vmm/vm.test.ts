@@ -35,7 +35,15 @@ describe('a virtual machine', () => {
     }));
     expect(devices).toEqual([{ rid: 0x0100, pasidBits: 20, ats: true, pri: true }]);
     expect(vm.idxd('dsa0')?.wqs.map(({ config, isEnabled }) => ({ ...config, isEnabled }))).toEqual([
-      { mode: 'shared', size: 16, threshold: 16, blockOnFault: true, pageRequests: true, priority: 1, isEnabled: true },
+      {
+        mode: 'shared',
+        size: 16,
+        threshold: 16,
+        blockOnFault: true,
+        pageRequests: true,
+        priority: 1,
+        isEnabled: true,
+      },
     ]);
     expect(vm.isRunning).toBe(true);
   });
