@@ -22,9 +22,9 @@ function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined
 /** The phases of a tear-down: the device is drained before its entry is cleared. */
 function unbound({ device, via = device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
   const isOf = (job: AcceptedJob): boolean => (job.via ?? job.queue).startsWith(`${via}/`);
-  const jobs = [...ledger.jobs.pending()].filter(
-    (job) => job.device === device && job.pasid === pasid && isOf(job),
-  );
+  const jobs = ledger.jobs
+    .pending()
+    .filter((job) => job.device === device && job.pasid === pasid && isOf(job));
   if (jobs.length === 0) return undefined;
   const left = listText(jobs.map(jobText));
   return `${via} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
@@ -33,7 +33,7 @@ function unbound({ device, via = device, mm, pasid }: Unbound, { ledger }: View)
 /** Who closes a queue is told so when the device has nothing of it any more. */
 function released({ mm, queue }: OpenQueue, { ledger }: View): string | undefined {
   const isOpen = ledger.opens.for(mm).some((open) => open.queue === queue);
-  const jobs = [...ledger.jobs.pending()].filter((job) => job.mm === mm && job.queue === queue);
+  const jobs = ledger.jobs.pending().filter((job) => job.mm === mm && job.queue === queue);
   if (isOpen || jobs.length === 0) return undefined;
   return `${queue} is closed for ${mm}, and still works for it: ${listText(jobs.map(jobText))}; it has to be drained before`;
 }

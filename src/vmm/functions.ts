@@ -77,6 +77,12 @@ export class VmFunctions {
     return this.#items.items;
   }
 
+  /** Whether there is a device of that name that is not on its way out. */
+  has(name: string): boolean {
+    const each = this.#find(name);
+    return each !== undefined && !this.#leaving.has(each);
+  }
+
   /** Whether one comes or goes. */
   get isBusy(): boolean {
     return this.#busy.value > 0;

@@ -87,6 +87,11 @@ export class Vm implements MmuNotifier, Restorable {
     return this.#state.value === 'gone';
   }
 
+  /** Whether a virtual device is within the guest's reach. */
+  hasDevice(name: string): boolean {
+    return this.#running.devices.has(name);
+  }
+
   /** The guest's driver of a virtual device, by the device's name; undefined if the guest has not found it. */
   idxd(name: string): IdxdDevice | undefined {
     const full = `${this.name} ${name}`;

@@ -4,9 +4,10 @@
  */
 import { describe, expect, it } from 'vitest';
 import { refuse } from '../../src/base/index.js';
-import { ioasidInspect, ioasidReports } from '../../src/ioasid/index.js';
+import { ioasidFindBySpid, ioasidInspect, ioasidReports } from '../../src/ioasid/index.js';
+import { IOMMU_FAULT_EVENT_WORD, IOMMU_FAULT_UNRECOVERABLE } from '../../src/spec/index.js';
 import { FIRST_RID, must } from '../vtd-driver/lab.js';
-import { allocBytes, bindBytes, freeBytes, Host, TestFunction, TestMdev } from './vm.js';
+import { allocBytes, bindBytes, freeBytes, Host, invalidateBytes, TestFunction, TestMdev } from './vm.js';
 
 const PAGE = 0x10;
 /** Parent drivers are told of it as of one that stands for requests without a PASID. */
@@ -163,4 +164,76 @@ it('without memory for it, nothing is left', () => {
     expect(host.resources).toEqual(before);
   }
   throw new Error('it is never enough');
+});
+
+describe('a first stage for requests that have no PASID in the guest', () => {
+  const WITHOUT = 0;
+
+  function bound(options: ConstructorParameters<typeof Host>[0] = {}) {
+    const made = oneVm(options);
+    const { host, one, vm } = made;
+    vm.map(PAGE, 2, 0x3333);
+    must(host.run(vm.container.detachDomain(one)));
+    vm.allocAndBind(one, WITHOUT, 202);
+    return made;
+  }
+
+  it('is bound once the memory is not what they meet', () => {
+    const { host, one, vm } = oneVm();
+    must(vm.container.pasidRequest(allocBytes(202)));
+    expect(vm.bind(one, WITHOUT, 202)).toMatchObject({ errno: 'EBUSY' });
+    must(host.run(vm.container.detachDomain(one)));
+    must(vm.bind(one, WITHOUT, 202));
+    must(vm.container.pasidRequest(allocBytes(203)));
+    expect(vm.bind(one, WITHOUT, 203)).toMatchObject({ errno: 'EBUSY' });
+  });
+
+  it.each([{ ats: false }, { ats: true }])(
+    'is what the device meets by a PASID that is no SPID, $ats',
+    (options) => {
+      const { host, dma, one, two, vm } = bound(options);
+      expect([one.default, two.default === one.default]).toEqual([202, false]);
+      expect([reads(host, dma, 202), reads(host, dma, two.default ?? 0)]).toEqual([[0x3333], [0x1111]]);
+      expect(ioasidFindBySpid(vm.container.set, WITHOUT)).toMatchObject({ errno: 'ENOENT' });
+      // What the guest says of its requests without a PASID reaches the host's.
+      vm.map(PAGE, 3, 0x4444);
+      must(host.run(vm.container.invalidate(one, invalidateBytes(WITHOUT, PAGE))));
+      expect(reads(host, dma, 202)).toEqual([0x4444]);
+    },
+  );
+
+  it('tells the guest of faults as of requests without a PASID, and of no page requests', () => {
+    const { host, device, dma, one, vm } = bound();
+    const told = vm.listen(one);
+    host.lab.access(dma, [{ pasid: 202, page: 0x99 }], 1);
+    const valid = told.map((words) =>
+      IOMMU_FAULT_UNRECOVERABLE.PASID_VALID.get(words, IOMMU_FAULT_EVENT_WORD),
+    );
+    expect(valid).toEqual([0]);
+    host.request(device, 202);
+    expect([told.length, dma.responses.map(({ code }) => code)]).toEqual([1, [1]]);
+  });
+
+  it('is undone as any other, and the memory is there again', () => {
+    const { host, dma, one, vm } = bound();
+    must(vm.unbind(one, WITHOUT, 202));
+    expect([one.default, one.drained.includes(202), reads(host, dma, 202)]).toEqual([
+      undefined,
+      true,
+      [undefined],
+    ]);
+    must(vm.container.pasidRequest(freeBytes(202)));
+    must(host.run(vm.container.attachDomain(one)));
+    expect(reads(host, dma, one.default ?? 0)).toEqual([0x1111]);
+  });
+
+  it('goes with its PASID, and with its VM', () => {
+    const { host, dma, one, vm } = bound();
+    must(vm.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    expect([one.default, reads(host, dma, 202)]).toEqual([undefined, [undefined]]);
+    vm.allocAndBind(one, WITHOUT, 204);
+    vm.end();
+    expect([one.default, held(host)]).toEqual([undefined, []]);
+  });
 });

@@ -292,6 +292,11 @@ export class IoPageTable {
   /** How many pages a table and those below it lead on. */
   #pagesOf(table: Table): number {
     let pages = 0;
+    if (table.level === 1) {
+      for (let index = 0; index < ENTRIES; index++)
+        if (this.#load(paOf(table.frame, index * ENTRY_BYTES))) pages++;
+      return pages;
+    }
     this.#each(table, (isLeaf, below) => {
       pages += isLeaf ? spanOf(table.level) : this.#pagesOf(below);
     });
@@ -301,6 +306,7 @@ export class IoPageTable {
   /** A table and all below it. */
   #tables(table: Table): number[] {
     const found = [table.frame];
+    if (table.level === 1) return found;
     this.#each(table, (isLeaf, below) => {
       if (!isLeaf) found.push(...this.#tables(below));
     });

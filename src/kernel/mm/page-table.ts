@@ -103,10 +103,21 @@ export class PageTable {
   /** The leaves of the pages `first` to `last`, ascending. */
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
-    const range = { first, last };
-    this.#visit({ frame: this.root, level: this.levels, base: 0 }, range, (page) => {
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (page) => {
       const leaf = this.#leafOf(page);
       if (leaf !== undefined) found.push(leaf);
+    });
+    return found;
+  }
+
+  /** The same, and takes them away, as {@link PageTable.clear} does. */
+  clearAll(first: number, last: number): Leaf[] {
+    const found: Leaf[] = [];
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (page, at) => {
+      const leaf = this.#leafOf(page);
+      if (leaf === undefined) return;
+      found.push(leaf);
+      this.#clearAt(at);
     });
     return found;
   }
@@ -139,15 +150,16 @@ export class PageTable {
   #visit(
     table: { readonly frame: number; readonly level: number; readonly base: number },
     range: { readonly first: number; readonly last: number },
-    visit: (page: number) => void,
+    visit: (page: number, at: Pa) => void,
   ): void {
-    const span = ENTRIES ** (table.level - 1);
+    const span = spanOf(table.level);
     const from = Math.max(0, Math.floor((range.first - table.base) / span));
     const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
     for (let index = from; index <= to; index++) {
-      if (!this.#isPresent(paOf(table.frame, index * ENTRY_BYTES))) continue;
+      const at = paOf(table.frame, index * ENTRY_BYTES);
+      if (!this.#isPresent(at)) continue;
       const base = table.base + index * span;
-      if (table.level === 1) visit(base);
+      if (table.level === 1) visit(base, at);
       else this.#visit({ frame: ADDR.get(this.#entry, 0), level: table.level - 1, base }, range, visit);
     }
   }
@@ -223,6 +235,10 @@ export class PageTable {
   }
 }
 
+/** Pages that one entry of a level leads to. */
+const SPANS = Array.from({ length: 5 }, (_, below) => ENTRIES ** below);
+const spanOf = (level: number): number => SPANS[level - 1] ?? 0;
+
 function entryAt(table: number, level: number, page: number): Pa {
-  return paOf(table, (Math.floor(page / ENTRIES ** (level - 1)) % ENTRIES) * ENTRY_BYTES);
+  return paOf(table, (Math.floor(page / spanOf(level)) % ENTRIES) * ENTRY_BYTES);
 }

@@ -274,6 +274,9 @@ export class Cast implements Company {
     const { ledger, judge } = this.stage.taps;
     const via = String(fields['device']);
     const pasid = machine.vm === undefined ? Number(fields['pasid']) : ledger.pasids.of(mm);
-    if (pasid !== undefined) judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
+    // A guest cannot drain what was pulled out; another device has the PASID still, so the host need not have done it.
+    const isBeside = ledger.opens.isBound(mm, machine.deviceOf(via)) && machine.vm?.isOut(via) === true;
+    if (pasid !== undefined && !isBeside)
+      judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
   }
 }

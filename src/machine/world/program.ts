@@ -193,7 +193,7 @@ export class Program {
     if (submission.interrupt && handle === undefined) return refuse('ENOENT', `no interrupts of ${to}`);
     yield* this.#user.store(source, descriptorBytes(submission, { ...operands, handle }));
     const before = this.#sent.filter(({ job }) => job !== as);
-    this.#sent = [...before, { job: as, queue: to, record, interrupt: opened.interrupt }];
+    this.#sent = before.concat([{ job: as, queue: to, record, interrupt: opened.interrupt }]);
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
     const { hardware, spec } = this.#machine.queue(to);
@@ -392,6 +392,11 @@ export function actionText(step: Step): string {
   if ('reset-device' in step) return `reset ${step['reset-device']}`;
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
+  if ('plug' in step) return `plug ${step.plug}`;
+  if ('unplug' in step) return `unplug ${step.unplug}`;
+  if ('pull-out' in step) return `pull out ${step['pull-out']}`;
+  if ('pause' in step) return `pause ${step.pause}`;
+  if ('resume' in step) return `resume ${step.resume}`;
   if ('reset' in step) return `reset ${step.reset}`;
   if ('flush' in step) return `flush ${step.flush}`;
   if ('copy' in step)

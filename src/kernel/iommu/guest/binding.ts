@@ -123,6 +123,12 @@ export class GuestBinding {
     return `PASID ${this.guestPasid} on ${this.device.name}`;
   }
 
+  /** Whether others keep what it uses: when it goes, nothing is cleared. */
+  get isKept(): boolean {
+    const { items } = this.entries;
+    return items.length > 0 && items.every((entry) => entry.isKept);
+  }
+
   become(state: BindingState): void {
     this.state.value = state;
     this.changed.wakeAll();
@@ -168,6 +174,17 @@ export class GuestEntry implements AttachmentClient {
   become(state: State): void {
     this.state.value = state;
     this.changed.wakeAll();
+  }
+
+  /** Whether it has a user that is bound. */
+  get isKept(): boolean {
+    return this.users.items.some(({ state }) => state.value === 'bound');
+  }
+
+  /** Whether all users that it has left are on their way out. */
+  get isEnding(): boolean {
+    const { items } = this.users;
+    return items.length > 0 && items.every(({ state }) => state.value === 'leaving');
   }
 
   /** From now on the host answers its page requests, and nobody is told of its faults. */

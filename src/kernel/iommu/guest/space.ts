@@ -202,7 +202,8 @@ export class GuestSpace {
   }
 
   /**
-   * Undoes a bind: returns when nothing of it is left. That it is being undone already is no error.
+   * Undoes a bind: returns when nothing of it is left. That it is being undone already is no error; of a device that is
+   * taken out, and whose entry another device keeps, the end is not waited for, but when that one is unbound too.
    *
    * On failure: `EINVAL` for what is no id, or if the two PASIDs are not bound to each other; `ENOENT` if the id is
    * free, or not bound to the device; `EACCES` if it is of another set; `EIO` if hardware did not confirm: the id
@@ -222,7 +223,13 @@ export class GuestSpace {
     }
     while (binding.state.value === 'binding') yield binding.changed;
     if (binding.state.value === 'bound' || binding.state.value === 'held') yield* this.#letGo([binding]);
-    while (binding.state.value === 'leaving') yield binding.changed;
+    const entries = [...binding.entries.items];
+    while (binding.state.value === 'leaving') {
+      // Its device is being taken out, and may wait for answers of a guest that waits here.
+      if (device.isLeaving.value && binding.isKept) return undefined;
+      yield binding.changed;
+    }
+    for (const entry of entries) while (entry.isEnding) yield entry.changed;
     if (binding.state.value === 'gone') return undefined;
     return refuse('EIO', `${device.name} did not let go of PASID ${hostPasid}`);
   }
@@ -261,7 +268,8 @@ export class GuestSpace {
     const entries: GuestEntry[] = [];
     let stuck: GuestBinding | undefined;
     for (const binding of this.#everBound(device, guestPasid)) {
-      while (binding.state.value === 'leaving') yield binding.changed;
+      // An entry that others keep is flushed as it stands: its own end may wait for what the guest does after this.
+      while (binding.state.value === 'leaving' && !binding.isKept) yield binding.changed;
       if (binding.state.value === 'held' && binding.entries.items.length > 0) stuck = binding;
       for (const entry of [...binding.entries.items]) {
         const attachment = entry.attachment.value;
