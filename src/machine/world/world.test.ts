@@ -20,6 +20,8 @@ const SHIPPED = [
     'two-vms-one-swq',
     'dedicated-adi',
     'adi-reset',
+    'unplug',
+    'suspend',
     'shared-adi',
     'late-kvm',
     'wide-flush',
