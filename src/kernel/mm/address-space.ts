@@ -455,9 +455,7 @@ export class AddressSpace {
 
   /** Takes the leaves of a range away; what they were. */
   #clearPages(first: number, last: number): Leaf[] {
-    const leaves = this.table.leaves(first, last);
-    for (const { page } of leaves) this.table.clear(page);
-    return leaves;
+    return this.table.clearRange(first, last);
   }
 
   #freePages(area: Area, leaves: readonly Leaf[]): void {

@@ -111,6 +111,18 @@ export class PageTable {
     return found;
   }
 
+  /** Takes the leaves of the pages `first` to `last` away, ascending: what they were. @see PageTable.clear */
+  clearRange(first: number, last: number): Leaf[] {
+    const found: Leaf[] = [];
+    const range = { first, last };
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, range, (page, at) => {
+      const leaf = this.#leafOf(page);
+      if (leaf !== undefined) found.push(leaf);
+      this.#clearAt(at);
+    });
+    return found;
+  }
+
   /** From now on each store is written back to where hardware that does not snoop sees it, and all that is there now. */
   writeBack(): void {
     if (this.#writtenBack.value) return;
@@ -139,15 +151,16 @@ export class PageTable {
   #visit(
     table: { readonly frame: number; readonly level: number; readonly base: number },
     range: { readonly first: number; readonly last: number },
-    visit: (page: number) => void,
+    visit: (page: number, at: number) => void,
   ): void {
     const span = ENTRIES ** (table.level - 1);
     const from = Math.max(0, Math.floor((range.first - table.base) / span));
     const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
     for (let index = from; index <= to; index++) {
-      if (!this.#isPresent(paOf(table.frame, index * ENTRY_BYTES))) continue;
+      const at = paOf(table.frame, index * ENTRY_BYTES);
+      if (!this.#isPresent(at)) continue;
       const base = table.base + index * span;
-      if (table.level === 1) visit(base);
+      if (table.level === 1) visit(base, at);
       else this.#visit({ frame: ADDR.get(this.#entry, 0), level: table.level - 1, base }, range, visit);
     }
   }
