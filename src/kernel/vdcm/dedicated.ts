@@ -192,6 +192,9 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     return yield* this.quiesce(isAbort);
   }
 
+  /** Descriptors bring no PASID of their own. */
+  *drainStrays(): Task<undefined> {}
+
   *drain(host: Pasid): Task<Refusal<'EIO'> | undefined> {
     return yield* this.#letGo(host);
   }

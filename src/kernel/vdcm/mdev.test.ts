@@ -165,6 +165,18 @@ describe('a virtual accelerator', () => {
     expect(quiesce).toHaveBeenLastCalledWith(common, true);
   });
 
+  test('is drained of what its VM has sent to it by a PASID that is bound through another device', () => {
+    const { host, idxd, mdev, set } = rig();
+    const drain = vi.spyOn(idxd, 'quiescePasid');
+    const own = host.newMdev('own', 1);
+    expect(own.open(set, () => {})).toBeUndefined();
+    const id = bind(set, 101, [own]);
+    host.run(own.drain(Pasid.of(id)));
+    expect(drain).not.toHaveBeenCalled();
+    for (const each of [mdev, own]) expect(host.run(each.drainStrays(Pasid.of(id)))).toBeUndefined();
+    expect(drain.mock.calls).toEqual([[id, false]]);
+  });
+
   test('keeps an id that it drains from being handed out, and has nothing of it afterwards', () => {
     const { host, idxd, mdev, set } = rig();
     vi.spyOn(idxd, 'quiesceGuest').mockImplementation(function* () {

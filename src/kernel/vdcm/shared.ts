@@ -115,6 +115,10 @@ export class SharedQueue implements QueueBehind {
     return yield* this.#parent.quiesceGuest(pasid, isAbandoned && !isOthersToo);
   }
 
+  *drainStrays(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiescePasid(pasid, false);
+  }
+
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */
   bound({ guest, host }: BoundPasid): void {
     if (guest === undefined) this.#unused.value = host;

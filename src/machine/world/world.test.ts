@@ -28,6 +28,7 @@ const SHIPPED = [
     'silent-guest',
     'pf-and-adi',
     'pf-and-adi-both-numbers',
+    'everything',
   ],
 ];
 
