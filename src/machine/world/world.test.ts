@@ -20,6 +20,7 @@ const SHIPPED = [
     'two-vms-one-swq',
     'dedicated-adi',
     'adi-reset',
+    'aux-domain',
     'unplug',
     'suspend',
     'shared-adi',
@@ -28,6 +29,7 @@ const SHIPPED = [
     'silent-guest',
     'pf-and-adi',
     'pf-and-adi-both-numbers',
+    'everything',
   ],
 ];
 
