@@ -16,8 +16,8 @@ import { Program } from './program.js';
 import type { Company, Inherited, Role, Stage } from './stage.js';
 import { type Seat, Turns } from './turns.js';
 
-/** Where each actor's completion records lie, far from what `mmap` finds by itself. */
-const RECORDS_PAGE = 0x1_0000_0000;
+/** Where each actor's completion records lie, far from what `mmap` finds by itself; so low that all fit 31 bits. */
+const RECORDS_PAGE = 0x1000_0000;
 const RECORDS_STRIDE = 0x100;
 
 interface Part {

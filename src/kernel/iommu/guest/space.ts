@@ -404,7 +404,8 @@ export class GuestSpace {
     if (endpoint.takesBothNumbers !== true && this.#iommu.protections.bindPerDevice) {
       return [{ device: iommu, pasid: own }];
     }
-    const pasids = endpoint.takesBothNumbers === true ? [...new Set([own, Pasid.of(id)])] : [own];
+    const takesBoth = endpoint.takesBothNumbers === true && guestPasid !== WITHOUT_PASID;
+    const pasids = takesBoth ? [...new Set([own, Pasid.of(id)])] : [own];
     const others = this.#iommu.protections.bindPerDevice ? [] : this.#devices.items.map((each) => each.iommu);
     const functions = [...new Set([iommu, ...others])];
     return functions.flatMap((each) => pasids.map((pasid) => ({ device: each, pasid })));
