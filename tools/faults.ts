@@ -81,6 +81,17 @@ const interrupts = (name: string, change: { find: string; replace: string }): Fa
 });
 
 export const FAULTS: readonly Fault[] = [
+  {
+    name: 'a PASID reaches a queue for which it is not bound, and is not drained there (B10, B11)',
+    file: 'src/kernel/iommu/guest/space.ts',
+    find: '      refusal ??= yield* this.#drainStrays(binding);\n',
+    replace: '',
+    tests: ['test/vfio'],
+  },
+  ioasid('a FREE drains before what it has to stop is stopped (B10)', 'holders/work.ts', {
+    find: 'const late = isPast || hasNextRound(core, id);',
+    replace: 'const late = isPast;',
+  }),
   idxd('the PASID of an interrupt entry is changed behind who masks it (B7)', 'interrupt-storage.ts', {
     find: 'this.#write({ ...this.#control.value, pasid });',
     replace:
