@@ -13,6 +13,8 @@ import { jobText, listText, numberText } from './text.js';
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure === undefined || tenure.mm !== job.mm) return undefined;
+  // A virtual machine's CPUs translate for all its devices: for which of them such a guest binds a PASID is its affair.
+  if (ledger.guestOf(job.mm)?.isOpaque === true) return undefined;
   if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
   return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
 }

@@ -12,6 +12,11 @@ function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
   if (ledger.numbering.ownerOf(job.device)?.isOpaque === true) return undefined;
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure?.until === undefined && tenure?.mm === job.mm) return undefined;
+  // What such a guest does with what is its own is its own affair.
+  const machine = ledger.guestOf(job.mm);
+  const isOwn = tenure !== undefined && tenure.until === undefined && ledger.guestOf(tenure.mm) === machine;
+  const hasWhole = machine !== undefined && ledger.numbering.ownerOf(job.device) === machine;
+  if (machine?.isOpaque === true && (isOwn || hasWhole)) return undefined;
   const own = ledger.pasids.of(job.mm);
   const guest = own === undefined ? undefined : ledger.pasids.tenure(own)?.guest;
   const ownText =

@@ -137,6 +137,16 @@ describe('a whole function in a guest', () => {
     expect(mapped.size).toBe(0);
   });
 
+  it('goes on as it was until it is reset, when its guest has lost it', () => {
+    const { bench, made, device, bus } = rig();
+    bus.config.write(RID, COMMAND, 2, 6);
+    made.abandon();
+    made.writeConfig(COMMAND, 2, 0);
+    expect(device.parts.config.isBusMaster).toBe(true);
+    bench.run(made.quiesce());
+    expect(device.parts.config.isBusMaster).toBe(false);
+  });
+
   it('does nothing more when its machine has stopped', () => {
     const { bench, made, device, bus } = rig();
     bus.config.write(RID, COMMAND, 2, 6);

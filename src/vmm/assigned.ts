@@ -16,7 +16,7 @@
  *   commands about a PASID are about both (`both-numbers.ts`).
  * - `one-number`: the shared queues are there, and their numbers are wrong: to show what happens then.
  */
-import { type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
+import { KeptValue, type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';
 import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
 import { BothNumbers } from './both-numbers.js';
@@ -56,6 +56,8 @@ export class AssignedFunction implements VmFunction {
   readonly #whole: VfioPci;
   readonly #registers: ShownRegisters;
   readonly #both: BothNumbers | undefined;
+  /** What becomes of its header is no word of the guest's any more. */
+  readonly #isAbandoned: KeptValue<boolean>;
   readonly #shell: FunctionShell;
 
   constructor(options: AssignedFunctionOptions) {
@@ -63,6 +65,7 @@ export class AssignedFunction implements VmFunction {
     this.name = name;
     this.rid = rid;
     this.#whole = whole;
+    this.#isAbandoned = new KeptValue(log, false);
     const { msix, ...identity } = whole.config;
     const [registers, portals] = [straight(options, REGISTERS), straight(options, PORTALS)];
     this.#shell = new FunctionShell({
@@ -70,7 +73,7 @@ export class AssignedFunction implements VmFunction {
       identity: { ...identity, bars: [registers.bytes, portals.bytes] },
       headerChanged: () => {
         moved();
-        whole.master(this.#shell.config.isBusMaster);
+        if (!this.#isAbandoned.value) whole.master(this.#shell.config.isBusMaster);
       },
     });
     const both = sharedQueues === 'both-numbers' ? new BothNumbers(log, registers) : undefined;
@@ -123,8 +126,10 @@ export class AssignedFunction implements VmFunction {
   /** It has been. */
   *reset(): Task {}
 
-  /** Without its registers the guest cannot drain it: it is reset before it is unbound. */
-  abandon(): void {}
+  /** Without its registers the guest cannot drain it: it is reset before it is unbound, as it is then. */
+  abandon(): void {
+    this.#isAbandoned.value = true;
+  }
 
   /** What it has under way the host cannot wait for. */
   *suspend(): Task<Refusal<'EOPNOTSUPP'>> {

@@ -140,13 +140,44 @@ it('what hardware does not let go of is not handed out again', () => {
   expect(held(host)).toEqual([]);
 });
 
-it('a whole function has none', () => {
-  const host = new Host();
-  const { device } = host.plug();
-  const whole = new TestFunction('whole', device);
-  const vm = host.newVm('vm1', [whole]);
-  expect(host.run(vm.container.detachDomain(whole))).toMatchObject({ errno: 'ENODEV' });
-  expect(held(host)).toEqual([]);
+describe.each(['blocked', 'identity'] as const)('a whole function, which began with %s', (rid) => {
+  function whole() {
+    const host = new Host({ rid });
+    const { dma, device } = host.plug();
+    const one = new TestFunction('whole', device);
+    const before = reads(host, dma, 0);
+    const vm = host.newVm('vm1', [one]);
+    vm.write(PAGE * 4096, Int32Array.of(0x1111));
+    return { host, dma, one, vm, before };
+  }
+
+  it('needs no PASID: its requests without one are blocked, and meet the memory again', () => {
+    const { host, dma, one, vm } = whole();
+    expect([reads(host, dma, 0), held(host)]).toEqual([[0x1111], []]);
+    must(host.run(vm.container.detachDomain(one)));
+    must(host.run(vm.container.detachDomain(one)));
+    expect([reads(host, dma, 0), one.drained]).toEqual([[undefined], [0]]);
+    must(host.run(vm.container.attachDomain(one)));
+    expect(reads(host, dma, 0)).toEqual([0x1111]);
+  });
+
+  it('has a first stage for them in their own entry', () => {
+    const { host, dma, one, vm } = whole();
+    vm.map(PAGE, 2, 0x3333);
+    must(host.run(vm.container.detachDomain(one)));
+    vm.allocAndBind(one, 0, 202);
+    expect([reads(host, dma, 0), reads(host, dma, 202)]).toEqual([[0x3333], [undefined]]);
+    expect(host.run(vm.container.attachDomain(one))).toMatchObject({ errno: 'EBUSY' });
+    must(vm.unbind(one, 0, 202));
+    expect(reads(host, dma, 0)).toEqual([undefined]);
+  });
+
+  it.each(['attached', 'detached'])('%s has what it had before when it leaves', (how) => {
+    const { host, dma, one, vm, before } = whole();
+    if (how === 'detached') must(host.run(vm.container.detachDomain(one)));
+    must(host.run(vm.container.removeDevice(one)));
+    expect(reads(host, dma, 0)).toEqual(before);
+  });
 });
 
 it('without memory for it, nothing is left', () => {

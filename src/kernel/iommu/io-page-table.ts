@@ -291,25 +291,29 @@ export class IoPageTable {
 
   /** How many pages a table and those below it lead on. */
   #pagesOf(table: Table): number {
+    if (table.level === 1) return this.#leavesIn(table.frame);
     let pages = 0;
-    if (table.level === 1) {
-      for (let index = 0; index < ENTRIES; index++)
-        if (this.#load(paOf(table.frame, index * ENTRY_BYTES))) pages++;
-      return pages;
-    }
     this.#each(table, (isLeaf, below) => {
       pages += isLeaf ? spanOf(table.level) : this.#pagesOf(below);
     });
     return pages;
   }
 
+  /** How many entries of a table of level 1 are present. */
+  #leavesIn(frame: number): number {
+    let count = 0;
+    for (let index = 0; index < ENTRIES; index++) if (this.#load(paOf(frame, index * ENTRY_BYTES))) count++;
+    return count;
+  }
+
   /** A table and all below it. */
   #tables(table: Table): number[] {
     const found = [table.frame];
-    if (table.level === 1) return found;
-    this.#each(table, (isLeaf, below) => {
-      if (!isLeaf) found.push(...this.#tables(below));
-    });
+    if (table.level > 1) {
+      this.#each(table, (isLeaf, below) => {
+        if (!isLeaf) found.push(...this.#tables(below));
+      });
+    }
     return found;
   }
 

@@ -98,11 +98,12 @@ export class VmxPasidTable {
   /** All that is translated. */
   get pairs(): PasidPair[] {
     const pairs: PasidPair[] = [];
-    for (const { first } of this.#tables.items) {
+    const { memory } = this.#context.platform;
+    for (const { frame, first } of this.#tables.items) {
       for (let i = 0; i < TABLE_ENTRIES; i++) {
-        const guest = GuestPasid.of(first + i);
-        const host = this.get(guest);
-        if (host !== undefined) pairs.push({ guest, host });
+        this.#entry[0] = memory.load32(paOf(frame, i * TABLE_ENTRY_BYTES));
+        if (VALID.get(this.#entry, 0) === 0) continue;
+        pairs.push({ guest: GuestPasid.of(first + i), host: Pasid.of(PASID.get(this.#entry, 0)) });
       }
     }
     return pairs;

@@ -109,10 +109,14 @@ export class SharedQueue implements QueueBehind {
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    const isOthersToo = this.#parent.virtual.isBound(pasid);
+    const isOthersToo = this.#parent.virtual.usersOf(pasid) > (this.#bound.has(pasid) ? 1 : 0);
     const isAbandoned = this.#isAbandoned();
     if (isOthersToo && !isAbandoned) return undefined;
     return yield* this.#parent.quiesceGuest(pasid, isAbandoned && !isOthersToo);
+  }
+
+  *drainStrays(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiescePasid(pasid, false);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */

@@ -39,6 +39,11 @@ export interface GuestEndpoint {
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
   drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+  /**
+   * The same of a PASID that is not bound for this device, where it may have come from the VM's CPUs all the same: these
+   * translate what is bound for any of its devices, and reach the portals of all. Nothing comes any more.
+   */
+  drainStrays?(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
   /** A PASID is bound for this device. */
   bound?(pair: BoundPasid): void;
   /** That is being undone: from now on the device begins nothing with it. `drain` follows. */

@@ -404,7 +404,8 @@ export class GuestSpace {
     if (endpoint.takesBothNumbers !== true && this.#iommu.protections.bindPerDevice) {
       return [{ device: iommu, pasid: own }];
     }
-    const pasids = endpoint.takesBothNumbers === true ? [...new Set([own, Pasid.of(id)])] : [own];
+    const takesBoth = endpoint.takesBothNumbers === true && guestPasid !== WITHOUT_PASID;
+    const pasids = takesBoth ? [...new Set([own, Pasid.of(id)])] : [own];
     const others = this.#iommu.protections.bindPerDevice ? [] : this.#devices.items.map((each) => each.iommu);
     const functions = [...new Set([iommu, ...others])];
     return functions.flatMap((each) => pasids.map((pasid) => ({ device: each, pasid })));
@@ -419,7 +420,8 @@ export class GuestSpace {
       throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
     if (work.phase === 'drain') {
       const { id: hostPasid, guestPasid } = binding;
-      const refusal = yield* device.endpoint.drain(pasidOf(device, { hostPasid, guestPasid }));
+      let refusal = yield* device.endpoint.drain(pasidOf(device, { hostPasid, guestPasid }));
+      refusal ??= yield* this.#drainStrays(binding);
       binding.isUndrained.value = refusal !== undefined;
       ioasidFinishWork(work);
       return;
@@ -427,6 +429,17 @@ export class GuestSpace {
     const refusal = yield* this.#leave(binding);
     ioasidFinishWork(work);
     this.#end(binding, refusal !== undefined || binding.isUndrained.value);
+  }
+
+  /** Of what the CPUs may have sent to devices for which it is not bound; the others drain it for themselves. */
+  *#drainStrays({ device, id }: GuestBinding): Task<Refusal<'EIO'> | undefined> {
+    for (const other of [...this.#devices.items]) {
+      if (other === device || other.bindings.has(id)) continue;
+      const strays = other.endpoint.drainStrays?.(Pasid.of(id));
+      const refusal = strays && (yield* strays);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
   }
 
   #add(binding: GuestBinding): void {
