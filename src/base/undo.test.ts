@@ -31,6 +31,22 @@ describe('UndoLog', () => {
     }
   });
 
+  it('keeps a map of few as it keeps one of many', () => {
+    const log = new UndoLog();
+    const map = new KeptMap<number, string>(log);
+    for (const count of [1, 2, 8, 9, 20]) {
+      for (let key = map.size; key < count; key++) map.set(key, `${key}`);
+      log.mark();
+      expect(map.keys()).toEqual([...Array(count).keys()]);
+      expect(map.find((value) => Number(value) === count - 1)).toBe(`${count - 1}`);
+      map.delete(0);
+      map.set(0, 'again');
+      expect([map.find((value) => value === 'again'), map.find(() => false)]).toEqual(['again', undefined]);
+      log.restore();
+      expect(map.get(0)).toBe('0');
+    }
+  });
+
   it('puts back slots and tables, entry by entry; twice to the same mark', () => {
     const log = new UndoLog();
     const [slots, table] = [new KeptSlots<object>(log), new KeptTable<string, number | undefined>(log)];

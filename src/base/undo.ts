@@ -145,6 +145,13 @@ export class KeptMap<K, V> extends Kept {
     return this.#map === undefined ? this.#keys.slice() : [...this.#map.keys()];
   }
 
+  /** The first value that is as wanted. */
+  find(isWanted: (value: V) => boolean): V | undefined {
+    if (this.#map === undefined) return this.#values.find(isWanted);
+    for (const value of this.#map.values()) if (isWanted(value)) return value;
+    return undefined;
+  }
+
   values(): V[] {
     return this.#map === undefined ? this.#values.slice() : [...this.#map.values()];
   }
