@@ -120,9 +120,9 @@ export class KeptMap<K, V> extends Kept {
     if (at >= 0) (this.#values as V[])[at] = value;
     else if (length === FEW) this.#grow().set(key, value);
     else {
-      // Lists of just so many: one that grows takes room for 17.
-      this.#keys = [...this.#keys, key];
-      this.#values = [...this.#values, value];
+      // Lists of just so many: one that grows, or is spread, takes room for 17.
+      this.#keys = length === 0 ? [key] : this.#keys.concat([key]);
+      this.#values = length === 0 ? [value] : this.#values.concat([value]);
     }
   }
 

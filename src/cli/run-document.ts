@@ -70,7 +70,9 @@ const event = z.strictObject({
 const outcome = {
   end: z
     .enum(['ended', 'cut-off', 'stopped'])
-    .describe('cut-off: by the step limit; stopped: what was broken broke the modelled software'),
+    .describe(
+      'cut-off: by the step limit; stopped: where the rule broke that is to break, or what was broken broke the modelled software',
+    ),
   steps: z.int().min(0),
   passed: z.boolean().describe('whether it went as the scenario says'),
   verdicts: z.partialRecord(rule, z.enum(['pass', 'fail', 'unknown'])),

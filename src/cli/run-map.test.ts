@@ -76,6 +76,22 @@ vm1, set 2 (vm1)
     );
   });
 
+  it('says by which number a function that a guest has whole finds an entry', () => {
+    const [entry] = ROW.hostEntries;
+    const nested = { ...entry, device: 'dsa1', translation: 'nested', secondStage: '0x107000' } as const;
+    const hostEntries = [
+      { ...nested, number: 3 },
+      { ...nested, number: ROW.pasid },
+    ] as PasidRow['hostEntries'];
+    const row = { ...ROW, vm: 'vm1', guest: 3, hostEntries };
+    const stages = `first stage at guest ${entry?.firstStage}, second stage at host 0x107000`;
+    expect(mapText({ pasids: [row], mostPasids: 1 }, OPTIONS)).toContain(
+      `    host entry   dsa1, whole, at guest PASID 3: nested, ${stages}
+    host entry   dsa1, whole, at host PASID ${ROW.pasid}: nested, ${stages}
+`,
+    );
+  });
+
   it('is a line a virtual machine where there are very many PASIDs, vm2 before vm10', () => {
     const pasids = Array.from({ length: 90 }, (_, i) => {
       return { ...ROW, pasid: i + 1, vm: `vm${1 + (i % 30)}`, guest: 200 + i, process: `p${i}` };

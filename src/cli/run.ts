@@ -6,6 +6,7 @@ import { type Event, TRACE_VERSION } from '../base/index.js';
 import { EnvironmentError, InputError, reasonOf } from '../inspect/index.js';
 import { moodOf, recordedRun, replayDifference, seededChooser, World } from '../machine/index.js';
 import { EXIT, EXIT_CODES } from './exit.js';
+import { keepHeapSmall } from './large.js';
 import {
   documentEvents,
   documentHead,
@@ -95,6 +96,7 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
   const progress = progressOf(name);
   const { result, replay } = placed(`${name} --seed ${seed}`, () => {
     const say = isStory && isRecorded ? undefined : progress.say;
+    if (!isRecorded) keepHeapSmall();
     const world = new World(scenario, { progress: say, isForOneRun: !isRecorded });
     // What is too large to be told is not kept either, nor run twice.
     if (!isRecorded) {

@@ -23,8 +23,8 @@ function gone(process: string, view: View): string | undefined {
 
 function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: View): string | undefined {
   if (stuck.length > 0) return undefined;
-  const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
   if (pasidsInUse > 0) {
+    const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
   }
   const { frames } = view.ledger;

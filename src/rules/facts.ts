@@ -154,14 +154,17 @@ export interface CutOff {
   readonly tasks: readonly { readonly name: string; readonly at: string }[];
 }
 
+/** Some frames. */
+export type Frames = Pick<ReadonlySet<number>, 'has'>;
+
 /** How a run came to its end. */
 export interface End {
   /** Tasks that can never go on. */
   readonly stuck: readonly { readonly name: string; readonly at: string }[];
   /** The page frames that were in use when the machine had booted. */
-  readonly bootFrames: ReadonlySet<number>;
+  readonly bootFrames: Frames;
   /** The same of each virtual machine, by its own frame numbers. */
-  readonly guestBootFrames: ReadonlyMap<string, ReadonlySet<number>>;
+  readonly guestBootFrames: ReadonlyMap<string, Frames>;
   /** PASIDs that the kernel has handed out. */
   readonly pasidsInUse: number;
 }

@@ -13,7 +13,7 @@ function faulted(fact: FaultFact, { ledger, earned }: View): string | undefined 
     pasid === undefined
       ? ''
       : ` for ${numberText({ pasid, carried })}, ${pasidText(ledger.pasids.tenure(pasid))}`;
-  const jobs = [...ledger.jobs.pending()].filter((job) => job.device === device && job.pasid === pasid);
+  const jobs = ledger.jobs.pending().filter((job) => job.device === device && job.pasid === pasid);
   const during = jobs.length === 0 ? '' : `; on ${device} then: ${listText(jobs.map(jobText))}`;
   return `${by} reported ${name} of ${device}${whose}: ${text}${during}; the scenario earns no such fault`;
 }

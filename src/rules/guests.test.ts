@@ -68,6 +68,56 @@ describe('a history of two virtual machines', () => {
     expect(history.found.map((found) => found.split(':', 1)[0])).toEqual(['ISOLATION', 'TORN']);
   });
 
+  describe('of which one works without PASIDs', () => {
+    const frames = new Map([[0x10, 0x101]]);
+    const kernels = { ...alices, process: 'vm1/kernel', mm: 'vm1/kernel', pasid: 9, frames };
+
+    /** PASID 9 stands for them, whoever has asked for it. */
+    function history(): History {
+      const made = twoVms();
+      const { ledger } = made.at(812);
+      ledger.frames.owned(0x50, { kind: 'kernel', use: 'page table of vm1' }, 5);
+      ledger.guest('vm1')?.frames.owned(0x103, { kind: 'kernel', use: 'page table of dma 00:05.0' }, 20);
+      ledger.pasids.given(9, 'boot', 10);
+      ledger.pasids.takenFor(9, 'vm1/kernel');
+      return made;
+    }
+
+    it('its kernel reaches what its descriptor names, by the whole memory or what it maps for a device', () => {
+      const { judge, ledger, found } = history();
+      const { pasids } = ledger;
+      expect([pasids.of('boot'), pasids.of('vm1/kernel'), pasids.liveIn('vm1')]).toEqual([undefined, 9, 2]);
+      judge.tell('accepted', kernels);
+      judge.tell('moved', { ...move, job: kernels });
+      judge.tell('fetched', { ...entry, pasid: 9, root: undefined });
+      judge.tell('fetched', { ...entry, pasid: 9, root: 0x103 });
+      expect(found).toEqual([]);
+    });
+
+    it.each<[string, string, (judge: History['judge']) => void]>([
+      [
+        'another frame of its own',
+        'ISOLATION',
+        (judge) => judge.tell('moved', { ...move, job: kernels, frame: 0x702 }),
+      ],
+      [
+        'what it has not named',
+        'ISOLATION',
+        (judge) => judge.tell('moved', { ...move, job: { ...kernels, frames: new Map() } }),
+      ],
+      [
+        'no second stage',
+        'TORN',
+        (judge) => judge.tell('fetched', { ...entry, pasid: 9, root: undefined, second: undefined }),
+      ],
+      ["a process's table", 'TORN', (judge) => judge.tell('fetched', { ...entry, pasid: 9, root: 0x102 })],
+    ])('and not %s', (_what, rule, tells) => {
+      const made = history();
+      tells(made.judge);
+      expect(made.found.map((found) => found.split(':', 1)[0])).toEqual([rule]);
+    });
+  });
+
   it.each<[string, (history: History) => void, string]>([
     [
       "DMA into another machine's memory",

@@ -12,7 +12,7 @@ function moved(move: Move, view: View): string | undefined {
   const { job, page, frame, offset, bytes, isWrite } = move;
   const { ledger } = view;
   const owner = ledger.ownerOf(frame);
-  const guest = ledger.guestOf(job.mm);
+  const guest = ledger.numbering.ownerOf(job.device) ?? ledger.guestOf(job.mm);
   // What such a guest does to itself is its own affair: its bounds are those of its virtual machine.
   if (guest?.isOpaque === true && ledger.tenure(frame)?.vm === guest.name) return undefined;
   if (owner?.kind === 'page' && owner.mm === job.mm && owner.page === page) return notNamed(move);

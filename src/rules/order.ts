@@ -13,6 +13,8 @@ import { jobText, listText, numberText } from './text.js';
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure === undefined || tenure.mm !== job.mm) return undefined;
+  // A virtual machine's CPUs translate for all its devices: for which of them such a guest binds a PASID is its affair.
+  if (ledger.guestOf(job.mm)?.isOpaque === true) return undefined;
   if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
   return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
 }
@@ -20,9 +22,9 @@ function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined
 /** The phases of a tear-down: the device is drained before its entry is cleared. */
 function unbound({ device, via = device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
   const isOf = (job: AcceptedJob): boolean => (job.via ?? job.queue).startsWith(`${via}/`);
-  const jobs = [...ledger.jobs.pending()].filter(
-    (job) => job.device === device && job.pasid === pasid && isOf(job),
-  );
+  const jobs = ledger.jobs
+    .pending()
+    .filter((job) => job.device === device && job.pasid === pasid && isOf(job));
   if (jobs.length === 0) return undefined;
   const left = listText(jobs.map(jobText));
   return `${via} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
@@ -31,7 +33,7 @@ function unbound({ device, via = device, mm, pasid }: Unbound, { ledger }: View)
 /** Who closes a queue is told so when the device has nothing of it any more. */
 function released({ mm, queue }: OpenQueue, { ledger }: View): string | undefined {
   const isOpen = ledger.opens.for(mm).some((open) => open.queue === queue);
-  const jobs = [...ledger.jobs.pending()].filter((job) => job.mm === mm && job.queue === queue);
+  const jobs = ledger.jobs.pending().filter((job) => job.mm === mm && job.queue === queue);
   if (isOpen || jobs.length === 0) return undefined;
   return `${queue} is closed for ${mm}, and still works for it: ${listText(jobs.map(jobText))}; it has to be drained before`;
 }

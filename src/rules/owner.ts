@@ -8,8 +8,15 @@ import type { Rule, View } from './rule.js';
 import { jobText, numberText, pasidText } from './text.js';
 
 function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
+  // What such a guest does to itself is its own affair.
+  if (ledger.numbering.ownerOf(job.device)?.isOpaque === true) return undefined;
   const tenure = ledger.pasids.tenure(job.pasid);
   if (tenure?.until === undefined && tenure?.mm === job.mm) return undefined;
+  // What such a guest does with what is its own is its own affair.
+  const machine = ledger.guestOf(job.mm);
+  const isOwn = tenure !== undefined && tenure.until === undefined && ledger.guestOf(tenure.mm) === machine;
+  const hasWhole = machine !== undefined && ledger.numbering.ownerOf(job.device) === machine;
+  if (machine?.isOpaque === true && (isOwn || hasWhole)) return undefined;
   const own = ledger.pasids.of(job.mm);
   const guest = own === undefined ? undefined : ledger.pasids.tenure(own)?.guest;
   const ownText =

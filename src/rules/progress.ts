@@ -10,10 +10,11 @@ import { jobText, listText } from './text.js';
 const LEAST_PATIENCE = 10_000;
 
 function ended({ stuck }: End, { ledger, bench }: View): string | undefined {
-  const jobs = [...ledger.jobs.pending()].map(jobText);
+  const jobs = ledger.jobs.pending().map(jobText);
   const requests = bench.unanswered();
   // Who was killed may leave what nobody took; who still waits was not.
-  const lost = [...ledger.jobs.notTaken()]
+  const lost = ledger.jobs
+    .notTaken()
     .filter(({ process }) => stuck.some(({ name }) => name === process))
     .map((job) => `${jobText(job)}, which no queue took`);
   const waiting = [...jobs, ...lost, ...requests];
@@ -30,7 +31,7 @@ function ended({ stuck }: End, { ledger, bench }: View): string | undefined {
 /** A run that is cut off is not judged, but for what has been left undone for most of it. */
 function cutOff({ tasks }: CutOff, { ledger, bench }: View): string | undefined {
   const patience = Math.max(ledger.step / 2, LEAST_PATIENCE);
-  const old = [...ledger.jobs.pending()].filter(({ accepted }) => ledger.step - accepted > patience);
+  const old = ledger.jobs.pending().filter(({ accepted }) => ledger.step - accepted > patience);
   if (old.length === 0) return undefined;
   const at = tasks.map((task) => `${task.name} at ${task.at}`);
   const left = [...old.map(jobText), ...bench.unanswered()];

@@ -9,13 +9,13 @@ import type { Rule, View } from './rule.js';
 import { numberText, pasidText, tenureText } from './text.js';
 
 function fault(fact: Fetch, { ledger }: View, what: string): string | undefined {
-  const { pasid, root, second, entry } = fact;
+  const { pasid, root, second } = fact;
   const tenure = ledger.pasids.tenure(pasid);
   const mm = tenure?.mm ?? '';
   // The first stage of a nested entry lies in the guest's memory, and its root is one of the guest's frames.
   const frames = second === undefined ? ledger.frames : ledger.framesOf(mm);
   const owner = root === undefined ? undefined : frames.tenure(root)?.owner;
-  const guest = ledger.guestOf(mm);
+  const guest = ledger.numbering.ownerOf(fact.device) ?? ledger.guestOf(mm);
   const vm = guest?.name;
   const isAnything = guest?.isOpaque === true && second !== undefined;
   const isKernels = vm !== undefined && mm === `${vm}/kernel`;
@@ -31,9 +31,9 @@ function fault(fact: Fetch, { ledger }: View, what: string): string | undefined 
       second === undefined
         ? 'no second stage'
         : `the second stage ${hex(second * 4096)}, ${tenureText(ledger.frames.tenure(second))}`;
-    return `${what} of ${numberText(fact)}, ${pasidText(tenure)}, with ${stage}; the entry was ${entry}`;
+    return `${what} of ${numberText(fact)}, ${pasidText(tenure)}, with ${stage}; the entry was ${fact.entry}`;
   }
-  return `${what} of ${numberText(fact)}, ${pasidText(tenure)}, with ${of}; the entry was ${entry}`;
+  return `${what} of ${numberText(fact)}, ${pasidText(tenure)}, with ${of}; the entry was ${fact.entry}`;
 }
 
 function visible(fact: Fetch, view: View): string | undefined {
@@ -59,7 +59,8 @@ function isSecondStage(
 const isForDma = (use: string): boolean => use.startsWith('page table of dma ');
 
 /** The kernel names a frame's use after what it is for. */
-const isTableOf = (use: string, mm: string): boolean => use.split(/[\s:]+/).includes(mm);
+const isTableOf = (use: string, mm: string): boolean =>
+  use === `page table of ${mm}` || use.split(/[\s:]+/).includes(mm);
 
 export const torn: Rule = {
   id: 'TORN',

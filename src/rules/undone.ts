@@ -39,7 +39,7 @@ function mismatch({ process, region, address, found, expected }: Mismatch): stri
 /** A queue that takes what it has no room for loses it, or another. Told before the ledger takes it in. */
 function accepted(job: AcceptedJob, { ledger }: View): string | undefined {
   const { queue, room } = job;
-  const before = [...ledger.jobs.pending()].filter((other) => other.queue === queue);
+  const before = ledger.jobs.pending().filter((other) => other.queue === queue);
   if (before.length < room.queue + room.engines) return undefined;
   const there = listText(before.map(({ name }) => name));
   return `${queue} took ${jobText(job)}, and has room for ${room.queue}, with ${room.engines} engine(s) to take from it; there were ${there}`;

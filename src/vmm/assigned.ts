@@ -1,7 +1,8 @@
 /**
  * A virtual PCI function in front of a whole one of the host's, as QEMU's vfio-pci: configuration space is the VMM's, and
  * of what the guest writes there bus mastering reaches the function; registers are the function's own, but for the
- * MSI-X table, whose messages are the host's: what they signal is forwarded. All pages of its portals are mapped
+ * MSI-X table, whose messages are the host's: what they signal is forwarded; and but for what a guest cannot have
+ * (`shown-registers.ts`). All pages of its portals are mapped
  * straight through. What the guest's driver configures (groups, queues, the PASIDs of dedicated ones) nobody looks at.
  *
  * One thing of an accelerator's is not as it is (bug B9). A guest's ENQCMD is sent with the host's PASID, by the one
@@ -15,18 +16,14 @@
  *   commands about a PASID are about both (`both-numbers.ts`).
  * - `one-number`: the shared queues are there, and their numbers are wrong: to show what happens then.
  */
-import { type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
+import { KeptValue, type Refusal, refuse, type Task, type UndoLog } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';
 import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
-import { DSA_WQCAP_REG } from '../spec/index.js';
 import { BothNumbers } from './both-numbers.js';
 import { FunctionShell, type Shown, type VmFunction, withMsix, wordRegion } from './function.js';
+import { ShownRegisters, type Words } from './shown-registers.js';
 
 const PAGE = 4096;
-const WQCAP_AT = 0x20;
-/** The word of WQCAP that says which modes there are, and its bit of the shared one. */
-const MODES_AT = WQCAP_AT + (DSA_WQCAP_REG.SHARED.low >> 5) * 4;
-const SHARED_BIT = 1 << (DSA_WQCAP_REG.SHARED.low % 32);
 /** The BARs with registers, and with portals. */
 const [REGISTERS, PORTALS] = [0, 2];
 
@@ -57,7 +54,10 @@ export class AssignedFunction implements VmFunction {
   readonly vfio: VfioDevice;
   readonly portals: readonly number[];
   readonly #whole: VfioPci;
+  readonly #registers: ShownRegisters;
   readonly #both: BothNumbers | undefined;
+  /** What becomes of its header is no word of the guest's any more. */
+  readonly #isAbandoned: KeptValue<boolean>;
   readonly #shell: FunctionShell;
 
   constructor(options: AssignedFunctionOptions) {
@@ -65,6 +65,7 @@ export class AssignedFunction implements VmFunction {
     this.name = name;
     this.rid = rid;
     this.#whole = whole;
+    this.#isAbandoned = new KeptValue(log, false);
     const { msix, ...identity } = whole.config;
     const [registers, portals] = [straight(options, REGISTERS), straight(options, PORTALS)];
     this.#shell = new FunctionShell({
@@ -72,13 +73,13 @@ export class AssignedFunction implements VmFunction {
       identity: { ...identity, bars: [registers.bytes, portals.bytes] },
       headerChanged: () => {
         moved();
-        whole.master(this.#shell.config.isBusMaster);
+        if (!this.#isAbandoned.value) whole.master(this.#shell.config.isBusMaster);
       },
     });
     const both = sharedQueues === 'both-numbers' ? new BothNumbers(log, registers) : undefined;
     this.#both = both;
-    const shownRegisters = both ?? (sharedQueues === 'refused' ? withoutSharedMode(registers) : registers);
-    this.bars = [withMsix(shownRegisters, this.#shell.msix, msix), wordRegion(portals)];
+    this.#registers = new ShownRegisters(both ?? registers, { hasSharedMode: sharedQueues !== 'refused' });
+    this.bars = [withMsix(this.#registers, this.#shell.msix, msix), wordRegion(portals)];
     const { address, bytes } = whole.bars.get(PORTALS) ?? { address: 0, bytes: 0 };
     this.portals = Array.from({ length: bytes / PAGE }, (_, i) => address / PAGE + i);
     this.vfio = {
@@ -113,6 +114,7 @@ export class AssignedFunction implements VmFunction {
 
   *start(): Task {
     yield* this.#whole.reset();
+    this.#registers.learn();
   }
 
   /** Without the guest nobody can drain it: it is reset before its PASIDs go. */
@@ -124,8 +126,10 @@ export class AssignedFunction implements VmFunction {
   /** It has been. */
   *reset(): Task {}
 
-  /** Without its registers the guest cannot drain it: it is reset before it is unbound. */
-  abandon(): void {}
+  /** Without its registers the guest cannot drain it: it is reset before it is unbound, as it is then. */
+  abandon(): void {
+    this.#isAbandoned.value = true;
+  }
 
   /** What it has under way the host cannot wait for. */
   *suspend(): Task<Refusal<'EOPNOTSUPP'>> {
@@ -148,8 +152,6 @@ export class AssignedFunction implements VmFunction {
   }
 }
 
-type Words = Pick<MmioRegion, 'name' | 'bytes' | 'read32' | 'write32'>;
-
 /** A BAR of the function, as it is. */
 function straight({ name, whole, mmio }: AssignedFunctionOptions, bar: number): Words {
   const { address, bytes } = whole.bars.get(bar) ?? { address: 0, bytes: 0 };
@@ -157,13 +159,5 @@ function straight({ name, whole, mmio }: AssignedFunctionOptions, bar: number): 
     ...{ name: `${name} BAR${bar}`, bytes },
     read32: (offset) => mmio.read32(address + offset),
     write32: (offset, value) => mmio.write32(address + offset, value),
-  };
-}
-
-/** The registers, as those of an accelerator that has dedicated queues alone. */
-function withoutSharedMode(registers: Words): Words {
-  return {
-    ...registers,
-    read32: (offset) => registers.read32(offset) & (offset === MODES_AT ? ~SHARED_BIT : -1),
   };
 }

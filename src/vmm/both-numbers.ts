@@ -8,13 +8,11 @@
  * command active after the first.
  */
 import { KeptMap, KeptValue, type UndoLog } from '../base/index.js';
-import type { MmioRegion } from '../hardware/index.js';
 import { DSA_COMMAND as CMD, DSA_CMD_REG, DSA_CMDSTS_REG } from '../spec/index.js';
+import type { Words } from './shown-registers.js';
 
 const [COMMAND, STATUS] = [0xa0, 0xa8];
 const { ACTIVE, ERR } = DSA_CMDSTS_REG;
-
-type Words = Pick<MmioRegion, 'name' | 'bytes' | 'read32' | 'write32'>;
 
 export class BothNumbers {
   readonly name: string;

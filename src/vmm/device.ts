@@ -52,6 +52,7 @@ export class VirtualFunction implements VmFunction {
     this.vfio = {
       ...{ name, iommu, usesParentPasids, showsAts },
       drain: (pasid) => mdev.drain(pasid),
+      drainStrays: (pasid) => mdev.drainStrays(pasid),
       bound: (pair) => mdev.bound(pair),
       unbound: (pasid) => mdev.unbound(pasid),
     };

@@ -19,12 +19,12 @@ import {
   TTM,
   VTD_REGISTER as VTD,
 } from '../../src/spec/index.js';
-import { EVIL, RID } from './scenario.js';
+import { devicesOf, EVIL, type HostileDevice, SHARED } from './scenario.js';
 
 const PAGE = 4096;
 export const UNIT = 0xfed9_0000;
-export const BAR0 = 0xe000_0000;
-export const BAR2 = 0xe001_0000;
+/** Of its first device. */
+export const { bar0: BAR0, bar2: BAR2 } = SHARED;
 const REGION = 0x20_0000;
 const QUEUE_SLOTS = 128;
 
@@ -53,6 +53,7 @@ export class HostileGuest {
   readonly world: World;
   readonly platform: Platform;
   readonly cpu: Cpu;
+  readonly devices: readonly HostileDevice[];
   #tail = 0;
 
   /** @param cpu the vCPU that it does its mischief on */
@@ -64,6 +65,7 @@ export class HostileGuest {
     this.random = random;
     this.platform = vm.kernel.context.platform;
     this.cpu = found;
+    this.devices = devicesOf(Object.keys(vm.member.spec.devices).length > 1);
   }
 
   /** The kernel that booted the machine hears nothing any more. */
@@ -103,6 +105,10 @@ export class HostileGuest {
     return luck === 0 ? this.below(2 ** 20) : luck < 5 ? this.below(12) : 1 + this.below(3);
   }
 
+  device(): HostileDevice {
+    return this.pick(this.devices);
+  }
+
   put(frame: number, word: number, values: Iterable<number>): void {
     const { memory } = this.platform;
     let at = frame * PAGE + word * 4;
@@ -135,7 +141,7 @@ export class HostileGuest {
       PRE: 1,
       PASIDDIRPTR: FRAME.DIRECTORY,
     });
-    this.put(FRAME.CONTEXT, RID * 8, context);
+    for (const { rid } of this.devices) this.put(FRAME.CONTEXT, rid * 8, context);
     this.put(FRAME.DIRECTORY, 0, [FRAME.PASIDS * PAGE + 1, 0]);
     for (let pasid = 0; pasid < 12; pasid++) this.setEntry(pasid, FRAME.PML4);
     this.write(VTD.GCMD, 0);
@@ -186,19 +192,13 @@ export class HostileGuest {
   }
 
   /** Tells the ledger whose the descriptor is that lies at an address of the CPU's now. */
-  tellSubmission(source: number): void {
+  tellSubmission(source: number, { device, queue }: HostileDevice): void {
     const words = new Int32Array(16);
     if (this.cpu.load(source, new Uint8Array(words.buffer)) !== undefined) return;
     const { taps } = this.world;
     const record = Number(DSA_NOOP.RECORD.getBig(words, 0));
     taps.submits(record, {
-      ...{
-        name: 'mischief',
-        process: `${EVIL}/guest`,
-        mm: `${EVIL}/guest`,
-        device: 'dsa0',
-        queue: 'dsa0/shared',
-      },
+      ...{ name: 'mischief', process: `${EVIL}/guest`, mm: `${EVIL}/guest`, device, queue },
       ...{ step: taps.ledger.step, names: [] },
     });
   }

@@ -5,14 +5,18 @@ import {
   CONTEXT_CACHE_INVALIDATION,
   DSA_BATCH,
   DSA_CMD_REG,
+  DSA_COMMAND,
   DSA_COMPARE,
   DSA_DRAIN,
   DSA_FLAG,
   DSA_MEMFILL,
   DSA_MEMMOVE,
+  DSA_MSIXPERM,
   DSA_NOOP,
   DSA_OPCODE,
+  DSA_STRIDE,
   DSA_TABLE,
+  DSA_WQCFG,
   encode,
   INVALIDATION_WAIT,
   IOTLB_INVALIDATION,
@@ -24,7 +28,6 @@ import {
   VTD_REGISTER as VTD,
 } from '../../src/spec/index.js';
 import { BAR0, BAR2, FRAME, FRAMES, type HostileGuest, UNIT } from './guest.js';
-import { RID } from './scenario.js';
 
 /** What takes steps is a task. */
 type Act = (guest: HostileGuest) => unknown;
@@ -33,6 +36,9 @@ const isTask = (of: unknown): of is Task<unknown> => typeof of === 'object' && o
 
 const PAGE = 4096;
 const COMMAND = 0xa0;
+const ENABLING = [DSA_COMMAND.ENABLE_DEVICE, DSA_COMMAND.ENABLE_WQ];
+/** Of a WQCFG. */
+const PASID_WORD = DSA_WQCFG.PASID.low >> 5;
 const VALID = 2 ** 31;
 const UNIT_REGISTERS = [...Object.values(VTD).map(({ offset }) => offset), 0x100, 0x108, 0x220, 0x22c];
 /** Addresses that a descriptor may name: its own memory, where there is none, other people's, and no addresses. */
@@ -56,7 +62,7 @@ function invalidation(guest: HostileGuest): Int32Array {
   const G = guest.below(4);
   const DID = guest.below(5);
   const AM = guest.below(20);
-  const SID = guest.below(8) === 0 ? guest.below(0x1_0000) : RID;
+  const SID = guest.below(8) === 0 ? guest.below(0x1_0000) : guest.device().rid;
   switch (guest.below(7)) {
     case 0:
       return encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G, DID, PASID });
@@ -109,9 +115,10 @@ function mendQueue(guest: HostileGuest): void {
 /** A descriptor of the accelerator's: of a known operation, or anything. */
 function work(guest: HostileGuest): Int32Array {
   const RECORD = BigInt(address(guest));
+  const asks = guest.below(3) === 0;
   const flags = DSA_FLAG.CRAV | DSA_FLAG.RCR | (guest.below(2) === 0 ? DSA_FLAG.BOF : 0);
-  const FLAGS = guest.below(6) === 0 ? guest.below(2 ** 20) : flags;
-  const head = { RECORD, FLAGS };
+  const FLAGS = guest.below(6) === 0 ? guest.below(2 ** 20) : flags | (asks ? DSA_FLAG.RCI : 0);
+  const head = { RECORD, FLAGS, HANDLE: asks ? guest.below(8) : 0 };
   const XFER_SIZE = guest.below(6) === 0 ? guest.random.next() >>> 0 : guest.below(9000);
   const [one, two] = [BigInt(address(guest)), BigInt(address(guest))];
   switch (guest.below(7)) {
@@ -144,10 +151,12 @@ function* submitWork(guest: HostileGuest): Task {
   const command = work(guest);
   if (guest.below(16) === 0) command[guest.below(16)] = guest.word();
   guest.put(Math.floor(source / PAGE), (source % PAGE) / 4 > 1008 ? 1008 : (source % PAGE) / 4, command);
-  const destination = guest.below(8) === 0 ? address(guest) : BAR2 + 0x1000 + guest.below(64) * 64;
+  const device = guest.device();
+  const portal = device.bar2 + device.portal + guest.below(64) * 64;
+  const destination = guest.below(8) === 0 ? address(guest) : portal;
   const { cpu } = guest;
-  if (guest.below(8) === 0) {
-    guest.tellSubmission(source);
+  if (guest.below(8) === 0 ? !device.isDedicated : device.isDedicated) {
+    guest.tellSubmission(source, device);
     movdir64b(cpu, { destination, source });
     return;
   }
@@ -157,7 +166,7 @@ function* submitWork(guest: HostileGuest): Task {
   if (isKernel) guest.put(FRAME.SOURCE, 0, [guest.pasid()]);
   cpu.cpl = isKernel ? 0 : 3;
   const submission = { destination, source: isKernel ? FRAME.SOURCE * PAGE : source };
-  guest.tellSubmission(submission.source);
+  guest.tellSubmission(submission.source, device);
   const instruction = isKernel ? enqcmds(cpu, submission) : enqcmd(cpu, submission);
   const slowness = guest.below(6) === 0 ? guest.below(300) : 0;
   for (let step = instruction.next(); step.done !== true; step = instruction.next()) {
@@ -224,44 +233,64 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [1, 'writes anywhere', (guest) => guest.put(guest.below(0x400), guest.below(1024), [guest.word()])],
   [
     3,
-    'writes a register of the device',
-    (guest) => guest.platform.mmio.write32(BAR0 + guest.below(0x4000) * 4, guest.word()),
+    'writes a register of a device',
+    (guest) => guest.platform.mmio.write32(guest.device().bar0 + guest.below(0x4000) * 4, guest.word()),
+  ],
+  [6, 'commands a device', (guest) => command(guest, guest.below(24))],
+  [6, 'enables a device, or its queue', (guest) => command(guest, guest.pick(ENABLING), 0)],
+  [
+    5,
+    'names a PASID for a queue',
+    (guest) => {
+      const words = encode(DSA_WQCFG, { PASID: guest.pasid(), PASID_EN: guest.below(8) === 0 ? 0 : 1 });
+      const at = guest.device().bar0 + DSA_TABLE.WQCFG;
+      guest.platform.mmio.write32(at + PASID_WORD * 4, words[PASID_WORD] ?? 0);
+    },
   ],
   [
-    4,
-    'commands the device',
+    5,
+    'names a PASID for a vector',
     (guest) => {
-      const [command = 0] = encode(DSA_CMD_REG, {
-        CMD: guest.below(24),
-        OPERAND: guest.pasid(),
-        INT: guest.below(2),
-      });
-      guest.platform.mmio.write32(BAR0 + COMMAND, command);
+      const fields = { PASID: guest.pasid(), PASID_EN: guest.below(8) === 0 ? 0 : 1, IGNORE: guest.below(2) };
+      const at = guest.device().bar0 + DSA_TABLE.MSIXPERM + guest.below(6) * DSA_STRIDE.MSIXPERM;
+      guest.platform.mmio.write32(at, encode(DSA_MSIXPERM, fields)[0] ?? 0);
+    },
+  ],
+  [
+    1,
+    'writes to the configuration of groups and queues',
+    (guest) => {
+      const at = guest.device().bar0 + guest.pick([DSA_TABLE.GRPCFG, DSA_TABLE.WQCFG, 0x80, 0xe0]);
+      guest.platform.mmio.write64(at + guest.below(8) * 8, guest.word(), guest.word());
     },
   ],
   [
     1,
     'writes its vectors',
-    (guest) => guest.platform.mmio.write32(BAR0 + DSA_TABLE.MSIX + guest.below(64) * 4, guest.word()),
+    (guest) =>
+      guest.platform.mmio.write32(guest.device().bar0 + DSA_TABLE.MSIX + guest.below(64) * 4, guest.word()),
   ],
   [
     1,
-    'writes to its second BAR',
-    (guest) => guest.platform.mmio.write64(BAR2 + guest.below(0x4000) * 8, -1, -1),
+    'writes to a second BAR',
+    (guest) => guest.platform.mmio.write64(guest.device().bar2 + guest.below(0x800) * 8, -1, -1),
   ],
   [
     2,
     'writes configuration space',
     (guest) => {
-      const bytes = guest.pick([1, 2, 4]);
-      guest.platform.pci.write(RID, place(guest, 0x440, bytes), bytes, guest.word() >>> 0);
+      const { rid } = guest.device();
+      guest.platform.pci.write(rid, guest.below(0x440), guest.pick([1, 2, 4]), guest.word() >>> 0);
     },
   ],
   [
     1,
     'moves its portal',
     (guest) =>
-      guest.platform.pci.write(RID, 0x18, 4, guest.pick([BAR2, 0xd000_0000, 0x10_0000, 0xfed9_0000])),
+      guest.platform.pci.write(
+        ...([guest.device().rid, 0x18, 4] as const),
+        guest.pick([BAR2, 0xd000_0000, 0x10_0000, 0xfed9_0000]),
+      ),
   ],
   [2, 'has its BARs back', (guest) => placeBars(guest)],
   [12, 'mends its queue', mendQueue],
@@ -277,12 +306,22 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [1, 'latches its root', (guest) => guest.latch()],
 ];
 
-function placeBars({ platform: { pci } }: HostileGuest): void {
-  pci.write(RID, 0x10, 4, BAR0);
-  pci.write(RID, 0x14, 4, 0);
-  pci.write(RID, 0x18, 4, BAR2);
-  pci.write(RID, 0x1c, 4, 0);
-  pci.write(RID, 4, 2, 2);
+function placeBars({ platform: { pci }, devices }: HostileGuest): void {
+  for (const { rid, bar0, bar2 } of devices) {
+    pci.write(rid, 0x10, 4, bar0);
+    pci.write(rid, 0x14, 4, 0);
+    pci.write(rid, 0x18, 4, bar2);
+    pci.write(rid, 0x1c, 4, 0);
+    pci.write(rid, 4, 2, 6);
+  }
+}
+
+/** The operand is a PASID, a queue, a vector or a handle, of MSI-X or not. */
+function command(guest: HostileGuest, of: number, operand?: number): void {
+  const OPERAND =
+    operand ?? guest.pick([guest.pasid(), guest.below(4), guest.below(8), 2 ** 16 + guest.below(8)]);
+  const [word = 0] = encode(DSA_CMD_REG, { CMD: of, OPERAND, INT: guest.below(2) });
+  guest.platform.mmio.write32(guest.device().bar0 + COMMAND, word);
 }
 
 const TOTAL = OPERATIONS.reduce((sum, [weight]) => sum + weight, 0);

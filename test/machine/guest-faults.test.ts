@@ -106,8 +106,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'B1: the device is drained of another number',
     scenario: 'two-vms-one-swq',
     file: 'kernel/vdcm/shared.ts',
-    find: 'this.#parent.quiesceGuest(pasid, isAbort)',
-    replace: 'this.#parent.quiesceGuest(Pasid.of(pasid ^ 1), isAbort)',
+    find: 'this.#parent.quiesceGuest(pasid, isAbandoned',
+    replace: 'this.#parent.quiesceGuest(Pasid.of(pasid ^ 1), isAbandoned',
     rule: 'FAULTS',
     message:
       /dmar0 reported SPT\.2 of dsa0 for PASID 202, which (is|was) vm1\/alice's, guest PASID 101, (since|until) step \d+: a \w+ at 0x\w+: PASID table entry not present; on dsa0 then: job last\d of vm1\/alice/,

@@ -4,9 +4,10 @@
  */
 import { describe, expect, it } from 'vitest';
 import { refuse } from '../../src/base/index.js';
-import { ioasidInspect, ioasidReports } from '../../src/ioasid/index.js';
+import { ioasidFindBySpid, ioasidInspect, ioasidReports } from '../../src/ioasid/index.js';
+import { IOMMU_FAULT_EVENT_WORD, IOMMU_FAULT_UNRECOVERABLE } from '../../src/spec/index.js';
 import { FIRST_RID, must } from '../vtd-driver/lab.js';
-import { allocBytes, bindBytes, freeBytes, Host, TestFunction, TestMdev } from './vm.js';
+import { allocBytes, bindBytes, freeBytes, Host, invalidateBytes, TestFunction, TestMdev } from './vm.js';
 
 const PAGE = 0x10;
 /** Parent drivers are told of it as of one that stands for requests without a PASID. */
@@ -139,13 +140,44 @@ it('what hardware does not let go of is not handed out again', () => {
   expect(held(host)).toEqual([]);
 });
 
-it('a whole function has none', () => {
-  const host = new Host();
-  const { device } = host.plug();
-  const whole = new TestFunction('whole', device);
-  const vm = host.newVm('vm1', [whole]);
-  expect(host.run(vm.container.detachDomain(whole))).toMatchObject({ errno: 'ENODEV' });
-  expect(held(host)).toEqual([]);
+describe.each(['blocked', 'identity'] as const)('a whole function, which began with %s', (rid) => {
+  function whole() {
+    const host = new Host({ rid });
+    const { dma, device } = host.plug();
+    const one = new TestFunction('whole', device);
+    const before = reads(host, dma, 0);
+    const vm = host.newVm('vm1', [one]);
+    vm.write(PAGE * 4096, Int32Array.of(0x1111));
+    return { host, dma, one, vm, before };
+  }
+
+  it('needs no PASID: its requests without one are blocked, and meet the memory again', () => {
+    const { host, dma, one, vm } = whole();
+    expect([reads(host, dma, 0), held(host)]).toEqual([[0x1111], []]);
+    must(host.run(vm.container.detachDomain(one)));
+    must(host.run(vm.container.detachDomain(one)));
+    expect([reads(host, dma, 0), one.drained]).toEqual([[undefined], [0]]);
+    must(host.run(vm.container.attachDomain(one)));
+    expect(reads(host, dma, 0)).toEqual([0x1111]);
+  });
+
+  it('has a first stage for them in their own entry', () => {
+    const { host, dma, one, vm } = whole();
+    vm.map(PAGE, 2, 0x3333);
+    must(host.run(vm.container.detachDomain(one)));
+    vm.allocAndBind(one, 0, 202);
+    expect([reads(host, dma, 0), reads(host, dma, 202)]).toEqual([[0x3333], [undefined]]);
+    expect(host.run(vm.container.attachDomain(one))).toMatchObject({ errno: 'EBUSY' });
+    must(vm.unbind(one, 0, 202));
+    expect(reads(host, dma, 0)).toEqual([undefined]);
+  });
+
+  it.each(['attached', 'detached'])('%s has what it had before when it leaves', (how) => {
+    const { host, dma, one, vm, before } = whole();
+    if (how === 'detached') must(host.run(vm.container.detachDomain(one)));
+    must(host.run(vm.container.removeDevice(one)));
+    expect(reads(host, dma, 0)).toEqual(before);
+  });
 });
 
 it('without memory for it, nothing is left', () => {
@@ -163,4 +195,76 @@ it('without memory for it, nothing is left', () => {
     expect(host.resources).toEqual(before);
   }
   throw new Error('it is never enough');
+});
+
+describe('a first stage for requests that have no PASID in the guest', () => {
+  const WITHOUT = 0;
+
+  function bound(options: ConstructorParameters<typeof Host>[0] = {}) {
+    const made = oneVm(options);
+    const { host, one, vm } = made;
+    vm.map(PAGE, 2, 0x3333);
+    must(host.run(vm.container.detachDomain(one)));
+    vm.allocAndBind(one, WITHOUT, 202);
+    return made;
+  }
+
+  it('is bound once the memory is not what they meet', () => {
+    const { host, one, vm } = oneVm();
+    must(vm.container.pasidRequest(allocBytes(202)));
+    expect(vm.bind(one, WITHOUT, 202)).toMatchObject({ errno: 'EBUSY' });
+    must(host.run(vm.container.detachDomain(one)));
+    must(vm.bind(one, WITHOUT, 202));
+    must(vm.container.pasidRequest(allocBytes(203)));
+    expect(vm.bind(one, WITHOUT, 203)).toMatchObject({ errno: 'EBUSY' });
+  });
+
+  it.each([{ ats: false }, { ats: true }])(
+    'is what the device meets by a PASID that is no SPID, $ats',
+    (options) => {
+      const { host, dma, one, two, vm } = bound(options);
+      expect([one.default, two.default === one.default]).toEqual([202, false]);
+      expect([reads(host, dma, 202), reads(host, dma, two.default ?? 0)]).toEqual([[0x3333], [0x1111]]);
+      expect(ioasidFindBySpid(vm.container.set, WITHOUT)).toMatchObject({ errno: 'ENOENT' });
+      // What the guest says of its requests without a PASID reaches the host's.
+      vm.map(PAGE, 3, 0x4444);
+      must(host.run(vm.container.invalidate(one, invalidateBytes(WITHOUT, PAGE))));
+      expect(reads(host, dma, 202)).toEqual([0x4444]);
+    },
+  );
+
+  it('tells the guest of faults as of requests without a PASID, and of no page requests', () => {
+    const { host, device, dma, one, vm } = bound();
+    const told = vm.listen(one);
+    host.lab.access(dma, [{ pasid: 202, page: 0x99 }], 1);
+    const valid = told.map((words) =>
+      IOMMU_FAULT_UNRECOVERABLE.PASID_VALID.get(words, IOMMU_FAULT_EVENT_WORD),
+    );
+    expect(valid).toEqual([0]);
+    host.request(device, 202);
+    expect([told.length, dma.responses.map(({ code }) => code)]).toEqual([1, [1]]);
+  });
+
+  it('is undone as any other, and the memory is there again', () => {
+    const { host, dma, one, vm } = bound();
+    must(vm.unbind(one, WITHOUT, 202));
+    expect([one.default, one.drained.includes(202), reads(host, dma, 202)]).toEqual([
+      undefined,
+      true,
+      [undefined],
+    ]);
+    must(vm.container.pasidRequest(freeBytes(202)));
+    must(host.run(vm.container.attachDomain(one)));
+    expect(reads(host, dma, one.default ?? 0)).toEqual([0x1111]);
+  });
+
+  it('goes with its PASID, and with its VM', () => {
+    const { host, dma, one, vm } = bound();
+    must(vm.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    expect([one.default, reads(host, dma, 202)]).toEqual([undefined, [undefined]]);
+    vm.allocAndBind(one, WITHOUT, 204);
+    vm.end();
+    expect([one.default, held(host)]).toEqual([undefined, []]);
+  });
 });

@@ -5,6 +5,7 @@ import { IOMMU_NESTING_INFO } from '../../src/spec/index.js';
 import { FIRST_RID, must } from '../vtd-driver/lab.js';
 import {
   allocBytes,
+  BothNumbers,
   bindBytes,
   freeBytes,
   Host,
@@ -148,11 +149,18 @@ it('nested translation is told as it is', () => {
 });
 
 describe('without memory', () => {
-  it('for the n-th frame, a VM that is made leaves what was before', () => {
+  it.each([
+    ['a part of a function', TestMdev],
+    ['a whole one', TestFunction],
+    ['a whole one with both numbers', BothNumbers],
+  ])('for the n-th frame, a VM that is made with %s leaves what was before', (_, Device) => {
     const host = new Host({ framesMayFail: true });
     const { device } = host.plug();
-    const mdev = new TestMdev('mdev1', device);
+    const mdev = new Device('mdev1', device);
     const { kernel } = host.lab.bench;
+    // A function keeps its tables.
+    must(attempt(host, mdev));
+    for (const process of kernel.processes.all) host.run(kernel.processes.kill(process));
     const before = host.resources;
     let refused = 0;
     for (let n = 0; ; n++) {

@@ -151,6 +151,11 @@ export class TestFunction extends TestMdev {
   override readonly usesParentPasids: boolean = false;
 }
 
+/** A function whose requests carry the host's numbers too. */
+export class BothNumbers extends TestFunction {
+  readonly takesBothNumbers = true;
+}
+
 export class TestVm {
   readonly process: Process;
   readonly container: VfioContainer;

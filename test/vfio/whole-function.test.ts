@@ -5,7 +5,15 @@
 import { describe, expect, it } from 'vitest';
 import { PASID_TABLE_ENTRY } from '../../src/spec/index.js';
 import { FIRST_RID, must } from '../vtd-driver/lab.js';
-import { allocBytes, Host, invalidateBytes, pageRequestOf, TestFunction, TestMdev } from './vm.js';
+import {
+  allocBytes,
+  BothNumbers,
+  Host,
+  invalidateBytes,
+  pageRequestOf,
+  TestFunction,
+  TestMdev,
+} from './vm.js';
 
 const PAGE = 0x10;
 const NEXT_RID = FIRST_RID + 8;
@@ -28,10 +36,6 @@ function domainsOf({ lab }: Host): Map<string, number> {
     if (P.get(words, at) === 1) found.set(`${rid} ${pasid}`, DID.get(words, at));
   };
   return found;
-}
-
-class BothNumbers extends TestFunction {
-  readonly takesBothNumbers = true;
 }
 
 /** A part of one function, and another one whole. */

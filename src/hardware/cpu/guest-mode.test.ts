@@ -225,3 +225,32 @@ describe('PASID translation', () => {
     expect(of(structure(directory, entry), 1031)).toBe(-1);
   });
 });
+
+test("MOVDIR64B of a guest's kernel lands at the registers that its page is mapped to, and exits elsewhere", () => {
+  const { cpu, ept, memory } = machine();
+  const landed: [number, number][] = [];
+  const region = {
+    ...{
+      name: 'portal',
+      bytes: PAGE,
+      read32: () => 0,
+      write32: () => {},
+      read64: () => {},
+      write64: () => {},
+    },
+    write512: (offset: number, words: Int32Array) => void landed.push([offset, words[0] ?? 0]),
+    enqueue: () => false,
+  };
+  cpu.bus.map(region, 0x300 * PAGE);
+  ept.map(70, { ADDR: 0x300 });
+  const line = Int32Array.from({ length: 16 }, (_, i) => i + 5);
+  expect(cpu.postGuest(70 * PAGE + 64, line)).toBe(true);
+  expect(landed).toEqual([]);
+  cpu.fence();
+  expect(landed).toEqual([[64, 5]]);
+  // Memory is no portal, and where the EPT leads nowhere is nothing.
+  expect([cpu.postGuest(GUEST_FRAME * PAGE, line), cpu.postGuest(71 * PAGE, line)]).toEqual([false, false]);
+  expect(memory.has(0x300)).toBe(false);
+  cpu.vmcs = undefined;
+  expect(cpu.postGuest(70 * PAGE, line)).toBe(false);
+});

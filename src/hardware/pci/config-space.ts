@@ -69,8 +69,9 @@ const ABSENT = -1;
 export class ConfigSpace implements Restorable {
   readonly options: ConfigOptions;
   readonly #state = new Words(CONFIGURATION_BYTES / 4, 16);
-  readonly #writable = new Int32Array(CONFIGURATION_BYTES / 4);
-  readonly #clearable = new Int32Array(CONFIGURATION_BYTES / 4);
+  /** These, and what it is after a reset, have no words behind the last that is of use: most of it is empty. */
+  #writable = new Int32Array(CONFIGURATION_BYTES / 4);
+  #clearable = new Int32Array(CONFIGURATION_BYTES / 4);
   /** Where each capability begins, in words. */
   readonly #pasid: number = ABSENT;
   readonly #ats: number = ABSENT;
@@ -88,7 +89,11 @@ export class ConfigSpace implements Restorable {
     if (options.pasid !== undefined) this.#pasid = this.#addPasid(options.pasid);
     if (options.ats !== undefined) this.#ats = this.#addAts(options.ats.queueDepth);
     if (options.pri !== undefined) this.#pri = this.#addPri(options.pri.capacity);
-    this.#initial = this.#state.words.slice();
+    const { words } = this.#state;
+    const end = Math.max(...[words, this.#writable, this.#clearable].map(endOf));
+    this.#initial = words.slice(0, end);
+    this.#writable = this.#writable.slice(0, end);
+    this.#clearable = this.#clearable.slice(0, end);
   }
 
   /** Reads 1, 2 or 4 bytes; an unsigned number. */
@@ -317,3 +322,6 @@ function checkAccess(offset: number, bytes: number): void {
 }
 
 const bytesMask = (bytes: number): number => (bytes === 4 ? -1 : (1 << (bytes * 8)) - 1);
+
+/** One past the last word that is not zero. */
+const endOf = (words: Int32Array): number => words.findLastIndex((word) => word !== 0) + 1;

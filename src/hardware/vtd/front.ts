@@ -11,7 +11,6 @@ import {
   ICS_REG,
   type Register,
   RegisterFile,
-  RegisterMap,
   VTD_REGISTER,
   type VtdRegisterTable,
   vtdRegisters,
@@ -77,9 +76,7 @@ export class UnitFront implements MmioRegion, Restorable {
     this.#isSilenced = options.isSilenced;
     this.#table = vtdRegisters({ cap: options.cap, ecap: options.ecap, oldVirtualCommands });
     this.bytes = this.#table.bytes;
-    this.#file = new RegisterFile(new RegisterMap(this.#table.all, this.bytes), (register) =>
-      this.#onWrite(register),
-    );
+    this.#file = new RegisterFile(this.#table.map, (register) => this.#onWrite(register));
     const file = this.#file;
     const event = (registers: EventRegisters) => new EventMessage(registers, file, options.interrupt);
     const faultEvent = event({ control: R.FECTL, data: R.FEDATA, address: R.FEADDR, upper: R.FEUADDR });

@@ -9,7 +9,16 @@ import { type IoasidCore, type IoasidHolder, type IoasidSet, LOCK } from '../cor
 import { Ioasid, Spid } from '../core/ids.js';
 import { settle } from '../life/settle.js';
 import { countWork } from '../records/holder-record.js';
-import { appendItem, INFO, ITEM, isLate, itemWord, removeItem, takeReady } from '../records/phases.js';
+import {
+  appendItem,
+  INFO,
+  ITEM,
+  isLate,
+  itemWord,
+  removeItem,
+  takeReady,
+  waitsForNextRound,
+} from '../records/phases.js';
 import { boundOf, PHASE, PHASE_NAMES, type Phase, phaseOf, setOf, spidOf } from '../tables/id-columns.js';
 
 /** An item of work that has been taken. */
@@ -55,7 +64,8 @@ export function ioasidQueueWork(
   if (refusal !== undefined) return refusal;
   if (core.fails('work')) return refuse('ENOMEM', `no memory for work of ${holder.name} on IOASID ${id}`);
   const record = core.work.take();
-  const late = core.announcing === id ? core.nextRound : isLate(phaseOf(core.ids, id), phase);
+  const isPast = core.announcing === id ? core.nextRound : isLate(phaseOf(core.ids, id), phase);
+  const late = isPast || waitsForNextRound(core, id, holder.record);
   const { store } = core.work;
   const at = record << 3;
   store.touch(at);

@@ -5,7 +5,8 @@
  * before the device's draining (the ordered workqueue of the series, IOASID extensions v4, 13/18).
  *
  * An id goes through the phases in rounds. What an announcement queues when the present round is past stop is a
- * round of its own, after it: the FREE of an id whose unbinding is being cleared.
+ * round of its own, after it: the FREE of an id whose unbinding is being cleared. So is what comes too late for its phase,
+ * and what its holder queues after that: no holder's clearing overtakes its own draining.
  */
 import { Bug } from '../../base/index.js';
 import { type IoasidCore, LOCK } from '../core/core.js';
@@ -132,6 +133,15 @@ export function takeReady(core: IoasidCore, holder: number): number {
   core.tickets = (core.tickets + 1) | 0;
   setItem(core, (item << 3) + ITEM.ticket, core.tickets);
   return item;
+}
+
+/** Whether a holder has work of the next round on an id: what it queues after that comes after that. */
+export function waitsForNextRound(core: IoasidCore, id: number, holder: number): boolean {
+  for (let item = workOf(core.ids, id); item !== 0; item = itemWord(core, item, ITEM.next)) {
+    const isNext = (itemWord(core, item, ITEM.info) & INFO.nextRound) !== 0;
+    if (isNext && itemWord(core, item, ITEM.holder) === holder) return true;
+  }
+  return false;
 }
 
 /** Whether work of `phase` comes too late for the round that is under way. */

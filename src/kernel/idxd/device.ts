@@ -239,8 +239,16 @@ export class IdxdDevice {
    */
   quiesceGuest(pasid: Pasid, isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     const { ABORT_PASID, DRAIN_PASID } = DSA_COMMAND;
-    const unstick = (): Task => this.answerForGuest(pasid);
+    const unstick = {
+      answered: () => this.answeredByGuest(pasid),
+      answer: () => this.answerForGuest(pasid),
+    };
     return this.#registers.command(isAbort ? ABORT_PASID : DRAIN_PASID, pasid, unstick);
+  }
+
+  /** How many groups of page requests of a PASID its guest has answered. */
+  answeredByGuest(pasid: Pasid): number {
+    return this.#services.sva.answeredByClient(this.#iommu, pasid);
   }
 
   /** Answers the page requests of a PASID that its guest has not answered, Invalid Request. */

@@ -37,6 +37,14 @@ const isActive = (status: Int32Array): boolean =>
 /** In the operands of commands about interrupt handles: of interrupt message storage, not of MSI-X. */
 export const IMS_OPERAND = 1 << 16;
 
+/** What a device may wait for that does not come to the end of a command: a guest's answers to page requests. */
+export interface Unstick {
+  /** How many have come: as long as there are new ones, the guest is not silent. */
+  readonly answered: () => number;
+  /** Answers in the guest's place; called again and again. */
+  readonly answer: () => Task;
+}
+
 /** So often a command's status is read before it has taken long: a kernel would set a timer. */
 const PATIENCE = 1000;
 
@@ -104,11 +112,11 @@ export class DsaRegisters {
   /**
    * Has the device carry out a command; returns when it has.
    *
-   * @param unstick called again and again once the device has taken long: others wait for its one command register
+   * @param unstick what to do once the device has taken long: others wait for its one command register
    *
    * On failure: `EIO` names the command and the device's error; or the device is not there any more.
    */
-  *command(command: number, operand: number, unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+  *command(command: number, operand: number, unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
     const { error } = yield* this.#run(command, operand, unstick);
     return error === 0 ? undefined : this.#failed(command, error);
   }
@@ -147,7 +155,7 @@ export class DsaRegisters {
   *#run(
     command: number,
     operand: number,
-    unstick?: () => Task,
+    unstick?: Unstick,
   ): Task<{ readonly error: number; readonly result: number }> {
     if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
@@ -157,9 +165,14 @@ export class DsaRegisters {
       this.writeAt(REGISTER.CMD.offset, words);
       const status = words;
       status[0] = this.#readWord(REGISTER.CMDSTS.offset);
+      let answered = unstick?.answered();
       for (let polls = 0; isActive(status); polls++) {
         yield `${this.#name}: command`;
-        if (polls >= PATIENCE && unstick !== undefined) yield* unstick();
+        const now = unstick?.answered();
+        // Who has been answered for once is not waited for again.
+        if (now !== answered && polls < PATIENCE) polls = 0;
+        answered = now;
+        if (polls >= PATIENCE && unstick !== undefined) yield* unstick.answer();
         status[0] = this.#readWord(REGISTER.CMDSTS.offset);
       }
       return { error: DSA_CMDSTS_REG.ERR.get(status, 0), result: DSA_CMDSTS_REG.RESULT.get(status, 0) };

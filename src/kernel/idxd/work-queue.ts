@@ -14,7 +14,7 @@ import {
 } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import type { Pasid } from '../ids.js';
-import type { DsaRegisters } from './registers.js';
+import type { DsaRegisters, Unstick } from './registers.js';
 
 /** How the administrator wants a work queue. */
 export interface WqConfig {
@@ -137,20 +137,20 @@ export class WorkQueue {
     return refusal;
   }
 
-  /** @param unstick of this and others: called again and again once the device has taken long */
-  *disable(unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+  /** @param unstick of this and others: what to do once the device has taken long */
+  *disable(unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
     const refusal = yield* this.#registers.command(DSA_COMMAND.DISABLE_WQ, this.#bit, unstick);
     if (refusal === undefined) this.#isEnabled.value = false;
     return refusal;
   }
 
   /** Returns when all that it took in before is done. */
-  *drain(unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+  *drain(unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
     return yield* this.#registers.command(DSA_COMMAND.DRAIN_WQ, this.#bit, unstick);
   }
 
   /** Returns when all that it took in before is done, or was thrown away. */
-  *abort(unstick?: () => Task): Task<Refusal<'EIO'> | undefined> {
+  *abort(unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
     return yield* this.#registers.command(DSA_COMMAND.ABORT_WQ, this.#bit, unstick);
   }
 

@@ -100,6 +100,8 @@ export class Attachment {
   /** Woken when `serving` becomes 0. */
   readonly served: WaitQueue;
   readonly client: AttachmentClient | undefined;
+  /** How many groups of page requests its client has been answered for. */
+  readonly answered: KeptValue<number>;
   /** By group index: requests of groups whose last one has not come. */
   readonly partial: KeptMap<number, readonly PageRequest[]>;
   /** By group index: the last request of those that the client has, and has not answered. */
@@ -126,6 +128,7 @@ export class Attachment {
     this.serving = new KeptValue(log, 0);
     this.served = new WaitQueue('page requests of', this);
     this.client = of.client;
+    this.answered = new KeptValue(log, 0);
     this.partial = new KeptMap(log);
     this.outstanding = new KeptMap(log);
   }

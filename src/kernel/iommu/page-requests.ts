@@ -64,6 +64,7 @@ export class PageRequests {
     }
     // Before anything can sleep: it is answered once.
     outstanding.delete(group);
+    attachment.answered.value++;
     return yield* this.#answer(device.driver, request, response);
   }
 

@@ -108,6 +108,11 @@ export class Sva {
     this.#domains = new KeptMap(context.log);
   }
 
+  /** How many groups a client of a PASID has answered; 0 if there is none. */
+  answeredByClient(device: IommuDevice | Refusal, pasid: Pasid): number {
+    return isRefusal(device) ? 0 : (device.attachments.get(pasid)?.answered.value ?? 0);
+  }
+
   /** Answers what a client of a PASID has not answered: Invalid Request. It comes too late with its own. */
   *answerForClient(device: IommuDevice | Refusal, pasid: Pasid): Task {
     const attachment = isRefusal(device) ? undefined : device.attachments.get(pasid);

@@ -323,7 +323,7 @@ export class AddressSpace {
   #holdPage(page: number, write: boolean): number | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'> {
     const refusal = this.#fault(page, { write, execute: false });
     if (refusal !== undefined) return refusal;
-    if (this.#overlapping(page, page)[0]?.portal !== undefined) {
+    if (this.#areaAt(page)?.portal !== undefined) {
       return refuse('EFAULT', `${pageName(page)} of ${this.name} is a device's`);
     }
     const leaf = this.table.leaf(page);
@@ -415,7 +415,7 @@ export class AddressSpace {
         if (refusal !== undefined) return refusal;
         const leaf = this.table.leaf(page);
         assert(leaf !== undefined, 'a fault was served, and there is no leaf');
-        if (this.#overlapping(page, page)[0]?.portal !== undefined) {
+        if (this.#areaAt(page)?.portal !== undefined) {
           return refuse('EFAULT', `${pageName(page)} of ${this.name} is a device's`);
         }
         piece(paOf(leaf.frame, offset), done, bytes);
@@ -429,7 +429,7 @@ export class AddressSpace {
 
   /** Under the lock. */
   #fault(page: number, { write, execute }: FaultAccess): Refusal<'EFAULT' | 'ENOMEM'> | undefined {
-    const area = this.#overlapping(page, page)[0];
+    const area = this.#areaAt(page);
     if (area === undefined) return refuse('EFAULT', `${this.name} has nothing at ${pageName(page)}`);
     if ((write && !area.rights.write) || (execute && !area.rights.execute)) {
       return refuse('EFAULT', `${this.name} may not ${write ? 'write' : 'execute'} ${pageName(page)}`);
@@ -455,7 +455,7 @@ export class AddressSpace {
 
   /** Takes the leaves of a range away; what they were. */
   #clearPages(first: number, last: number): Leaf[] {
-    return this.table.clearRange(first, last);
+    return this.table.clearAll(first, last);
   }
 
   #freePages(area: Area, leaves: readonly Leaf[]): void {
@@ -476,6 +476,11 @@ export class AddressSpace {
       if ((yield* notifier.invalidateRange(first, last)) !== undefined) isSure = false;
     }
     return isSure;
+  }
+
+  #areaAt(page: number): Area | undefined {
+    for (const area of this.#areas.values()) if (area.first <= page && area.last >= page) return area;
+    return undefined;
   }
 
   #overlapping(first: number, last: number): Area[] {

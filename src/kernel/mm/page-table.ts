@@ -103,21 +103,20 @@ export class PageTable {
   /** The leaves of the pages `first` to `last`, ascending. */
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
-    const range = { first, last };
-    this.#visit({ frame: this.root, level: this.levels, base: 0 }, range, (page) => {
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (page) => {
       const leaf = this.#leafOf(page);
       if (leaf !== undefined) found.push(leaf);
     });
     return found;
   }
 
-  /** Takes the leaves of the pages `first` to `last` away, ascending: what they were. @see PageTable.clear */
-  clearRange(first: number, last: number): Leaf[] {
+  /** The same, and takes them away, as {@link PageTable.clear} does. */
+  clearAll(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
-    const range = { first, last };
-    this.#visit({ frame: this.root, level: this.levels, base: 0 }, range, (page, at) => {
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (page, at) => {
       const leaf = this.#leafOf(page);
-      if (leaf !== undefined) found.push(leaf);
+      if (leaf === undefined) return;
+      found.push(leaf);
       this.#clearAt(at);
     });
     return found;
@@ -151,9 +150,9 @@ export class PageTable {
   #visit(
     table: { readonly frame: number; readonly level: number; readonly base: number },
     range: { readonly first: number; readonly last: number },
-    visit: (page: number, at: number) => void,
+    visit: (page: number, at: Pa) => void,
   ): void {
-    const span = ENTRIES ** (table.level - 1);
+    const span = spanOf(table.level);
     const from = Math.max(0, Math.floor((range.first - table.base) / span));
     const to = Math.min(ENTRIES - 1, Math.floor((range.last - table.base) / span));
     for (let index = from; index <= to; index++) {
@@ -236,6 +235,10 @@ export class PageTable {
   }
 }
 
+/** Pages that one entry of a level leads to. */
+const SPANS = Array.from({ length: 5 }, (_, below) => ENTRIES ** below);
+const spanOf = (level: number): number => SPANS[level - 1] ?? 0;
+
 function entryAt(table: number, level: number, page: number): Pa {
-  return paOf(table, (Math.floor(page / ENTRIES ** (level - 1)) % ENTRIES) * ENTRY_BYTES);
+  return paOf(table, (Math.floor(page / spanOf(level)) % ENTRIES) * ENTRY_BYTES);
 }

@@ -47,6 +47,7 @@ import { DSA_COMMAND_ERROR as ERROR } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { type GuestPasid, Pasid } from '../ids.js';
 import type { IdxdDevice } from '../idxd/device.js';
+import type { Unstick } from '../idxd/registers.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
 import { Mutex } from '../mutex.js';
@@ -191,6 +192,9 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
     return yield* this.quiesce(isAbort);
   }
 
+  /** Descriptors bring no PASID of their own. */
+  *drainStrays(): Task<undefined> {}
+
   *drain(host: Pasid): Task<Refusal<'EIO'> | undefined> {
     return yield* this.#letGo(host);
   }
@@ -218,7 +222,13 @@ export class DedicatedQueue implements QueueBehind, IoasidNotifier {
   }
 
   /** What its guest does not answer, the host does in the end: others wait for the parent's commands. */
-  readonly #unstick = (): Task => this.#answer();
+  readonly #unstick: Unstick = {
+    answered: () => {
+      const held = this.#held.value;
+      return held === undefined ? 0 : this.#parent.answeredByGuest(held.host);
+    },
+    answer: () => this.#answer(),
+  };
   *#answer(): Task {
     const held = this.#held.value;
     if (held !== undefined) yield* this.#parent.answerForGuest(held.host);

@@ -165,6 +165,18 @@ describe('a virtual accelerator', () => {
     expect(quiesce).toHaveBeenLastCalledWith(common, true);
   });
 
+  test('is drained of what its VM has sent to it by a PASID that is bound through another device', () => {
+    const { host, idxd, mdev, set } = rig();
+    const drain = vi.spyOn(idxd, 'quiescePasid');
+    const own = host.newMdev('own', 1);
+    expect(own.open(set, () => {})).toBeUndefined();
+    const id = bind(set, 101, [own]);
+    host.run(own.drain(Pasid.of(id)));
+    expect(drain).not.toHaveBeenCalled();
+    for (const each of [mdev, own]) expect(host.run(each.drainStrays(Pasid.of(id)))).toBeUndefined();
+    expect(drain.mock.calls).toEqual([[id, false]]);
+  });
+
   test('keeps an id that it drains from being handed out, and has nothing of it afterwards', () => {
     const { host, idxd, mdev, set } = rig();
     vi.spyOn(idxd, 'quiesceGuest').mockImplementation(function* () {
@@ -236,5 +248,25 @@ describe('a virtual accelerator', () => {
     expect(wq?.clients.value).toBe(1);
     host.run(mdev.remove());
     expect([wq?.clients.value, mdev.open(set, () => {})]).toMatchObject([0, { errno: 'ENODEV' }]);
+  });
+
+  test('carries no command out while its VM stands still, and does not wait for those that come meanwhile', () => {
+    const it = rig();
+    const { host, mdev } = it;
+    run(it, CMD.ENABLE_DEVICE);
+    host.run(mdev.suspend());
+    submit(mdev, CMD.ENABLE_WQ, 0);
+    host.runAll();
+    expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(1);
+    host.run(mdev.suspend());
+    host.run(mdev.resume());
+    host.runAll();
+    expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(0);
+    expect(field(mdev, DSA_TABLE.WQCFG, DSA_WQCFG.STATE)).toBe(1);
+    // A reset does not wait for it to go on.
+    host.run(mdev.suspend());
+    submit(mdev, CMD.DRAIN_WQ, 1);
+    host.run(mdev.reset());
+    expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(0);
   });
 });

@@ -264,6 +264,15 @@ export class Mdev implements CommandTarget, VirtualDevice {
     this.#isAbandoned.value = true;
   }
 
+  /**
+   * The same of a PASID that is not bound through it: its VM's CPUs translate it where it is bound through another.
+   *
+   * On failure: `EIO`.
+   */
+  *drainStrays(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.queue.drainStrays(pasid);
+  }
+
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
   *reset(): Task {
     this.#isSuspended.value = false;

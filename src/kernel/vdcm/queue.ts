@@ -59,6 +59,13 @@ export interface QueueBehind {
    * On failure: `EIO`.
    */
   drain(host: Pasid): Task<Refusal<'EIO'> | undefined>;
+  /**
+   * Returns when it has nothing of a host's PASID that is not bound through this virtual device, and that its VM's CPUs
+   * may have sent to it all the same.
+   *
+   * On failure: `EIO`.
+   */
+  drainStrays(host: Pasid): Task<Refusal<'EIO'> | undefined>;
   /** A PASID is bound through this virtual device from now on. */
   bound(pasid: BoundPasid): void;
   /** And from now on it is not: its tear-down has begun, and drains it. */

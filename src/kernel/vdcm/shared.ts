@@ -102,11 +102,21 @@ export class SharedQueue implements QueueBehind {
     }
   }
 
-  /** Another virtual device of the VM may go on with it, whose page requests its guest has still to answer. */
+  /**
+   * Another virtual device of the VM may go on with it: what there is may be that one's, and it may wait for what its guest
+   * does only after this. Then nothing is waited for here, but of a device that is taken out: with the last of them the
+   * PASID is drained.
+   */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    const isAbort = this.#isAbandoned() && !this.#parent.virtual.isBound(pasid);
-    return yield* this.#parent.quiesceGuest(pasid, isAbort);
+    const isOthersToo = this.#parent.virtual.usersOf(pasid) > (this.#bound.has(pasid) ? 1 : 0);
+    const isAbandoned = this.#isAbandoned();
+    if (isOthersToo && !isAbandoned) return undefined;
+    return yield* this.#parent.quiesceGuest(pasid, isAbandoned && !isOthersToo);
+  }
+
+  *drainStrays(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
+    return yield* this.#parent.quiescePasid(pasid, false);
   }
 
   /** What the guest submits, the CPUs translate: by what is bound in the VM. */

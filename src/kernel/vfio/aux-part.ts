@@ -9,8 +9,9 @@ import type { Pasid } from '../ids.js';
 import type { AuxDomain } from '../iommu/aux-domain.js';
 import { Mutex } from '../mutex.js';
 import type { VfioDevice } from './device.js';
+import type { Reach } from './reach.js';
 
-export class AuxPart {
+export class AuxPart implements Reach {
   readonly #aux: AuxDomain;
   readonly #device: VfioDevice;
   /** While it is attached. */
@@ -28,7 +29,7 @@ export class AuxPart {
     return this.#pasid.value !== undefined;
   }
 
-  /** On failure: as `AuxDomain.attachDevice`. Once more is no error. */
+  /** On failure: as `AuxDomain.attachDevice`. */
   *attach(): Task<Refusal | undefined> {
     yield* this.#lock.lock();
     try {
@@ -43,7 +44,6 @@ export class AuxPart {
     }
   }
 
-  /** On failure: `EIO`, it is attached still. Once more is no error. */
   *detach(): Task<Refusal<'EIO'> | undefined> {
     yield* this.#lock.lock();
     try {
@@ -57,5 +57,9 @@ export class AuxPart {
     } finally {
       this.#lock.unlock();
     }
+  }
+
+  end(): Task<Refusal<'EIO'> | undefined> {
+    return this.detach();
   }
 }

@@ -18,10 +18,9 @@ import {
 import { type IoasidSet, ioasidAlloc, ioasidFree, ioasidSetForEach } from '../../ioasid/index.js';
 import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
-import { PAGE_BYTES, Pasid } from '../ids.js';
+import { PAGE_BYTES } from '../ids.js';
 import type { AuxDomain } from '../iommu/aux-domain.js';
 import type { Iommu } from '../iommu/core.js';
-import type { Attachment } from '../iommu/device.js';
 import type { Domain } from '../iommu/domain.js';
 import { type GuestDevice, WITHOUT_PASID } from '../iommu/guest/binding.js';
 import type { GuestSpace } from '../iommu/guest/space.js';
@@ -41,6 +40,7 @@ import {
 import { AuxPart } from './aux-part.js';
 import { encodeFault, type FaultListener, type VfioDevice } from './device.js';
 import type { DmaMappings } from './dma.js';
+import { FunctionReach, type Reach } from './reach.js';
 
 export interface ContainerParts {
   readonly iommu: Iommu;
@@ -60,15 +60,9 @@ export interface ContainerParts {
 /** A device in a container. */
 interface Member {
   readonly guest: GuestDevice;
-  /** What its requests without a PASID met before: of a whole function. */
-  readonly before: Domain | undefined;
-  /** What they meet now. */
-  readonly attachment: Attachment | undefined;
-  /** How a mediated device is attached to the container's domain. */
-  readonly part: AuxPart | undefined;
+  /** What it reaches without a PASID. */
+  readonly reach: Reach;
 }
-
-const NO_PASID = Pasid.of(0);
 
 export class VfioContainer {
   readonly name: string;
@@ -127,28 +121,28 @@ export class VfioContainer {
   }
 
   /**
-   * Has the requests without a PASID of a mediated device reach the container's memory, as they do once it has been
-   * added. That they do already is no error.
+   * Has a device's requests without a PASID reach the container's memory, as they do once it has been added. That they do
+   * already is no error.
    *
-   * On failure: `ENODEV` if the device is not in the container, or is a whole function; as `AuxDomain.attachDevice`.
+   * On failure: `ENODEV` if the device is not in the container; as `addDevice`. They are blocked.
    */
   attachDomain(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call(
       'attach',
-      this.#ofPart(device, (part) => part.attach()),
+      this.#reachOf(device, (reach) => reach.attach()),
     );
   }
 
   /**
    * Blocks them: returns when nothing of them is under way. That they are blocked already is no error.
    *
-   * On failure: `ENODEV` if the device is not in the container, or is a whole function; `EIO` if hardware did not
-   * confirm: it is attached still.
+   * On failure: `ENODEV` if the device is not in the container; `EIO` if hardware did not confirm: they may reach it
+   * still.
    */
   detachDomain(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call(
       'detach',
-      this.#ofPart(device, (part) => part.detach()),
+      this.#reachOf(device, (reach) => reach.detach()),
     );
   }
 
@@ -225,7 +219,7 @@ export class VfioContainer {
     if (isRefusal(guest)) return ended(guest);
     const request = parseBind(argument);
     if (isRefusal(request)) return ended(request);
-    if (request.guestPasid === WITHOUT_PASID && this.#members.get(device)?.part?.isAttached === true) {
+    if (request.guestPasid === WITHOUT_PASID && this.#members.get(device)?.reach.isAttached === true) {
       return ended(refuse('EBUSY', `requests of ${device.name} without a PASID meet the VM's memory`));
     }
     return this.#call('bind', this.#parts.space.bind(guest, request));
@@ -318,7 +312,7 @@ export class VfioContainer {
       this.#members.set(device, member);
       return undefined;
     }
-    if (!isRefusal(member)) yield* this.#detach(member);
+    if (!isRefusal(member)) yield* member.reach.end();
     space.removeDevice(guest);
     unclaim(device);
     return isRefusal(member) ? member : this.#isOpen();
@@ -331,7 +325,7 @@ export class VfioContainer {
     }
     const { space } = this.#parts;
     this.#leaving.set(device, true);
-    const refusal = (yield* space.evict(member.guest)) ?? (yield* this.#detach(member));
+    const refusal = (yield* space.evict(member.guest)) ?? (yield* member.reach.end());
     this.#leaving.delete(device);
     this.#left.wakeAll();
     if (refusal !== undefined) return refusal;
@@ -368,7 +362,7 @@ export class VfioContainer {
     for (const device of this.#members.keys()) {
       const member = this.#members.get(device);
       if (member === undefined) continue;
-      const refusal = yield* this.#detach(member);
+      const refusal = yield* member.reach.end();
       this.#forget(device, member);
       // A device that hardware did not let go of has no next owner.
       if (refusal === undefined && held === undefined) unclaim(device);
@@ -379,48 +373,25 @@ export class VfioContainer {
     this.#state.value = 'closed';
   }
 
-  /** Has a whole function's requests without a PASID meet the container's memory. */
+  /** Has a device's requests without a PASID meet the container's memory. */
   *#attach(guest: GuestDevice): Task<Member | Refusal> {
-    const { iommu, domain } = this.#parts;
-    if (guest.endpoint.usesParentPasids) return yield* this.#attachPart(guest);
-    const part = undefined;
-    const known = guest.iommu.attachments.get(NO_PASID);
-    if (known === undefined) {
-      const attachment = yield* iommu.attach(guest.iommu, NO_PASID, domain as Domain);
-      return isRefusal(attachment) ? attachment : { guest, before: undefined, attachment, part };
-    }
-    const replaced = yield* iommu.replace([known], domain as Domain);
-    if (isRefusal(replaced)) return replaced;
-    return { guest, before: known.domain, attachment: replaced[0], part };
+    const { iommu, domain, aux } = this.#parts;
+    const { endpoint: device } = guest;
+    const reach = device.usesParentPasids
+      ? new AuxPart(this.#context, aux, device)
+      : new FunctionReach(this.#context, iommu, { device, domain: domain as Domain });
+    return (yield* reach.attach()) ?? { guest, reach };
   }
 
-  /** Has a part's meet it too, by the default PASID. */
-  *#attachPart(guest: GuestDevice): Task<Member | Refusal> {
-    const part = new AuxPart(this.#context, this.#parts.aux, guest.endpoint);
-    return (yield* part.attach()) ?? { guest, before: undefined, attachment: undefined, part };
-  }
-
-  *#ofPart(
+  *#reachOf(
     device: VfioDevice,
-    does: (part: AuxPart) => Task<Refusal | undefined>,
+    does: (reach: Reach) => Task<Refusal | undefined>,
   ): Task<Refusal | undefined> {
-    const part = this.#members.get(device)?.part;
-    if (part === undefined || this.#leaving.has(device)) {
-      return refuse('ENODEV', `${device.name} is no mediated device of ${this.name}, or is being taken out`);
+    const reach = this.#members.get(device)?.reach;
+    if (reach === undefined || this.#leaving.has(device)) {
+      return refuse('ENODEV', `${device.name} is not in ${this.name}, or is being taken out`);
     }
-    return yield* does(part);
-  }
-
-  /** Undoes that. The device has nothing under way of what it sends without a PASID. */
-  *#detach({ guest, before, attachment, part }: Member): Task<Refusal | undefined> {
-    const { iommu } = this.#parts;
-    if (part !== undefined) return yield* part.detach();
-    if (attachment === undefined) return undefined;
-    const busy = yield* guest.endpoint.drain(NO_PASID);
-    if (busy !== undefined) return busy;
-    if (before === undefined) return yield* iommu.detach(attachment);
-    const replaced = yield* iommu.replace([attachment], before);
-    return isRefusal(replaced) ? replaced : undefined;
+    return yield* does(reach);
   }
 
   /** Why a device cannot have nested translation here. */

@@ -47,7 +47,11 @@ export function checkVms(scenario: Scenario, queue: Queues, report: Report): voi
 
 function checkDevices(vm: VmSpec, queue: Queues, report: Report): void {
   const places = new Map<string, string>();
-  for (const [name, { from, at }] of Object.entries(vm.devices)) {
+  for (const [name, { from, at, plugged }] of Object.entries(vm.devices)) {
+    if (plugged === 'late' && !from.includes('/'))
+      report([name, 'plugged'], `${from} is a whole function, which is there from the boot on`);
+    if (plugged === 'late' && vm.count !== undefined)
+      report([name, 'plugged'], 'is for one virtual machine, and this stands for many');
     if (from.includes('/') && queue(from) === undefined)
       report([name, 'from'], `the host has no queue ${from}`);
     const other = places.get(at);
@@ -120,11 +124,14 @@ function checkDedicated(
   of: { readonly queue: Queues; readonly taken: Map<string, string> },
   report: Report,
 ): void {
-  for (const [name, { from }] of Object.entries(devices)) {
+  for (const [name, { from, plugged }] of Object.entries(devices)) {
     if (of.queue(from)?.mode !== 'dedicated') continue;
     const other = of.taken.get(from);
-    if (other !== undefined) report([name, 'from'], `${from} is dedicated, and is ${other} already`);
-    of.taken.set(from, `${vm} ${name}`);
+    // Whose it is when it is plugged in, a run finds out.
+    const isLate = plugged === 'late';
+    if (other !== undefined && !isLate)
+      report([name, 'from'], `${from} is dedicated, and is ${other} already`);
+    if (!isLate) of.taken.set(from, `${vm} ${name}`);
     if (count !== undefined) report([name, 'from'], `${from} is dedicated, and this stands for many`);
     if (iommu !== 'none' && !iommu['caching-mode']) {
       report([name, 'from'], `${from} is dedicated: the host has to be told of PASIDs (caching-mode)`);

@@ -193,9 +193,13 @@ class StepCheck {
   #hostStep(step: Step, at: readonly PropertyKey[]): void {
     if ('kill' in step) {
       if (ownOf(this.#vms, step.kill) === undefined) this.#process(step.kill, [...at, 'kill']);
-    } else if ('reset' in step) {
-      this.#vm(step.reset, [...at, 'reset']);
-    } else if ('register-kvm' in step) {
+    } else if ('reset' in step) this.#vm(step.reset, [...at, 'reset']);
+    else if ('pause' in step) this.#vm(step.pause, [...at, 'pause']);
+    else if ('resume' in step) this.#vm(step.resume, [...at, 'resume']);
+    else if ('plug' in step) this.#device(step.plug, [...at, 'plug'], true);
+    else if ('unplug' in step) this.#device(step.unplug, [...at, 'unplug']);
+    else if ('pull-out' in step) this.#device(step['pull-out'], [...at, 'pull-out']);
+    else if ('register-kvm' in step) {
       const vm = this.#vm(step['register-kvm'], [...at, 'register-kvm']);
       if (vm?.kvm === 'boot') {
         this.#report(
@@ -204,8 +208,19 @@ class StepCheck {
         );
       }
     } else if (!('meet' in step)) {
-      this.#report([...at, 'by'], 'the host only does kill, reset, register-kvm and meet');
+      this.#report([...at, 'by'], `the host only does ${HOST_STEPS.join(', ')} and meet`);
     }
+  }
+
+  /** A device of a virtual machine, which is one, and not many. */
+  #device(name: string, at: readonly PropertyKey[], isPlugged = false): void {
+    const [vm = '', device = ''] = name.split('/');
+    const spec = this.#vm(vm, at);
+    const found = spec && ownOf(spec.devices, device);
+    if (spec === undefined) return;
+    if (found === undefined) this.#report(at, `${vm} has no device ${device}; ${oneOf(spec.devices)}`);
+    else if (isPlugged && found.plugged === 'boot')
+      this.#report(at, `${name} is there from the boot on; plugged: late has it later`);
   }
 
   #vm(name: string, at: readonly PropertyKey[]): VmSpec | undefined {
@@ -337,8 +352,15 @@ class StepCheck {
 }
 
 /** What the host does. */
-const HOST_ACTIONS = { kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM' } as const;
-const HOST_STEPS = ['kill', 'reset', 'register-kvm'] as const;
+const HOST_ACTIONS = {
+  ...{ kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM', pause: 'pauses', resume: 'resumes' },
+  ...{ plug: 'plugs', unplug: 'unplugs', 'pull-out': 'pulls out' },
+} as const;
+/** To devices of virtual machines. */
+const PLUG_STEPS = ['plug', 'unplug', 'pull-out'] as const;
+/** To virtual machines. */
+const VM_STEPS = ['reset', 'pause', 'resume'] as const;
+const HOST_STEPS = ['kill', 'register-kvm', ...VM_STEPS, ...PLUG_STEPS] as const;
 
 /** What a guest's kernel does. */
 const KERNEL_ACTIONS = { flush: 'flushes', 'reset-device': 'resets devices', copy: 'copies' } as const;

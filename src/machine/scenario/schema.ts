@@ -99,6 +99,10 @@ const virtualDevice = z.strictObject({
     "the queue of the host's that it is a part of, where a dedicated one is its alone; or a function that it is, whole",
   ),
   at: rid,
+  plugged: z
+    .enum(['boot', 'late'])
+    .default('boot')
+    .describe('when it is there: late is when the host says plug'),
   'shared-queues': z
     .enum(['refused', 'both-numbers', 'one-number'])
     .optional()
@@ -205,6 +209,11 @@ const outcome = z
   .enum(['success', 'different', 'page-fault', 'invalid-request', 'error', 'any'])
   .describe('different: a compare that found a difference; invalid-request: a page that the kernel refused');
 
+const vmDevice = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]*\/[a-z][a-z0-9-]*$/, 'a device of a virtual machine is vm/device, as vm1/vdsa0')
+  .describe('vm/device, as vm1/vdsa0');
+
 const actions = {
   map: map.describe('maps a region of anonymous memory'),
   write: z.strictObject({ to: name, holds: content }).describe('the process writes to a region'),
@@ -228,6 +237,13 @@ const actions = {
   fork: z.strictObject({ as: name }).describe('forks: the child begins its own steps'),
   exit: z.literal(true).describe('the process ends, with whatever it has in flight'),
   kill: actorName.describe('host: ends a process of its own, or a virtual machine, where it stands'),
+  plug: vmDevice.describe('host: plugs in a device that is plugged: late; returns when the guest has it'),
+  unplug: vmDevice.describe('host: asks the guest for a device; returns when it is out'),
+  'pull-out': vmDevice.describe(
+    'host: takes a device out without a word; returns when it is out, and its guest has noticed',
+  ),
+  pause: name.describe('host: has a virtual machine stand still, with nothing under way in its devices'),
+  resume: name.describe('host: has it go on'),
   reset: name.describe('host: resets a virtual machine; nothing runs in it from then on'),
   'register-kvm': name.describe('host: KVM learns of the PASIDs of a virtual machine only now'),
   flush: z

@@ -16,8 +16,8 @@ import { Program } from './program.js';
 import type { Company, Inherited, Role, Stage } from './stage.js';
 import { type Seat, Turns } from './turns.js';
 
-/** Where each actor's completion records lie, far from what `mmap` finds by itself. */
-const RECORDS_PAGE = 0x1_0000_0000;
+/** Where each actor's completion records lie, far from what `mmap` finds by itself; so low that all fit 31 bits. */
+const RECORDS_PAGE = 0x1000_0000;
 const RECORDS_STRIDE = 0x100;
 
 interface Part {
@@ -274,6 +274,9 @@ export class Cast implements Company {
     const { ledger, judge } = this.stage.taps;
     const via = String(fields['device']);
     const pasid = machine.vm === undefined ? Number(fields['pasid']) : ledger.pasids.of(mm);
-    if (pasid !== undefined) judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
+    // A guest cannot drain what was pulled out; another device has the PASID still, so the host need not have done it.
+    const isBeside = ledger.opens.isBound(mm, machine.deviceOf(via)) && machine.vm?.isOut(via) === true;
+    if (pasid !== undefined && !isBeside)
+      judge.tell('unbound', { device: machine.deviceOf(via), via, mm, pasid });
   }
 }

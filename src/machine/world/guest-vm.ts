@@ -3,7 +3,16 @@
  * ledger knows which of the VMM's pages are the guest's memory, so that a frame of the host's leads to its owner in
  * the guest.
  */
-import { assert, type Chooser, isRefusal, type Task, type TaskSet } from '../../base/index.js';
+import {
+  assert,
+  type Chooser,
+  isRefusal,
+  KeptMap,
+  type Refusal,
+  refuse,
+  type Task,
+  type TaskSet,
+} from '../../base/index.js';
 import {
   ABSENT,
   type Cpu,
@@ -52,12 +61,19 @@ export class GuestVm {
   readonly #ground: VmGround;
   readonly #guest: GuestLedger;
   readonly #quota: number;
+  readonly #member: VmMember;
+  #hasBooted = false;
+  /** Its mediated devices, by name. */
+  readonly #mdevs: KeptMap<string, Mdev>;
   #cpus: readonly Cpu[] = [];
   /** PASIDs of the host's that no set had, before its end. */
   #available = 0;
 
   private constructor(ground: VmGround, member: VmMember, devices: readonly VmDevice[]) {
     this.#ground = ground;
+    this.#member = member;
+    this.#mdevs = new KeptMap(ground.host.kernel.context.log);
+    for (const device of devices) if ('mdev' in device) this.#mdevs.set(device.name, device.mdev);
     this.#guest = ground.taps.ledger.addGuest(member.name);
     this.#quota = member.spec.pasids.quota;
     const { iommu } = member.spec;
@@ -66,7 +82,9 @@ export class GuestVm {
       const whole = { guest: this.#guest, takesBothNumbers: shared === 'both-numbers' };
       if (isWhole(from)) ground.taps.ledger.numbering.assign(from, whole);
     }
-    this.vm = new Vm(optionsOf(ground, member, { devices, guest: this.#guest }));
+    const found = (rid: number): string | undefined =>
+      this.#hasBooted ? this.kernel.idxds.find(({ pci }) => pci.rid === rid)?.name : undefined;
+    this.vm = new Vm(optionsOf(ground, member, { devices, guest: this.#guest, found }));
   }
 
   /** Makes it, and boots it. A `Bug` if that fails: a scenario's machine has room for it. */
@@ -92,6 +110,10 @@ export class GuestVm {
     return this.#hasCachingMode && this.#cpus[0]?.vmcs?.translatesPasids === true;
   }
 
+  isOut(device: string): boolean {
+    return !this.vm.hasDevice(device);
+  }
+
   get isGone(): boolean {
     return this.vm.isGone;
   }
@@ -104,6 +126,54 @@ export class GuestVm {
   *destroy(): Task {
     this.#available = ioasidCapacity(this.#ground.host.kernel.pasids.core).available;
     yield* this.vm.destroy();
+  }
+
+  /** Plugs a device in that its spec has late; returns when the guest has it, or runs no more. */
+  *plug(name: string): Task<Refusal | undefined> {
+    const device = deviceOf(this.#ground.host, this.#member, name);
+    if (isRefusal(device)) return device;
+    const refusal = yield* this.vm.plug(device);
+    if (refusal !== undefined) {
+      if ('mdev' in device) yield* device.mdev.remove();
+      return refusal;
+    }
+    if ('mdev' in device) this.#mdevs.set(name, device.mdev);
+    while (this.isRunning && this.vm.idxd(name)?.wqs.length !== 1) yield this.kernel.functionsChanged;
+    return undefined;
+  }
+
+  /** Has the guest give a device up, which is nobody's then. */
+  *unplug(name: string): Task<Refusal | undefined> {
+    const refusal = yield* this.vm.unplug(name);
+    return refusal ?? (yield* this.#removed(name));
+  }
+
+  /** Takes one out; returns when the guest has noticed. */
+  *pullOut(name: string): Task<Refusal | undefined> {
+    const idxd = this.vm.idxd(name);
+    const refusal = yield* this.vm.pullOut(name);
+    if (refusal !== undefined) return refusal;
+    const isThere = (): boolean => idxd !== undefined && this.kernel.idxds.includes(idxd);
+    while (this.isRunning && isThere()) yield this.kernel.functionsChanged;
+    return yield* this.#removed(name);
+  }
+
+  /** Has it stand still. */
+  *pause(): Task {
+    const refusal = yield* this.vm.pause();
+    assert(refusal === undefined || !this.isRunning, `${this.vm.name} is not paused: ${String(refusal)}`);
+  }
+
+  /** Has it go on. */
+  *resume(): Task {
+    yield* this.vm.resume();
+  }
+
+  /** Its administrator takes away what was made for the VM. */
+  *#removed(name: string): Task<undefined> {
+    const mdev = this.#mdevs.get(name);
+    this.#mdevs.delete(name);
+    if (mdev !== undefined) yield* mdev.remove();
   }
 
   /** Resets it; nothing runs in it from then on. */
@@ -179,6 +249,7 @@ export class GuestVm {
 
   /** What is learnt once: the CPUs that are its own, and where its memory lies in the VMM's. */
   #booted(bytes: number): void {
+    this.#hasBooted = true;
     this.#cpus = this.vm.cpus;
     const { ledger } = this.#ground.taps;
     for (const { first, last } of guestRanges(bytes)) {
@@ -190,24 +261,29 @@ export class GuestVm {
   }
 }
 
-function devicesOf(host: HostMachine, { name: vm, spec }: VmMember): VmDevice[] {
-  return Object.entries(spec.devices).map(([name, { from, at, 'shared-queues': sharedQueues }]) => {
-    if (isWhole(from)) {
-      const { function: whole, spec: device } = host.whole(from);
-      return {
-        name,
-        at: ridOf(at),
-        whole,
-        groups: groupsOf(device),
-        sharedQueues: sharedQueues ?? 'refused',
-      };
-    }
-    const { idxd, index } = host.queue(from);
-    assert(idxd !== undefined, `the host has not found ${from}`);
-    const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vm} ${name}`, wq: index });
-    assert(!isRefusal(mdev), `no virtual device of ${from}: ${String(mdev)}`);
-    return { name, at: ridOf(at), mdev };
+/** Those that are there from the boot on. */
+function devicesOf(host: HostMachine, member: VmMember): VmDevice[] {
+  const atBoot = Object.entries(member.spec.devices).filter(([, { plugged }]) => plugged === 'boot');
+  return atBoot.map(([name]) => {
+    const device = deviceOf(host, member, name);
+    assert(!isRefusal(device), `no virtual device ${name}: ${String(device)}`);
+    return device;
   });
+}
+
+function deviceOf(host: HostMachine, { name: vm, spec }: VmMember, name: string): VmDevice | Refusal {
+  const device = spec.devices[name];
+  if (device === undefined) return refuse('ENOENT', `${vm} has no device ${name}`);
+  const { from, 'shared-queues': sharedQueues = 'refused' } = device;
+  const at = ridOf(device.at);
+  if (isWhole(from)) {
+    const { function: whole, spec: of } = host.whole(from);
+    return { name, at, whole, groups: groupsOf(of), sharedQueues };
+  }
+  const { idxd, index } = host.queue(from);
+  assert(idxd !== undefined, `the host has not found ${from}`);
+  const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vm} ${name}`, wq: index });
+  return isRefusal(mdev) ? mdev : { name, at, mdev };
 }
 
 /** A number of its own for each name: what is picked by chance differs from one to the next. */
@@ -217,15 +293,38 @@ const seedOf = (name: string): number =>
 /** Whether a virtual device is a whole function: of a part the queue is named. */
 export const isWhole = (from: string): boolean => !from.includes('/');
 
-/** A guest's kernel names functions by RID, and counts accelerators and queues in the order in which it finds them. */
-function aliasesOf({ devices }: VmMember['spec'], host: HostMachine): [string, string][] {
-  const found = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
-  const queues = found.flatMap(([name, { from }], i): [string, string][] => {
+/**
+ * A guest's kernel names functions by RID, and counts accelerators in the order in which it finds them: those of its boot
+ * in that of their RIDs, then as they come.
+ *
+ * @param found the guest's name of an accelerator that came later, if it is there
+ */
+function aliasesOf(
+  { devices }: VmMember['spec'],
+  host: HostMachine,
+  found: (rid: number) => string | undefined,
+): () => [string, string][] {
+  const sorted = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
+  const ofQueues = (name: string, own: string): [string, string][] => {
+    const from = devices[name]?.from ?? '';
     const names = isWhole(from) ? Object.keys(host.whole(from).spec.queues) : [from.split('/')[1] ?? ''];
-    const wqs = names.map((queue, wq): [string, string] => [`dsa${i}/wq${wq}`, `${name}/${queue}`]);
-    return [...wqs, [`dsa${i}`, name]];
-  });
-  return [...queues, ...found.map(([name, { at }]): [string, string] => [at, name])];
+    return [
+      ...names.map((queue, wq): [string, string] => [`${own}/wq${wq}`, `${name}/${queue}`]),
+      [own, name],
+    ];
+  };
+  const atBoot = sorted.filter(([, { plugged }]) => plugged === 'boot');
+  const late = sorted.filter(([, { plugged }]) => plugged === 'late');
+  const places = sorted.map(([name, { at }]): [string, string] => [at, name]);
+  const known = [...atBoot.flatMap(([name], i) => ofQueues(name, `dsa${i}`)), ...places];
+  if (late.length === 0) return () => known;
+  return () => [
+    ...late.flatMap(([name, { at }]) => {
+      const own = found(ridOf(at));
+      return own === undefined ? [] : ofQueues(name, own);
+    }),
+    ...known,
+  ];
 }
 
 /** The host's accelerator that is behind a device of a guest's, by the scenario's names. */
@@ -249,12 +348,24 @@ const iommuOf = (vm: string, iommu: VirtualIommuSpec, pasids: VmSpec['pasids']):
 function optionsOf(
   { hardware, host, taps, tasks, chooser }: VmGround,
   { name, spec }: VmMember,
-  { devices, guest }: { devices: readonly VmDevice[]; guest: GuestLedger },
+  of: {
+    readonly devices: readonly VmDevice[];
+    readonly guest: GuestLedger;
+    readonly found: (rid: number) => string | undefined;
+  },
 ): VmOptions {
+  const { devices, guest } = of;
   const { iommu, pasids } = spec;
   const { kernel } = host;
   assert(hasVfio(kernel), 'the host has no VFIO');
-  const aliases = aliasesOf(spec, host);
+  const aliases = aliasesOf(spec, host, of.found);
+  const tapped = {
+    ledger: guest,
+    deviceOf: (device: string) => parentOf(spec, device),
+    get aliases() {
+      return aliases();
+    },
+  };
   return {
     ...{ name, host: kernel, tasks, chooser, devices },
     machine: hardware.vmMachine,
@@ -266,11 +377,11 @@ function optionsOf(
     quota: pasids.quota,
     lateTranslation: spec.kvm === 'late',
     pasids: iommu === 'none' ? LEAST_IDS : 2 ** iommu['pasid-bits'],
-    emit: taps.kernels.guest({ ledger: guest, aliases, deviceOf: (device) => parentOf(spec, device) }),
+    emit: taps.kernels.guest(tapped),
     stored: taps.stored,
     ledger: taps.guestFrames(guest),
     ioasidTrace: {
-      trace: taps.kernels.guestIoasid({ ledger: guest, aliases }),
+      trace: taps.kernels.guestIoasid({ ledger: guest, aliases: aliases() }),
       traces: taps.kernels.readsIoasid,
     },
   };

@@ -1,7 +1,8 @@
 /** What the host's kernel does in a scenario: it ends or resets what runs on it. */
-import type { Task } from '../../base/index.js';
+import type { Refusal, Task } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { Step } from '../scenario/schema.js';
+import type { GuestVm } from './guest-vm.js';
 import type { Meetings } from './meetings.js';
 import { actionText } from './program.js';
 import type { Stage } from './stage.js';
@@ -13,6 +14,7 @@ export interface HostCast {
   readonly meetings: Meetings;
   process(name: string): Process | undefined;
   vmEnds(name: string): void;
+  refused(process: string, action: string, refusal: Refusal): void;
   vmGone(name: string, left: readonly string[]): void;
   vmReset(name: string, left: readonly string[]): void;
 }
@@ -31,11 +33,34 @@ export function* host(cast: HostCast, steps: readonly Step[]): Task {
       const process = cast.process(step.kill);
       if (process !== undefined && !process.isGone) yield* machine.kernel.processes.kill(process);
       for (const vm of named(cast, step.kill)) yield* endVm(cast, vm);
+    } else if ('plug' in step) {
+      yield* onDevice(cast, step.plug, (vm, device) => vm.plug(device));
+    } else if ('unplug' in step) {
+      yield* onDevice(cast, step.unplug, (vm, device) => vm.unplug(device));
+    } else if ('pull-out' in step) {
+      yield* onDevice(cast, step['pull-out'], (vm, device) => vm.pullOut(device));
+    } else if ('pause' in step) {
+      for (const { vm } of named(cast, step.pause)) if (vm.isRunning) yield* vm.pause();
+    } else if ('resume' in step) {
+      for (const { vm } of named(cast, step.resume)) if (vm.isRunning) yield* vm.resume();
     } else if ('reset' in step) {
       for (const vm of named(cast, step.reset)) yield* resetVm(cast, vm);
     } else if ('register-kvm' in step) {
       for (const { vm } of named(cast, step['register-kvm'])) if (vm.isRunning) yield* vm.registerKvm();
     }
+  }
+}
+
+/** Does something to a device of a virtual machine, if that runs. */
+function* onDevice(
+  cast: HostCast,
+  name: string,
+  does: (vm: GuestVm, device: string) => Task<Refusal | undefined>,
+): Task {
+  const [of = '', device = ''] = name.split('/');
+  for (const { vm } of named(cast, of)) {
+    const refusal = vm.isRunning ? yield* does(vm, device) : undefined;
+    if (refusal !== undefined && vm.isRunning) cast.refused('host', name, refusal);
   }
 }
 

@@ -28,6 +28,8 @@ export interface VmState {
   readonly isRunning: boolean;
   /** Its virtual IOMMU has caching mode, and KVM listens: all know of a new entry before it is used. */
   readonly tellsNewEntries: boolean;
+  /** Whether a device of its is out, or on its way out without a word. */
+  isOut(device: string): boolean;
 }
 
 export interface Machine {

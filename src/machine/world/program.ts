@@ -10,6 +10,7 @@ import { childName } from '../scenario/members.js';
 import type { Outcome, Step, Submission } from '../scenario/schema.js';
 import { byteText, contentBytes } from './content.js';
 import { descriptorBytes, namedBy, RECORD_BYTES } from './descriptor.js';
+import { type Few, NONE, named, withNamed } from './few.js';
 import type { Machine } from './machines.js';
 import type { Company, Inherited, Opened, Region, Role } from './stage.js';
 import { UserMode } from './user.js';
@@ -27,17 +28,13 @@ const RECORD_STRIDE = 2 * LINE;
 const RECORD_PAGES = 32;
 const { STATUS, RESULT, COMPLETED } = DSA_RECORD;
 
-/** What all programs share that have sent nothing. */
-const NOTHING: readonly Sent[] = [];
-
 export class Program {
   readonly #cast: Company;
   readonly #process: Process;
   readonly #user: UserMode;
-  /** Of what there is not, there is no map: there may be a hundred thousand programs. */
-  #regions: Map<string, Region> | undefined;
-  #opened: Map<string, Opened> | undefined;
-  #sent: readonly Sent[] = NOTHING;
+  #regions: Few<Region>;
+  #opened: Few<Opened>;
+  #sent: Few<Sent> = NONE;
   readonly #machine: Machine;
   readonly #role: Role;
   #hasRecords = false;
@@ -50,9 +47,8 @@ export class Program {
     const { cpus, kernel } = role.machine;
     const { memory } = cast.stage.hardware;
     this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
-    const { inherited } = role;
-    this.#regions = inherited?.regions && new Map(inherited.regions);
-    this.#opened = inherited?.opened && new Map(inherited.opened);
+    this.#regions = role.inherited?.regions ?? NONE;
+    this.#opened = role.inherited?.opened ?? NONE;
   }
 
   /** All steps; it ends with the first that is refused and was not to be. */
@@ -110,20 +106,20 @@ export class Program {
     const options = at === undefined ? {} : { at: at / PAGE_BYTES };
     const page = yield* this.#process.mm.mmap(pages, options);
     if (isRefusal(page)) return page;
-    this.#regions = having(this.#regions, name, { page, pages });
+    this.#regions = withNamed(this.#regions, name, { page, pages });
     if (holds === undefined) return undefined;
     return yield* this.#write({ to: name, holds });
   }
 
   *#write({ to, holds }: Extract<Step, { write: unknown }>['write']): Task<Refusal | undefined> {
-    const region = this.#regions?.get(to);
+    const region = named(this.#regions, to);
     if (region === undefined) return refuse('ENOENT', `no region ${to}`);
     yield* this.#user.store(region.page * PAGE_BYTES, contentBytes(holds, region.pages * PAGE_BYTES));
     return undefined;
   }
 
   *#unmap(name: string): Task<Refusal | undefined> {
-    const region = this.#regions?.get(name);
+    const region = named(this.#regions, name);
     if (region === undefined) return refuse('ENOENT', `no region ${name}`);
     return yield* this.#process.mm.munmap(region.page, region.pages);
   }
@@ -144,8 +140,8 @@ export class Program {
     const portalPage = yield* idxd.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
     // Of a child, its parent's: what it asks for by that is refused by hardware.
-    const { interrupt } = this.#opened?.get(name) ?? {};
-    this.#opened = having(this.#opened, name, {
+    const { interrupt } = named(this.#opened, name) ?? {};
+    this.#opened = withNamed(this.#opened, name, {
       fd,
       portalPage,
       ...(interrupt === undefined ? {} : { interrupt }),
@@ -155,27 +151,27 @@ export class Program {
 
   *#askInterrupts(name: string): Task<Refusal | undefined> {
     const { idxd } = this.#machine.queue(name);
-    const opened = this.#opened?.get(name);
+    const opened = named(this.#opened, name);
     if (idxd === undefined || opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
     const interrupt = yield* idxd.requestInterrupt(this.#process, opened.fd);
     if (isRefusal(interrupt)) return interrupt;
-    this.#opened = having(this.#opened, name, { ...opened, interrupt });
+    this.#opened = withNamed(this.#opened, name, { ...opened, interrupt });
     return undefined;
   }
 
   /** In a guest, beside the records: a page table less. Its place is nobody's business. */
   get #portalPage(): number | undefined {
     if (this.#machine.vm === undefined) return undefined;
-    return this.#role.recordsPage + RECORD_PAGES + (this.#opened?.size ?? 0);
+    return this.#role.recordsPage + RECORD_PAGES + this.#opened.length;
   }
 
   *#close(name: string): Task<Refusal | undefined> {
-    const opened = this.#opened?.get(name);
+    const opened = named(this.#opened, name);
     if (opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
     const { taps } = this.#cast.stage;
     const { kernel } = this.#machine;
     const refusal = yield* kernel.processes.close(this.#process, opened.fd);
-    this.#opened = having(this.#opened, name, { ...opened, fd: undefined });
+    this.#opened = withNamed(this.#opened, name, { ...opened, fd: undefined });
     const open = taps.ledger.opens.closed(this.#process.name, name);
     if (open !== undefined) taps.judge.tell('released', open);
     return refusal;
@@ -183,7 +179,7 @@ export class Program {
 
   *#submit(submission: Submission): Task<Refusal | undefined> {
     const { to, as, retries } = submission;
-    const opened = this.#opened?.get(to);
+    const opened = named(this.#opened, to);
     if (opened === undefined) return refuse('ENOENT', `${to} was never open`);
     const record = yield* this.#newRecord();
     if (isRefusal(record)) return record;
@@ -192,8 +188,8 @@ export class Program {
     const handle = submission.interrupt ? opened.interrupt?.handle : undefined;
     if (submission.interrupt && handle === undefined) return refuse('ENOENT', `no interrupts of ${to}`);
     yield* this.#user.store(source, descriptorBytes(submission, { ...operands, handle }));
-    const before = this.#sent.filter(({ job }) => job !== as);
-    this.#sent = [...before, { job: as, queue: to, record, interrupt: opened.interrupt }];
+    const sent = { job: as, queue: to, record, interrupt: opened.interrupt };
+    this.#sent = withNamed(this.#sent, as, sent);
     const { name, mm } = this.#process;
     const { taps } = this.#cast.stage;
     const { hardware, spec } = this.#machine.queue(to);
@@ -235,7 +231,7 @@ export class Program {
     outcome,
     interrupt: isTold,
   }: Extract<Step, { wait: unknown }>['wait']): Task<Refusal | undefined> {
-    const sent = this.#sent.find((each) => each.job === job);
+    const sent = named(this.#sent, job);
     if (sent === undefined) return refuse('ENOENT', `no job ${job}`);
     const bytes = new Uint8Array(RECORD_BYTES);
     const words = new Int32Array(bytes.buffer);
@@ -266,8 +262,8 @@ export class Program {
     equals,
     bytes,
   }: Extract<Step, { check: unknown }>['check']): Task<Refusal | undefined> {
-    const region = this.#regions?.get(name);
-    const other = equals === undefined ? undefined : this.#regions?.get(equals);
+    const region = named(this.#regions, name);
+    const other = equals === undefined ? undefined : named(this.#regions, equals);
     if (region === undefined) return refuse('ENOENT', `no region ${name}`);
     const pages = Math.min(region.pages, other?.pages ?? region.pages);
     const length = Math.min(bytes ?? pages * PAGE_BYTES, pages * PAGE_BYTES);
@@ -323,8 +319,8 @@ export class Program {
   }
 
   #operands({ from, into, bytes }: Submission, record: number) {
-    const source = from === undefined ? undefined : this.#regions?.get(from);
-    const target = into === undefined ? undefined : this.#regions?.get(into);
+    const source = from === undefined ? undefined : named(this.#regions, from);
+    const target = into === undefined ? undefined : named(this.#regions, into);
     const pages = Math.min(
       source?.pages ?? Number.MAX_SAFE_INTEGER,
       target?.pages ?? Number.MAX_SAFE_INTEGER,
@@ -343,10 +339,6 @@ export class Program {
     taps.tell('machine', this.#process.name, 'step', { does: actionText(step) });
   }
 }
-
-/** A map with one more entry. */
-const having = <V>(map: Map<string, V> | undefined, key: string, value: V): Map<string, V> =>
-  (map ?? new Map<string, V>()).set(key, value);
 
 /** The place of the first byte that is another; -1 if there is none. */
 function firstDifference(found: Uint8Array, expected: Uint8Array): number {
@@ -392,6 +384,11 @@ export function actionText(step: Step): string {
   if ('reset-device' in step) return `reset ${step['reset-device']}`;
   if ('meet' in step) return `meet ${step.meet}`;
   if ('register-kvm' in step) return `register KVM for ${step['register-kvm']}`;
+  if ('plug' in step) return `plug ${step.plug}`;
+  if ('unplug' in step) return `unplug ${step.unplug}`;
+  if ('pull-out' in step) return `pull out ${step['pull-out']}`;
+  if ('pause' in step) return `pause ${step.pause}`;
+  if ('resume' in step) return `resume ${step.resume}`;
   if ('reset' in step) return `reset ${step.reset}`;
   if ('flush' in step) return `flush ${step.flush}`;
   if ('copy' in step)

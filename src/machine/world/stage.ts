@@ -2,6 +2,7 @@
 import type { Refusal, Task } from '../../base/index.js';
 import type { CompletionInterrupt, Process } from '../../kernel/index.js';
 import type { Scenario, Step } from '../scenario/schema.js';
+import type { Few } from './few.js';
 import type { Hardware } from './hardware.js';
 import type { Machine } from './machines.js';
 import type { Meetings } from './meetings.js';
@@ -35,8 +36,8 @@ export interface Opened {
 
 /** What a forked child takes over. */
 export interface Inherited {
-  readonly regions: ReadonlyMap<string, Region> | undefined;
-  readonly opened: ReadonlyMap<string, Opened> | undefined;
+  readonly regions: Few<Region>;
+  readonly opened: Few<Opened>;
 }
 
 /** What a process is here for. */

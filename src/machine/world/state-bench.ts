@@ -68,26 +68,24 @@ export class HostBench implements StateBench {
   }
 
   holdersOf(frame: number, isInGuest: boolean): readonly string[] {
+    // Asked for each frame that is freed: names are made only where there is something to name.
+    const owner = this.#taps.ledger.ownerOf(frame);
+    if (owner?.kind !== 'kernel' && !this.#isCached(frame)) return NOBODY;
     const found: string[] = [];
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
     const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
-    // Asked for each frame that is freed: names are made only where there is something to name.
-    if (iotlb.leadsTo(frame)) {
-      iotlb.visit((entry) => {
-        if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
-          found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
-      });
-    }
+    iotlb.visit((entry) => {
+      if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
+        found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
+    });
     for (const { name, rid, device } of this.#hardware.accelerators) {
-      if (!device.parts.tlb.leadsTo(frame)) continue;
       device.parts.tlb.visit((entry) => {
         if (leadsThere(entry) && !(isInGuest && this.#reachesAll(rid, entry.pasid)))
           found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
     // Of a machine with so many frames, only tables are worth the look.
-    const owner = this.#taps.ledger.ownerOf(frame);
     if (owner?.kind !== 'kernel') return found;
     for (const tables of [firstTables, secondTables]) {
       tables?.visit((entry) => {
@@ -95,6 +93,13 @@ export class HostBench implements StateBench {
       });
     }
     return owner.use.startsWith(TABLE_OF) ? [...found, ...this.#tablesWith(owner.use)] : found;
+  }
+
+  /** Whether a cache holds a translation to a frame. */
+  #isCached(frame: number): boolean {
+    if (this.#hardware.unit.translator.caches.iotlb.leadsTo(frame)) return true;
+    for (const { device } of this.#hardware.accelerators) if (device.parts.tlb.leadsTo(frame)) return true;
+    return false;
   }
 
   /** Whether requests of (RID, PASID) reach all memory of a virtual machine, whichever frames it uses. */
@@ -234,4 +239,5 @@ export class HostBench implements StateBench {
   }
 }
 
+const NOBODY: readonly string[] = [];
 const NO_WORDS = new Int32Array(PASID_ENTRY_WORDS);

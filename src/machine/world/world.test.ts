@@ -20,12 +20,15 @@ const SHIPPED = [
     'two-vms-one-swq',
     'dedicated-adi',
     'adi-reset',
+    'unplug',
+    'suspend',
     'shared-adi',
     'late-kvm',
     'wide-flush',
     'silent-guest',
     'pf-and-adi',
     'pf-and-adi-both-numbers',
+    'everything',
   ],
 ];
 

@@ -19,6 +19,7 @@ import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/inde
 import { type GuestProtections, Kernel, type Platform } from '../../kernel/index.js';
 import {
   type Finding,
+  FrameSet,
   type GuestLedger,
   Judge,
   RULES,
@@ -95,8 +96,8 @@ export class World {
   /** By name. */
   readonly vms = new Map<string, VirtualMachine>();
   readonly #parts: readonly Restorable[];
-  #bootFrames: ReadonlySet<number> = new Set();
-  readonly #guestBootFrames = new Map<string, ReadonlySet<number>>();
+  #bootFrames = new FrameSet();
+  readonly #guestBootFrames = new Map<string, FrameSet>();
   #pasidsAtBoot = 0;
   readonly #widest = new WidestTable();
   #isStopped = false;
@@ -320,8 +321,8 @@ function newIoasids({ ledger, kernels }: Taps): IoasidCore {
 }
 
 /** The frames that somebody owns. */
-function inUse(frames: GuestLedger['frames']): ReadonlySet<number> {
-  const owned = new Set<number>();
+function inUse(frames: GuestLedger['frames']): FrameSet {
+  const owned = new FrameSet();
   frames.each((frame) => owned.add(frame));
   return owned;
 }

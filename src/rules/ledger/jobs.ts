@@ -73,13 +73,13 @@ export class JobLedger implements Restorable {
   }
 
   /** Those that devices have not done with. */
-  *pending(): Generator<AcceptedJob> {
-    for (const [, job] of this.#jobs.entries()) yield job;
+  pending(): AcceptedJob[] {
+    return this.#jobs.values();
   }
 
   /** Those that no queue has taken: tried in vain, on their way, or lost. */
-  *notTaken(): Generator<Job> {
-    for (const [, job] of this.#sent.entries()) yield job;
+  notTaken(): Job[] {
+    return this.#sent.values();
   }
 
   mark(): void {

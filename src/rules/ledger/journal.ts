@@ -12,38 +12,37 @@ export interface Journaled<T> {
 
 export class Journal<T> implements Restorable {
   #isMarked = false;
-  readonly #tables: Journaled<T>[] = [];
+  /** Of so many changes; what stands behind them is from before, and keeps its room. */
+  #count = 0;
+  readonly #tables: (Journaled<T> | undefined)[] = [];
   readonly #keys: number[] = [];
   readonly #values: (T | undefined)[] = [];
 
   /** To be called before each change: what `table` has under `key`. */
   note(table: Journaled<T>, key: number, value: T | undefined): void {
     if (!this.#isMarked) return;
-    this.#tables.push(table);
-    this.#keys.push(key);
-    this.#values.push(value);
+    const at = this.#count++;
+    this.#tables[at] = table;
+    this.#keys[at] = key;
+    this.#values[at] = value;
   }
 
   /** The keys under which something may have changed since the mark, each once; undefined if nothing was marked. */
   get changed(): ReadonlySet<number> | undefined {
-    return this.#isMarked ? new Set(this.#keys) : undefined;
+    return this.#isMarked ? new Set(this.#keys.slice(0, this.#count)) : undefined;
   }
 
   mark(): void {
     this.#isMarked = true;
-    this.#clear();
+    this.#count = 0;
   }
 
   restore(): void {
-    for (let i = this.#keys.length - 1; i >= 0; i--) {
+    for (let i = this.#count - 1; i >= 0; i--) {
       this.#tables[i]?.putBack(this.#keys[i] ?? 0, this.#values[i]);
+      this.#tables[i] = undefined;
+      this.#values[i] = undefined;
     }
-    this.#clear();
-  }
-
-  #clear(): void {
-    this.#tables.length = 0;
-    this.#keys.length = 0;
-    this.#values.length = 0;
+    this.#count = 0;
   }
 }

@@ -74,6 +74,8 @@ export class Numbering implements Restorable {
     // The guest may have given its number to the next, whom another stands behind.
     const isIts = guest !== undefined && of.guest.pasids.tenure(guest)?.backing === pasid;
     const own = isIts ? [guest] : [];
+    // What such a guest's numbers are, nobody tells.
+    if (of.guest.isOpaque) return own;
     const isSentToo = of.takesBothNumbers && !own.includes(pasid) && this.idOf(device, pasid) === pasid;
     return isSentToo ? [...own, pasid] : own;
   }

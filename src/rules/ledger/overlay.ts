@@ -35,6 +35,19 @@ export class OverlayMap<K, V> implements Restorable {
     }
   }
 
+  /** The values of all that is there, in the same order. */
+  values(): V[] {
+    const values: V[] = [];
+    for (const key of this.#base.keys()) {
+      const value = this.get(key);
+      if (value !== undefined) values.push(value);
+    }
+    for (const [key, value] of this.#over) {
+      if (value !== undefined && !this.#base.has(key)) values.push(value);
+    }
+    return values;
+  }
+
   mark(): void {
     for (const [key, value] of this.#over) {
       if (value === undefined) this.#base.delete(key);

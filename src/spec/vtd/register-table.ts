@@ -4,7 +4,7 @@
  */
 import { wordsOf } from '../codec.js';
 import type { Field } from '../layout.js';
-import { type Register, register } from '../registers.js';
+import { type Register, RegisterMap, register } from '../registers.js';
 import { CAP_REG, ECAP_REG } from './register-layouts.js';
 import {
   ECCAP,
@@ -35,16 +35,34 @@ export interface VtdRegisterTable {
   readonly FRCD: readonly Register[];
   /** Bytes of the region that holds them all, a multiple of the page size. */
   readonly bytes: number;
+  /** What they do by themselves. */
+  readonly map: RegisterMap;
 }
 
 const PAGE = 4096;
+/** Remembered at once. */
+const MOST_TABLES = 16;
+
+/** By what they follow from: a thousand virtual machines have the same. */
+const tables = new Map<string, VtdRegisterTable>();
 
 /**
  * The registers of a unit with these capabilities.
  *
- * @returns the table; a `Bug` if CAP or ECAP put registers over others
+ * @returns the table, the same for the same; a `Bug` if CAP or ECAP put registers over others
  */
 export function vtdRegisters(options: VtdRegisterOptions): VtdRegisterTable {
+  const { cap, ecap, ver = R.VER.reset, oldVirtualCommands = false } = options;
+  const key = `${cap} ${ecap} ${ver} ${oldVirtualCommands}`;
+  const known = tables.get(key);
+  if (known !== undefined) return known;
+  const table = tableOf(options);
+  if (tables.size === MOST_TABLES) tables.clear();
+  tables.set(key, table);
+  return table;
+}
+
+function tableOf(options: VtdRegisterOptions): VtdRegisterTable {
   const { cap, ecap, ver = R.VER.reset, oldVirtualCommands = false } = options;
   const capWords = wordsOf(cap);
   const ecapWords = wordsOf(ecap);
@@ -85,7 +103,8 @@ export function vtdRegisters(options: VtdRegisterOptions): VtdRegisterTable {
     ...(hasExtended(ECAP_REG.VCS) ? commands : []),
   ];
   const end = Math.max(...all.map((each) => each.offset + each.layout.bytes));
-  return { all, ...iotlb, FRCD, bytes: Math.ceil(end / PAGE) * PAGE };
+  const bytes = Math.ceil(end / PAGE) * PAGE;
+  return { all, ...iotlb, FRCD, bytes, map: new RegisterMap(all, bytes) };
 }
 
 /** `of`, with another value after reset. */

@@ -150,6 +150,24 @@ describe('being told is not being done: phases', () => {
     if (clear !== undefined) expect(ioasidFinishWork(clear)).toBe(true);
   });
 
+  it('what comes too late for its phase comes in the next round, and so does what its holder queues after it', () => {
+    const { set, kvm, vdcm, iommu, id, queue, take } = machine();
+    queue(iommu, 'clear');
+    const first = take(iommu);
+    expect(first).toMatchObject({ phase: 'clear' });
+    queue(vdcm, 'drain');
+    queue(vdcm, 'clear');
+    queue(kvm, 'clear');
+    expect(take(vdcm)).toBeUndefined();
+    const beside = take(kvm);
+    for (const work of [first, beside]) if (work !== undefined) must(ioasidFinishWork(work));
+    const drain = take(vdcm);
+    expect([drain?.phase, take(vdcm)]).toEqual(['drain', undefined]);
+    if (drain !== undefined) must(ioasidFinishWork(drain));
+    expect(take(vdcm)).toMatchObject({ phase: 'clear' });
+    expect(must(ioasidInspect(set.core, id)).work).toHaveLength(1);
+  });
+
   it('a worker is woken when its work is ready, not before', () => {
     const { core, set, kvm, id, queue, take } = machine();
     const woken: string[] = [];

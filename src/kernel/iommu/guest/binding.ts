@@ -39,6 +39,11 @@ export interface GuestEndpoint {
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
   drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
+  /**
+   * The same of a PASID that is not bound for this device, where it may have come from the VM's CPUs all the same: these
+   * translate what is bound for any of its devices, and reach the portals of all. Nothing comes any more.
+   */
+  drainStrays?(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
   /** A PASID is bound for this device. */
   bound?(pair: BoundPasid): void;
   /** That is being undone: from now on the device begins nothing with it. `drain` follows. */
@@ -118,6 +123,12 @@ export class GuestBinding {
     return `PASID ${this.guestPasid} on ${this.device.name}`;
   }
 
+  /** Whether others keep what it uses: when it goes, nothing is cleared. */
+  get isKept(): boolean {
+    const { items } = this.entries;
+    return items.length > 0 && items.every((entry) => entry.isKept);
+  }
+
   become(state: BindingState): void {
     this.state.value = state;
     this.changed.wakeAll();
@@ -163,6 +174,17 @@ export class GuestEntry implements AttachmentClient {
   become(state: State): void {
     this.state.value = state;
     this.changed.wakeAll();
+  }
+
+  /** Whether it has a user that is bound. */
+  get isKept(): boolean {
+    return this.users.items.some(({ state }) => state.value === 'bound');
+  }
+
+  /** Whether all users that it has left are on their way out. */
+  get isEnding(): boolean {
+    const { items } = this.users;
+    return items.length > 0 && items.every(({ state }) => state.value === 'leaving');
   }
 
   /** From now on the host answers its page requests, and nobody is told of its faults. */

@@ -1,7 +1,8 @@
 /**
  * What keeps PASIDs of one device of a virtual machine apart from those of another. A whole function has its guest's
- * numbers and a part of one the host's, so that one number means two address spaces of one virtual machine (flow 4):
- * tables differ by RID, but translations are cached by domain id and PASID, and page requests carry both.
+ * numbers and a part of one the host's (Scalable IOV 1.0, 2.4), so that one number means two address spaces of one
+ * virtual machine: tables differ by RID (VT-d 4.1, 3.4), but translations are cached by domain id and PASID alone (6.2),
+ * and page requests carry RID and PASID (7.4).
  *
  * All of them are on. A scenario switches one off to show what it is there for.
  */

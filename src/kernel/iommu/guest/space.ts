@@ -202,7 +202,8 @@ export class GuestSpace {
   }
 
   /**
-   * Undoes a bind: returns when nothing of it is left. That it is being undone already is no error.
+   * Undoes a bind: returns when nothing of it is left. That it is being undone already is no error; of a device that is
+   * taken out, and whose entry another device keeps, the end is not waited for, but when that one is unbound too.
    *
    * On failure: `EINVAL` for what is no id, or if the two PASIDs are not bound to each other; `ENOENT` if the id is
    * free, or not bound to the device; `EACCES` if it is of another set; `EIO` if hardware did not confirm: the id
@@ -222,7 +223,13 @@ export class GuestSpace {
     }
     while (binding.state.value === 'binding') yield binding.changed;
     if (binding.state.value === 'bound' || binding.state.value === 'held') yield* this.#letGo([binding]);
-    while (binding.state.value === 'leaving') yield binding.changed;
+    const entries = [...binding.entries.items];
+    while (binding.state.value === 'leaving') {
+      // Its device is being taken out, and may wait for answers of a guest that waits here.
+      if (device.isLeaving.value && binding.isKept) return undefined;
+      yield binding.changed;
+    }
+    for (const entry of entries) while (entry.isEnding) yield entry.changed;
     if (binding.state.value === 'gone') return undefined;
     return refuse('EIO', `${device.name} did not let go of PASID ${hostPasid}`);
   }
@@ -261,7 +268,8 @@ export class GuestSpace {
     const entries: GuestEntry[] = [];
     let stuck: GuestBinding | undefined;
     for (const binding of this.#everBound(device, guestPasid)) {
-      while (binding.state.value === 'leaving') yield binding.changed;
+      // An entry that others keep is flushed as it stands: its own end may wait for what the guest does after this.
+      while (binding.state.value === 'leaving' && !binding.isKept) yield binding.changed;
       if (binding.state.value === 'held' && binding.entries.items.length > 0) stuck = binding;
       for (const entry of [...binding.entries.items]) {
         const attachment = entry.attachment.value;
@@ -396,7 +404,8 @@ export class GuestSpace {
     if (endpoint.takesBothNumbers !== true && this.#iommu.protections.bindPerDevice) {
       return [{ device: iommu, pasid: own }];
     }
-    const pasids = endpoint.takesBothNumbers === true ? [...new Set([own, Pasid.of(id)])] : [own];
+    const takesBoth = endpoint.takesBothNumbers === true && guestPasid !== WITHOUT_PASID;
+    const pasids = takesBoth ? [...new Set([own, Pasid.of(id)])] : [own];
     const others = this.#iommu.protections.bindPerDevice ? [] : this.#devices.items.map((each) => each.iommu);
     const functions = [...new Set([iommu, ...others])];
     return functions.flatMap((each) => pasids.map((pasid) => ({ device: each, pasid })));
@@ -411,7 +420,8 @@ export class GuestSpace {
       throw new Bug(`work on PASID ${work.id}, which is not bound to ${device.name}`);
     if (work.phase === 'drain') {
       const { id: hostPasid, guestPasid } = binding;
-      const refusal = yield* device.endpoint.drain(pasidOf(device, { hostPasid, guestPasid }));
+      let refusal = yield* device.endpoint.drain(pasidOf(device, { hostPasid, guestPasid }));
+      refusal ??= yield* this.#drainStrays(binding);
       binding.isUndrained.value = refusal !== undefined;
       ioasidFinishWork(work);
       return;
@@ -419,6 +429,17 @@ export class GuestSpace {
     const refusal = yield* this.#leave(binding);
     ioasidFinishWork(work);
     this.#end(binding, refusal !== undefined || binding.isUndrained.value);
+  }
+
+  /** Of what the CPUs may have sent to devices for which it is not bound; the others drain it for themselves. */
+  *#drainStrays({ device, id }: GuestBinding): Task<Refusal<'EIO'> | undefined> {
+    for (const other of [...this.#devices.items]) {
+      if (other === device || other.bindings.has(id)) continue;
+      const strays = other.endpoint.drainStrays?.(Pasid.of(id));
+      const refusal = strays && (yield* strays);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
   }
 
   #add(binding: GuestBinding): void {

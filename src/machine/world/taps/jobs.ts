@@ -51,7 +51,7 @@ export class JobTaps {
    * one. Of several that may be it, all.
    */
   behind(device: string, pasid: number, page: number): Fields {
-    const pending = [...this.#tapped.ledger.jobs.pending()];
+    const pending = this.#tapped.ledger.jobs.pending();
     const known = pending.filter((job) => job.device === device && job.pasid === pasid);
     const naming = known.filter(({ names }) => names.some((range) => isOn(page, range)));
     const found = naming.length > 0 ? naming : known;
