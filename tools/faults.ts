@@ -126,6 +126,10 @@ export const FAULTS: readonly Fault[] = [
     find: 'if (this.#bound.get(host) === guest) {',
     replace: 'if (guest !== undefined) {',
   }),
+  vdcm('a queue that goes on is translated again (B5)', {
+    find: 'if (this.#held.value === undefined) this.#take(guest);',
+    replace: 'this.#take(guest);',
+  }),
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
     replace: '',
@@ -467,12 +471,12 @@ export const FAULTS: readonly Fault[] = [
     replace: 'if (successor === attachment) return',
   }),
   iommu('a status from after a time-out is believed', 'vtd/queue.ts', {
-    find: 'if (silent.length === 0) return undefined;',
+    find: 'if (this.#timeouts.length === batch.timeouts) return undefined;',
     replace: 'if (this.#status(batch.last) === DONE) return undefined;',
   }),
   iommu('a time-out counts for who had nothing to do with it', 'vtd/queue.ts', {
-    find: 'if (silent.some((rid) => devices.has(rid))) failures++;',
-    replace: 'if (devices.size > 0) failures++;',
+    find: 'if (descriptors.some((each) => silent.includes(deviceOf(each) ?? NOBODY))) failures++;',
+    replace: 'if (descriptors.some((each) => deviceOf(each) !== undefined)) failures++;',
   }),
   iommu('the neighbours of a replaced entry are lost', 'vtd/entry-tables.ts', {
     find: ': this.load(paOf(old, index * bytes), bytes);',
