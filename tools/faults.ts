@@ -137,6 +137,10 @@ export const FAULTS: readonly Fault[] = [
     find: 'if (this.#bound.get(host) === guest) {',
     replace: 'if (guest !== undefined) {',
   }),
+  vdcm('a queue that goes on is translated again (B5)', {
+    find: 'if (this.#held.value === undefined) this.#take(guest);',
+    replace: 'this.#take(guest);',
+  }),
   ioasid('the quota of a set never comes back (A1)', 'life/settle.ts', {
     find: 'core.add(COUNTER.available, quota);',
     replace: '',
