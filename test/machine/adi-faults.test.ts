@@ -110,15 +110,6 @@ const FAULTS: (Omit<Fault, 'file'> & {
     rule: 'PROGRESS',
     message: /nobody can go on: .*vm1\/alice waits for interrupt of \S+ of vm1\/alice/,
   },
-  {
-    name: 'a PASID reaches a queue for which it is not bound, and is not drained there (B10, B11)',
-    file: 'kernel/iommu/guest/space.ts',
-    scenario: 'hostile',
-    find: '      refusal ??= yield* this.#drainStrays(binding);\n',
-    replace: '',
-    rule: 'CLEAN',
-    message: /PASID \d+ of evil\/guest is given back, and is still there: dsa0/,
-  },
 ];
 
 beforeAll(copySound, TIMEOUT);
