@@ -61,6 +61,7 @@ function ready(): World {
   world.hardware.root.audit = undefined;
   world.hardware.unit.translator.audit = undefined;
   world.taps.hooks = undefined;
+  world.taps.judgesStores = false;
   return world;
 }
 

@@ -36,6 +36,7 @@ export class TableTaps {
 
   /** Of the PASID tables alone: whether an entry that was stored to is present, and what it says. */
   readonly stored = (address: number): void => {
+    if (!this.#tapped.judgesStores) return;
     const frame = Math.floor(address / PAGE);
     if (this.#isNoTable(frame)) return;
     const { ledger, judge, aliases } = this.#tapped;

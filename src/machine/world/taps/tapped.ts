@@ -22,6 +22,8 @@ export interface Tapped {
   /** Whether anybody listens: if not, no event need be made. */
   readonly isTold: boolean;
   readonly hooks: TapHooks | undefined;
+  /** Whether the rules are told what stores to PASID tables make of them. */
+  readonly judgesStores: boolean;
   /** Undefined until it is built. */
   readonly hardware: Hardware | undefined;
   /** Of the host. */

@@ -28,6 +28,7 @@ export class Taps implements Tapped, Wiring, Restorable {
   /** Takes events; nobody listens while it is undefined. */
   listener: EventSink | undefined;
   hooks: TapHooks | undefined;
+  judgesStores = true;
   readonly #tasks: TaskSet;
   readonly #jobs: JobTaps;
   readonly #requests: PageRequestTaps;
