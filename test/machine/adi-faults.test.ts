@@ -6,7 +6,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
 
-const SEEDS = 60;
+const SEEDS = 300;
 const TIMEOUT = 120_000;
 const DEDICATED = 'kernel/vdcm/dedicated.ts';
 
