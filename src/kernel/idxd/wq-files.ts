@@ -171,7 +171,7 @@ export class WqFiles {
    * gives what there is.
    *
    * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has opened
-   * it; what `CompletionInterrupts.request` refuses with.
+   * it; `ENODEV` if users may not ask for interrupts; `ENOSPC` if all vectors or handles are given out; `EIO`.
    */
   *requestInterrupt(
     process: Process,
