@@ -81,6 +81,17 @@ const interrupts = (name: string, change: { find: string; replace: string }): Fa
 });
 
 export const FAULTS: readonly Fault[] = [
+  {
+    name: 'a PASID reaches a queue for which it is not bound, and is not drained there (B10, B11)',
+    file: 'src/kernel/iommu/guest/space.ts',
+    find: '      refusal ??= yield* this.#drainStrays(binding);\n',
+    replace: '',
+    tests: ['test/vfio'],
+  },
+  ioasid('a FREE drains before what it has to stop is stopped (B10)', 'holders/work.ts', {
+    find: 'const late = isPast || hasNextRound(core, id);',
+    replace: 'const late = isPast;',
+  }),
   idxd('the PASID of an interrupt entry is changed behind who masks it (B7)', 'interrupt-storage.ts', {
     find: 'this.#write({ ...this.#control.value, pasid });',
     replace:
@@ -435,8 +446,8 @@ export const FAULTS: readonly Fault[] = [
     replace: 'of this.#drivers().slice(0, 1)) {',
   }),
   iommu('a device TLB is flushed without the PASID (D6)', 'vtd/invalidations.ts', {
-    find: 'if (pasid === 0) return',
-    replace: 'if (pasid >= 0) return',
+    find: 'if (pasid === 0) {',
+    replace: 'if (pasid >= 0) {',
   }),
   iommu('a device TLB is not flushed (D6)', 'vtd/cache-tags.ts', {
     find: 'const devices = uses.filter(({ device }) => device.ats);',
@@ -483,8 +494,8 @@ export const FAULTS: readonly Fault[] = [
     replace: ': new Int32Array(bytes / 4);',
   }),
   iommu('caching mode is not told of new entries', 'vtd/unit.ts', {
-    find: '    if (this.#caps.cachingMode) return yield* this.#ready.queue.sync(flushes);\n',
-    replace: '',
+    find: 'all.length === 0 ? ended(undefined) : this.#ready.queue.sync(all)',
+    replace: 'ended(undefined)',
   }),
   iommu('a domain id is given away while a device has its domain', 'vtd/cache-tags.ts', {
     find: 'if (tag.uses.size > 0) return;',
@@ -511,8 +522,8 @@ export const FAULTS: readonly Fault[] = [
     replace: 'const operation = this.#descriptor.take();\n    queue.finish();',
   }),
   vmm('an invalidation is of all domains', 'host-work.ts', {
-    find: 'domain === undefined || each.domain === domain',
-    replace: 'domain !== -1',
+    find: 'domain === undefined ? all : all.filter((each) => each.domain === domain)',
+    replace: 'all',
   }),
   vmm('a reset gives nothing back', 'virtual-iommu.ts', {
     find: 'for (const pair of this.#pasids.retire()) this.#retired.push(pair);',
