@@ -72,6 +72,15 @@ describe('a device that is plugged in', () => {
     expect(resources(it)).toEqual(before);
   });
 
+  test('has no driver once all interrupt vectors are given out, and goes all the same', () => {
+    const it = rig();
+    it.vm.kernel.context.nextVector.value = 0x100;
+    plug(it);
+    expect(known(it)).toEqual([[FIRST], [FIRST, SECOND]]);
+    value(it.host.run(it.vm.unplug('second')));
+    expect(known(it)).toEqual([[FIRST], [FIRST]]);
+  });
+
   test.each<[string, (it: Rig) => VmDevice, string]>([
     ['where another is', ({ second }) => device(second, FIRST), 'EBUSY'],
     ['where there is no slot', ({ second }) => device(second, 0x100), 'EINVAL'],
