@@ -4,6 +4,7 @@
  * few objects that lead to them. To mark costs nothing; to restore costs what changed.
  */
 import { assert } from './bug.js';
+import { takeOut } from './take-out.js';
 import type { Restorable } from './words.js';
 
 /** What a set of containers saved since the mark. */
@@ -135,8 +136,8 @@ export class KeptMap<K, V> extends Kept {
       this.#setFew(NOTHING, NOTHING);
     } else {
       const at = this.#keys.indexOf(key);
-      (this.#keys as K[]).splice(at, 1);
-      (this.#values as V[]).splice(at, 1);
+      takeOut(this.#keys as K[], at);
+      takeOut(this.#values as V[], at);
     }
     return true;
   }
@@ -211,7 +212,8 @@ export class KeptList<T> extends Kept {
     const at = this.#items.indexOf(item);
     if (at < 0) return false;
     this.changing();
-    (this.#items as T[]).splice(at, 1);
+    if (this.#items.length === 1) this.#items = NOTHING;
+    else takeOut(this.#items as T[], at);
     return true;
   }
 

@@ -221,8 +221,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an entry that is taken away is not written back',
     file: 'kernel/iommu/vtd/entry-tables.ts',
-    find: '    this.store(at, words, 0);\n    this.writeBack(at, this.#entry.bytes);\n',
-    replace: '    this.store(at, words, 0);\n',
+    find: 'P.set(words, 0, 0);\n    this.#entry.FPD.set(words, 0, mute ? 1 : 0);\n    this.store(at, words, 0);\n    this.writeBack(at, this.#entry.bytes);\n',
+    replace:
+      'P.set(words, 0, 0);\n    this.#entry.FPD.set(words, 0, mute ? 1 : 0);\n    this.store(at, words, 0);\n',
     isWrittenBack: true,
     rule: 'CLEAN',
     message:

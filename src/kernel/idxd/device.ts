@@ -16,49 +16,30 @@ import {
   type Task,
   WaitQueue,
 } from '../../base/index.js';
-import {
-  DSA_COMMAND,
-  DSA_ENGCAP_REG,
-  DSA_EVENT,
-  DSA_GENCAP_REG,
-  DSA_GENCFG_REG,
-  DSA_GRPCAP_REG,
-  DSA_GRPCFG,
-  DSA_SWERROR_REG,
-  DSA_WQCAP_REG,
-  encode,
-} from '../../spec/index.js';
+import { DSA_COMMAND, DSA_GENCAP_REG, DSA_GENCFG_REG, DSA_WQCAP_REG, encode } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa, type Pasid } from '../ids.js';
 import type { Iommu } from '../iommu/core.js';
 import type { IommuDevice } from '../iommu/device.js';
-import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
+import type { Sva, SvaBinding } from '../iommu/sva.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
-import type { OpenFile, Process, Processes } from '../process.js';
+import type { Process, Processes } from '../process.js';
 import { VirtualShapes } from '../vdcm/capabilities.js';
 import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
+import { type GroupConfig, lacking, mayLog, needsLog, unsupported, writeGroups } from './configuration.js';
 import { enableErrorReports, reportError, startErrorReports } from './errors.js';
 import { EventLog } from './event-log.js';
 import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
-import { hasLostRecord, writeRecord } from './lost-records.js';
+import { errorOf, hasLostRecord, lostInterrupt, pasidOf, writeRecord } from './lost-records.js';
 import { DsaRegisters, REGISTER } from './registers.js';
 import { VirtualDevices } from './virtual-devices.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
+import { WqFile } from './wq-file.js';
 
 /** What the accelerator calls itself in configuration space. */
 export const IDXD_ID = { vendor: 0x8086, device: 0x0b25 } as const;
-
-/** In the information of an error: an interrupt was asked for, by this handle. */
-const HANDLE_BITS = 0xffff;
-const LOST_INTERRUPT = 1 << 16;
-
-/** A group: its queues are served by its engines. */
-export interface GroupConfig {
-  readonly wqs: readonly WqConfig[];
-  readonly engines: number;
-}
 
 type OpenErrno =
   | 'ENODEV'
@@ -70,35 +51,6 @@ type OpenErrno =
   | 'ENOSPC'
   | 'ENOMEM'
   | 'EIO';
-
-/** A work queue that a process has open; until the device goes, and then the file stands for nothing. */
-export class WqFile implements OpenFile {
-  readonly name: string;
-  readonly wq: WorkQueue;
-  readonly binding: SvaBinding;
-  /** Where its descriptors' completions are told, once the process has asked for that. */
-  readonly interrupt: KeptValue<CompletionInterrupt | undefined>;
-  /** @internal */
-  readonly state: KeptValue<'open' | 'ending' | 'ended'>;
-  /** Woken when it has ended. @internal */
-  readonly ended: WaitQueue;
-  readonly #device: IdxdDevice;
-
-  constructor({ log }: KernelContext, device: IdxdDevice, of: { wq: WorkQueue; binding: SvaBinding }) {
-    const { wq, binding } = of;
-    this.interrupt = new KeptValue<CompletionInterrupt | undefined>(log, undefined);
-    this.state = new KeptValue<'open' | 'ending' | 'ended'>(log, 'open');
-    this.ended = new WaitQueue(`end of ${wq.name} of ${binding.mm.name}`);
-    this.#device = device;
-    this.wq = wq;
-    this.binding = binding;
-    this.name = `${wq.name} of ${binding.mm.name}`;
-  }
-
-  *release(): Task {
-    yield* this.#device.release(this);
-  }
-}
 
 /** What a driver of a device is given beside the device. */
 export interface IdxdServices {
@@ -267,11 +219,12 @@ export class IdxdDevice {
     groups: readonly GroupConfig[],
   ): Task<Refusal<'EINVAL' | 'ENODEV' | 'EBUSY' | 'EIO'> | undefined> {
     if (this.isFixed) return refuse('EINVAL', `the configuration of ${this.name} is fixed`);
-    const unsupported = this.#unsupported(groups.flatMap(({ wqs }) => wqs));
-    if (unsupported !== undefined) return refuse('ENODEV', unsupported);
+    const wqs = groups.flatMap((group) => group.wqs);
+    const impossible = unsupported(this.#context, this, wqs);
+    if (impossible !== undefined) return refuse('ENODEV', impossible);
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
-    const lacking = this.#lacking(groups);
-    if (lacking !== undefined) return refuse('EINVAL', `${this.name} has ${lacking}`);
+    const missing = lacking(this.#registers, this.#iommu, groups);
+    if (missing !== undefined) return refuse('EINVAL', `${this.name} has ${missing}`);
     const log = yield* this.#newLog();
     if (isRefusal(log)) {
       tell(this.#context, 'idxd:no-log', { device: this.name, why: log.why });
@@ -279,57 +232,40 @@ export class IdxdDevice {
     }
     this.#log.value = isRefusal(log) ? undefined : log;
     this.#groups.value = groups;
-    for (const config of groups.flatMap(({ wqs }) => wqs)) {
+    for (const config of wqs) {
       const wq = this.#newQueue(config);
       wq.configure(undefined);
       this.#wqs.push(wq);
     }
-    this.#writeGroups();
+    this.#writeGeneral();
     return yield* this.#enable();
   }
 
-  /** Groups one after the other have the next queues and engines. */
-  #writeGroups(): void {
-    let [engine, wq] = [0, 0];
-    const bits = (from: number, count: number): bigint => ((1n << BigInt(count)) - 1n) << BigInt(from);
-    for (const [index, { wqs, engines }] of this.#groups.value.entries()) {
-      const words = encode(DSA_GRPCFG, { WQS0: bits(wq, wqs.length), ENGINES: bits(engine, engines) });
-      this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
-      wq += wqs.length;
-      engine += engines;
-    }
+  /** What a reset of the device undoes, beside its queues. */
+  #writeGeneral(): void {
+    writeGroups(this.#registers, this.#groups.value);
     this.#log.value?.configure();
     const EVL_EN = this.#log.value === undefined ? 0 : 1;
     this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1, EVL_EN }));
     enableErrorReports(this.#registers, { log: this.#log });
   }
 
-  /** The device has a log, and reaches memory without a PASID, which is how it writes to it. */
-  get #mayLog(): boolean {
-    const support = DSA_GENCAP_REG.EVL_SUPPORT.get(this.#registers.read(REGISTER.GENCAP), 0);
-    return support !== 0 && !isRefusal(this.#iommu) && this.#iommu.dma.value !== undefined;
-  }
-
   *#newLog(): Task<EventLog | undefined | Refusal<'ENOSPC' | 'ENOMEM' | 'EIO'>> {
     const dma = isRefusal(this.#iommu) ? undefined : this.#iommu.dma.value;
-    if (!this.#mayLog || dma === undefined) return undefined;
+    if (!mayLog(this.#registers, this.#iommu) || dma === undefined) return undefined;
     const read = (entry: Int32Array): Task => this.#readEvent(entry);
     return yield* EventLog.create(this.#context, this.#registers, { name: this.name, dma, read });
   }
 
-  /** An entry of the log: an error, and maybe a record that could not be written. */
+  /** An entry of the log: an error, and maybe a record that could not be written, with its interrupt. */
   *#readEvent(entry: Int32Array): Task {
-    const words = entry.slice(0, DSA_SWERROR_REG.bytes / 4);
-    DSA_EVENT.BATCH_ID.set(words, 0, 0);
-    DSA_SWERROR_REG.VALID.set(words, 0, 1);
-    reportError(this.#context, this, words);
+    reportError(this.#context, this, errorOf(entry));
     if (!hasLostRecord(entry)) return;
-    const pasid = DSA_EVENT.PASID.get(entry, 0);
-    const file = this.#files.items.find(({ binding }) => binding.pasid === pasid);
+    const file = this.#files.items.find(({ binding }) => binding.pasid === pasidOf(entry));
     if (file === undefined) return;
     yield* writeRecord(this.#context, file.binding.mm, entry);
-    const info = DSA_EVENT.INFO.get(entry, 0);
-    if ((info & LOST_INTERRUPT) !== 0) this.#interrupts.came(info & HANDLE_BITS);
+    const handle = lostInterrupt(entry);
+    if (handle !== undefined) this.#interrupts.came(handle);
   }
 
   /** Returns when all errors that the device has reported by now were told. */
@@ -352,7 +288,7 @@ export class IdxdDevice {
       tell(this.#context, 'idxd:reset', { device: this.name });
       enableErrorReports(this.#registers, { log: this.#log });
       for (const wq of this.#wqs.items) wq.reconfigure();
-      if (!this.isFixed) this.#writeGroups();
+      if (!this.isFixed) this.#writeGeneral();
       return (yield* this.#enableAgain()) ?? (yield* this.#interrupts.restore());
     } finally {
       this.#lock.unlock();
@@ -385,8 +321,8 @@ export class IdxdDevice {
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
     const count = DSA_WQCAP_REG.WQS.get(this.#registers.read(REGISTER.WQCAP), 0);
     const configs = Array.from({ length: count }, (_, index) => readWqConfig(this.#registers, index));
-    const unsupported = this.#unsupported(configs);
-    if (unsupported !== undefined) return refuse('ENODEV', unsupported);
+    const impossible = unsupported(this.#context, this, configs);
+    if (impossible !== undefined) return refuse('ENODEV', impossible);
     for (const config of configs) this.#wqs.push(this.#newQueue(config));
     return yield* this.#enable();
   }
@@ -602,39 +538,4 @@ export class IdxdDevice {
     const of = { index, name: `${this.name}/wq${index}`, config, limits };
     return new WorkQueue(this.#context, this.#registers, of);
   }
-
-  /** Why queues like these cannot be here; undefined if they can. */
-  #unsupported(wqs: readonly WqConfig[]): string | undefined {
-    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu, this.#context);
-    if (why !== undefined && wqs.some(({ mode }) => mode === 'shared')) {
-      return `no shared queues on ${this.name}, which need SVA: ${why}`;
-    }
-    const hasPri = !isRefusal(this.#iommu) && this.#iommu.pri;
-    if (hasPri || !wqs.some(({ blockOnFault }) => blockOnFault === true)) return undefined;
-    return `no queues that block on faults on ${this.name}: it cannot ask for pages`;
-  }
-
-  /** What it has not enough of; undefined if it can be configured so. */
-  #lacking(groups: readonly GroupConfig[]): string | undefined {
-    const wqs = groups.flatMap((group) => group.wqs);
-    const wqcap = this.#registers.read(REGISTER.WQCAP);
-    const [queues, entries] = [DSA_WQCAP_REG.WQS.get(wqcap, 0), DSA_WQCAP_REG.TOTAL_SIZE.get(wqcap, 0)];
-    const engines = DSA_ENGCAP_REG.ENGINES.get(this.#registers.read(REGISTER.ENGCAP), 0);
-    const groupCount = DSA_GRPCAP_REG.GROUPS.get(this.#registers.read(REGISTER.GRPCAP), 0);
-    if (groups.length > groupCount) return `${groupCount} groups`;
-    if (groups.reduce((sum, group) => sum + group.engines, 0) > engines) return `${engines} engines`;
-    if (wqs.length > queues) return `${queues} work queues`;
-    if (wqs.reduce((sum, { size }) => sum + size, 0) > entries) return `${entries} entries`;
-    const can = (field: typeof DSA_WQCAP_REG.SHARED): boolean => field.get(wqcap, 0) === 1;
-    if (needsLog(groups) && !(can(DSA_WQCAP_REG.PRS) && this.#mayLog)) return 'no event log';
-    if (wqs.some(({ mode }) => mode === 'shared') && !can(DSA_WQCAP_REG.SHARED)) return 'no shared queues';
-    if (wqs.some(({ mode }) => mode === 'dedicated') && !can(DSA_WQCAP_REG.DEDICATED)) {
-      return 'no dedicated queues';
-    }
-    return undefined;
-  }
 }
-
-/** Whether there are queues that ask for no pages. */
-const needsLog = (groups: readonly GroupConfig[]): boolean =>
-  groups.some(({ wqs }) => wqs.some(({ pageRequests }) => pageRequests === false));
