@@ -101,7 +101,7 @@ export const FAULTS: readonly Fault[] = [
     find: 'if (this.#listener.value !== listener) return;',
     replace: '',
   }),
-  idxd('who inherits a descriptor has what its opener has (G1)', 'device.ts', {
+  idxd('who inherits a descriptor has what its opener has (G1)', 'wq-files.ts', {
     find: 'if (file.binding.mm !== process.mm) return',
     replace: 'if (process.pid < 0) return',
   }),

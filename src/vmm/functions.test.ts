@@ -50,8 +50,8 @@ function open({ host, vm }: Rig, name: string): { readonly close: () => void } {
   const process = value(vm.kernel.processes.spawn('alice'));
   const idxd = vm.idxd(name);
   if (idxd === undefined) throw new Error(`no ${name}`);
-  const fd = value(host.run(idxd.open(process, 0)));
-  value(host.run(idxd.mapPortal(process, fd)));
+  const fd = value(host.run(idxd.files.open(process, 0)));
+  value(host.run(idxd.files.mapPortal(process, fd)));
   return { close: () => void host.run(vm.kernel.processes.close(process, fd)) };
 }
 
@@ -70,6 +70,15 @@ describe('a device that is plugged in', () => {
     value(it.host.run(it.vm.unplug('second')));
     expect(known(it)).toEqual([[FIRST], [FIRST]]);
     expect(resources(it)).toEqual(before);
+  });
+
+  test('has no driver once all interrupt vectors are given out, and goes all the same', () => {
+    const it = rig();
+    it.vm.kernel.context.nextVector.value = 0x100;
+    plug(it);
+    expect(known(it)).toEqual([[FIRST], [FIRST, SECOND]]);
+    value(it.host.run(it.vm.unplug('second')));
+    expect(known(it)).toEqual([[FIRST], [FIRST]]);
   });
 
   test.each<[string, (it: Rig) => VmDevice, string]>([
@@ -181,11 +190,11 @@ describe("a parent's end", () => {
     const [idxd] = host.kernel.idxds;
     if (idxd === undefined) throw new Error('no accelerator');
     const process = value(processes.spawn('alice'));
-    const fd = value(host.run(idxd.open(process, 0)));
-    value(host.run(idxd.mapPortal(process, fd)));
+    const fd = value(host.run(idxd.files.open(process, 0)));
+    value(host.run(idxd.files.mapPortal(process, fd)));
     value(host.run(host.kernel.removeFunction(idxd.pci.rid)));
-    expect(host.run(idxd.open(process, 0))).toMatchObject({ errno: 'ENODEV' });
-    expect(host.run(idxd.mapPortal(process, fd))).toMatchObject({ errno: 'ENODEV' });
+    expect(host.run(idxd.files.open(process, 0))).toMatchObject({ errno: 'ENODEV' });
+    expect(host.run(idxd.files.mapPortal(process, fd))).toMatchObject({ errno: 'ENODEV' });
     value(host.run(processes.close(process, fd)));
     host.run(processes.kill(process));
     expect(ioasidCapacity(host.ioasids)).toMatchObject({ live: 0 });

@@ -101,10 +101,12 @@ describe("the host's side, over VFIO", () => {
     };
     run(side.bind(RID, { ...PAIR, ...stage }));
     run(side.unbind(RID, PAIR));
+    run(side.unbind(RID, PAIR, { mute: true }));
     const both = { ARGSZ: 72, VERSION: 1, FORMAT: 1, GPASID_VALID: 1, GPASID: 101, HPASID: 202 };
     expect(calls.map(([name, argument]) => [name, fieldsOf(IOMMU_GPASID_BIND, argument)])).toEqual([
       ['bind mdev', { ...both, ADDR_WIDTH: 57, GPGD: 0x123_4000, SRE: 1, WPE: 1 }],
       ['unbind mdev', { ...both, ADDR_WIDTH: 48 }],
+      ['unbind mdev', { ...both, ADDR_WIDTH: 48, FPD: 1 }],
     ]);
   });
 

@@ -130,10 +130,14 @@ export class VfioSide implements HostSide {
     return this.#container.bindGpasid(device, this.#bindArgument.of(binding, binding));
   }
 
-  unbind(rid: number, pair: PasidPair): Task<Refusal | undefined> {
+  isWhole(rid: number): boolean {
+    return this.#devices.get(rid)?.usesParentPasids === false;
+  }
+
+  unbind(rid: number, pair: PasidPair, { mute } = { mute: false }): Task<Refusal | undefined> {
     const device = this.#devices.get(rid);
     if (device === undefined) return noDevice(rid);
-    return this.#container.unbindGpasid(device, this.#bindArgument.of(pair));
+    return this.#container.unbindGpasid(device, this.#bindArgument.toUnbind(pair, mute));
   }
 
   invalidate(rid: number, what: HostInvalidation): Task<Refusal | undefined> {
@@ -189,6 +193,12 @@ class BindArgument extends Argument {
     if (stage?.extendedAccessed === true) BIND.EAFE.set(words, 0, 1);
     if (stage?.writeProtect === true) BIND.WPE.set(words, 0, 1);
     return this.bytes;
+  }
+
+  toUnbind(pair: PasidPair, mute: boolean): Uint8Array {
+    const bytes = this.of(pair);
+    BIND.FPD.set(this.words, 0, mute ? 1 : 0);
+    return bytes;
   }
 }
 

@@ -67,7 +67,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a fork keeps the portal of a dedicated queue, and submits as its parent (G1)',
-    file: 'kernel/idxd/device.ts',
+    file: 'kernel/idxd/wq-files.ts',
     find: 'inherited: !file.wq.isDedicated',
     replace: 'inherited: true',
     rule: 'OWNER',
@@ -85,7 +85,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a close does not drain the device',
-    file: 'kernel/idxd/device.ts',
+    file: 'kernel/idxd/wq-files.ts',
     find: '    yield* this.#quiesce(file);\n',
     replace: '',
     rule: 'CLEAN',
@@ -211,7 +211,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a close leaves the portal mapped',
-    file: 'kernel/idxd/device.ts',
+    file: 'kernel/idxd/wq-files.ts',
     find: '    yield* binding.mm.unmapPortals(file);\n',
     replace: '',
     rule: 'OWNER',

@@ -212,6 +212,13 @@ export class TestVm {
     return this.#host.run(this.container.unbindGpasid(device, bindBytes(guestPasid, hostPasid)));
   }
 
+  /** Undoes a bind of which the guest has said that faults are not to be recorded. */
+  mute(device: VfioDevice, guestPasid: number, hostPasid: number): Refusal | undefined {
+    const bytes = bindBytes(guestPasid, hostPasid);
+    IOMMU_GPASID_BIND.FPD.set(new Int32Array(bytes.buffer), 0, 1);
+    return this.#host.run(this.container.unbindGpasid(device, bytes));
+  }
+
   answer(device: VfioDevice, guestPasid: number, group: number, code = 0): Refusal | undefined {
     return this.#host.run(this.container.pageResponse(device, answerBytes(guestPasid, group, code)));
   }

@@ -8,6 +8,7 @@ import { FIRST_RID, must } from '../vtd-driver/lab.js';
 import {
   allocBytes,
   BothNumbers,
+  freeBytes,
   Host,
   invalidateBytes,
   pageRequestOf,
@@ -99,6 +100,59 @@ describe('one number on a part and on a whole function', () => {
     expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[0x1111], [0x1111]]);
     must(vm.unbind(part, 101, 202));
     expect([reads(host, first.dma, 202), reads(host, second.dma, 202)]).toEqual([[undefined], [undefined]]);
+  });
+});
+
+/** What a function reads by a PASID, and how many faults are told meanwhile. */
+function tries(host: Host, dma: Access, pasid: number): readonly [number | undefined, boolean] {
+  const before = host.lab.faults;
+  const [value] = reads(host, dma, pasid);
+  return [value, host.lab.faults > before];
+}
+
+describe('a guest whose memory went before its device was drained', () => {
+  type End = (of: ReturnType<typeof machine>) => void;
+
+  it.each<[string, End, readonly [number | undefined, boolean]]>([
+    ['it is unbound', ({ vm, whole }) => must(vm.unbind(whole, 101, 202)), [undefined, true]],
+    ['its number is freed', ({ vm }) => must(vm.container.pasidRequest(freeBytes(202))), [undefined, true]],
+    ['it is bound anew', ({ vm, whole }) => must(vm.bind(whole, 101, 202)), [0x1111, false]],
+    [
+      'the function goes',
+      ({ host, vm, whole }) => must(host.run(vm.container.removeDevice(whole))),
+      [undefined, true],
+    ],
+    ['the machine ends', ({ vm }) => vm.end(), [undefined, true]],
+  ])('has a whole function reach nothing, and no faults of it told, until %s', (_when, end, after) => {
+    const all = machine();
+    const { host, vm, whole, second } = all;
+    vm.allocAndBind(whole, 101, 202);
+    for (let i = 0; i < 2; i++) {
+      must(vm.mute(whole, 101, 202));
+      expect(tries(host, second.dma, 101)).toEqual([undefined, false]);
+    }
+    end(all);
+    host.lab.bench.runAll();
+    expect(tries(host, second.dma, 101)).toEqual(after);
+  });
+
+  it('has nothing left of it when all is over', () => {
+    const { host, vm, whole } = machine();
+    const before = host.resources;
+    vm.allocAndBind(whole, 101, 202);
+    must(vm.mute(whole, 101, 202));
+    must(vm.container.pasidRequest(freeBytes(202)));
+    host.lab.bench.runAll();
+    // The table of its entry stays, for the next one.
+    expect({ ...host.resources, frames: 0 }).toEqual({ ...before, frames: 0 });
+  });
+
+  it('has nothing left in a part, which the host drains', () => {
+    const { host, vm, part, first } = machine();
+    vm.allocAndBind(part, 101, 202);
+    must(vm.mute(part, 101, 202));
+    expect([part.drained, tries(host, first.dma, 202)]).toEqual([[202], [undefined, true]]);
+    expect(vm.unbind(part, 101, 202)).toMatchObject({ errno: 'ENOENT' });
   });
 });
 

@@ -16,7 +16,7 @@ import type {
 export type Done =
   | { readonly what: 'attach' | 'detach'; readonly rid: number }
   | { readonly what: 'bind'; readonly rid: number; readonly binding: GuestBinding }
-  | { readonly what: 'unbind'; readonly rid: number; readonly pair: PasidPair }
+  | { readonly what: 'unbind' | 'mute'; readonly rid: number; readonly pair: PasidPair }
   | { readonly what: 'invalidate'; readonly rid: number; readonly invalidation: HostInvalidation }
   | { readonly what: 'respond'; readonly rid: number; readonly response: HostPageResponse };
 
@@ -41,6 +41,10 @@ export class CheckingHost implements HostSide {
   readonly mine = new Set<number>();
   /** What hardware has; what is bound to a freed number leaves it some time, and the number is taken until then. */
   readonly bound = new Map<string, GuestBinding>();
+  /** The devices that are functions of their own, which nobody drains. */
+  readonly whole = new Set<number>();
+  /** What leads nowhere, and is not unbound. */
+  readonly muted = new Set<string>();
   /** The devices whose requests without a PASID do not meet the guest's memory. */
   readonly detached = new Set<number>();
   /** What is being bound. */
@@ -118,15 +122,23 @@ export class CheckingHost implements HostSide {
     return undefined;
   }
 
-  *unbind(rid: number, pair: PasidPair): Task<Refusal | undefined> {
+  isWhole(rid: number): boolean {
+    return this.whole.has(rid);
+  }
+
+  *unbind(rid: number, pair: PasidPair, { mute } = { mute: false }): Task<Refusal | undefined> {
     const key = keyOf(rid, pair.guestPasid);
     if (this.#open.get(key) !== pair.hostPasid) this.wrong.push(`${key} is unbound, and not bound`);
     yield* this.#takeTime('unbind');
     if (this.chooser.choose(8, 'unbind is not confirmed') === 1) return refuse('EIO', 'the queue is stuck');
-    this.#open.delete(key);
-    if (this.bound.get(key)?.hostPasid !== pair.hostPasid) return refuse('ENOENT', `${key} was torn down`);
+    if (mute && !this.whole.has(rid)) this.wrong.push(`${key} is muted, and is a part's`);
+    const wasMuted = this.muted.delete(key);
+    const isThere = this.bound.get(key)?.hostPasid === pair.hostPasid;
+    if (!mute || !isThere) this.#open.delete(key);
+    if (!isThere && !wasMuted) return refuse('ENOENT', `${key} was torn down`);
     this.bound.delete(key);
-    this.done.push({ what: 'unbind', rid, pair });
+    if (mute) this.muted.add(key);
+    this.done.push({ what: mute ? 'mute' : 'unbind', rid, pair });
     return undefined;
   }
 

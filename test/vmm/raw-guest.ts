@@ -110,12 +110,18 @@ export class RawGuest {
   /** A first-stage entry of a PASID below 64; none if there is no root. */
   setEntry(
     pasid: number,
-    of: { readonly root?: number; readonly did?: number; readonly pgtt?: number },
+    of: {
+      readonly root?: number;
+      readonly did?: number;
+      readonly pgtt?: number;
+      /** Without a root: FPD. */
+      readonly isSilent?: boolean;
+    },
   ): void {
-    const { root, did = 5, pgtt = PGTT.FIRST_STAGE } = of;
+    const { root, did = 5, pgtt = PGTT.FIRST_STAGE, isSilent = false } = of;
     const entry =
       root === undefined
-        ? new Int32Array(16)
+        ? encode(PASID_TABLE_ENTRY, { FPD: isSilent ? 1 : 0 })
         : encode(PASID_TABLE_ENTRY, { P: 1, PGTT: pgtt, DID: did, FSPTPTR: root });
     this.put(FRAME.TABLE, pasid * 16, entry);
   }

@@ -18,6 +18,8 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
 
   'guest:bind': (f) => `VFIO binds ${pasidOf(f)} on ${of(f, 'device')}: nested entry is there`,
   'guest:unbind': (f) => `VFIO has unbound ${pasidOf(f)} from ${of(f, 'device')}: entry and caches are clear`,
+  'guest:mute': (f) =>
+    `VFIO has unbound ${pasidOf(f)} from ${of(f, 'device')}: its entry leads nowhere, and faults on it are not recorded`,
   'guest:held': (f) =>
     `VFIO keeps ${pasidOf(f)} for ${of(f, 'device')}: hardware did not say that it has let go`,
   'guest:response-dropped': (f) =>
@@ -47,6 +49,8 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'viommu:bind-refused': (f) =>
     `virtual IOMMU: the host does not bind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
   'viommu:unbind': (f) => `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is gone, and unbound`,
+  'viommu:mute': (f) =>
+    `virtual IOMMU: entry of ${ownPasidOf(f)} at ${of(f, 'rid')} is gone, and its faults are not to be recorded`,
   'viommu:unbind-failed': (f) =>
     `virtual IOMMU: the host does not unbind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
 

@@ -1,32 +1,21 @@
 /**
- * The accelerator's driver (Intel DSA, Linux's idxd): it configures groups, work queues and engines, lets processes
- * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
- *
- * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. A device that goes is closed for all who have it open. A dedicated
- * queue can be the kernel's own (`kernel-queue.ts`). Left out: recovery from a halt; a queue of the kernel's on a device
+ * The accelerator's driver (Intel DSA, Linux's idxd): it configures groups, work queues and engines, has the device say
+ * nothing of a PASID any more when it goes, resets the device, and takes it out of use. Processes open its queues
+ * (`wq-files.ts`); a dedicated one can be the kernel's own (`kernel-queue.ts`), or a virtual device's. Left out: recovery from a halt; a queue of the kernel's on a device
  * that is pulled out.
  */
-import {
-  isRefusal,
-  KeptList,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-  WaitQueue,
-} from '../../base/index.js';
+import { isRefusal, KeptList, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { DSA_COMMAND, DSA_GENCAP_REG, DSA_GENCFG_REG, DSA_WQCAP_REG, encode } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
-import { frameOf, Pa, type Pasid } from '../ids.js';
+import type { Pasid } from '../ids.js';
 import type { Iommu } from '../iommu/core.js';
 import type { IommuDevice } from '../iommu/device.js';
-import type { Sva, SvaBinding } from '../iommu/sva.js';
+import type { Sva } from '../iommu/sva.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
-import type { Process, Processes } from '../process.js';
+import type { Processes } from '../process.js';
 import { VirtualShapes } from '../vdcm/capabilities.js';
-import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
+import { CompletionInterrupts } from './completion-interrupts.js';
 import { type GroupConfig, lacking, mayLog, needsLog, unsupported, writeGroups } from './configuration.js';
 import { enableErrorReports, reportError, startErrorReports } from './errors.js';
 import { EventLog } from './event-log.js';
@@ -36,21 +25,10 @@ import { errorOf, hasLostRecord, lostInterrupt, pasidOf, writeRecord } from './l
 import { DsaRegisters, REGISTER } from './registers.js';
 import { VirtualDevices } from './virtual-devices.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
-import { WqFile } from './wq-file.js';
+import { type FilesDevice, WqFiles } from './wq-files.js';
 
 /** What the accelerator calls itself in configuration space. */
 export const IDXD_ID = { vendor: 0x8086, device: 0x0b25 } as const;
-
-type OpenErrno =
-  | 'ENODEV'
-  | 'ENXIO'
-  | 'ESRCH'
-  | 'EOVERFLOW'
-  | 'EBUSY'
-  | 'EDQUOT'
-  | 'ENOSPC'
-  | 'ENOMEM'
-  | 'EIO';
 
 /** What a driver of a device is given beside the device. */
 export interface IdxdServices {
@@ -59,7 +37,7 @@ export interface IdxdServices {
   readonly processes: Processes;
 }
 
-export class IdxdDevice {
+export class IdxdDevice implements FilesDevice {
   readonly name: string;
   readonly pci: PciDevice;
   readonly #context: KernelContext;
@@ -78,10 +56,8 @@ export class IdxdDevice {
   /** Of the state of the device and its dedicated queues. */
   readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
-  readonly #files: KeptList<WqFile>;
-  /** Opens and closes of files that are under way. */
-  readonly #underWay: KeptValue<number>;
-  readonly #settled: WaitQueue;
+  /** Its queues, as processes have them open. */
+  readonly files: WqFiles;
   /** It goes: nobody is given a queue any more. */
   readonly #isLeaving: KeptValue<boolean>;
   /** As the administrator wants them; none, if the configuration is fixed. */
@@ -107,9 +83,6 @@ export class IdxdDevice {
     this.#log = new KeptValue<EventLog | undefined>(context.log, undefined);
     this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
-    this.#files = new KeptList(context.log);
-    this.#underWay = new KeptValue(context.log, 0);
-    this.#settled = new WaitQueue(`opens and closes of ${of.name}`);
     this.#isLeaving = new KeptValue(context.log, false);
     this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
     this.virtual = new VirtualDevices(context);
@@ -122,6 +95,10 @@ export class IdxdDevice {
     const msix = table === undefined ? undefined : { table, vectors: this.pci.msix.vectors };
     this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
     this.storage = new InterruptStorage(context, this.#registers, name);
+    this.files = new WqFiles(context, this, {
+      ...{ sva: services.sva, processes: services.processes },
+      ...{ interrupts: this.#interrupts, lock: this.#lock },
+    });
   }
 
   /** Its work queues, once it is configured. */
@@ -153,17 +130,15 @@ export class IdxdDevice {
    */
   *remove(): Task<Refusal<'EBUSY'> | undefined> {
     const clients = this.#wqs.items.reduce((sum, wq) => sum + wq.clients.value, 0);
-    if (clients > this.#files.length + this.virtual.count + this.#underWay.value) {
+    if (clients > this.files.count + this.virtual.count) {
       return refuse('EBUSY', `the kernel has a queue of ${this.name}`);
     }
     this.#isLeaving.value = true;
     yield* this.virtual.surrender();
-    for (const file of [...this.#files.items]) yield* this.release(file);
-    while (this.#underWay.value > 0) yield this.#settled;
-    for (const file of [...this.#files.items]) yield* this.release(file);
+    yield* this.files.closeAll();
     const isEnabled = this.#wqs.length > 0;
     const refusal = isEnabled ? yield* this.#registers.command(DSA_COMMAND.DISABLE_DEVICE, 0) : undefined;
-    if (refusal !== undefined) this.#giveUp(refusal);
+    if (refusal !== undefined) this.giveUp(refusal);
     const log = this.#log.value;
     this.#log.value = undefined;
     if (log !== undefined) yield* log.close();
@@ -261,9 +236,9 @@ export class IdxdDevice {
   *#readEvent(entry: Int32Array): Task {
     reportError(this.#context, this, errorOf(entry));
     if (!hasLostRecord(entry)) return;
-    const file = this.#files.items.find(({ binding }) => binding.pasid === pasidOf(entry));
-    if (file === undefined) return;
-    yield* writeRecord(this.#context, file.binding.mm, entry);
+    const mm = this.files.mmOf(pasidOf(entry));
+    if (mm === undefined) return;
+    yield* writeRecord(this.#context, mm, entry);
     const handle = lostInterrupt(entry);
     if (handle !== undefined) this.#interrupts.came(handle);
   }
@@ -328,91 +303,6 @@ export class IdxdDevice {
   }
 
   /**
-   * Opens a work queue for a process; the descriptor.
-   *
-   * On failure: `ENXIO` if there is no such queue; `EBUSY` if a dedicated one is open; `ENODEV` says why the device
-   * cannot work in a process's memory, or that it goes; what {@link Sva.bind} refuses with; `EIO`. Nothing has changed.
-   */
-  *open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
-    this.#underWay.value++;
-    try {
-      return yield* this.#open(process, index);
-    } finally {
-      this.#settle();
-    }
-  }
-
-  *#open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
-    if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
-    const wq = this.#wqs.items[index];
-    if (wq === undefined) return refuse('ENXIO', `${this.name} has no work queue ${index}`);
-    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
-    if (wq.isDedicated && wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
-    wq.clients.value++;
-    const binding = yield* this.#services.sva.bind(this.#iommu, process.mm);
-    if (isRefusal(binding)) {
-      wq.clients.value--;
-      return binding;
-    }
-    const refusal = wq.isDedicated ? yield* this.#dedicate(wq, binding) : undefined;
-    if (refusal !== undefined) {
-      yield* this.#services.sva.unbind(binding);
-      wq.clients.value--;
-      return refusal;
-    }
-    const file = new WqFile(this.#context, this, { wq, binding });
-    this.#files.push(file);
-    const fd = this.#services.processes.install(process, file);
-    if (isRefusal(fd)) {
-      yield* file.release();
-      return fd;
-    }
-    tell(this.#context, 'idxd:open', { wq: wq.name, process: process.name, pasid: binding.pasid });
-    return fd;
-  }
-
-  /**
-   * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
-   *
-   * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
-   * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENODEV` if the device goes;
-   * `ENOMEM`.
-   */
-  *mapPortal(
-    process: Process,
-    fd: number,
-    at?: number,
-  ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
-    const file = this.#ownFile(process, fd);
-    if (isRefusal(file)) return file;
-    const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
-    const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    const page = yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
-    if (file.state.value === 'open') return page;
-    yield* process.mm.unmapPortals(file);
-    return refuse('ENODEV', `${this.name} goes`);
-  }
-
-  /**
-   * Has completions of an open queue's descriptors told by interrupt, to who asks for it in the descriptor; once more
-   * gives what there is.
-   *
-   * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has opened
-   * it; what {@link CompletionInterrupts.request} refuses with.
-   */
-  *requestInterrupt(
-    process: Process,
-    fd: number,
-  ): Task<CompletionInterrupt | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'ENOSPC' | 'EIO'>> {
-    const file = this.#ownFile(process, fd);
-    if (isRefusal(file)) return file;
-    if (file.interrupt.value !== undefined) return file.interrupt.value;
-    const interrupt = yield* this.#interrupts.request(file.binding.pasid, file.name);
-    if (!isRefusal(interrupt)) file.interrupt.value = interrupt;
-    return interrupt;
-  }
-
-  /**
    * Opens a dedicated work queue for the kernel's own DMA.
    *
    * On failure: `ENXIO` if there is no such dedicated queue; `EBUSY` if it is open; `ENODEV` if requests without a PASID
@@ -434,41 +324,6 @@ export class IdxdDevice {
     return queue;
   }
 
-  /** The last descriptor of an open queue is closed, or its device goes: returns when it has ended. @internal */
-  *release(file: WqFile): Task {
-    while (file.state.value === 'ending') yield file.ended;
-    if (file.state.value === 'ended') return;
-    file.state.value = 'ending';
-    this.#underWay.value++;
-    yield* this.#release(file);
-    file.state.value = 'ended';
-    this.#files.remove(file);
-    file.ended.wakeAll();
-    this.#settle();
-  }
-
-  *#release(file: WqFile): Task {
-    const { wq, binding } = file;
-    yield* binding.mm.unmapPortals(file);
-    yield* this.#quiesce(file);
-    yield* this.flushErrors();
-    const interrupt = file.interrupt.value;
-    if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
-    yield* this.#services.sva.unbind(binding);
-    wq.clients.value--;
-    tell(this.#context, 'idxd:close', { wq: wq.name, process: binding.mm.name, pasid: binding.pasid });
-  }
-
-  /** An open queue of this device's, which the process's own address space has opened. */
-  #ownFile(process: Process, fd: number): WqFile | Refusal<'ENOENT' | 'EPERM'> {
-    const file = process.file(fd);
-    if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
-      return refuse('ENOENT', `descriptor ${fd} of ${process.name} is no queue of ${this.name}`);
-    }
-    if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
-    return file;
-  }
-
   /** The device, and its shared queues. */
   *#enable(): Task<Refusal<'EIO'> | undefined> {
     const refusal = yield* this.#registers.command(DSA_COMMAND.ENABLE_DEVICE, 0);
@@ -481,51 +336,10 @@ export class IdxdDevice {
     return undefined;
   }
 
-  /** Returns when the device has nothing of the PASID; if it does not obey, it may send no more requests. */
-  *#quiesce({ wq, binding }: WqFile): Task {
-    let refusal: Refusal<'EIO'> | undefined;
-    if (wq.isDedicated) {
-      refusal = yield* this.#undedicate(wq);
-    } else {
-      refusal = yield* this.quiescePasid(binding.pasid, false);
-    }
-    if (refusal !== undefined) this.#giveUp(refusal);
-  }
-
-  /** It does not obey. */
-  #giveUp({ why }: Refusal<'EIO'>): void {
+  /** It does not obey: it may send no more requests. @internal */
+  giveUp({ why }: Refusal<'EIO'>): void {
     tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why });
     this.pci.stopMastering();
-  }
-
-  #settle(): void {
-    this.#underWay.value--;
-    if (this.#underWay.value === 0) this.#settled.wakeAll();
-  }
-
-  /** Has a dedicated queue work with a binding's PASID. */
-  *#dedicate(wq: WorkQueue, { pasid }: SvaBinding): Task<Refusal<'EIO'> | undefined> {
-    yield* this.#lock.lock();
-    try {
-      wq.configure(pasid);
-      const refusal = yield* wq.enable();
-      if (refusal !== undefined) wq.configure(undefined);
-      return refusal;
-    } finally {
-      this.#lock.unlock();
-    }
-  }
-
-  /** Has a dedicated queue work with nothing, when it has done what it had. */
-  *#undedicate(wq: WorkQueue): Task<Refusal<'EIO'> | undefined> {
-    yield* this.#lock.lock();
-    try {
-      const refusal = (yield* wq.drain()) ?? (yield* wq.disable());
-      if (refusal === undefined) wq.configure(undefined);
-      return refusal;
-    } finally {
-      this.#lock.unlock();
-    }
   }
 
   #newQueue(config: WqConfig): WorkQueue {

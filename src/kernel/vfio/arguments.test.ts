@@ -69,8 +69,9 @@ describe('arguments that are right', () => {
 
   test('of an unbind are the PASIDs, and end before what only a unit of one kind knows', () => {
     const short = changed(bindBytes(101, 202), 0, 56).subarray(0, 56);
-    const pasids = { hostPasid: 202, guestPasid: 101 };
+    const pasids = { hostPasid: 202, guestPasid: 101, mute: false };
     expect(parseUnbind(short)).toEqual(pasids);
+    expect(parseUnbind(bytesOf(IOMMU_GPASID_BIND, { ...BIND, FPD: 1 }))).toEqual({ ...pasids, mute: true });
     const noStage = bytesOf(IOMMU_GPASID_BIND, { ...BIND, ADDR_WIDTH: 0, GPGD: 5, CD: 1 });
     expect(parseUnbind(noStage)).toEqual(pasids);
     expect(parseBind(short)).toMatchObject({ errno: 'EINVAL' });
@@ -122,7 +123,8 @@ describe('is EINVAL:', () => {
   test.each<[string, unknown]>([
     ['a version that is unknown: bind', bind({ VERSION: 2 })],
     ['a version that is unknown: unbind', parseUnbind(changed(bindBytes(1, 2), 4, 2))],
-    ['an unknown flag: unbind', parseUnbind(changed(bindBytes(1, 2), 16, 3))],
+    ['an unknown flag: unbind', parseUnbind(changed(bindBytes(1, 2), 16, 5))],
+    ['muted: bind', bind({ FPD: 1 })],
     ['padding: unbind', parseUnbind(changed(bindBytes(1, 2), 48, 1))],
     ['a format that is unknown: unbind', parseUnbind(changed(bindBytes(1, 2), 8, 2))],
     ['a host PASID of 21 bits: unbind', parseUnbind(changed(bindBytes(1, 2), 34, 0x10))],

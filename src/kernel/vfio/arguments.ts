@@ -28,7 +28,7 @@ import {
 } from '../../spec/index.js';
 import { GuestPasid, PAGE_BYTES, Pasid } from '../ids.js';
 import type { PageRange, PageResponse } from '../iommu/driver.js';
-import type { GuestBindRequest, GuestInvalidation } from '../iommu/guest/space.js';
+import type { GuestBindRequest, GuestInvalidation, GuestUnbindRequest } from '../iommu/guest/space.js';
 
 type Bad = Refusal<'EFAULT' | 'EINVAL'>;
 
@@ -144,6 +144,7 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
   if (isRefusal(words)) return words;
   const pasids = boundPasids(words);
   if (isRefusal(pasids)) return pasids;
+  if (f.FPD.get(words, 0) === 1) return wrong('a first stage whose faults are not recorded');
   // Memory types are not offered: the nesting information says so.
   for (const field of MEMORY_TYPES) {
     if (field.get(words, 0) === 1) return wrong(`a first stage with ${field.name}`);
@@ -166,9 +167,11 @@ export function parseBind(argument: Uint8Array): GuestBindRequest | Bad {
 }
 
 /** Of a `struct iommu_gpasid_bind_data`, what undoes the bind: what comes after the PASIDs may be left out. */
-export function parseUnbind(argument: Uint8Array): BoundPasids | Bad {
+export function parseUnbind(argument: Uint8Array): GuestUnbindRequest | Bad {
   const words = read(argument, IOMMU_GPASID_BIND, { least: BIND_HEAD_BYTES, most: BIND_HEAD_BYTES });
-  return isRefusal(words) ? words : boundPasids(words);
+  if (isRefusal(words)) return words;
+  const pasids = boundPasids(words);
+  return isRefusal(pasids) ? pasids : { ...pasids, mute: IOMMU_GPASID_BIND.FPD.get(words, 0) === 1 };
 }
 
 type BoundPasids = Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>;

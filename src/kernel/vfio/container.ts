@@ -226,7 +226,8 @@ export class VfioContainer {
   }
 
   /**
-   * Undoes a bind (`struct iommu_gpasid_bind_data`, of which the PASIDs count): returns when nothing of it is left.
+   * Undoes a bind (`struct iommu_gpasid_bind_data`, of which the PASIDs count): returns when nothing of it is left; or,
+   * if it is muted, when nothing leads anywhere any more.
    *
    * On failure: as `GuestSpace.unbind`; `EFAULT`, `EINVAL` for the argument; `ENODEV`.
    */
@@ -235,7 +236,7 @@ export class VfioContainer {
     if (isRefusal(guest)) return ended(guest);
     const request = parseUnbind(argument);
     if (isRefusal(request)) return ended(request);
-    return this.#call('unbind', this.#parts.space.unbind(guest, request.hostPasid, request.guestPasid));
+    return this.#call('unbind', this.#parts.space.unbind(guest, request));
   }
 
   /**

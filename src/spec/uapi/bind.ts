@@ -1,6 +1,7 @@
 /**
  * Binding a guest's first stage to a PASID, and what nested translation a host offers (Linux 5.11,
- * include/uapi/linux/iommu.h; `iommu_nesting_info` as it was proposed for VFIO in 2020).
+ * include/uapi/linux/iommu.h; `iommu_nesting_info` as it was proposed for VFIO in 2020). One flag Linux does not have: what
+ * a guest says of the faults of an entry that it takes away (FPD) has no other way to the host.
  */
 import { layout } from '../layout.js';
 
@@ -21,6 +22,7 @@ export const IOMMU_GPASID_BIND = layout(
     FORMAT: [95, 64, 'format of the page table', { 1: 'Intel VT-d' }],
     ADDR_WIDTH: [127, 96, 'bits of a guest virtual address: 48 or 57'],
     GPASID_VALID: [128, 'GPASID is there'],
+    FPD: [129, 'to unbind: faults of what still comes are not recorded (not in Linux)'],
     GPGD: [255, 192, "root of the guest's first stage, a guest-physical address"],
     HPASID: [319, 256, "the host's PASID"],
     GPASID: [383, 320, "the guest's PASID"],

@@ -138,6 +138,7 @@ const BINDS: Golden[] = [
       FORMAT: [1, LOW],
       ADDR_WIDTH: [1, HIGH],
       GPASID_VALID: [2, bit(0)],
+      FPD: [2, bit(1)],
       GPGD: [3, ALL],
       HPASID: [4, ALL],
       GPASID: [5, ALL],

@@ -12,6 +12,8 @@ export interface Bound extends GuestBinding, GivenPasid {
   readonly rid: number;
   /** The guest's own domain number (DID): what its invalidations name. */
   readonly domain: number;
+  /** The guest's entry is not present, and says that faults are not recorded (FPD): so does the host's. */
+  readonly isMuted: boolean;
 }
 
 /** Which entries of the guest's a command may have changed; those of all devices and PASIDs, as far as it is empty. */
@@ -62,6 +64,7 @@ export function bindingOf(rid: number, pair: GivenPasid, space: AddressSpace): B
     hostPasid: pair.hostPasid,
     life: pair.life,
     domain: space.domain,
+    isMuted: false,
     root: space.firstRoot,
     levels: space.firstLevels,
     supervisorRequests: space.supervisorRequests,
@@ -75,6 +78,7 @@ export function isSame(a: Bound, b: Bound): boolean {
   return (
     a.life === b.life &&
     a.domain === b.domain &&
+    a.isMuted === b.isMuted &&
     a.root === b.root &&
     a.levels === b.levels &&
     a.supervisorRequests === b.supervisorRequests &&

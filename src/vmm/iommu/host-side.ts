@@ -65,8 +65,14 @@ export interface HostSide {
   detach(rid: number): Task<Refusal | undefined>;
   /** Those without a PASID (0) are blocked before. On failure: nothing is bound. */
   bind(rid: number, binding: GuestBinding): Task<Refusal | undefined>;
-  /** On failure: `EIO` if hardware did not confirm, and it stays bound; anything else says that it was not bound. */
-  unbind(rid: number, pair: PasidPair): Task<Refusal | undefined>;
+  /** Whether nobody but the guest can drain a device: what still comes of what is unbound may have to be muted. */
+  isWhole(rid: number): boolean;
+  /**
+   * Muted, it leads nowhere, and keeps faults from being recorded until it is unbound as others are.
+   *
+   * On failure: `EIO` if hardware did not confirm, and it stays bound; anything else says that it was not bound.
+   */
+  unbind(rid: number, pair: PasidPair, options?: { readonly mute: boolean }): Task<Refusal | undefined>;
   /** On failure: `EIO` if hardware did not confirm; anything else says that there is nothing to invalidate. */
   invalidate(rid: number, what: HostInvalidation): Task<Refusal | undefined>;
   /** On failure: the host has no such request outstanding, or answers it by itself. */

@@ -4,6 +4,9 @@
  * PASIDs that were given out can be bound, so it is those that are looked up, in the tables of each device, however
  * large a directory the guest claims to have. An entry is read once, and read anew if the host has slept since.
  *
+ * An entry of a whole function that is gone, and says that faults are not recorded (FPD), is muted on the host too, until
+ * it is empty: the function goes on until the guest has drained it.
+ *
  * What requests without a PASID meet is compared with the entry of PASID 0 (`without-pasid.ts`).
  *
  * Invalidations of the guest's name its domain numbers; here they become invalidations of the PASIDs that are bound
@@ -13,7 +16,7 @@ import { isRefusal, type Refusal, type Task } from '../../base/index.js';
 import { type DeviceTlbInvalidation, NO_PASID, type PageGroupResponse } from '../../hardware/index.js';
 import { ridName } from '../../kernel/index.js';
 import { type Bindings, type Bound, bindingOf, isInScope, isSame, type Scope } from './bindings.js';
-import type { GuestPasids } from './guest-pasids.js';
+import type { GivenPasid, GuestPasids } from './guest-pasids.js';
 import type { GuestTables } from './guest-tables.js';
 import type { HostInvalidation, HostSide } from './host-side.js';
 import type { Translations } from './operations.js';
@@ -112,7 +115,8 @@ export class HostWork {
     for (const place of places) {
       const bound = bindings.get(place.rid, place.guestPasid);
       if (bound === undefined || this.#isAsWanted(place)) continue;
-      if (!(yield* this.#unbind(bound))) failed = true;
+      const mute = this.#wanted(place.rid, place.guestPasid)?.isMuted === true;
+      if (!(yield* this.#unbind(bound, mute))) failed = true;
     }
     for (const { rid, guestPasid } of places) {
       if (bindings.get(rid, guestPasid) !== undefined) continue;
@@ -162,20 +166,28 @@ export class HostWork {
     const pair = pasids.get(guestPasid);
     if (root === undefined || pair === undefined || !this.#parts.devices().includes(rid)) return undefined;
     const space = tables.read(root, { rid, pasid: guestPasid });
-    if (space === undefined || space.translation !== 'first-stage') return undefined;
-    return bindingOf(rid, pair, space);
+    if (space === undefined) return tables.isSilenced ? this.#muted(rid, pair) : undefined;
+    return space.translation === 'first-stage' ? bindingOf(rid, pair, space) : undefined;
   }
 
-  /** Those of a guest PASID, or all. */
+  /** What is to be left of a binding while its entry is silent. */
+  #muted(rid: number, { guestPasid, life }: GivenPasid): Bound | undefined {
+    const { bindings, host } = this.#parts;
+    const bound = bindings.get(rid, guestPasid);
+    return bound?.life === life && host.isWhole(rid) ? { ...bound, isMuted: true } : undefined;
+  }
+
+  /** Those of a guest PASID, or all, that lead somewhere. */
   #bound(guestPasid: number | undefined): readonly Bound[] {
     const { bindings, without } = this.#parts;
     if (guestPasid === WITHOUT) return without.bound;
     if (guestPasid === undefined) {
       const others = without.bound;
-      return others.length === 0 ? bindings.all : [...bindings.all, ...others];
+      const all = bindings.all.filter(({ isMuted }) => !isMuted);
+      return others.length === 0 ? all : [...all, ...others];
     }
     const found = this.#parts.devices().map((rid) => bindings.get(rid, guestPasid));
-    return found.filter((each) => each !== undefined);
+    return found.filter((each) => each !== undefined).filter(({ isMuted }) => !isMuted);
   }
 
   *#bind(bound: Bound): Task {
@@ -184,15 +196,19 @@ export class HostWork {
     if (isRefusal(refusal)) return;
     this.#parts.bindings.add(bound);
     // The guest may have freed it meanwhile, and may have got the same numbers again.
-    if (this.#parts.pasids.get(bound.guestPasid)?.life !== bound.life) yield* this.#unbind(bound);
+    if (this.#parts.pasids.get(bound.guestPasid)?.life !== bound.life) yield* this.#unbind(bound, false);
   }
 
-  /** Whether it is unbound now. */
-  *#unbind(bound: Bound): Task<boolean> {
-    const refusal = yield* this.#parts.host.unbind(bound.rid, bound);
+  /** Whether it is unbound now, or muted. */
+  *#unbind(bound: Bound, mute: boolean): Task<boolean> {
+    const { bindings, host } = this.#parts;
+    const refusal = yield* host.unbind(bound.rid, bound, { mute });
     const hasFailed = isFailure(refusal);
-    if (!hasFailed) this.#parts.bindings.remove(bound);
-    this.#tell(hasFailed ? 'viommu:unbind-failed' : 'viommu:unbind', bound, refusal);
+    const isMuted = mute && refusal === undefined;
+    if (isMuted) bindings.add({ ...bound, isMuted });
+    else if (!hasFailed) bindings.remove(bound);
+    const kind = isMuted ? 'viommu:mute' : 'viommu:unbind';
+    this.#tell(hasFailed ? 'viommu:unbind-failed' : kind, bound, refusal);
     return !hasFailed;
   }
 

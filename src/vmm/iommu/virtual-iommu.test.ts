@@ -185,6 +185,48 @@ describe('invalidations', () => {
   });
 });
 
+describe('an entry that is gone, and says that its faults are not recorded', () => {
+  /** Bound through a whole function and a part, then silent. */
+  function silent(): RawGuest {
+    const guest = changed();
+    guest.host.whole.add(FIRST);
+    guest.setEntry(CHANGED, { isSilent: true });
+    flush(guest);
+    return guest;
+  }
+  const flush = (guest: RawGuest): void => {
+    guest.submit(encode(PASID_CACHE_INVALIDATION, { TYPE: 7, G: 1, DID: 5, PASID: CHANGED }));
+    guest.runAll();
+  };
+  const ends = (guest: RawGuest): string[] => {
+    const done = guest.host.take();
+    expect(guest.host.wrong).toEqual([]);
+    return done.flatMap((each) =>
+      'pair' in each ? [`${each.what} ${each.pair.guestPasid}@${each.rid}`] : [],
+    );
+  };
+
+  test('is muted on the host where nobody drains the device, and unbound where somebody does', () => {
+    const guest = silent();
+    expect(ends(guest)).toEqual([`mute ${CHANGED}@${FIRST}`, `unbind ${CHANGED}@${SECOND}`]);
+    expect(guest.iommu.bindingOf(FIRST, CHANGED)).toBeUndefined();
+    flush(guest);
+    expect(ends(guest)).toEqual([]);
+    guest.setEntry(CHANGED, {});
+    flush(guest);
+    expect(ends(guest)).toEqual([`unbind ${CHANGED}@${FIRST}`]);
+  });
+
+  test('is unbound before it is bound anew', () => {
+    const guest = silent();
+    guest.host.take();
+    guest.setEntry(CHANGED, { root: 0x30, did: 5 });
+    flush(guest);
+    expect(changes(guest)).toEqual([`-1@${FIRST}`, `+1@${FIRST}`, `+1@${SECOND}`]);
+    expect(guest.host.wrong).toEqual([]);
+  });
+});
+
 describe('entries that the unit does not take', () => {
   /** The reason in the first fault record; 0 if it is empty. */
   const fault = ({ iommu }: RawGuest): number => (iommu.read32(0x22c) < 0 ? iommu.read32(0x22c) & 0xff : 0);

@@ -151,6 +151,7 @@ export class VirtualIommu implements VirtualUnit {
   bindingOf(rid: number, guestPasid: number): GuestBinding | undefined {
     if (guestPasid === 0) return this.#without.get(rid);
     const bound = this.#bindings.get(rid, guestPasid);
+    if (bound?.isMuted === true) return undefined;
     return bound?.life === this.#pasids.get(guestPasid)?.life ? bound : undefined;
   }
 

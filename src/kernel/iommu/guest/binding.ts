@@ -89,8 +89,11 @@ export class GuestDevice {
   }
 }
 
-/** How far a binding has come; `held` if hardware did not confirm its end, and the id stays in use. */
-export type BindingState = 'binding' | 'bound' | 'leaving' | 'held' | 'gone';
+/**
+ * How far a binding has come; `muted` if its entries lead nowhere, and keep faults from being recorded; `held` if
+ * hardware did not confirm its end. The id stays in use in both.
+ */
+export type BindingState = 'binding' | 'bound' | 'leaving' | 'muted' | 'held' | 'gone';
 
 /** One device bound to one PASID. */
 export class GuestBinding {
@@ -100,6 +103,8 @@ export class GuestBinding {
   readonly state: KeptValue<BindingState>;
   /** Those that it uses: one for each number that the device's requests may carry. */
   readonly entries: KeptList<GuestEntry>;
+  /** Whether its entries are muted at its end, and stay: until somebody wants it gone. */
+  readonly isToBeMuted: KeptValue<boolean>;
   /** Whether the device did not say that it has nothing of the PASID any more. */
   readonly isUndrained: KeptValue<boolean>;
   /** Woken on each change of the state. */
@@ -115,6 +120,7 @@ export class GuestBinding {
     this.guestPasid = of.guestPasid;
     this.state = new KeptValue<BindingState>(log, 'binding');
     this.entries = new KeptList(log);
+    this.isToBeMuted = new KeptValue(log, false);
     this.isUndrained = new KeptValue(log, false);
     this.changed = new WaitQueue('guest', this);
   }

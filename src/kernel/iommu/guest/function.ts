@@ -92,6 +92,20 @@ export class GuestFunction {
   }
 
   /**
+   * An entry whose last user goes leads nowhere from now on, and its faults are not recorded: until that one leaves it.
+   *
+   * On failure: `EIO` if hardware did not confirm.
+   */
+  *mute(entry: GuestEntry): Task<Refusal<'EIO'> | undefined> {
+    const attachment = entry.attachment.value;
+    if (entry.users.length > 1 || attachment === undefined) return undefined;
+    entry.stop();
+    const refusal = yield* this.#iommu.mute(attachment);
+    if (refusal !== undefined) entry.become('stuck');
+    return refusal;
+  }
+
+  /**
    * A binding is no user of an entry any more; the last one clears it.
    *
    * On failure: `EIO` if hardware did not confirm: the binding stays the entry's.

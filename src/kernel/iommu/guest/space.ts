@@ -7,6 +7,10 @@
  * announces UNBIND with the last device; what follows is work in the core's phases, after what others do to stop
  * submission: the device is drained, then the entry cleared, then the reference given back. From UNBIND on, or FREE,
  * page requests of the PASID are answered here. What hardware did not confirm keeps its reference, and so its id.
+ *
+ * Nobody but its guest drains a whole function, and a guest's memory may go before its queues are closed. The guest's
+ * entry says then that faults of what still comes are not to be recorded (FPD; VT-d 4.1, 9.6), and so does the host's,
+ * until the guest's is empty or the id is freed. A part is drained here: its entry is emptied at once.
  */
 import {
   Bug,
@@ -52,6 +56,11 @@ export interface GuestBindRequest {
   readonly stage: GuestStage;
 }
 
+export interface GuestUnbindRequest extends Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'> {
+  /** Of a whole function: faults of what still comes are not recorded. */
+  readonly mute: boolean;
+}
+
 /** What a guest says that caches may not hold any more. PASID 0 is its requests without one. */
 export interface GuestInvalidation {
   /** All of the VM's on that device, if undefined. */
@@ -65,6 +74,9 @@ export interface GuestInvalidation {
 
 /** What has to be done for a binding's end, in this order. */
 const PHASES = ['drain', 'clear'] as const;
+
+/** What is told when nobody lets go of a binding any more, by what it is then. */
+const ENDS = { gone: 'guest:unbind', muted: 'guest:mute', held: 'guest:held' } as const;
 
 type BindErrno =
   | ('EINVAL' | 'EOVERFLOW' | 'EOPNOTSUPP' | 'ENODEV' | 'ENOENT' | 'EACCES' | 'EBUSY' | 'EAGAIN')
@@ -85,9 +97,9 @@ export class GuestSpace {
   readonly #iommu: Iommu;
   readonly #devices: KeptList<GuestDevice>;
   readonly #parts: KeptMap<IommuDevice, GuestFunction>;
-  /** The bindings of each id. */
   /** What all functions share a domain id by, where they are not told apart. */
   readonly #sharedId = {};
+  /** The bindings of each id. */
   readonly #byId: KeptMap<number, KeptList<GuestBinding>>;
   readonly #isClosed: KeptValue<boolean>;
   /** Bindings that are neither gone nor held. */
@@ -165,10 +177,9 @@ export class GuestSpace {
     const wrong = ioasidFind(this.set, hostPasid);
     if (isRefusal(wrong)) return wrong;
     for (let old = device.bindings.get(hostPasid); old !== undefined; old = device.bindings.get(hostPasid)) {
-      if (old.state.value !== 'leaving') {
-        return refuse('EBUSY', `host PASID ${hostPasid} is bound to ${device.name}`);
-      }
-      yield old.changed;
+      if (old.state.value === 'muted') yield* this.#letGo([old]);
+      else if (old.state.value === 'leaving') yield old.changed;
+      else return refuse('EBUSY', `host PASID ${hostPasid} is bound to ${device.name}`);
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
     if (device.isLeaving.value) return refuse('ENODEV', `${device.name} goes`);
@@ -182,7 +193,8 @@ export class GuestSpace {
     const failed = yield* this.#enter(binding, stage);
     if (failed !== undefined) {
       // What hardware did not confirm it may still use.
-      this.#end(binding, failed.errno === 'EIO' || (yield* this.#leave(binding)) !== undefined);
+      const isHeld = failed.errno === 'EIO' || (yield* this.#leave(binding)) !== undefined;
+      this.#end(binding, isHeld ? 'held' : 'gone');
       return failed;
     }
     const refusal = this.#isClosed.value
@@ -190,7 +202,7 @@ export class GuestSpace {
       : this.#attachSpid(binding);
     if (refusal !== undefined) {
       const unconfirmed = yield* this.#leave(binding);
-      this.#end(binding, unconfirmed !== undefined);
+      this.#end(binding, unconfirmed === undefined ? 'gone' : 'held');
       return withoutDeadlock(refusal);
     }
     binding.become('bound');
@@ -204,6 +216,8 @@ export class GuestSpace {
   /**
    * Undoes a bind: returns when nothing of it is left. That it is being undone already is no error; of a device that is
    * taken out, and whose entry another device keeps, the end is not waited for, but when that one is unbound too.
+   * Muted, it leads nowhere any more, and keeps faults from being recorded until it is unbound as others are, bound
+   * anew, or freed.
    *
    * On failure: `EINVAL` for what is no id, or if the two PASIDs are not bound to each other; `ENOENT` if the id is
    * free, or not bound to the device; `EACCES` if it is of another set; `EIO` if hardware did not confirm: the id
@@ -211,18 +225,19 @@ export class GuestSpace {
    */
   *unbind(
     device: GuestDevice,
-    hostPasid: number,
-    guestPasid?: GuestPasid,
+    { hostPasid, guestPasid, mute }: GuestUnbindRequest,
   ): Task<Refusal<'EINVAL' | 'ENOENT' | 'EACCES' | 'EIO'> | undefined> {
     const wrong = ioasidFind(this.set, hostPasid);
     if (isRefusal(wrong)) return wrong;
     const binding = device.bindings.get(hostPasid);
     if (binding === undefined) return refuse('ENOENT', `PASID ${hostPasid} is not bound to ${device.name}`);
-    if (guestPasid !== undefined && binding.guestPasid !== guestPasid) {
+    if (binding.guestPasid !== guestPasid) {
       return refuse('EINVAL', `PASID ${hostPasid} is guest PASID ${binding.guestPasid}, not ${guestPasid}`);
     }
     while (binding.state.value === 'binding') yield binding.changed;
-    if (binding.state.value === 'bound' || binding.state.value === 'held') yield* this.#letGo([binding]);
+    const isMuted = mute && !device.endpoint.usesParentPasids && guestPasid !== WITHOUT_PASID;
+    if (!isMuted || binding.state.value === 'held') yield* this.#letGo([binding]);
+    else if (binding.state.value === 'bound') yield* this.#letGo([binding], isMuted);
     const entries = [...binding.entries.items];
     while (binding.state.value === 'leaving') {
       // Its device is being taken out, and may wait for answers of a guest that waits here.
@@ -230,7 +245,7 @@ export class GuestSpace {
       yield binding.changed;
     }
     for (const entry of entries) while (entry.isEnding) yield entry.changed;
-    if (binding.state.value === 'gone') return undefined;
+    if (binding.state.value !== 'held') return undefined;
     return refuse('EIO', `${device.name} did not let go of PASID ${hostPasid}`);
   }
 
@@ -321,19 +336,25 @@ export class GuestSpace {
     }
   }
 
-  /** Lets go of bindings of one id that nobody lets go of yet. Returns when that has begun. */
-  *#letGo(bindings: readonly GuestBinding[]): Task {
-    const all = bindings.filter(({ state }) => state.value === 'bound' || state.value === 'held');
+  /**
+   * Lets go of bindings of one id that nobody lets go of yet, and of what is muted, if that is not what is asked for.
+   * Returns when that has begun.
+   */
+  *#letGo(bindings: readonly GuestBinding[], mute = false): Task {
+    const all = bindings.filter(({ state }) => ['bound', 'muted', 'held'].includes(state.value));
     const wasBound = all.filter(({ state }) => state.value === 'bound');
+    // Who drains by what the device is told of still has to, while it is muted.
+    const unbound = mute ? [] : bindings.filter((each) => wasBound.includes(each) || each.isToBeMuted.value);
+    for (const { isToBeMuted } of bindings) isToBeMuted.value = mute;
     for (const binding of all) {
-      if (binding.state.value === 'held') this.#live.value++;
+      if (binding.state.value !== 'bound') this.#live.value++;
       binding.become('leaving');
       for (const entry of binding.entries.items) {
         if (entry.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
       }
     }
-    for (const { id, device, guestPasid } of wasBound) {
-      device.endpoint.unbound?.(Pasid.of(id));
+    for (const { id, device } of unbound) device.endpoint.unbound?.(Pasid.of(id));
+    for (const { id, guestPasid } of wasBound) {
       if (guestPasid === WITHOUT_PASID) continue;
       const detached = ioasidDetachSpid(this.set, id);
       if (isRefusal(detached)) throw new Bug(detached.why);
@@ -393,6 +414,16 @@ export class GuestSpace {
     return refusal;
   }
 
+  /** A binding's entries lead nowhere. On failure: `EIO`. */
+  *#mute({ device, entries }: GuestBinding): Task<Refusal<'EIO'> | undefined> {
+    let refusal: Refusal<'EIO'> | undefined;
+    for (const entry of [...entries.items]) {
+      const at = entry.attachment.value?.device ?? device.iommu;
+      refusal = (yield* this.#partOf(at).mute(entry)) ?? refusal;
+    }
+    return refusal;
+  }
+
   /** Where a binding's entries stand: in the table of its device's function alone. */
   #placesOf({
     device,
@@ -426,9 +457,13 @@ export class GuestSpace {
       ioasidFinishWork(work);
       return;
     }
-    const refusal = yield* this.#leave(binding);
+    const { isToBeMuted, isUndrained } = binding;
+    let refusal = isToBeMuted.value ? yield* this.#mute(binding) : undefined;
+    // Somebody may have wanted it gone meanwhile.
+    if (!isToBeMuted.value) refusal ??= yield* this.#leave(binding);
     ioasidFinishWork(work);
-    this.#end(binding, refusal !== undefined || binding.isUndrained.value);
+    const isHeld = refusal !== undefined || isUndrained.value;
+    this.#end(binding, isHeld ? 'held' : isToBeMuted.value ? 'muted' : 'gone');
   }
 
   /** Of what the CPUs may have sent to devices for which it is not bound; the others drain it for themselves. */
@@ -453,11 +488,11 @@ export class GuestSpace {
     this.#live.value++;
   }
 
-  /** Nothing of a binding is left; or its reference stays, if hardware did not say so. */
-  #end(binding: GuestBinding, isHeld: boolean): void {
+  /** Nothing of a binding is left; or its reference stays, if it is muted, or hardware did not say so. */
+  #end(binding: GuestBinding, state: keyof typeof ENDS): void {
     const { device, id, guestPasid } = binding;
     this.#live.value--;
-    if (!isHeld) {
+    if (state === 'gone') {
       device.bindings.delete(id);
       if (device.withoutPasid.value === binding) device.withoutPasid.value = undefined;
       const list = this.#byId.get(id);
@@ -466,9 +501,8 @@ export class GuestSpace {
       const put = ioasidPut(this.set, id, device.holder);
       if (isRefusal(put)) throw new Bug(put.why);
     }
-    const kind = isHeld ? 'guest:held' : 'guest:unbind';
-    tell(this.#context, kind, { vm: this.name, device: device.name, guestPasid, pasid: id });
-    binding.become(isHeld ? 'held' : 'gone');
+    tell(this.#context, ENDS[state], { vm: this.name, device: device.name, guestPasid, pasid: id });
+    binding.become(state);
     if (this.#live.value === 0) this.#ended.wakeAll();
   }
 
