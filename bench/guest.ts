@@ -41,7 +41,7 @@ steps:
 `;
 
 /** Where the program of the machine's first process has its record, its descriptor, and the portal. */
-const RECORD = 0x1_0000_0000 * 4096;
+const RECORD = 0x1000_0000 * 4096;
 const DESCRIPTOR = RECORD + 64;
 const PORTAL = RECORD + 32 * 4096;
 const WRITE = 2;

@@ -25,6 +25,8 @@ interface Cost {
   readonly run: number;
   readonly steps: number;
   readonly pasids: number;
+  /** Of the processor, all threads together, in ms: what else the machine does is not in it. */
+  readonly cpu: number;
   /** KiB, at most. */
   readonly memory: number;
 }
@@ -39,8 +41,9 @@ function measured(vms: number): Cost {
   const { end, steps, findings, mostPasids } = world.run(seededChooser(1));
   const ended = performance.now();
   if (end !== 'ended' || findings.length > 0) throw new Error(`${vms}: ${end}, ${JSON.stringify(findings)}`);
-  const memory = process.resourceUsage().maxRSS;
-  return { vms, boot: booted - start, run: ended - booted, steps, pasids: mostPasids, memory };
+  const { maxRSS: memory, userCPUTime, systemCPUTime } = process.resourceUsage();
+  const cpu = (userCPUTime + systemCPUTime) / 1000;
+  return { vms, boot: booted - start, run: ended - booted, steps, pasids: mostPasids, cpu, memory };
 }
 
 function apart(vms: number): Cost {
@@ -57,7 +60,7 @@ function apart(vms: number): Cost {
   return JSON.parse(stdout) as Cost;
 }
 
-function line({ vms, boot, run, steps, pasids, memory }: Cost): string {
+function line({ vms, boot, run, steps, pasids, cpu, memory }: Cost): string {
   const cells = [
     `${vms} VMs`,
     `${pasids} PASIDs`,
@@ -65,6 +68,7 @@ function line({ vms, boot, run, steps, pasids, memory }: Cost): string {
     `run ${(run / 1000).toFixed(1)} s`,
     `${(steps / vms).toFixed(0)} steps a VM`,
     `${((boot + run) / vms).toFixed(1)} ms a VM`,
+    `${(cpu / vms).toFixed(1)} ms CPU a VM`,
     `${(memory / 1024).toFixed(0)} MiB`,
     `${(memory / vms).toFixed(0)} KiB a VM`,
   ];

@@ -134,6 +134,16 @@ describe('schedules', () => {
 });
 
 describe('a task handle', () => {
+  it('tells where a task stands, by the queue and by whose it is', () => {
+    const set = new TaskSet();
+    const of = { name: 'alice' };
+    const queue = new WaitQueue('end of', of);
+    const task = set.spawn('waiter', sleeper([], 'waiter', queue));
+    expect(task.at).toBe('start');
+    while (set.step(firstChooser));
+    expect([task.at, queue.name, new WaitQueue('end').name]).toEqual(['end of alice', 'end of alice', 'end']);
+  });
+
   it('tells where the task stands', () => {
     const set = new TaskSet();
     const queue = new WaitQueue('drained');

@@ -8,6 +8,7 @@
  */
 import { assert, Bug } from './bug.js';
 import type { Chooser } from './choose.js';
+import { takeOut } from './take-out.js';
 import type { Restorable } from './words.js';
 
 /** What a task yields: a label that names the point, or the queue that it sleeps on. */
@@ -258,5 +259,5 @@ export class TaskSet implements Restorable {
 
 function remove(from: Running[], task: Running): void {
   const at = from.indexOf(task);
-  if (at >= 0) from.splice(at, 1);
+  if (at >= 0) takeOut(from, at);
 }

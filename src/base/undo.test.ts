@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bug } from './bug.js';
 import { KeptList, KeptMap, KeptSlots, KeptTable, KeptValue, UndoLog } from './undo.js';
@@ -28,6 +29,22 @@ describe('UndoLog', () => {
         97,
         [1, 2, 3],
       ]);
+    }
+  });
+
+  it('keeps a map of few as it keeps one of many', () => {
+    const log = new UndoLog();
+    const map = new KeptMap<number, string>(log);
+    for (const count of [1, 2, 8, 9, 20]) {
+      for (let key = map.size; key < count; key++) map.set(key, `${key}`);
+      log.mark();
+      expect(map.keys()).toEqual([...Array(count).keys()]);
+      expect(map.find((value) => Number(value) === count - 1)).toBe(`${count - 1}`);
+      map.delete(0);
+      map.set(0, 'again');
+      expect([map.find((value) => value === 'again'), map.find(() => false)]).toEqual(['again', undefined]);
+      log.restore();
+      expect(map.get(0)).toBe('0');
     }
   });
 
@@ -83,5 +100,35 @@ describe('UndoLog', () => {
 
   it('cannot restore what was never marked', () => {
     expect(() => new UndoLog().restore()).toThrow(Bug);
+  });
+});
+
+describe('KeptMap', () => {
+  const aKey = fc.option(fc.nat(20), { nil: undefined });
+  const steps = fc.array(fc.tuple(aKey, fc.option(fc.nat(), { nil: undefined })), { maxLength: 60 });
+
+  it('is a map, however many its keys are, and goes back to the mark', () => {
+    fc.assert(
+      fc.property(steps, steps, (before, after) => {
+        const log = new UndoLog();
+        const kept = new KeptMap<number | undefined, number>(log);
+        const map = new Map<number | undefined, number>();
+        const change = (to: typeof before): void => {
+          for (const [key, value] of to) {
+            if (value === undefined) expect(kept.delete(key)).toBe(map.delete(key));
+            else kept.set(key, value);
+            if (value !== undefined) map.set(key, value);
+            expect([kept.size, kept.get(key), kept.has(key)]).toEqual([map.size, map.get(key), map.has(key)]);
+          }
+          expect([kept.keys(), kept.values()]).toEqual([[...map.keys()], [...map.values()]]);
+        };
+        change(before);
+        const marked = [...map];
+        log.mark();
+        change(after);
+        log.restore();
+        expect(kept.keys().map((key) => [key, kept.get(key)])).toEqual(marked);
+      }),
+    );
   });
 });

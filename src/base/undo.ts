@@ -4,6 +4,7 @@
  * few objects that lead to them. To mark costs nothing; to restore costs what changed.
  */
 import { assert } from './bug.js';
+import { takeOut } from './take-out.js';
 import type { Restorable } from './words.js';
 
 /** What a set of containers saved since the mark. */
@@ -135,14 +136,21 @@ export class KeptMap<K, V> extends Kept {
       this.#setFew(NOTHING, NOTHING);
     } else {
       const at = this.#keys.indexOf(key);
-      (this.#keys as K[]).splice(at, 1);
-      (this.#values as V[]).splice(at, 1);
+      takeOut(this.#keys as K[], at);
+      takeOut(this.#values as V[], at);
     }
     return true;
   }
 
   keys(): K[] {
     return this.#map === undefined ? this.#keys.slice() : [...this.#map.keys()];
+  }
+
+  /** The first value that is as wanted. */
+  find(isWanted: (value: V) => boolean): V | undefined {
+    if (this.#map === undefined) return this.#values.find(isWanted);
+    for (const value of this.#map.values()) if (isWanted(value)) return value;
+    return undefined;
   }
 
   values(): V[] {
@@ -204,7 +212,8 @@ export class KeptList<T> extends Kept {
     const at = this.#items.indexOf(item);
     if (at < 0) return false;
     this.changing();
-    (this.#items as T[]).splice(at, 1);
+    if (this.#items.length === 1) this.#items = NOTHING;
+    else takeOut(this.#items as T[], at);
     return true;
   }
 

@@ -1,6 +1,6 @@
 /** Engines: who is ready, who steps, and when it is asked. */
 import { expect, test } from 'vitest';
-import { type Engine, Engines, QuietEngines } from './engine.js';
+import { type Engine, Engines, QuietEngines, Readiness } from './engine.js';
 
 /** An engine with so many steps to do. */
 class Counter implements Engine {
@@ -56,6 +56,26 @@ test('between two stores none steps or one, by choice; nothing is asked where no
     expect([left(), asked]).toEqual([expected, [[3, 'store']]]);
   }
   new Engines().maybeStep({ choose: () => expect.fail('there is no choice') }, 'store');
+});
+
+test('one that tells of what may change its readiness is asked only then', () => {
+  let asked = 0;
+  let isReady = false;
+  const engine = {
+    ...{ name: 'one that tells', readiness: new Readiness(), step: () => {} },
+    get isReady() {
+      asked++;
+      return isReady;
+    },
+  };
+  const engines = new Engines();
+  const others = new Engines();
+  for (const each of [engines, others]) each.add(engine);
+  expect([engines.ready, others.ready, engines.ready, asked]).toEqual([0, 0, 0, 1]);
+  isReady = true;
+  expect([engines.ready, asked]).toEqual([0, 1]);
+  engine.readiness.stir();
+  expect([engines.ready, others.ready, asked]).toEqual([1, 1, 2]);
 });
 
 test('quiet ones count when they have said so, after those that stand alone, in the order of being added', () => {

@@ -14,7 +14,7 @@ import {
   WaitQueue,
 } from '../base/index.js';
 import { type IoasidCore, type IoasidSet, ioasidSetAlloc } from '../ioasid/index.js';
-import { FIRST_VECTOR, type KernelContext, type Spawner, tell } from './context.js';
+import { FIRST_VECTOR, hasVectors, type KernelContext, type Spawner, tell } from './context.js';
 import { Cpus } from './cpus.js';
 import { type FrameLedger, Frames } from './frames.js';
 import { HotPlug } from './hot-plug.js';
@@ -169,6 +169,11 @@ export class Kernel {
       return undefined;
     }
     if (!isAccelerator) return undefined;
+    // None comes back from a device that has gone.
+    if (!hasVectors(this.context)) {
+      tell(this.context, 'pci:refused', { device: pci.name, why: 'no interrupt vector is left' });
+      return undefined;
+    }
     const idxd = new IdxdDevice(this.context, this, of);
     this.#idxds.push(idxd);
     return idxd;

@@ -56,7 +56,7 @@ export interface IommuUnit {
 
 /** A hot-plug controller that firmware tells of. */
 export interface HotPlugController {
-  /** Physical address of its registers ({@link HOT_PLUG}). */
+  /** Physical address of its registers (`HOT_PLUG`). */
   readonly registers: number;
   /** Has it send this message whenever something changes. */
   readonly route: (message: { readonly address: number; readonly data: number }) => void;

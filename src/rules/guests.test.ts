@@ -68,6 +68,20 @@ describe('a history of two virtual machines', () => {
     expect(history.found.map((found) => found.split(':', 1)[0])).toEqual(['ISOLATION', 'TORN']);
   });
 
+  it('of which nobody knows one from inside: which of its PASIDs it uses where is its own affair, others’ are not', () => {
+    const history = twoVms();
+    const { judge, ledger } = history;
+    const guest = ledger.guest('vm1');
+    if (guest !== undefined) guest.isOpaque = true;
+    ledger.pasids.given(9, 'vm1/kernel', 10);
+    history.state.isBound = false;
+    judge.tell('accepted', { ...alices, pasid: 9 });
+    judge.tell('accepted', alices);
+    expect(history.found).toEqual([]);
+    judge.tell('accepted', { ...alices, pasid: 101 });
+    expect(history.found.map((found) => found.split(':', 1)[0])).toEqual(['OWNER']);
+  });
+
   describe('of which one works without PASIDs', () => {
     const frames = new Map([[0x10, 0x101]]);
     const kernels = { ...alices, process: 'vm1/kernel', mm: 'vm1/kernel', pasid: 9, frames };

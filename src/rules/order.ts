@@ -20,14 +20,15 @@ function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined
 }
 
 /** The phases of a tear-down: the device is drained before its entry is cleared. */
-function unbound({ device, via = device, mm, pasid }: Unbound, { ledger }: View): string | undefined {
-  const isOf = (job: AcceptedJob): boolean => (job.via ?? job.queue).startsWith(`${via}/`);
+function unbound({ device, via, mm, pasid }: Unbound, { ledger }: View): string | undefined {
+  const isOf = (job: AcceptedJob): boolean =>
+    via === undefined || (job.via ?? job.queue).startsWith(`${via}/`);
   const jobs = ledger.jobs
     .pending()
     .filter((job) => job.device === device && job.pasid === pasid && isOf(job));
   if (jobs.length === 0) return undefined;
   const left = listText(jobs.map(jobText));
-  return `${via} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
+  return `${via ?? device} was unbound from ${mm}, PASID ${pasid}, and still works for it: ${left}; it has to be drained before`;
 }
 
 /** Who closes a queue is told so when the device has nothing of it any more. */

@@ -125,10 +125,10 @@ export class VmFunctions {
    * `EOPNOTSUPP` for a whole function; what the host refuses with. Nothing has changed.
    */
   *plug(device: VmDevice, set: IoasidSet): Task<Refusal | undefined> {
-    const slot = device.at / FUNCTIONS;
+    const slot = slotOf(device.at);
     const { name, bus, portals } = this.#parts;
     if (!('mdev' in device)) return refuse('EOPNOTSUPP', `${device.name} is a whole function`);
-    if (!Number.isInteger(slot) || slot >= SLOTS) return refuse('EINVAL', `no slot at ${ridName(device.at)}`);
+    if (slot === undefined) return refuse('EINVAL', `no slot at ${ridName(device.at)}`);
     if (this.#items.items.some(({ rid }) => rid === device.at) || this.controller.isAsked(slot)) {
       return refuse('EBUSY', `there is something at ${ridName(device.at)} of ${name}`);
     }
@@ -155,11 +155,13 @@ export class VmFunctions {
   /**
    * Asks the guest to let go of a device: returns when it is out.
    *
-   * On failure: `ENOENT` if there is none; `ESRCH` if the VM has ended before.
+   * On failure: `ENOENT` if there is none; `EOPNOTSUPP` if it has no slot, and nobody can be asked; `ESRCH` if the VM has
+   * ended before.
    */
-  *unplug(name: string): Task<Refusal<'ENOENT' | 'ESRCH'> | undefined> {
+  *unplug(name: string): Task<Refusal<'ENOENT' | 'EOPNOTSUPP' | 'ESRCH'> | undefined> {
     const each = this.#find(name);
     if (each === undefined) return refuse('ENOENT', `there is no ${name}`);
+    if (slotOf(each.rid) === undefined) return refuse('EOPNOTSUPP', `${name} has no slot`);
     this.#ask(each);
     return yield* this.#out(each);
   }
@@ -167,13 +169,14 @@ export class VmFunctions {
   /**
    * Takes a device out, whatever the guest does with it; it is told afterwards. Returns when it is out.
    *
-   * On failure: as `unplug`.
+   * On failure: `ENOENT` if there is none; `ESRCH` if the VM has ended before.
    */
   *pullOut(name: string): Task<Refusal<'ENOENT' | 'ESRCH'> | undefined> {
     const each = this.#find(name);
     if (each === undefined) return refuse('ENOENT', `there is no ${name}`);
     this.#begin(each);
-    this.controller.go(each.rid / FUNCTIONS);
+    const slot = slotOf(each.rid);
+    if (slot !== undefined) this.controller.go(slot);
     return yield* this.#out(each);
   }
 
@@ -190,7 +193,9 @@ export class VmFunctions {
   #ask(each: VmFunction): void {
     if (this.#leaving.has(each)) return;
     tell(this.#parts.context, 'vmm:unplug', { vm: this.#parts.name, device: each.name });
-    this.controller.go(each.rid / FUNCTIONS);
+    const slot = slotOf(each.rid);
+    if (slot === undefined) this.#begin(each);
+    else this.controller.go(slot);
   }
 
   *#out(each: VmFunction): Task<Refusal<'ESRCH'> | undefined> {
@@ -256,3 +261,7 @@ export class VmFunctions {
     }
   }
 }
+
+/** The slot of a function; undefined for one that is not function 0 of a device of bus 0. */
+const slotOf = (rid: number): number | undefined =>
+  rid % FUNCTIONS === 0 && rid < SLOTS * FUNCTIONS ? rid / FUNCTIONS : undefined;

@@ -56,6 +56,35 @@ describe("a guest's tasks", () => {
     expect([log, set.tasks.length]).toEqual([[], 0]);
   });
 
+  test('that are paused stand where they are, also when woken, and go on there', () => {
+    const { set, tasks, log, all } = rig();
+    const queue = new WaitQueue('something');
+    const code = function* (name: string): Task {
+      yield 'first';
+      log.push(name);
+      yield queue;
+      log.push(`${name} woke`);
+    };
+    tasks.spawn('one', code('one'));
+    all();
+    tasks.pause();
+    tasks.spawn('two', code('two'));
+    queue.wakeAll();
+    all();
+    expect([log, tasks.isRunning, tasks.isLive]).toEqual([['one'], false, true]);
+    tasks.resume();
+    all();
+    expect(log.toSorted()).toEqual(['one', 'one woke', 'two']);
+    // The end comes to those too that are paused.
+    tasks.pause();
+    tasks.stop();
+    tasks.resume();
+    queue.wakeAll();
+    all();
+    tasks.drop();
+    expect([log.length, set.tasks.length]).toEqual([3, 0]);
+  });
+
   test('come to the end of the instruction that a vCPU is in, and no further', () => {
     const { set, cpu, tasks, log, all } = rig();
     const code = function* (): Task {

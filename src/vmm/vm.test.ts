@@ -119,6 +119,38 @@ describe('a virtual machine', () => {
     expect(steps).toBeGreaterThan(30);
   });
 
+  test('stands still, and goes on; and can be killed at any step of both', () => {
+    const host = new TestHost();
+    host.run(booted(host, 'first').destroy());
+    const before = resources(host);
+    const calm = booted(host, 'calm');
+    expect(host.run(calm.resume())).toMatchObject({ errno: 'EINVAL' });
+    for (let i = 0; i < 2; i++) value(host.run(calm.pause()));
+    const seen: string[] = [];
+    const body = function* (): Task {
+      yield 'guest';
+      seen.push('went on');
+    };
+    calm.kernel.context.tasks.spawn('work', body());
+    host.runAll();
+    expect(seen).toEqual([]);
+    value(host.run(calm.resume()));
+    host.runAll();
+    expect(seen).toEqual(['went on']);
+    host.run(calm.destroy());
+    expect(host.run(calm.pause())).toMatchObject({ errno: 'ESRCH' });
+    for (let steps = 1; steps < 30; steps += 2) {
+      const vm = booted(host, `vm${steps}`);
+      const pauses = function* (): Task {
+        if ((yield* vm.pause()) === undefined) yield* vm.resume();
+      };
+      host.tasks.spawn('pause', pauses());
+      host.some(steps);
+      host.run(vm.destroy());
+      expect([resources(host), vm.isGone]).toEqual([before, true]);
+    }
+  });
+
   test('is refused whole when the host has too little, and leaves nothing', () => {
     const host = new TestHost();
     const before = resources(host);

@@ -168,9 +168,9 @@ export class Vm implements MmuNotifier, Restorable {
   /**
    * Asks the guest for a device: returns when it has let go of it, and it is out.
    *
-   * On failure: `ESRCH` if it does not run, or has ended before; `ENOENT` if there is none.
+   * On failure: `ESRCH` if it does not run, or has ended before; as `VmFunctions.unplug`.
    */
-  *unplug(name: string): Task<Refusal<'ESRCH' | 'ENOENT'> | undefined> {
+  *unplug(name: string): Task<Refusal<'ESRCH' | 'ENOENT' | 'EOPNOTSUPP'> | undefined> {
     if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
     return yield* this.#running.devices.unplug(name);
   }
@@ -178,7 +178,7 @@ export class Vm implements MmuNotifier, Restorable {
   /**
    * Takes a device out without asking: returns when it is out.
    *
-   * On failure: as `unplug`.
+   * On failure: `ESRCH` if it does not run, or has ended before; `ENOENT` if there is none.
    */
   *pullOut(name: string): Task<Refusal<'ESRCH' | 'ENOENT'> | undefined> {
     if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);

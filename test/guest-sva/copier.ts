@@ -36,8 +36,8 @@ function* copy(
   const idxd = vm.idxd('dsa0');
   if (idxd === undefined) throw new Error('the guest has no accelerator');
   const program = new Program(vm, process.mainThread);
-  const fd = value(yield* idxd.open(process, 0));
-  const portal = value(yield* idxd.mapPortal(process, fd));
+  const fd = value(yield* idxd.files.open(process, 0));
+  const portal = value(yield* idxd.files.mapPortal(process, fd));
   const page = value(yield* process.mm.mmap(8));
   const at = (part: number): number => (page + part) * PAGE;
   copied.pasid = process.mm.pasid.value;

@@ -61,8 +61,8 @@ function ready(vm: Vm, name: string, letter: Uint8Array): Part {
     const idxd = vm.idxd('dsa0');
     if (idxd === undefined) throw new Error('no accelerator');
     const program = new Program(vm, process.mainThread);
-    const fd = value(yield* idxd.open(process, 0));
-    const portal = value(yield* idxd.mapPortal(process, fd));
+    const fd = value(yield* idxd.files.open(process, 0));
+    const portal = value(yield* idxd.files.mapPortal(process, fd));
     const page = value(yield* process.mm.mmap(8));
     const at = (index: number): number => (page + index) * PAGE;
     yield* program.store(at(0), letter);

@@ -279,10 +279,8 @@ export class Model implements Api {
     const there = this.check(set, id);
     if (typeof there === 'string') return there;
     const late = PHASES.indexOf(phase) < PHASES.indexOf(there.phase);
-    const own = there.work.some(
-      (item) => item.holder === holder && item.status === 'waits for the next round',
-    );
-    const next = own || (this.announcing === id ? this.nextRound : late);
+    const begun = there.work.some(({ status }) => status === 'waits for the next round');
+    const next = begun || (this.announcing === id ? this.nextRound : late);
     there.work.push({ holder, phase, status: next ? 'waits for the next round' : 'waits', id });
     this.settle(id);
     return true;

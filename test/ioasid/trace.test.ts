@@ -17,6 +17,14 @@ import {
 import { listener, must, newCore, newHolder, newSet } from './kit.js';
 
 describe('the trace', () => {
+  it('has of the kinds that are read alone', () => {
+    const trace = new Trace();
+    const core = newCore({ trace: trace.sink, traces: (kind) => kind === 'alloc' || kind === 'set:alloc' });
+    const set = newSet(core);
+    must(ioasidFree(set, must(ioasidAlloc(set, 1, 7))));
+    expect(trace.events.map(({ kind }) => kind)).toEqual(['set:alloc', 'alloc']);
+  });
+
   it('has an event for each change, with step, actor and fields', () => {
     const trace = new Trace();
     let step = 0;

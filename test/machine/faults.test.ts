@@ -67,7 +67,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a fork keeps the portal of a dedicated queue, and submits as its parent (G1)',
-    file: 'kernel/idxd/device.ts',
+    file: 'kernel/idxd/wq-files.ts',
     find: 'inherited: !file.wq.isDedicated',
     replace: 'inherited: true',
     rule: 'OWNER',
@@ -85,7 +85,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a close does not drain the device',
-    file: 'kernel/idxd/device.ts',
+    file: 'kernel/idxd/wq-files.ts',
     find: '    yield* this.#quiesce(file);\n',
     replace: '',
     rule: 'CLEAN',
@@ -211,7 +211,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   },
   {
     name: 'a close leaves the portal mapped',
-    file: 'kernel/idxd/device.ts',
+    file: 'kernel/idxd/wq-files.ts',
     find: '    yield* binding.mm.unmapPortals(file);\n',
     replace: '',
     rule: 'OWNER',
@@ -221,8 +221,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an entry that is taken away is not written back',
     file: 'kernel/iommu/vtd/entry-tables.ts',
-    find: '    this.store(at, words, 0);\n    this.writeBack(at, this.#entry.bytes);\n',
-    replace: '    this.store(at, words, 0);\n',
+    find: 'P.set(words, 0, 0);\n    this.#entry.FPD.set(words, 0, mute ? 1 : 0);\n    this.store(at, words, 0);\n    this.writeBack(at, this.#entry.bytes);\n',
+    replace:
+      'P.set(words, 0, 0);\n    this.#entry.FPD.set(words, 0, mute ? 1 : 0);\n    this.store(at, words, 0);\n',
     isWrittenBack: true,
     rule: 'CLEAN',
     message:

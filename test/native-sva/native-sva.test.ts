@@ -51,10 +51,10 @@ class Client {
   }
 
   *tryOpen(): Task<Refusal | undefined> {
-    const fd = yield* this.device.open(this.process, 0);
+    const fd = yield* this.device.files.open(this.process, 0);
     if (isRefusal(fd)) return fd;
     this.fd = fd;
-    const portal = yield* this.device.mapPortal(this.process, this.fd);
+    const portal = yield* this.device.files.mapPortal(this.process, this.fd);
     if (isRefusal(portal)) return portal;
     this.portal = portal * PAGE_BYTES;
     this.buffer = must(yield* this.process.mm.mmap(BUFFER_PAGES)) * PAGE_BYTES;
@@ -213,7 +213,7 @@ describe('native SVA', () => {
     bench.run(parent.open());
     expect(bench.run(parent.move(1, 100))).toBe(DSA_STATUS.SUCCESS);
     const process = must(bench.run(processes.fork(parent.process, 'child')));
-    expect(bench.run(parent.device.mapPortal(process, parent.fd))).toMatchObject({ errno: 'EPERM' });
+    expect(bench.run(parent.device.files.mapPortal(process, parent.fd))).toMatchObject({ errno: 'EPERM' });
     const child = new Client(bench, process);
     child.buffer = parent.buffer;
     child.portal = parent.portal;
@@ -423,7 +423,7 @@ describe('a machine that cannot', () => {
     expect(
       bench.run(device.configure([{ wqs: [{ mode: 'dedicated', size: 4 }], engines: 1 }])),
     ).toBeUndefined();
-    const refused = bench.run(device.open(process, 0));
+    const refused = bench.run(device.files.open(process, 0));
     expect(refused).toMatchObject({ errno: 'ENODEV' });
     expect(String(refused)).toContain(why);
     expect(device.wqs[0]?.clients.value).toBe(0);

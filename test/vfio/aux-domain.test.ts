@@ -13,10 +13,13 @@ const PAGE = 0x10;
 /** Parent drivers are told of it as of one that stands for requests without a PASID. */
 class Part extends TestMdev {
   default: number | undefined;
+  readonly told: string[] = [];
   bound({ guest, host }: { readonly guest: number | undefined; readonly host: number }): void {
+    this.told.push('bound');
     if (guest === undefined) this.default = host;
   }
   unbound(host: number): void {
+    this.told.push('unbound');
     if (this.default === host) this.default = undefined;
   }
 }
@@ -125,7 +128,10 @@ it('a part that does not drain stays attached, and can be tried again', () => {
   expect(host.run(vm.container.detachDomain(one))).toMatchObject({ errno: 'EIO' });
   expect(reads(host, dma, pasid)).toEqual([0x1111]);
   one.refusal = undefined;
+  must(host.run(vm.container.attachDomain(one)));
+  expect([one.default, one.told]).toEqual([pasid, ['bound', 'unbound', 'bound']]);
   must(host.run(vm.container.detachDomain(one)));
+  expect([one.default, one.told.length]).toEqual([undefined, 4]);
 });
 
 it('what hardware does not let go of is not handed out again', () => {

@@ -65,18 +65,21 @@ it('leaves nothing of its PASIDs; another that has one goes on, and another VM h
   expect([reads(303), reads(202)]).toEqual([0x2222, 0x1111]);
 });
 
-it('is bound to nothing from the beginning on, and who unbinds waits for its end', () => {
-  const { host, one, vm } = shared();
+it('is bound to nothing from the beginning on, and who unbinds what no other device has waits for its end', () => {
+  const { host, one, two, vm } = shared();
   one.isBusy = true;
   const ended = begin(host, {
     remove: vm.container.removeDevice(one),
     again: vm.container.removeDevice(one),
     bind: vm.container.bindGpasid(one, bindBytes(102, 203)),
-    unbind: vm.container.unbindGpasid(one, bindBytes(101, 202)),
+    unbind: vm.container.unbindGpasid(one, bindBytes(102, 203)),
+    shared: vm.container.unbindGpasid(one, bindBytes(101, 202)),
+    last: vm.container.unbindGpasid(two, bindBytes(101, 202)),
   });
-  expect(ended).toEqual(['again: ENODEV']);
+  // The last of those that have a PASID waits for all of them.
+  expect(ended).toEqual(['again: ENODEV', 'shared']);
   letGo(host, one);
-  expect(ended.toSorted()).toEqual(['again: ENODEV', 'bind: ENODEV', 'remove', 'unbind']);
+  expect(ended.toSorted()).toEqual(['again: ENODEV', 'bind: ENODEV', 'last', 'remove', 'shared', 'unbind']);
   expect(host.resources.tasks).toEqual([]);
 });
 

@@ -22,6 +22,7 @@ import {
   pageRequestOf,
   TestFunction,
   TestMdev,
+  TestShare,
   unmapBytes,
 } from './vm.js';
 
@@ -356,6 +357,21 @@ describe('an end', () => {
     must(vm.unbind(two, 101, 202));
     expect(told).toEqual(['BIND 202 101 present', 'UNBIND 202 101 present']);
     expect([one, two, far].map(({ drained }) => drained)).toEqual([[202], [202], [202]]);
+  });
+
+  it('is drained where it is not bound too: the CPUs translate it for all devices of the VM', () => {
+    const { host, device, one } = oneDevice();
+    const [share, other] = [new TestShare('share', device), new TestShare('other', device)];
+    const vm = host.newVm('vm1', [one, share, other]);
+    vm.allocAndBind(one, 101, 202);
+    must(vm.bind(other, 101, 202));
+    must(vm.unbind(other, 101, 202));
+    expect([share.strays, other.strays]).toEqual([[202], []]);
+    must(vm.unbind(one, 101, 202));
+    expect([share.strays, other.strays, other.drained]).toEqual([[202, 202], [202], [202]]);
+    vm.bind(one, 101, 202);
+    share.refusal = refuse('EIO', 'it does not drain');
+    expect(vm.unbind(one, 101, 202)).toMatchObject({ errno: 'EIO' });
   });
 
   it('waits for the device, and a guest that binds anew waits for it', () => {

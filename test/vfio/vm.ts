@@ -128,6 +128,8 @@ export class TestMdev implements VfioDevice {
   readonly iommu: IommuDevice;
   /** What it was drained of. */
   readonly drained: number[] = [];
+  /** And of what is not bound for it. */
+  readonly strays: number[] = [];
   /** Has it wait, until woken, while it is drained. */
   isBusy = false;
   refusal: Refusal<'EIO'> | undefined;
@@ -143,6 +145,15 @@ export class TestMdev implements VfioDevice {
     while (this.isBusy) yield this.idle;
     yield `${this.name}: drain`;
     this.drained.push(pasid);
+    return this.refusal;
+  }
+}
+
+/** A part of a shared queue, which the VM's CPUs reach by whatever they translate. */
+export class TestShare extends TestMdev {
+  *drainStrays(pasid: number): Task<Refusal<'EIO'> | undefined> {
+    yield `${this.name}: drain strays`;
+    this.strays.push(pasid);
     return this.refusal;
   }
 }

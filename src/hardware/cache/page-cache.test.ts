@@ -102,6 +102,14 @@ test('holds what a list would, whatever is added and removed', () => {
         }
         expect(contents(cache)).toEqual(shown(list));
       });
+      // Whoever looks for a frame finds it by the entries, one before their first and one behind their last too.
+      for (const { frame, pages } of list) {
+        const first = align(frame, pages);
+        for (const at of [first - 1, first, frame, first + pages - 1, first + pages]) {
+          const isThere = list.some((each) => align(each.frame, each.pages) === align(at, each.pages));
+          expect(cache.leadsTo(at)).toBe(isThere);
+        }
+      }
     }),
     { numRuns: 100 },
   );

@@ -11,13 +11,13 @@ import { settle } from '../life/settle.js';
 import { countWork } from '../records/holder-record.js';
 import {
   appendItem,
+  hasNextRound,
   INFO,
   ITEM,
   isLate,
   itemWord,
   removeItem,
   takeReady,
-  waitsForNextRound,
 } from '../records/phases.js';
 import { boundOf, PHASE, PHASE_NAMES, type Phase, phaseOf, setOf, spidOf } from '../tables/id-columns.js';
 
@@ -65,7 +65,7 @@ export function ioasidQueueWork(
   if (core.fails('work')) return refuse('ENOMEM', `no memory for work of ${holder.name} on IOASID ${id}`);
   const record = core.work.take();
   const isPast = core.announcing === id ? core.nextRound : isLate(phaseOf(core.ids, id), phase);
-  const late = isPast || waitsForNextRound(core, id, holder.record);
+  const late = isPast || hasNextRound(core, id);
   const { store } = core.work;
   const at = record << 3;
   store.touch(at);

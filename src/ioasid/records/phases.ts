@@ -135,11 +135,10 @@ export function takeReady(core: IoasidCore, holder: number): number {
   return item;
 }
 
-/** Whether a holder has work of the next round on an id: what it queues after that comes after that. */
-export function waitsForNextRound(core: IoasidCore, id: number, holder: number): boolean {
+/** Whether there is work of the next round on an id: what is queued after that is of that round too. */
+export function hasNextRound(core: IoasidCore, id: number): boolean {
   for (let item = workOf(core.ids, id); item !== 0; item = itemWord(core, item, ITEM.next)) {
-    const isNext = (itemWord(core, item, ITEM.info) & INFO.nextRound) !== 0;
-    if (isNext && itemWord(core, item, ITEM.holder) === holder) return true;
+    if ((itemWord(core, item, ITEM.info) & INFO.nextRound) !== 0) return true;
   }
   return false;
 }

@@ -18,9 +18,9 @@ beforeEach(() => {
   alice = value(host.kernel.processes.spawn('alice'));
 });
 
-const open = (process: Process, queue: number): number => value(host.run(idxd.open(process, queue)));
+const open = (process: Process, queue: number): number => value(host.run(idxd.files.open(process, queue)));
 const ask = (process: Process, fd: number): CompletionInterrupt | Refusal =>
-  host.run(idxd.requestInterrupt(process, fd));
+  host.run(idxd.files.requestInterrupt(process, fd));
 const asked = (process: Process, fd: number): CompletionInterrupt => value(ask(process, fd));
 const pasidOf = (process: Process): number => Number(process.mm.pasid.value ?? -1);
 
@@ -93,7 +93,7 @@ describe('completion interrupts', () => {
     const fd = open(alice, SHARED);
     const child = value(host.run(host.kernel.processes.fork(alice, 'child')));
     expect(ask(child, fd)).toMatchObject({ errno: 'EPERM' });
-    expect(host.run(idxd.mapPortal(child, fd))).toMatchObject({ errno: 'EPERM' });
+    expect(host.run(idxd.files.mapPortal(child, fd))).toMatchObject({ errno: 'EPERM' });
     expect(ask(alice, fd + 1)).toMatchObject({ errno: 'ENOENT' });
   });
 });

@@ -1,104 +1,34 @@
 /**
- * The accelerator's driver (Intel DSA, Linux's idxd): it configures groups, work queues and engines, lets processes
- * open a queue, and sees to it that nothing of a process is left in the device when the queue is closed.
- *
- * A close goes through the phases of a tear-down: stop (the portal is unmapped), drain (the device has nothing of
- * the PASID), then unbind clears the IOMMU's side. A device that goes is closed for all who have it open. A dedicated
- * queue can be the kernel's own (`kernel-queue.ts`). Left out: recovery from a halt; a queue of the kernel's on a device
+ * The accelerator's driver (Intel DSA, Linux's idxd): it configures groups, work queues and engines, has the device say
+ * nothing of a PASID any more when it goes, resets the device, and takes it out of use. Processes open its queues
+ * (`wq-files.ts`); a dedicated one can be the kernel's own (`kernel-queue.ts`), or a virtual device's. Left out: recovery from a halt; a queue of the kernel's on a device
  * that is pulled out.
  */
-import {
-  isRefusal,
-  KeptList,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-  WaitQueue,
-} from '../../base/index.js';
-import {
-  DSA_COMMAND,
-  DSA_ENGCAP_REG,
-  DSA_EVENT,
-  DSA_GENCAP_REG,
-  DSA_GENCFG_REG,
-  DSA_GRPCAP_REG,
-  DSA_GRPCFG,
-  DSA_SWERROR_REG,
-  DSA_WQCAP_REG,
-  encode,
-} from '../../spec/index.js';
+import { isRefusal, KeptList, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
+import { DSA_COMMAND, DSA_GENCAP_REG, DSA_GENCFG_REG, DSA_WQCAP_REG, encode } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
-import { frameOf, Pa, type Pasid } from '../ids.js';
+import type { Pasid } from '../ids.js';
 import type { Iommu } from '../iommu/core.js';
 import type { IommuDevice } from '../iommu/device.js';
-import { type Sva, type SvaBinding, whyNoSva } from '../iommu/sva.js';
+import type { Sva } from '../iommu/sva.js';
 import { Mutex } from '../mutex.js';
 import type { PciDevice } from '../pci.js';
-import type { OpenFile, Process, Processes } from '../process.js';
+import type { Processes } from '../process.js';
 import { VirtualShapes } from '../vdcm/capabilities.js';
-import { type CompletionInterrupt, CompletionInterrupts } from './completion-interrupts.js';
+import { CompletionInterrupts } from './completion-interrupts.js';
+import { type GroupConfig, lacking, mayLog, needsLog, unsupported, writeGroups } from './configuration.js';
 import { enableErrorReports, reportError, startErrorReports } from './errors.js';
 import { EventLog } from './event-log.js';
 import { InterruptStorage } from './interrupt-storage.js';
 import { KernelQueue } from './kernel-queue.js';
-import { hasLostRecord, writeRecord } from './lost-records.js';
+import { errorOf, hasLostRecord, lostInterrupt, pasidOf, writeRecord } from './lost-records.js';
 import { DsaRegisters, REGISTER } from './registers.js';
 import { VirtualDevices } from './virtual-devices.js';
 import { readWqConfig, WorkQueue, type WqConfig, type WqLimits } from './work-queue.js';
+import { type FilesDevice, WqFiles } from './wq-files.js';
 
 /** What the accelerator calls itself in configuration space. */
 export const IDXD_ID = { vendor: 0x8086, device: 0x0b25 } as const;
-
-/** In the information of an error: an interrupt was asked for, by this handle. */
-const HANDLE_BITS = 0xffff;
-const LOST_INTERRUPT = 1 << 16;
-
-/** A group: its queues are served by its engines. */
-export interface GroupConfig {
-  readonly wqs: readonly WqConfig[];
-  readonly engines: number;
-}
-
-type OpenErrno =
-  | 'ENODEV'
-  | 'ENXIO'
-  | 'ESRCH'
-  | 'EOVERFLOW'
-  | 'EBUSY'
-  | 'EDQUOT'
-  | 'ENOSPC'
-  | 'ENOMEM'
-  | 'EIO';
-
-/** A work queue that a process has open; until the device goes, and then the file stands for nothing. */
-export class WqFile implements OpenFile {
-  readonly name: string;
-  readonly wq: WorkQueue;
-  readonly binding: SvaBinding;
-  /** Where its descriptors' completions are told, once the process has asked for that. */
-  readonly interrupt: KeptValue<CompletionInterrupt | undefined>;
-  /** @internal */
-  readonly state: KeptValue<'open' | 'ending' | 'ended'>;
-  /** Woken when it has ended. @internal */
-  readonly ended: WaitQueue;
-  readonly #device: IdxdDevice;
-
-  constructor({ log }: KernelContext, device: IdxdDevice, of: { wq: WorkQueue; binding: SvaBinding }) {
-    const { wq, binding } = of;
-    this.interrupt = new KeptValue<CompletionInterrupt | undefined>(log, undefined);
-    this.state = new KeptValue<'open' | 'ending' | 'ended'>(log, 'open');
-    this.ended = new WaitQueue(`end of ${wq.name} of ${binding.mm.name}`);
-    this.#device = device;
-    this.wq = wq;
-    this.binding = binding;
-    this.name = `${wq.name} of ${binding.mm.name}`;
-  }
-
-  *release(): Task {
-    yield* this.#device.release(this);
-  }
-}
 
 /** What a driver of a device is given beside the device. */
 export interface IdxdServices {
@@ -107,7 +37,7 @@ export interface IdxdServices {
   readonly processes: Processes;
 }
 
-export class IdxdDevice {
+export class IdxdDevice implements FilesDevice {
   readonly name: string;
   readonly pci: PciDevice;
   readonly #context: KernelContext;
@@ -126,10 +56,8 @@ export class IdxdDevice {
   /** Of the state of the device and its dedicated queues. */
   readonly #lock: Mutex;
   readonly #wqs: KeptList<WorkQueue>;
-  readonly #files: KeptList<WqFile>;
-  /** Opens and closes of files that are under way. */
-  readonly #underWay: KeptValue<number>;
-  readonly #settled: WaitQueue;
+  /** Its queues, as processes have them open. */
+  readonly files: WqFiles;
   /** It goes: nobody is given a queue any more. */
   readonly #isLeaving: KeptValue<boolean>;
   /** As the administrator wants them; none, if the configuration is fixed. */
@@ -155,9 +83,6 @@ export class IdxdDevice {
     this.#log = new KeptValue<EventLog | undefined>(context.log, undefined);
     this.#lock = new Mutex(context.log, `${of.name} state`);
     this.#wqs = new KeptList(context.log);
-    this.#files = new KeptList(context.log);
-    this.#underWay = new KeptValue(context.log, 0);
-    this.#settled = new WaitQueue(`opens and closes of ${of.name}`);
     this.#isLeaving = new KeptValue(context.log, false);
     this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
     this.virtual = new VirtualDevices(context);
@@ -170,6 +95,10 @@ export class IdxdDevice {
     const msix = table === undefined ? undefined : { table, vectors: this.pci.msix.vectors };
     this.#interrupts = new CompletionInterrupts(context, this.#registers, { name, msix });
     this.storage = new InterruptStorage(context, this.#registers, name);
+    this.files = new WqFiles(context, this, {
+      ...{ sva: services.sva, processes: services.processes },
+      ...{ interrupts: this.#interrupts, lock: this.#lock },
+    });
   }
 
   /** Its work queues, once it is configured. */
@@ -201,17 +130,15 @@ export class IdxdDevice {
    */
   *remove(): Task<Refusal<'EBUSY'> | undefined> {
     const clients = this.#wqs.items.reduce((sum, wq) => sum + wq.clients.value, 0);
-    if (clients > this.#files.length + this.virtual.count + this.#underWay.value) {
+    if (clients > this.files.count + this.virtual.count) {
       return refuse('EBUSY', `the kernel has a queue of ${this.name}`);
     }
     this.#isLeaving.value = true;
     yield* this.virtual.surrender();
-    for (const file of [...this.#files.items]) yield* this.release(file);
-    while (this.#underWay.value > 0) yield this.#settled;
-    for (const file of [...this.#files.items]) yield* this.release(file);
+    yield* this.files.closeAll();
     const isEnabled = this.#wqs.length > 0;
     const refusal = isEnabled ? yield* this.#registers.command(DSA_COMMAND.DISABLE_DEVICE, 0) : undefined;
-    if (refusal !== undefined) this.#giveUp(refusal);
+    if (refusal !== undefined) this.giveUp(refusal);
     const log = this.#log.value;
     this.#log.value = undefined;
     if (log !== undefined) yield* log.close();
@@ -267,11 +194,12 @@ export class IdxdDevice {
     groups: readonly GroupConfig[],
   ): Task<Refusal<'EINVAL' | 'ENODEV' | 'EBUSY' | 'EIO'> | undefined> {
     if (this.isFixed) return refuse('EINVAL', `the configuration of ${this.name} is fixed`);
-    const unsupported = this.#unsupported(groups.flatMap(({ wqs }) => wqs));
-    if (unsupported !== undefined) return refuse('ENODEV', unsupported);
+    const wqs = groups.flatMap((group) => group.wqs);
+    const impossible = unsupported(this.#context, this, wqs);
+    if (impossible !== undefined) return refuse('ENODEV', impossible);
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
-    const lacking = this.#lacking(groups);
-    if (lacking !== undefined) return refuse('EINVAL', `${this.name} has ${lacking}`);
+    const missing = lacking(this.#registers, this.#iommu, groups);
+    if (missing !== undefined) return refuse('EINVAL', `${this.name} has ${missing}`);
     const log = yield* this.#newLog();
     if (isRefusal(log)) {
       tell(this.#context, 'idxd:no-log', { device: this.name, why: log.why });
@@ -279,57 +207,40 @@ export class IdxdDevice {
     }
     this.#log.value = isRefusal(log) ? undefined : log;
     this.#groups.value = groups;
-    for (const config of groups.flatMap(({ wqs }) => wqs)) {
+    for (const config of wqs) {
       const wq = this.#newQueue(config);
       wq.configure(undefined);
       this.#wqs.push(wq);
     }
-    this.#writeGroups();
+    this.#writeGeneral();
     return yield* this.#enable();
   }
 
-  /** Groups one after the other have the next queues and engines. */
-  #writeGroups(): void {
-    let [engine, wq] = [0, 0];
-    const bits = (from: number, count: number): bigint => ((1n << BigInt(count)) - 1n) << BigInt(from);
-    for (const [index, { wqs, engines }] of this.#groups.value.entries()) {
-      const words = encode(DSA_GRPCFG, { WQS0: bits(wq, wqs.length), ENGINES: bits(engine, engines) });
-      this.#registers.writeAt(this.#registers.grpcfgAt(index), words.subarray(0, 12));
-      wq += wqs.length;
-      engine += engines;
-    }
+  /** What a reset of the device undoes, beside its queues. */
+  #writeGeneral(): void {
+    writeGroups(this.#registers, this.#groups.value);
     this.#log.value?.configure();
     const EVL_EN = this.#log.value === undefined ? 0 : 1;
     this.#registers.writeAt(REGISTER.GENCFG.offset, encode(DSA_GENCFG_REG, { USER_INT: 1, EVL_EN }));
     enableErrorReports(this.#registers, { log: this.#log });
   }
 
-  /** The device has a log, and reaches memory without a PASID, which is how it writes to it. */
-  get #mayLog(): boolean {
-    const support = DSA_GENCAP_REG.EVL_SUPPORT.get(this.#registers.read(REGISTER.GENCAP), 0);
-    return support !== 0 && !isRefusal(this.#iommu) && this.#iommu.dma.value !== undefined;
-  }
-
   *#newLog(): Task<EventLog | undefined | Refusal<'ENOSPC' | 'ENOMEM' | 'EIO'>> {
     const dma = isRefusal(this.#iommu) ? undefined : this.#iommu.dma.value;
-    if (!this.#mayLog || dma === undefined) return undefined;
+    if (!mayLog(this.#registers, this.#iommu) || dma === undefined) return undefined;
     const read = (entry: Int32Array): Task => this.#readEvent(entry);
     return yield* EventLog.create(this.#context, this.#registers, { name: this.name, dma, read });
   }
 
-  /** An entry of the log: an error, and maybe a record that could not be written. */
+  /** An entry of the log: an error, and maybe a record that could not be written, with its interrupt. */
   *#readEvent(entry: Int32Array): Task {
-    const words = entry.slice(0, DSA_SWERROR_REG.bytes / 4);
-    DSA_EVENT.BATCH_ID.set(words, 0, 0);
-    DSA_SWERROR_REG.VALID.set(words, 0, 1);
-    reportError(this.#context, this, words);
+    reportError(this.#context, this, errorOf(entry));
     if (!hasLostRecord(entry)) return;
-    const pasid = DSA_EVENT.PASID.get(entry, 0);
-    const file = this.#files.items.find(({ binding }) => binding.pasid === pasid);
-    if (file === undefined) return;
-    yield* writeRecord(this.#context, file.binding.mm, entry);
-    const info = DSA_EVENT.INFO.get(entry, 0);
-    if ((info & LOST_INTERRUPT) !== 0) this.#interrupts.came(info & HANDLE_BITS);
+    const mm = this.files.mmOf(pasidOf(entry));
+    if (mm === undefined) return;
+    yield* writeRecord(this.#context, mm, entry);
+    const handle = lostInterrupt(entry);
+    if (handle !== undefined) this.#interrupts.came(handle);
   }
 
   /** Returns when all errors that the device has reported by now were told. */
@@ -352,7 +263,7 @@ export class IdxdDevice {
       tell(this.#context, 'idxd:reset', { device: this.name });
       enableErrorReports(this.#registers, { log: this.#log });
       for (const wq of this.#wqs.items) wq.reconfigure();
-      if (!this.isFixed) this.#writeGroups();
+      if (!this.isFixed) this.#writeGeneral();
       return (yield* this.#enableAgain()) ?? (yield* this.#interrupts.restore());
     } finally {
       this.#lock.unlock();
@@ -385,95 +296,10 @@ export class IdxdDevice {
     if (this.#wqs.length > 0) return refuse('EBUSY', `${this.name} is configured`);
     const count = DSA_WQCAP_REG.WQS.get(this.#registers.read(REGISTER.WQCAP), 0);
     const configs = Array.from({ length: count }, (_, index) => readWqConfig(this.#registers, index));
-    const unsupported = this.#unsupported(configs);
-    if (unsupported !== undefined) return refuse('ENODEV', unsupported);
+    const impossible = unsupported(this.#context, this, configs);
+    if (impossible !== undefined) return refuse('ENODEV', impossible);
     for (const config of configs) this.#wqs.push(this.#newQueue(config));
     return yield* this.#enable();
-  }
-
-  /**
-   * Opens a work queue for a process; the descriptor.
-   *
-   * On failure: `ENXIO` if there is no such queue; `EBUSY` if a dedicated one is open; `ENODEV` says why the device
-   * cannot work in a process's memory, or that it goes; what {@link Sva.bind} refuses with; `EIO`. Nothing has changed.
-   */
-  *open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
-    this.#underWay.value++;
-    try {
-      return yield* this.#open(process, index);
-    } finally {
-      this.#settle();
-    }
-  }
-
-  *#open(process: Process, index: number): Task<number | Refusal<OpenErrno>> {
-    if (this.#isLeaving.value) return refuse('ENODEV', `${this.name} goes`);
-    const wq = this.#wqs.items[index];
-    if (wq === undefined) return refuse('ENXIO', `${this.name} has no work queue ${index}`);
-    if (isRefusal(this.#iommu)) return refuse('ENODEV', this.#iommu.why);
-    if (wq.isDedicated && wq.clients.value > 0) return refuse('EBUSY', `${wq.name} is dedicated, and open`);
-    wq.clients.value++;
-    const binding = yield* this.#services.sva.bind(this.#iommu, process.mm);
-    if (isRefusal(binding)) {
-      wq.clients.value--;
-      return binding;
-    }
-    const refusal = wq.isDedicated ? yield* this.#dedicate(wq, binding) : undefined;
-    if (refusal !== undefined) {
-      yield* this.#services.sva.unbind(binding);
-      wq.clients.value--;
-      return refusal;
-    }
-    const file = new WqFile(this.#context, this, { wq, binding });
-    this.#files.push(file);
-    const fd = this.#services.processes.install(process, file);
-    if (isRefusal(fd)) {
-      yield* file.release();
-      return fd;
-    }
-    tell(this.#context, 'idxd:open', { wq: wq.name, process: process.name, pasid: binding.pasid });
-    return fd;
-  }
-
-  /**
-   * Maps the portal of an open queue into the process, at page `at` if that is given; the page.
-   *
-   * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has
-   * opened it: what the process submitted would be done with that one's PASID (bug G1); `ENODEV` if the device goes;
-   * `ENOMEM`.
-   */
-  *mapPortal(
-    process: Process,
-    fd: number,
-    at?: number,
-  ): Task<number | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
-    const file = this.#ownFile(process, fd);
-    if (isRefusal(file)) return file;
-    const frame = frameOf(Pa.of(this.pci.bar(2) + file.wq.portalOffset));
-    const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
-    const page = yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
-    if (file.state.value === 'open') return page;
-    yield* process.mm.unmapPortals(file);
-    return refuse('ENODEV', `${this.name} goes`);
-  }
-
-  /**
-   * Has completions of an open queue's descriptors told by interrupt, to who asks for it in the descriptor; once more
-   * gives what there is.
-   *
-   * On failure: `ENOENT` if the descriptor names no queue of this device's; `EPERM` if another address space has opened
-   * it; what {@link CompletionInterrupts.request} refuses with.
-   */
-  *requestInterrupt(
-    process: Process,
-    fd: number,
-  ): Task<CompletionInterrupt | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'ENOSPC' | 'EIO'>> {
-    const file = this.#ownFile(process, fd);
-    if (isRefusal(file)) return file;
-    if (file.interrupt.value !== undefined) return file.interrupt.value;
-    const interrupt = yield* this.#interrupts.request(file.binding.pasid, file.name);
-    if (!isRefusal(interrupt)) file.interrupt.value = interrupt;
-    return interrupt;
   }
 
   /**
@@ -498,41 +324,6 @@ export class IdxdDevice {
     return queue;
   }
 
-  /** The last descriptor of an open queue is closed, or its device goes: returns when it has ended. @internal */
-  *release(file: WqFile): Task {
-    while (file.state.value === 'ending') yield file.ended;
-    if (file.state.value === 'ended') return;
-    file.state.value = 'ending';
-    this.#underWay.value++;
-    yield* this.#release(file);
-    file.state.value = 'ended';
-    this.#files.remove(file);
-    file.ended.wakeAll();
-    this.#settle();
-  }
-
-  *#release(file: WqFile): Task {
-    const { wq, binding } = file;
-    yield* binding.mm.unmapPortals(file);
-    yield* this.#quiesce(file);
-    yield* this.flushErrors();
-    const interrupt = file.interrupt.value;
-    if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
-    yield* this.#services.sva.unbind(binding);
-    wq.clients.value--;
-    tell(this.#context, 'idxd:close', { wq: wq.name, process: binding.mm.name, pasid: binding.pasid });
-  }
-
-  /** An open queue of this device's, which the process's own address space has opened. */
-  #ownFile(process: Process, fd: number): WqFile | Refusal<'ENOENT' | 'EPERM'> {
-    const file = process.file(fd);
-    if (!(file instanceof WqFile) || !this.#wqs.items.includes(file.wq)) {
-      return refuse('ENOENT', `descriptor ${fd} of ${process.name} is no queue of ${this.name}`);
-    }
-    if (file.binding.mm !== process.mm) return refuse('EPERM', `${file.name} is not ${process.name}'s`);
-    return file;
-  }
-
   /** The device, and its shared queues. */
   *#enable(): Task<Refusal<'EIO'> | undefined> {
     const refusal = yield* this.#registers.command(DSA_COMMAND.ENABLE_DEVICE, 0);
@@ -545,51 +336,10 @@ export class IdxdDevice {
     return undefined;
   }
 
-  /** Returns when the device has nothing of the PASID; if it does not obey, it may send no more requests. */
-  *#quiesce({ wq, binding }: WqFile): Task {
-    let refusal: Refusal<'EIO'> | undefined;
-    if (wq.isDedicated) {
-      refusal = yield* this.#undedicate(wq);
-    } else {
-      refusal = yield* this.quiescePasid(binding.pasid, false);
-    }
-    if (refusal !== undefined) this.#giveUp(refusal);
-  }
-
-  /** It does not obey. */
-  #giveUp({ why }: Refusal<'EIO'>): void {
+  /** It does not obey: it may send no more requests. @internal */
+  giveUp({ why }: Refusal<'EIO'>): void {
     tell(this.#context, 'idxd:quiesce-failed', { device: this.name, why });
     this.pci.stopMastering();
-  }
-
-  #settle(): void {
-    this.#underWay.value--;
-    if (this.#underWay.value === 0) this.#settled.wakeAll();
-  }
-
-  /** Has a dedicated queue work with a binding's PASID. */
-  *#dedicate(wq: WorkQueue, { pasid }: SvaBinding): Task<Refusal<'EIO'> | undefined> {
-    yield* this.#lock.lock();
-    try {
-      wq.configure(pasid);
-      const refusal = yield* wq.enable();
-      if (refusal !== undefined) wq.configure(undefined);
-      return refusal;
-    } finally {
-      this.#lock.unlock();
-    }
-  }
-
-  /** Has a dedicated queue work with nothing, when it has done what it had. */
-  *#undedicate(wq: WorkQueue): Task<Refusal<'EIO'> | undefined> {
-    yield* this.#lock.lock();
-    try {
-      const refusal = (yield* wq.drain()) ?? (yield* wq.disable());
-      if (refusal === undefined) wq.configure(undefined);
-      return refusal;
-    } finally {
-      this.#lock.unlock();
-    }
   }
 
   #newQueue(config: WqConfig): WorkQueue {
@@ -602,39 +352,4 @@ export class IdxdDevice {
     const of = { index, name: `${this.name}/wq${index}`, config, limits };
     return new WorkQueue(this.#context, this.#registers, of);
   }
-
-  /** Why queues like these cannot be here; undefined if they can. */
-  #unsupported(wqs: readonly WqConfig[]): string | undefined {
-    const why = isRefusal(this.#iommu) ? this.#iommu.why : whyNoSva(this.#iommu, this.#context);
-    if (why !== undefined && wqs.some(({ mode }) => mode === 'shared')) {
-      return `no shared queues on ${this.name}, which need SVA: ${why}`;
-    }
-    const hasPri = !isRefusal(this.#iommu) && this.#iommu.pri;
-    if (hasPri || !wqs.some(({ blockOnFault }) => blockOnFault === true)) return undefined;
-    return `no queues that block on faults on ${this.name}: it cannot ask for pages`;
-  }
-
-  /** What it has not enough of; undefined if it can be configured so. */
-  #lacking(groups: readonly GroupConfig[]): string | undefined {
-    const wqs = groups.flatMap((group) => group.wqs);
-    const wqcap = this.#registers.read(REGISTER.WQCAP);
-    const [queues, entries] = [DSA_WQCAP_REG.WQS.get(wqcap, 0), DSA_WQCAP_REG.TOTAL_SIZE.get(wqcap, 0)];
-    const engines = DSA_ENGCAP_REG.ENGINES.get(this.#registers.read(REGISTER.ENGCAP), 0);
-    const groupCount = DSA_GRPCAP_REG.GROUPS.get(this.#registers.read(REGISTER.GRPCAP), 0);
-    if (groups.length > groupCount) return `${groupCount} groups`;
-    if (groups.reduce((sum, group) => sum + group.engines, 0) > engines) return `${engines} engines`;
-    if (wqs.length > queues) return `${queues} work queues`;
-    if (wqs.reduce((sum, { size }) => sum + size, 0) > entries) return `${entries} entries`;
-    const can = (field: typeof DSA_WQCAP_REG.SHARED): boolean => field.get(wqcap, 0) === 1;
-    if (needsLog(groups) && !(can(DSA_WQCAP_REG.PRS) && this.#mayLog)) return 'no event log';
-    if (wqs.some(({ mode }) => mode === 'shared') && !can(DSA_WQCAP_REG.SHARED)) return 'no shared queues';
-    if (wqs.some(({ mode }) => mode === 'dedicated') && !can(DSA_WQCAP_REG.DEDICATED)) {
-      return 'no dedicated queues';
-    }
-    return undefined;
-  }
 }
-
-/** Whether there are queues that ask for no pages. */
-const needsLog = (groups: readonly GroupConfig[]): boolean =>
-  groups.some(({ wqs }) => wqs.some(({ pageRequests }) => pageRequests === false));

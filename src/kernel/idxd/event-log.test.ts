@@ -35,7 +35,7 @@ beforeEach(() => {
   if (found === undefined) throw new Error('no accelerator');
   idxd = found;
   alice = newProcess('alice');
-  fd = value(host.run(idxd.open(alice, SHARED)));
+  fd = value(host.run(idxd.files.open(alice, SHARED)));
 });
 
 function newProcess(name: string): Process {
@@ -101,7 +101,7 @@ describe('the event log', () => {
   });
 
   test('has the interrupt that was not sent, too', () => {
-    const interrupt = value(host.run(idxd.requestInterrupt(alice, fd)));
+    const interrupt = value(host.run(idxd.files.requestInterrupt(alice, fd)));
     submit(alice, record(1), { FLAGS: CRAV | RCR | RCI, HANDLE: interrupt.handle });
     host.runAll();
     expect([statusAt(alice, record(1)), interrupt.count]).toEqual([DSA_STATUS.SUCCESS, 1]);

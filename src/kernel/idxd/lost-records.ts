@@ -1,9 +1,9 @@
 /**
- * Completion records that the device could not write, as their page was missing: the driver, which can have pages,
+ * Entries of the event log, and completion records in them that the device could not write, as their page was missing: the driver, which can have pages,
  * writes them where they should be (Linux's `idxd_copy_cr`). The status is last: who polls for it finds the rest.
  */
 import { isRefusal, type Task } from '../../base/index.js';
-import { DSA_EVENT, DSA_RECORD, DSA_STATUS } from '../../spec/index.js';
+import { DSA_EVENT, DSA_RECORD, DSA_STATUS, DSA_SWERROR_REG } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { PAGE_BYTES, paOf } from '../ids.js';
 import type { AddressSpace } from '../mm/address-space.js';
@@ -16,6 +16,27 @@ const LOST: readonly number[] = [
   DSA_STATUS.DRAIN_RECORD_FAULT,
   DSA_STATUS.BATCH_RECORD_FAULT,
 ];
+
+/** In the information of an error: an interrupt was asked for, by this handle. */
+const HANDLE_BITS = 0xffff;
+const INTERRUPT = 1 << 16;
+
+/** The error of an entry of the log, as SWERROR has it. */
+export function errorOf(entry: Int32Array): Int32Array {
+  const words = entry.slice(0, DSA_SWERROR_REG.bytes / 4);
+  DSA_EVENT.BATCH_ID.set(words, 0, 0);
+  DSA_SWERROR_REG.VALID.set(words, 0, 1);
+  return words;
+}
+
+/** Whose descriptor an entry is about. */
+export const pasidOf = (entry: Int32Array): number => DSA_EVENT.PASID.get(entry, 0);
+
+/** The handle of the interrupt that was not sent, as the record could not be written. */
+export function lostInterrupt(entry: Int32Array): number | undefined {
+  const info = DSA_EVENT.INFO.get(entry, 0);
+  return (info & INTERRUPT) === 0 ? undefined : info & HANDLE_BITS;
+}
 
 /** Whether an entry of the log has a record that belongs elsewhere. */
 export const hasLostRecord = (entry: Int32Array): boolean => LOST.includes(DSA_EVENT.ERROR.get(entry, 0));

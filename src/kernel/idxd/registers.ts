@@ -73,6 +73,10 @@ export class DsaRegisters {
     return words;
   }
 
+  #readWord(offset: number): number {
+    return this.#context.platform.mmio.read32(this.#base + offset);
+  }
+
   writeAt(offset: number, words: Int32Array): void {
     const { mmio } = this.#context.platform;
     for (let i = 0; i < words.length; i++) mmio.write32(this.#base + offset + i * 4, words[i] ?? 0);
@@ -169,7 +173,8 @@ export class DsaRegisters {
       DSA_CMD_REG.CMD.set(words, 0, command);
       DSA_CMD_REG.OPERAND.set(words, 0, operand);
       this.writeAt(REGISTER.CMD.offset, words);
-      let status = this.read(REGISTER.CMDSTS);
+      const status = words;
+      status[0] = this.#readWord(REGISTER.CMDSTS.offset);
       let answered = unstick?.answered();
       for (let polls = 0; isActive(status); polls++) {
         yield `${this.#name}: command`;
@@ -178,7 +183,7 @@ export class DsaRegisters {
         if (now !== answered && polls < PATIENCE) polls = 0;
         answered = now;
         if (polls >= PATIENCE && unstick !== undefined) yield* unstick.answer();
-        status = this.read(REGISTER.CMDSTS);
+        status[0] = this.#readWord(REGISTER.CMDSTS.offset);
       }
       return { error: DSA_CMDSTS_REG.ERR.get(status, 0), result: DSA_CMDSTS_REG.RESULT.get(status, 0) };
     } finally {

@@ -63,9 +63,9 @@ export class VirtualDevices implements Restorable {
     else this.#users.delete(pasid);
   }
 
-  /** Whether a PASID is bound through one of them at least. */
-  isBound(pasid: Pasid): boolean {
-    return this.#users.get(pasid) !== undefined;
+  /** Through how many of them a PASID is bound. */
+  usersOf(pasid: Pasid): number {
+    return this.#users.get(pasid) ?? 0;
   }
 
   /** Whether a PASID is bound through several of them. */

@@ -479,12 +479,12 @@ export class AddressSpace {
   }
 
   #areaAt(page: number): Area | undefined {
-    for (const area of this.#areas.values()) if (area.first <= page && area.last >= page) return area;
-    return undefined;
+    return this.#areas.find((area) => area.first <= page && area.last >= page);
   }
 
   #overlapping(first: number, last: number): Area[] {
-    return this.areas.filter((area) => area.first <= last && area.last >= first);
+    const found = this.#areas.values().filter((area) => area.first <= last && area.last >= first);
+    return found.sort((a, b) => a.first - b.first);
   }
 
   #isRange(first: number, count: number): boolean {

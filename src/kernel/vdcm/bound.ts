@@ -37,6 +37,10 @@ export class BoundPasids {
     return this.#hosts.get(guest);
   }
 
+  has(host: Pasid): boolean {
+    return this.#guests.has(host);
+  }
+
   /** By the host's numbers. */
   get hosts(): readonly Pasid[] {
     return this.#guests.keys();

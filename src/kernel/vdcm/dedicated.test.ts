@@ -402,8 +402,10 @@ test('a share of a shared queue has nothing of a default PASID to drain, though 
   expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
   expect(drain).not.toHaveBeenCalled();
   // The number is a process's now.
+  mdev.unbound(Pasid.of(900));
   const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
   mdev.bound({ guest: GuestPasid.of(101), host: Pasid.of(900), set });
+  mdev.unbound(Pasid.of(900));
   expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
   expect(drain).toHaveBeenCalledTimes(1);
 });

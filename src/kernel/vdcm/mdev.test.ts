@@ -249,4 +249,24 @@ describe('a virtual accelerator', () => {
     host.run(mdev.remove());
     expect([wq?.clients.value, mdev.open(set, () => {})]).toMatchObject([0, { errno: 'ENODEV' }]);
   });
+
+  test('carries no command out while its VM stands still, and does not wait for those that come meanwhile', () => {
+    const it = rig();
+    const { host, mdev } = it;
+    run(it, CMD.ENABLE_DEVICE);
+    host.run(mdev.suspend());
+    submit(mdev, CMD.ENABLE_WQ, 0);
+    host.runAll();
+    expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(1);
+    host.run(mdev.suspend());
+    host.run(mdev.resume());
+    host.runAll();
+    expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(0);
+    expect(field(mdev, DSA_TABLE.WQCFG, DSA_WQCFG.STATE)).toBe(1);
+    // A reset does not wait for it to go on.
+    host.run(mdev.suspend());
+    submit(mdev, CMD.DRAIN_WQ, 1);
+    host.run(mdev.reset());
+    expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(0);
+  });
 });

@@ -109,7 +109,7 @@ export class SharedQueue implements QueueBehind {
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;
-    const isOthersToo = this.#parent.virtual.isBound(pasid);
+    const isOthersToo = this.#parent.virtual.usersOf(pasid) > (this.#bound.has(pasid) ? 1 : 0);
     const isAbandoned = this.#isAbandoned();
     if (isOthersToo && !isAbandoned) return undefined;
     return yield* this.#parent.quiesceGuest(pasid, isAbandoned && !isOthersToo);

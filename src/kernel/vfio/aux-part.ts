@@ -16,12 +16,15 @@ export class AuxPart implements Reach {
   readonly #device: VfioDevice;
   /** While it is attached. */
   readonly #pasid: KeptValue<Pasid | undefined>;
+  /** The parent driver was told that it goes, and hardware did not let go of it. */
+  readonly #isLeaving: KeptValue<boolean>;
   readonly #lock: Mutex;
 
   constructor({ log }: KernelContext, aux: AuxDomain, device: VfioDevice) {
     this.#aux = aux;
     this.#device = device;
     this.#pasid = new KeptValue<Pasid | undefined>(log, undefined);
+    this.#isLeaving = new KeptValue(log, false);
     this.#lock = new Mutex(log, `domain of ${device.name}`);
   }
 
@@ -33,10 +36,12 @@ export class AuxPart implements Reach {
   *attach(): Task<Refusal | undefined> {
     yield* this.#lock.lock();
     try {
-      if (this.#pasid.value !== undefined) return undefined;
-      const pasid = yield* this.#aux.attachDevice(this.#device.iommu);
+      const known = this.#pasid.value;
+      if (known !== undefined && !this.#isLeaving.value) return undefined;
+      const pasid = known ?? (yield* this.#aux.attachDevice(this.#device.iommu));
       if (isRefusal(pasid)) return pasid;
       this.#pasid.value = pasid;
+      this.#isLeaving.value = false;
       this.#device.bound?.({ guest: undefined, host: pasid, set: this.#aux.set });
       return undefined;
     } finally {
@@ -49,11 +54,14 @@ export class AuxPart implements Reach {
     try {
       const pasid = this.#pasid.value;
       if (pasid === undefined) return undefined;
-      this.#device.unbound?.(pasid);
+      if (!this.#isLeaving.value) this.#device.unbound?.(pasid);
+      this.#isLeaving.value = true;
       const refusal =
         (yield* this.#device.drain(pasid)) ?? (yield* this.#aux.detachDevice(this.#device.iommu));
-      if (refusal === undefined) this.#pasid.value = undefined;
-      return refusal;
+      if (refusal !== undefined) return refusal;
+      this.#pasid.value = undefined;
+      this.#isLeaving.value = false;
+      return undefined;
     } finally {
       this.#lock.unlock();
     }

@@ -131,13 +131,13 @@ export class Program {
     const { ledger, judge } = this.#cast.stage.taps;
     const { name: mm } = this.#process.mm;
     const hadPasid = ledger.pasids.of(mm) !== undefined;
-    const fd = yield* idxd.open(this.#process, index);
+    const fd = yield* idxd.files.open(this.#process, index);
     if (isRefusal(fd)) {
       judge.tell('failedOpen', { mm, device: hardware.device, queue: name, hadPasid });
       return fd;
     }
     ledger.opens.opened(this.#process.name, hardware);
-    const portalPage = yield* idxd.mapPortal(this.#process, fd, this.#portalPage);
+    const portalPage = yield* idxd.files.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
     // Of a child, its parent's: what it asks for by that is refused by hardware.
     const { interrupt } = named(this.#opened, name) ?? {};
@@ -153,7 +153,7 @@ export class Program {
     const { idxd } = this.#machine.queue(name);
     const opened = named(this.#opened, name);
     if (idxd === undefined || opened?.fd === undefined) return refuse('ENOENT', `${name} is not open`);
-    const interrupt = yield* idxd.requestInterrupt(this.#process, opened.fd);
+    const interrupt = yield* idxd.files.requestInterrupt(this.#process, opened.fd);
     if (isRefusal(interrupt)) return interrupt;
     this.#opened = withNamed(this.#opened, name, { ...opened, interrupt });
     return undefined;

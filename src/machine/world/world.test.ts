@@ -20,6 +20,7 @@ const SHIPPED = [
     'two-vms-one-swq',
     'dedicated-adi',
     'adi-reset',
+    'aux-domain',
     'unplug',
     'suspend',
     'shared-adi',

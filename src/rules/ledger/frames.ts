@@ -79,15 +79,18 @@ export class FrameLedger implements Restorable {
 
   /** Shows those of them that may have had another owner at the mark; all, where nothing was marked. */
   eachChanged(show: (frame: number, owner: FrameOwner) => void): void {
-    const { changed } = this.#changes;
-    if (changed === undefined) {
+    if (!this.#changes.isMarked) {
       this.each(show);
       return;
     }
-    for (const frame of changed) {
+    // Most are free in the end.
+    const shown = new Set<number>();
+    this.#changes.eachChanged((frame) => {
       const owner = this.#tenures.at(frame)?.owner;
-      if (owner !== undefined) show(frame, owner);
-    }
+      if (owner === undefined || shown.has(frame)) return;
+      shown.add(frame);
+      show(frame, owner);
+    });
   }
 
   /** The frames that somebody owns now, ascending. */
@@ -128,13 +131,15 @@ export class FrameLedger implements Restorable {
 
 /** Frames whose numbers are near each other stand in one array. */
 const BLOCK = 512;
+/** Blocks that are found by their number: those of the first 32 GiB. */
+const NEAR = 0x4000;
+
+type Block = (Tenure | undefined)[];
 
 /** Tenures by frame. */
 class Tenures implements Journaled<Tenure> {
-  readonly #blocks = new Map<number, (Tenure | undefined)[]>();
-  /** The block asked for last. */
-  #last: (Tenure | undefined)[] = [];
-  #lastNumber = -1;
+  readonly #near: (Block | undefined)[] = [];
+  readonly #far = new Map<number, Block>();
 
   at(frame: number): Tenure | undefined {
     return this.#block(Math.floor(frame / BLOCK))?.[frame % BLOCK];
@@ -142,11 +147,7 @@ class Tenures implements Journaled<Tenure> {
 
   set(frame: number, tenure: Tenure | undefined): void {
     const number = Math.floor(frame / BLOCK);
-    let block = this.#block(number);
-    if (block === undefined) {
-      block = new Array<Tenure | undefined>(BLOCK).fill(undefined);
-      this.#blocks.set(number, block);
-    }
+    const block = this.#block(number) ?? this.#newBlock(number);
     block[frame % BLOCK] = tenure;
   }
 
@@ -156,7 +157,9 @@ class Tenures implements Journaled<Tenure> {
 
   /** Ascending. */
   each(show: (frame: number, tenure: Tenure) => void): void {
-    for (const [number, block] of [...this.#blocks].sort(([a], [b]) => a - b)) {
+    const far = [...this.#far].sort(([a], [b]) => a - b);
+    for (const [number, block] of [...this.#near.entries(), ...far]) {
+      if (block === undefined) continue;
       for (let i = 0; i < BLOCK; i++) {
         const tenure = block[i];
         if (tenure !== undefined) show(number * BLOCK + i, tenure);
@@ -164,12 +167,19 @@ class Tenures implements Journaled<Tenure> {
     }
   }
 
-  #block(number: number): (Tenure | undefined)[] | undefined {
-    if (number === this.#lastNumber) return this.#last;
-    const block = this.#blocks.get(number);
-    if (block === undefined) return undefined;
-    this.#lastNumber = number;
-    this.#last = block;
+  #block(number: number): Block | undefined {
+    return number < NEAR ? this.#near[number] : this.#far.get(number);
+  }
+
+  #newBlock(number: number): Block {
+    const block = new Array<Tenure | undefined>(BLOCK).fill(undefined);
+    if (number < NEAR) {
+      // Filled up in order, so that the array stays a dense one.
+      while (this.#near.length < number) this.#near.push(undefined);
+      this.#near[number] = block;
+    } else {
+      this.#far.set(number, block);
+    }
     return block;
   }
 }

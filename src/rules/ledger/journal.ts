@@ -27,9 +27,14 @@ export class Journal<T> implements Restorable {
     this.#values[at] = value;
   }
 
-  /** The keys under which something may have changed since the mark, each once; undefined if nothing was marked. */
-  get changed(): ReadonlySet<number> | undefined {
-    return this.#isMarked ? new Set(this.#keys.slice(0, this.#count)) : undefined;
+  /** Whether it notes what changes. */
+  get isMarked(): boolean {
+    return this.#isMarked;
+  }
+
+  /** Shows the keys under which something may have changed since the mark; one may come again. */
+  eachChanged(show: (key: number) => void): void {
+    for (let i = 0; i < this.#count; i++) show(this.#keys[i] ?? 0);
   }
 
   mark(): void {

@@ -56,6 +56,27 @@ describe('the ledger', () => {
     expect(depth).toBeLessThan(9);
   });
 
+  it('of frames shows those that may have changed hands since the mark', () => {
+    const { frames } = new Ledger();
+    const changed = (): number[] => {
+      const found: number[] = [];
+      frames.eachChanged((frame) => found.push(frame));
+      return found;
+    };
+    const table = { kind: 'kernel', use: 'table' } as const;
+    for (const frame of [9, 3, 2 ** 39]) frames.owned(frame, table, 0);
+    expect(changed()).toEqual([3, 9, 2 ** 39]);
+    frames.mark();
+    expect(changed()).toEqual([]);
+    frames.freed(3, 1);
+    frames.owned(3, table, 2);
+    frames.freed(9, 3);
+    frames.owned(5, table, 4);
+    expect(changed()).toEqual([3, 5]);
+    frames.restore();
+    expect([changed(), frames.tenure(5), frames.tenure(9)?.owner]).toEqual([[], undefined, table]);
+  });
+
   it('of open queues counts holders: a forked child has what its parent has', () => {
     const { opens } = new Ledger();
     opens.opened('a', { device: 'dsa0', queue: 'dsa0/s', via: 'dsa0/s' });

@@ -23,6 +23,7 @@ import type { Translations } from './operations.js';
 import type { VirtualIommuOptions } from './port.js';
 import type { WithoutPasid } from './without-pasid.js';
 
+const NONE: readonly number[] = [];
 /** What stands for requests without a PASID. */
 const WITHOUT = 0;
 
@@ -71,8 +72,8 @@ export class HostWork {
   compare(scope: Scope): Failed | Task<Failed> {
     const places = this.#places(scope);
     const rids = this.#withoutChanged(scope);
-    const isDone = rids.length === 0 && places.every((place) => this.#isAsWanted(place));
-    return isDone ? false : this.#change(places, rids);
+    if (rids.length === 0 && this.#areAsWanted(places)) return false;
+    return this.#change(places, rids);
   }
 
   /** Has translations forgotten. */
@@ -128,8 +129,13 @@ export class HostWork {
   /** The devices of a scope whose requests without a PASID do not meet what they should. */
   #withoutChanged(scope: Scope): readonly number[] {
     const { without } = this.#parts;
-    if (scope.pasid !== undefined && scope.pasid !== WITHOUT) return [];
+    if (scope.pasid !== undefined && scope.pasid !== WITHOUT) return NONE;
     return without.devices.filter((rid) => isInScope(rid, scope) && !without.isAsWanted(rid));
+  }
+
+  #areAsWanted(places: readonly Place[]): boolean {
+    for (const place of places) if (!this.#isAsWanted(place)) return false;
+    return true;
   }
 
   #isAsWanted({ rid, guestPasid }: Place): boolean {

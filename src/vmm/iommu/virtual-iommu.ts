@@ -158,6 +158,7 @@ export class VirtualIommu implements VirtualUnit {
   addDevice(rid: number): void {
     if (this.#devices.items.includes(rid)) return;
     this.#devices.push(rid);
+    this.#without.added(rid);
     this.#compareAll();
   }
 

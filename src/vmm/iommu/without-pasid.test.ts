@@ -152,6 +152,16 @@ describe('requests without a PASID', () => {
     expect([guest.host.mine.size, guest.iommu.read32(0x34) & 0x10]).toEqual([1, 0x10]);
   });
 
+  test('of a device that comes to where one was blocked are blocked anew', () => {
+    const guest = blocked();
+    guest.iommu.removeDevice(SECOND);
+    guest.runAll();
+    guest.host.take();
+    guest.iommu.addDevice(SECOND);
+    guest.runAll();
+    expect(changes(guest)).toEqual([`detach ${SECOND}`]);
+  });
+
   test('are as after power-on when the VM has been reset', () => {
     const guest = blocked();
     entry(guest, { root: 0x10, did: 5 });

@@ -57,6 +57,11 @@ export class WithoutPasid {
     return typeof meets === 'string' ? undefined : meets;
   }
 
+  /** A device is there, and meets the memory: what one before it has met at this place does not count. */
+  added(rid: number): void {
+    if (typeof this.#meets.get(rid) === 'string') this.#meets.delete(rid);
+  }
+
   isAsWanted(rid: number): boolean {
     return isAlike(this.#meets.get(rid) ?? 'memory', this.#wanted(rid));
   }

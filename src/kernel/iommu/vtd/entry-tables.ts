@@ -96,9 +96,11 @@ export abstract class EntryTables {
     if (at === undefined) throw new Bug(`PASID ${pasid} of ${device.name} has no entry`);
     if (this.#entry.P.get(this.#loadPair(at), 0) === 1)
       throw new Bug(`PASID ${pasid} of ${device.name} is emptied while present`);
-    const words = new Int32Array(this.#entry.bytes / 4);
+    const { memory } = this.context.platform;
+    for (let offset = this.#entry.bytes - 8; offset > 0; offset -= 8) memory.store64(at + offset, 0, 0);
+    const words = new Int32Array(2);
     this.#entry.FPD.set(words, 0, mute ? 1 : 0);
-    for (let word = words.length - 2; word >= 0; word -= 2) this.store(at, words, word);
+    this.store(at, words, 0);
     this.writeBack(at, this.#entry.bytes);
   }
 

@@ -12,6 +12,7 @@ import {
   FAULT_TYPE,
   FSTS_REG,
   IQER_REG,
+  maskOf,
   VTD_REGISTER,
 } from '../../../spec/index.js';
 import { type KernelContext, newInterrupt, tell } from '../../context.js';
@@ -26,6 +27,7 @@ const CLEAR_F = 1 << 31;
 const r = FAULT_RECORD;
 const { PFO, PPF, IQE, ICE, ITE, FRI } = FSTS_REG;
 const SERVED = [PFO, PPF, IQE, ICE, ITE];
+const [SERVED_BITS = 0] = maskOf(FSTS_REG, ...SERVED);
 
 const TYPE_NAMES: Readonly<Record<number, string>> = {
   [FAULT_TYPE.WRITE]: 'write',
@@ -95,8 +97,9 @@ export class FaultStatus {
    */
   serve(recover: (status: Int32Array) => void): void {
     for (;;) {
-      const status = this.#registers.read32(VTD_REGISTER.FSTS);
-      if (SERVED.every((field) => field.get(status, 0) === 0)) return;
+      const word = this.#registers.word(VTD_REGISTER.FSTS);
+      if ((word & SERVED_BITS) === 0) return;
+      const status = Int32Array.of(word);
       if (IQE.get(status, 0) === 1 || ITE.get(status, 0) === 1) recover(status);
       if (ICE.get(status, 0) === 1) this.#tellUnexpected();
       if (PPF.get(status, 0) === 1 || PFO.get(status, 0) === 1) this.#report(FRI.get(status, 0));

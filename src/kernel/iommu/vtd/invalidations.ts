@@ -115,14 +115,15 @@ export function flushDeviceTlb(device: Endpoint, pasid: number, block: Block = E
   const { page, order } = block;
   // The lowest zero bit n of the page's number says 2^(n + 1) pages.
   const size = order === 0 ? 0 : 2 ** (order - 1) - 1;
-  const words = new Int32Array((pasid === 0 ? deviceTlb : pasidDeviceTlb).bytes / 4);
   if (pasid === 0) {
+    const words = new Int32Array(DEVICE_TLB_INVALIDATION.bytes / 4);
     deviceTlb.TYPE.set(words, 0, INVALIDATION.DEVICE_TLB);
     setFunction(deviceTlb, words, device);
     deviceTlb.S.set(words, 0, order === 0 ? 0 : 1);
     deviceTlb.ADDR.set(words, 0, page + size);
     return words;
   }
+  const words = new Int32Array(PASID_DEVICE_TLB_INVALIDATION.bytes / 4);
   pasidDeviceTlb.TYPE.set(words, 0, INVALIDATION.PASID_DEVICE_TLB);
   setFunction(pasidDeviceTlb, words, device);
   pasidDeviceTlb.S.set(words, 0, order === 0 ? 0 : 1);

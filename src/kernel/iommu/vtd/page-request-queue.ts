@@ -37,6 +37,7 @@ export class PageRequestQueue {
   /** The entry that is read next. */
   readonly #head: KeptValue<number>;
   readonly #isRunning: KeptValue<boolean>;
+  readonly #tailWords = new Int32Array(2);
   /** Woken when the queue has been emptied. */
   readonly #emptied: WaitQueue;
 
@@ -143,6 +144,7 @@ export class PageRequestQueue {
   }
 
   #tail(): number {
-    return PQT_REG.PQT.get(this.#registers.read64(VTD_REGISTER.PQT), 0);
+    this.#registers.read64Into(VTD_REGISTER.PQT.offset, this.#tailWords);
+    return PQT_REG.PQT.get(this.#tailWords, 0);
   }
 }

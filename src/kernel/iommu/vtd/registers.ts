@@ -25,7 +25,7 @@ export class UnitRegisters {
   }
 
   read32(register: Register): Int32Array {
-    return Int32Array.of(this.#mmio.read32(this.#base + register.offset));
+    return Int32Array.of(this.word(register));
   }
 
   read64(register: Register): Int32Array {
@@ -34,8 +34,18 @@ export class UnitRegisters {
 
   read64At(offset: number): Int32Array {
     const words = new Int32Array(2);
-    this.#mmio.read64(this.#base + offset, words);
+    this.read64Into(offset, words);
     return words;
+  }
+
+  /** Reads into the caller's own words, which nobody else reads into before it has looked. */
+  read64Into(offset: number, words: Int32Array): void {
+    this.#mmio.read64(this.#base + offset, words);
+  }
+
+  /** All bits of a register of 4 bytes, as a signed word. */
+  word(register: Register): number {
+    return this.#mmio.read32(this.#base + register.offset);
   }
 
   /** Writes a register whose layout has 4 bytes: these fields, the others zero. */
