@@ -161,6 +161,8 @@ function* submitWork(guest: HostileGuest): Task {
     return;
   }
   cpu.writePasidMsr((guest.below(16) === 0 ? 0 : VALID) | guest.pasid());
+  // Mostly reserved bits: #GP, and nothing is written.
+  if (guest.below(16) === 0) cpu.writePasidMsr(guest.word());
   const isKernel = guest.below(4) === 0;
   // ENQCMDS names the PASID in its first word.
   if (isKernel) guest.put(FRAME.SOURCE, 0, [guest.pasid()]);

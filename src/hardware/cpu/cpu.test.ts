@@ -1,11 +1,10 @@
 /** The CPU: page tables, faults, IA32_PASID in XSAVE areas. */
 import { describe, expect, test } from 'vitest';
 import { ProcessTables } from '../../../test/dsa/tables.js';
-import { Bug } from '../../base/index.js';
 import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
 import { Bus, Memory } from '../index.js';
 import { Cpu, emptyXsaveArea, PASID_COMPONENT } from './cpu.js';
-import { GENERAL_PROTECTION, PAGE_FAULT, PF } from './mmu.js';
+import { GENERAL_PROTECTION, GP_FAULT, PAGE_FAULT, PF } from './mmu.js';
 
 const PAGE = 0x12345;
 const ADDRESS = PAGE * 4096;
@@ -91,7 +90,17 @@ describe('IA32_PASID', () => {
     expect(cpu.hasValidPasid).toBe(false);
     cpu.writePasidMsr(0x8000002a | 0);
     expect([cpu.hasValidPasid, cpu.pasid, cpu.readPasidMsr() >>> 0]).toEqual([true, 42, 0x8000002a]);
-    expect(() => cpu.writePasidMsr(0x40000000)).toThrow(Bug);
+  });
+
+  test('with any other bit is #GP, and stays as it was', () => {
+    const { cpu } = machine();
+    cpu.writePasidMsr(0x8000002a | 0);
+    const area = { components: PASID_COMPONENT, pasid: 0x4000_0000 };
+    expect([cpu.writePasidMsr(0x4000_0000), cpu.xrstors(area, PASID_COMPONENT)]).toEqual([
+      GP_FAULT,
+      GP_FAULT,
+    ]);
+    expect(cpu.readPasidMsr() >>> 0).toBe(0x8000002a);
   });
 
   test('goes to an XSAVE area and back, if its component is asked for', () => {

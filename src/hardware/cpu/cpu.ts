@@ -6,7 +6,7 @@
  * With a VMCS it is in guest mode (volume 3, chapters 25 to 29): what a kernel sets is a guest's, its tables lie in a
  * guest's memory, and its PASIDs are translated. An exit is a call of the host's code, which says how to go on.
  */
-import { Bug, hex, type Restorable, WaitQueue } from '../../base/index.js';
+import { Bug, type Restorable, WaitQueue } from '../../base/index.js';
 import { IA32_PASID, XSTATE_PASID } from '../../spec/index.js';
 import type { Bus } from '../bus.js';
 import { ABSENT, type Memory } from '../memory.js';
@@ -156,10 +156,11 @@ export class Cpu implements Restorable {
     return this.#now.pasid;
   }
 
-  /** WRMSR. A reserved bit would be a #GP in the kernel that writes it, and is its `Bug`. */
-  writePasidMsr(value: number): void {
-    if ((value & RESERVED) !== 0) throw new Bug(`#GP: WRMSR of ${hex(value >>> 0)} to IA32_PASID`);
+  /** WRMSR, at CPL 0; the fault, if a reserved bit is set: nothing is written then. */
+  writePasidMsr(value: number): CpuFault | undefined {
+    if ((value & RESERVED) !== 0) return GP_FAULT;
     this.#now.pasid = value | 0;
+    return undefined;
   }
 
   /** Whether ENQCMD may be used, and with which PASID. */
@@ -181,10 +182,10 @@ export class Cpu implements Restorable {
     }
   }
 
-  /** XRSTORS of the components in `mask`: one that the area notes as initial becomes so. */
-  xrstors(area: XsaveArea, mask: number): void {
-    if ((mask & PASID_COMPONENT) === 0) return;
-    this.writePasidMsr((area.components & PASID_COMPONENT) === 0 ? 0 : area.pasid);
+  /** XRSTORS of the components in `mask`: one that the area notes as initial becomes so. It faults as WRMSR does. */
+  xrstors(area: XsaveArea, mask: number): CpuFault | undefined {
+    if ((mask & PASID_COMPONENT) === 0) return undefined;
+    return this.writePasidMsr((area.components & PASID_COMPONENT) === 0 ? 0 : area.pasid);
   }
 
   /**

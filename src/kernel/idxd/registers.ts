@@ -122,6 +122,16 @@ export class DsaRegisters {
   }
 
   /**
+   * The same, of a command that has work queues come to rest: one that is not enabled has nothing, and is at rest. A
+   * virtual device's may have been disabled by who made it.
+   */
+  *quiesce(command: number, queues: number, unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
+    const { error } = yield* this.#run(command, queues, unstick);
+    const isAtRest = error === 0 || error === DSA_COMMAND_ERROR.WQS_NOT_ENABLED;
+    return isAtRest ? undefined : this.#failed(command, error);
+  }
+
+  /**
    * The handle by which descriptors name an interrupt entry: asked for, where the device has the command; else the
    * entry's index.
    *

@@ -139,19 +139,19 @@ export class WorkQueue {
 
   /** @param unstick of this and others: what to do once the device has taken long */
   *disable(unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
-    const refusal = yield* this.#registers.command(DSA_COMMAND.DISABLE_WQ, this.#bit, unstick);
+    const refusal = yield* this.#registers.quiesce(DSA_COMMAND.DISABLE_WQ, this.#bit, unstick);
     if (refusal === undefined) this.#isEnabled.value = false;
     return refusal;
   }
 
   /** Returns when all that it took in before is done. */
   *drain(unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#registers.command(DSA_COMMAND.DRAIN_WQ, this.#bit, unstick);
+    return yield* this.#registers.quiesce(DSA_COMMAND.DRAIN_WQ, this.#bit, unstick);
   }
 
   /** Returns when all that it took in before is done, or was thrown away. */
   *abort(unstick?: Unstick): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.#registers.command(DSA_COMMAND.ABORT_WQ, this.#bit, unstick);
+    return yield* this.#registers.quiesce(DSA_COMMAND.ABORT_WQ, this.#bit, unstick);
   }
 
   /** Names it in commands that take several: a group of 16 queues, and a bit for each. */

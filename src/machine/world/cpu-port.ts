@@ -1,7 +1,7 @@
 /**
  * CPUs of the hardware, as kernels are given them: the host's for its own threads, one in guest mode for a guest's.
  */
-import type { WaitQueue } from '../../base/index.js';
+import { assert, hex, type WaitQueue } from '../../base/index.js';
 import { type Cpu, type CpuExit, type CpuExitAction, FRAME_BYTES, Vmcs } from '../../hardware/index.js';
 import type { CpuPort, ExitAction, VcpuPort, VmExit, Vmx } from '../../kernel/index.js';
 import {
@@ -24,7 +24,10 @@ export const cpuPort = (cpu: Cpu): CpuPort => ({
   flushTlb: () => cpu.flushTlb(),
   fence: () => cpu.fence(),
   readPasidMsr: () => cpu.readPasidMsr(),
-  writePasidMsr: (value) => cpu.writePasidMsr(value),
+  writePasidMsr: (value) => {
+    const fault = cpu.writePasidMsr(value);
+    assert(fault === undefined, `#GP: a kernel writes ${hex(value >>> 0)} to IA32_PASID`);
+  },
 });
 
 /** The CPUs of a pool, as the host's kernel takes them for virtual machines. */

@@ -123,6 +123,15 @@ choices: { allocation-failures: true }
     expect(broken).toEqual([]);
   });
 
+  it('boots its virtual machines though every allocation may fail afterwards', () => {
+    const text = `${shipped('two-vms-one-swq')}choices: { allocation-failures: true }\n`;
+    const world = new World(scenarioOf(text));
+    expect([...world.vms.keys()]).toEqual(['vm1', 'vm2']);
+    expect(Array.from({ length: 8 }, (_, seed) => world.run(bySeed(seed)).end)).toEqual(
+      Array(8).fill('ended'),
+    );
+  });
+
   it.each(['reset', 'kill'])('that is no more (%s) keeps nobody waiting who was still to come', (end) => {
     const head = shipped('late-kvm').replace(/ {4}processes:[\s\S]*/, '');
     const text = `${head}    processes: { p: { count: 5 } }

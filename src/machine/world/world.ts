@@ -227,7 +227,9 @@ export class World {
   }
 
   #boot(): void {
-    const chooser = new RandomChooser(new Random(BOOT_SEED));
+    const random = new RandomChooser(new Random(BOOT_SEED));
+    // Memory runs out in a run, not in the boot before it, which is one and the same for all of them.
+    const chooser: Chooser = { choose: (n, what) => (what === 'page frame' ? 0 : random.choose(n, what)) };
     this.#chooser.inner = chooser;
     let hasBooted = false;
     const { unusable } = this;
