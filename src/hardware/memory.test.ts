@@ -18,7 +18,9 @@ const PLACES = [0, 1, 4, 6, 8, 9, 10, FRAME_LIMIT - 2, FRAME_LIMIT - 1, FRAME_LI
 /** The same memory as bytes by their addresses. */
 class Model {
   bytes = new Map<number, number>();
-  #marked = new Map<number, number>();
+  /** Those that something other than zeroes was written to: the others take no room. */
+  frames = new Set<number>();
+  #marked = { bytes: new Map<number, number>(), frames: new Set<number>() };
 
   has(address: number): boolean {
     const frame = Math.floor(address / FRAME_BYTES);
@@ -32,20 +34,20 @@ class Model {
 
   write(address: number, from: Uint8Array): boolean {
     if (this.read(address, from.length) === undefined) return false;
-    for (const [i, byte] of from.entries()) this.bytes.set(address + i, byte);
+    for (const [i, byte] of from.entries()) {
+      this.bytes.set(address + i, byte);
+      if (byte !== 0) this.frames.add(Math.floor((address + i) / FRAME_BYTES));
+    }
     return true;
   }
 
   mark(): void {
-    this.#marked = new Map(this.bytes);
+    this.#marked = { bytes: new Map(this.bytes), frames: new Set(this.frames) };
   }
 
   restore(): void {
-    this.bytes = new Map(this.#marked);
-  }
-
-  get frames(): Set<number> {
-    return new Set([...this.bytes.keys()].map((at) => Math.floor(at / FRAME_BYTES)));
+    this.bytes = new Map(this.#marked.bytes);
+    this.frames = new Set(this.#marked.frames);
   }
 }
 
