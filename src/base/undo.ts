@@ -84,6 +84,16 @@ export class KeptValue<T> extends Kept {
 /** What all empty lists share. */
 const NOTHING: readonly never[] = [];
 
+/** A list with one item more: of just so many while there are few, for one that grows takes room for 17. */
+function withOneMore<T>(items: readonly T[], item: T): readonly T[] {
+  const [first, second] = items as readonly [T, T];
+  if (items.length === 0) return [item];
+  if (items.length === 1) return [first, item];
+  if (items.length === 2) return [first, second, item];
+  (items as T[]).push(item);
+  return items;
+}
+
 /** So many keys are looked through faster than they are hashed. */
 const FEW = 8;
 
@@ -120,9 +130,8 @@ export class KeptMap<K, V> extends Kept {
     if (at >= 0) (this.#values as V[])[at] = value;
     else if (length === FEW) this.#grow().set(key, value);
     else {
-      // Lists of just so many: one that grows, or is spread, takes room for 17.
-      this.#keys = length === 0 ? [key] : this.#keys.concat([key]);
-      this.#values = length === 0 ? [value] : this.#values.concat([value]);
+      this.#keys = withOneMore(this.#keys, key);
+      this.#values = withOneMore(this.#values, value);
     }
   }
 

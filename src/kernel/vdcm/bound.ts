@@ -12,29 +12,24 @@ interface Binding {
 }
 
 export class BoundPasids {
+  /** The guest's numbers, by the host's. */
   readonly #guests: KeptMap<Pasid, GuestPasid | undefined>;
-  readonly #hosts: KeptMap<GuestPasid | undefined, Pasid>;
 
   constructor(log: UndoLog) {
     this.#guests = new KeptMap(log);
-    this.#hosts = new KeptMap(log);
   }
 
   add({ guest, host }: Binding): void {
     this.#guests.set(host, guest);
-    this.#hosts.set(guest, host);
   }
 
   remove(host: Pasid): void {
-    if (!this.#guests.has(host)) return;
-    const guest = this.#guests.get(host);
     this.#guests.delete(host);
-    if (this.#hosts.get(guest) === host) this.#hosts.delete(guest);
   }
 
-  /** The host's number behind a guest's, or behind none. */
+  /** The host's number behind a guest's, or behind none; the last one, while one before it is on its way out. */
   hostOf(guest: GuestPasid | undefined): Pasid | undefined {
-    return this.#hosts.get(guest);
+    return this.#guests.keys().findLast((host) => this.#guests.get(host) === guest);
   }
 
   has(host: Pasid): boolean {

@@ -114,9 +114,10 @@ export class HostWork {
     for (const rid of rids) if (yield* without.compare(rid)) failed = true;
     for (const place of places) {
       const bound = bindings.get(place.rid, place.guestPasid);
-      if (bound === undefined || this.#isAsWanted(place)) continue;
-      const mute = this.#wanted(place.rid, place.guestPasid)?.isMuted === true;
-      if (!(yield* this.#unbind(bound, mute))) failed = true;
+      if (bound === undefined) continue;
+      const wanted = this.#wanted(place.rid, place.guestPasid);
+      if (wanted !== undefined && isSame(bound, wanted)) continue;
+      if (!(yield* this.#unbind(bound, wanted?.isMuted === true))) failed = true;
     }
     for (const { rid, guestPasid } of places) {
       if (bindings.get(rid, guestPasid) !== undefined) continue;
