@@ -5,7 +5,7 @@
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
 
-const SEEDS = 60;
+const SEEDS = 600;
 const TIMEOUT = 120_000;
 
 /** With a rule that is broken under some seed, and what its message says. */

@@ -48,8 +48,10 @@ describe.each(BROKEN)('%s', (name, rule, message) => {
       expect(found[0]?.message).toMatch(message);
     }
   });
+});
 
-  it.skipIf(!OFF.test(shipped(name)))('keeps all rules with the protection on', () => {
-    expect(findings(shipped(name).replace(OFF, '').replace(EXPECT, '')).flat()).toEqual([]);
-  });
+const SWITCHED_OFF = BROKEN.map(([name]) => name).filter((name) => OFF.test(shipped(name)));
+
+it.each(SWITCHED_OFF)('%s keeps all rules with the protection on', (name) => {
+  expect(findings(shipped(name).replace(OFF, '').replace(EXPECT, '')).flat()).toEqual([]);
 });
