@@ -151,7 +151,11 @@ export class RegisterFile implements Restorable {
   /** All registers take their reset values. Nobody is told. */
   reset(): void {
     const { at, reset } = this.#map;
-    for (const [i, word] of reset.entries()) if (at[i] !== undefined) this.#state.set(i, word);
+    const { words } = this.#state;
+    for (let i = 0; i < reset.length; i++) {
+      const word = reset[i] ?? 0;
+      if (words[i] !== word && at[i] !== undefined) this.#state.set(i, word);
+    }
   }
 
   /** The model's own look at a field. */

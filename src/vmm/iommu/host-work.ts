@@ -150,8 +150,8 @@ export class HostWork {
     const { bindings, pasids } = this.#parts;
     const devices = this.#parts.devices();
     const inScope = devices.filter((rid) => isInScope(rid, scope));
-    const { pasid } = scope;
-    if (pasid !== undefined) return inScope.map((rid) => ({ rid, guestPasid: pasid }));
+    const { pasid: guestPasid } = scope;
+    if (guestPasid !== undefined) return inScope.map((rid) => ({ rid, guestPasid }));
     // What is bound, and could not be any more.
     const isLeft = ({ rid, guestPasid }: Bound): boolean =>
       isInScope(rid, scope) && (!devices.includes(rid) || pasids.get(guestPasid) === undefined);
@@ -187,8 +187,12 @@ export class HostWork {
       const all = bindings.all.filter(({ isMuted }) => !isMuted);
       return others.length === 0 ? all : [...all, ...others];
     }
-    const found = this.#parts.devices().map((rid) => bindings.get(rid, guestPasid));
-    return found.filter((each) => each !== undefined).filter(({ isMuted }) => !isMuted);
+    const found: Bound[] = [];
+    for (const rid of this.#parts.devices()) {
+      const bound = bindings.get(rid, guestPasid);
+      if (bound !== undefined && !bound.isMuted) found.push(bound);
+    }
+    return found;
   }
 
   *#bind(bound: Bound): Task {
