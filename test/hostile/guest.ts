@@ -65,7 +65,7 @@ export class HostileGuest {
     this.random = random;
     this.platform = vm.kernel.context.platform;
     this.cpu = found;
-    this.devices = devicesOf(Object.keys(vm.member.spec.devices).length > 1);
+    this.devices = devicesOf(vm.member.spec.devices);
   }
 
   /** The kernel that booted the machine hears nothing any more. */

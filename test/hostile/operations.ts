@@ -244,7 +244,10 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
     5,
     'names a PASID for a queue',
     (guest) => {
-      const words = encode(DSA_WQCFG, { PASID: guest.pasid(), PASID_EN: guest.below(8) === 0 ? 0 : 1 });
+      // A virtual device has the mode and the priority fixed; of a whole function they are in the same word.
+      const fixed = { MODE: guest.below(8) === 0 ? 0 : 1, PRIORITY: 1, BOF: 1 };
+      const PASID_EN = guest.below(8) === 0 ? 0 : 1;
+      const words = encode(DSA_WQCFG, { ...fixed, PASID: guest.pasid(), PASID_EN });
       const at = guest.device().bar0 + DSA_TABLE.WQCFG;
       guest.platform.mmio.write32(at + PASID_WORD * 4, words[PASID_WORD] ?? 0);
     },

@@ -34,12 +34,21 @@ const WHOLE: HostileDevice = {
   ...{ rid: 0x38, bar0: 0xe004_0000, bar2: 0xe005_0000, portal: 0 },
   ...{ isDedicated: true, device: 'dsa1', queue: 'dsa1/one' },
 };
+/** The queues of a whole function that is all that it has. */
+const OWN: HostileDevice = { ...SHARED, portal: 0, isDedicated: true, device: 'dsa1', queue: 'dsa1/own' };
+const COMMON: HostileDevice = { ...SHARED, portal: 0x5000, device: 'dsa1', queue: 'dsa1/shared' };
+
 /**
  * The most of what it does is done to the first. Dedicated queues and whole functions need a host that is told of new
  * entries.
  */
-export const devicesOf = (hasOthers: boolean): readonly HostileDevice[] =>
-  hasOthers ? [SHARED, SHARED, DEDICATED, WHOLE] : [SHARED];
+export function devicesOf(
+  devices: Readonly<Record<string, { readonly from: string }>>,
+): readonly HostileDevice[] {
+  const [from, other] = Object.values(devices).map((device) => device.from);
+  if (other !== undefined) return [SHARED, SHARED, DEDICATED, WHOLE];
+  return from === 'dsa1' ? [OWN, COMMON] : [SHARED];
+}
 
 /** Every fault that hardware knows: the attacker may earn them all. What becomes of the other's work says more. */
 const FAULTS = [

@@ -5,6 +5,7 @@
  */
 import { expect, test } from 'vitest';
 import { Random, type Task } from '../../src/base/index.js';
+import type { DsaDevice } from '../../src/hardware/index.js';
 import { type Scenario, seededChooser, World } from '../../src/machine/index.js';
 import { HostileGuest } from './guest.js';
 import { operate } from './operations.js';
@@ -66,6 +67,17 @@ function attack(world: World, seed: number): { findings: string[]; end: string; 
   };
 }
 
+/** Counts the descriptors that its queues take. */
+function counted(device: DsaDevice): { dedicated: number; shared: number } {
+  const taken = { dedicated: 0, shared: 0 };
+  const accept = device.accept.bind(device);
+  device.accept = (queue, descriptor, table) => {
+    taken[queue.isDedicated ? 'dedicated' : 'shared']++;
+    accept(queue, descriptor, table);
+  };
+  return taken;
+}
+
 test.each(['refused', 'both-numbers', 'one-number'] as const)(
   'with a whole function, and shared queues: %s',
   { timeout: TIMEOUT },
@@ -75,13 +87,15 @@ test.each(['refused', 'both-numbers', 'one-number'] as const)(
     if (guest === undefined) throw new Error(`no ${EVIL}`);
     guest.isOpaque = true;
     const device = world.hardware.accelerators.find(({ name }) => name === 'dsa1')?.device;
+    if (device === undefined) throw new Error('no dsa1');
+    const taken = counted(device);
     for (let seed = 1; seed <= 6; seed++) {
       expect({ seed, ...attack(world, seed) }).toEqual({ seed, findings: [], end: 'ended', isGone: true });
-      expect([
-        device?.parts.config.isBusMaster,
-        device?.isRunning,
-        device?.parts.pageRequests.outstanding,
-      ]).toEqual([false, false, 0]);
+      const { config, pageRequests } = device.parts;
+      expect([config.isBusMaster, device.isRunning, pageRequests.outstanding]).toEqual([false, false, 0]);
     }
+    // It got work into the function, too.
+    expect(taken.dedicated).toBeGreaterThan(0);
+    if (sharedQueues !== 'refused') expect(taken.shared).toBeGreaterThan(0);
   },
 );

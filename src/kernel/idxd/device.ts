@@ -1,8 +1,8 @@
 /**
  * The accelerator's driver (Intel DSA, Linux's idxd): it configures groups, work queues and engines, has the device say
  * nothing of a PASID any more when it goes, resets the device, and takes it out of use. Processes open its queues
- * (`wq-files.ts`); a dedicated one can be the kernel's own (`kernel-queue.ts`), or a virtual device's. Left out: recovery from a halt; a queue of the kernel's on a device
- * that is pulled out.
+ * (`wq-files.ts`); a dedicated one can be the kernel's own (`kernel-queue.ts`), or a virtual device's. Left out:
+ * recovery from a halt; a queue of the kernel's on a device that is pulled out.
  */
 import { isRefusal, KeptList, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { DSA_COMMAND, DSA_GENCAP_REG, DSA_GENCFG_REG, DSA_WQCAP_REG, encode } from '../../spec/index.js';

@@ -1,7 +1,8 @@
 /**
  * A dedicated work queue that the kernel uses itself (Linux's `kernel` type, its DMA engine): descriptors without a
  * PASID, so requests that meet what the device's requests without one meet, at addresses that the kernel's DMA has
- * mapped for them: frames' own where there is no IOMMU. Blocked devices have none. Left out: batches, completion interrupts: it polls.
+ * mapped for them: frames' own where there is no IOMMU. Blocked devices have none. Left out: batches, completion
+ * interrupts: it polls.
  */
 import { hex, isRefusal, type Refusal, refuse, type Task } from '../../base/index.js';
 import {

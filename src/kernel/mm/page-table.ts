@@ -1,7 +1,7 @@
 /**
- * An x86-64 page table of four levels, or five where the CPUs have LA57, in simulated memory (Intel SDM volume 3, 5.5): the CPU walks it for user
- * accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of 8 bytes. Left out:
- * large pages, global pages, memory types.
+ * An x86-64 page table of four levels, or five where the CPUs have LA57, in simulated memory (Intel SDM volume 3, 5.5):
+ * the CPU walks it for user accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of
+ * 8 bytes. Left out: large pages, global pages, memory types.
  */
 import { isRefusal, KeptList, KeptValue, type Refusal } from '../../base/index.js';
 import { FIRST_STAGE_ENTRY } from '../../spec/index.js';

@@ -19,6 +19,7 @@ import {
   DSA_CMD_REG,
   DSA_CMDSTS_REG,
   DSA_GENCAP_REG,
+  DSA_SWERROR_REG,
   DSA_TABLE,
   DSA_WQ_STATE,
   DSA_WQCAP_REG,
@@ -30,7 +31,7 @@ import {
 import { GuestPasid, Pasid } from '../ids.js';
 import { type IdxdDevice, Mdev } from '../index.js';
 
-const [GENCAP, WQCAP, COMMAND, STATUS] = [0x10, 0x20, 0xa0, 0xa8];
+const [GENCAP, WQCAP, COMMAND, STATUS, SWERROR] = [0x10, 0x20, 0xa0, 0xa8, 0xc0];
 const PASID_AT = DSA_TABLE.WQCFG + 8;
 const { SUCCESS, WQ_PASID_ENABLE, WQ_NOT_DISABLED, WQS_NOT_ENABLED } = ERROR;
 
@@ -330,6 +331,15 @@ describe('a dedicated queue whose guest uses no PASIDs', () => {
     const it = withDefault();
     expect([PASID, PASID_EN, PRIV, STATE].map((of) => real(it, of))).toEqual([it.id, 1, 0, 1]);
     expect([PASID, PASID_EN, PRIV, STATE].map((of) => wqcfg(it.mdev, of))).toEqual([0, 0, 0, 1]);
+  });
+
+  test('is told of its errors, which name no PASID of its own', () => {
+    const it = withDefault();
+    const words = encode(DSA_SWERROR_REG, { VALID: 1, DESC_VALID: 1, ERROR: 0x10, WQ: 1, PASID: it.id });
+    expect(it.mdev.reported(words)).toBe(true);
+    const { VALID, PASID: NAMED, WQ } = DSA_SWERROR_REG;
+    expect([VALID, NAMED, WQ].map((of) => field(it.mdev, SWERROR, of))).toEqual([1, 0, 0]);
+    expect(it.mdev.reported(encode(DSA_SWERROR_REG, { VALID: 1, DESC_VALID: 1, WQ: 0 }))).toBe(false);
   });
 
   test('holds it while it is enabled', () => {

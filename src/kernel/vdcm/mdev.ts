@@ -455,17 +455,21 @@ export class Mdev implements CommandTarget, VirtualDevice {
     this.#owner.value?.interrupt(0);
   }
 
-  /** The parent has reported an error: it is this VM's if the PASID is. The guest is told its own number. */
-  /** @internal */
+  /**
+   * The parent has reported an error: it is this VM's if the PASID is, or the queue. The guest is told its own number,
+   * or none where it has none.
+   *
+   * @internal
+   */
   readonly reported = (words: Int32Array): boolean => {
     const owner = this.#owner.value;
     if (owner === undefined || swerror.DESC_VALID.get(words, 0) === 0) return false;
     if (swerror.WQ.get(words, 0) !== this.#wq.index) return false;
     const spid = ioasidSpidOf(owner.set, swerror.PASID.get(words, 0));
-    if (isRefusal(spid)) return false;
+    if (isRefusal(spid) && !this.#wq.isDedicated) return false;
     const of: Record<string, bigint> = {};
     for (const field of swerror.fields) of[field.name] = field.getBig(words, 0);
-    this.#record({ ...of, PASID: spid, WQ: 0 });
+    this.#record({ ...of, PASID: isRefusal(spid) ? 0 : spid, WQ: 0 });
     return true;
   };
 

@@ -61,8 +61,9 @@ export class Numbering implements Restorable {
     const own = of.guest.pasids.tenure(number)?.backing;
     const ids = own === undefined ? [] : [own];
     const tenure = of.takesBothNumbers && number !== own ? this.#pasids.tenure(number) : undefined;
-    const isIts = tenure?.until === undefined && tenure?.mm.split('/', 1)[0] === of.guest.name;
-    return isIts ? [...ids, number] : ids;
+    // What stands for requests without a PASID has no number of the guest's, and is in no table of such a function.
+    const isNamed = tenure?.until === undefined && tenure?.guest !== undefined;
+    return isNamed && tenure.mm.split('/', 1)[0] === of.guest.name ? [...ids, number] : ids;
   }
 
   /** The numbers that a device's requests have for one of the host's. */
