@@ -180,14 +180,6 @@ export class Processes {
     return child;
   }
 
-  /** One more thread of a process. */
-  clone(process: Process): Thread {
-    const tid = this.#nextPid.value++;
-    const thread = new Thread(tid, process, this.#cpus.initState());
-    process.threads.set(tid, thread);
-    return thread;
-  }
-
   /**
    * Runs a thread's user code as a task. When the code returns, or the process is killed, the thread ends; with
    * the last thread, the process.

@@ -64,11 +64,6 @@ export class AuxDomain {
     this.#lock = new Mutex(log, `aux domain ${of.domain.name}`);
   }
 
-  /** What the parts' requests have to carry (`iommu_aux_get_pasid`); undefined while nothing is attached. */
-  get defaultPasid(): Pasid | undefined {
-    return this.#pasid.value;
-  }
-
   /** How many parts of a function are attached. */
   usersOf(device: IommuDevice): number {
     return this.#parents.get(device)?.users.value ?? 0;

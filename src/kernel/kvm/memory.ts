@@ -79,11 +79,6 @@ export class GuestMemory implements MmuNotifier {
     return this.#table.root;
   }
 
-  /** How many pages of devices are mapped. */
-  get devicePages(): number {
-    return this.#devices.size;
-  }
-
   /**
    * Adds a slot, with all its pages present.
    *
