@@ -1,6 +1,6 @@
 /**
- * A virtual PCI function in front of a whole one of the host's, as QEMU's vfio-pci: configuration space is the VMM's, and
- * of what the guest writes there bus mastering reaches the function; registers are the function's own, but for the
+ * A virtual PCI function in front of a whole one of the host's, as QEMU's vfio-pci: configuration space is the VMM's,
+ * and of what the guest writes there bus mastering reaches the function; registers are the function's own, but for the
  * MSI-X table, whose messages are the host's: what they signal is forwarded; and but for what a guest cannot have
  * (`shown-registers.ts`). All pages of its portals are mapped
  * straight through. What the guest's driver configures (groups, queues, the PASIDs of dedicated ones) nobody looks at.
@@ -20,7 +20,7 @@ import { KeptValue, type Refusal, refuse, type Task, type UndoLog } from '../bas
 import type { MmioRegion } from '../hardware/index.js';
 import type { Mmio, VfioDevice, VfioPci } from '../kernel/index.js';
 import { BothNumbers } from './both-numbers.js';
-import { FunctionShell, type Shown, type VmFunction, withMsix, wordRegion } from './function.js';
+import { type FunctionOptions, FunctionShell, type VmFunction, withMsix, wordRegion } from './function.js';
 import { ShownRegisters, type Words } from './shown-registers.js';
 
 const PAGE = 4096;
@@ -30,26 +30,15 @@ const [REGISTERS, PORTALS] = [0, 2];
 /** What becomes of a whole function's shared queues, in a VM whose CPUs translate PASIDs. */
 export type SharedQueues = 'refused' | 'both-numbers' | 'one-number';
 
-export interface AssignedFunctionOptions {
-  /** `vm1 dsa1`. */
-  readonly name: string;
-  /** What the guest finds it at. */
-  readonly rid: number;
+export interface AssignedFunctionOptions extends FunctionOptions {
   readonly whole: VfioPci;
   readonly sharedQueues: SharedQueues;
-  readonly shown: Shown;
   /** The host's. */
   readonly log: UndoLog;
   readonly mmio: Mmio;
-  /** Sends an interrupt message. */
-  readonly message: (address: number, data: number) => void;
-  /** Called when its BARs may have been moved, switched on or off. */
-  readonly moved: () => void;
 }
 
-export class AssignedFunction implements VmFunction {
-  readonly name: string;
-  readonly rid: number;
+export class AssignedFunction extends FunctionShell implements VmFunction {
   readonly bars: readonly MmioRegion[];
   readonly vfio: VfioDevice;
   readonly portals: readonly number[];
@@ -58,28 +47,18 @@ export class AssignedFunction implements VmFunction {
   readonly #both: BothNumbers | undefined;
   /** What becomes of its header is no word of the guest's any more. */
   readonly #isAbandoned: KeptValue<boolean>;
-  readonly #shell: FunctionShell;
 
   constructor(options: AssignedFunctionOptions) {
-    const { name, rid, whole, sharedQueues, shown, log, message, moved } = options;
-    this.name = name;
-    this.rid = rid;
-    this.#whole = whole;
-    this.#isAbandoned = new KeptValue(log, false);
+    const { name, whole, sharedQueues, shown, log } = options;
     const { msix, ...identity } = whole.config;
     const [registers, portals] = [straight(options, REGISTERS), straight(options, PORTALS)];
-    this.#shell = new FunctionShell({
-      ...{ msix, shown, message },
-      identity: { ...identity, bars: [registers.bytes, portals.bytes] },
-      headerChanged: () => {
-        moved();
-        if (!this.#isAbandoned.value) whole.master(this.#shell.config.isBusMaster);
-      },
-    });
+    super(options, { msix, identity: { ...identity, bars: [registers.bytes, portals.bytes] } });
+    this.#whole = whole;
+    this.#isAbandoned = new KeptValue(log, false);
     const both = sharedQueues === 'both-numbers' ? new BothNumbers(log, registers) : undefined;
     this.#both = both;
     this.#registers = new ShownRegisters(both ?? registers, { hasSharedMode: sharedQueues !== 'refused' });
-    this.bars = [withMsix(this.#registers, this.#shell.msix, msix), wordRegion(portals)];
+    this.bars = [withMsix(this.#registers, this.msix, msix), wordRegion(portals)];
     const { address, bytes } = whole.bars.get(PORTALS) ?? { address: 0, bytes: 0 };
     this.portals = Array.from({ length: bytes / PAGE }, (_, i) => address / PAGE + i);
     this.vfio = {
@@ -92,24 +71,12 @@ export class AssignedFunction implements VmFunction {
     };
   }
 
-  readConfig(offset: number, bytes: number): number {
-    return this.#shell.config.read(offset, bytes);
-  }
-
-  writeConfig(offset: number, bytes: number, value: number): void {
-    this.#shell.config.write(offset, bytes, value);
-  }
-
-  placeBars(from: number): number {
-    return this.#shell.placeBars(this.bars, from);
-  }
-
   get portalGfn(): number | undefined {
-    return this.#shell.gfnOf(1, 0);
+    return this.gfnOf(1, 0);
   }
 
   open(): Refusal | undefined {
-    return this.#whole.open((vector) => this.#shell.msix.signal(vector));
+    return this.#whole.open((vector) => this.msix.signal(vector));
   }
 
   *start(): Task {
@@ -143,12 +110,10 @@ export class AssignedFunction implements VmFunction {
     yield* this.#whole.close();
   }
 
-  mark(): void {
-    this.#shell.mark();
-  }
-
-  restore(): void {
-    this.#shell.restore();
+  /** Bus mastering is the function's own. */
+  protected override headerChanged(): void {
+    super.headerChanged();
+    if (!this.#isAbandoned.value) this.#whole.master(this.config.isBusMaster);
   }
 }
 

@@ -9,44 +9,27 @@ import type { MmioRegion } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
 import type { Mdev, VfioDevice } from '../kernel/index.js';
 import { DSA_BAR0_BYTES, DSA_TABLE, DSA_WQ_PORTAL_BYTES } from '../spec/index.js';
-import { FunctionShell, type Shown, type VmFunction, withMsix, wordRegion } from './function.js';
+import { type FunctionOptions, FunctionShell, type VmFunction, withMsix, wordRegion } from './function.js';
 
 const MSIX_AT = { table: DSA_TABLE.MSIX, pending: DSA_TABLE.MSIX_PBA };
 
-export interface VirtualFunctionOptions {
-  /** `vm1 dsa0`. */
-  readonly name: string;
-  /** What the guest finds it at. */
-  readonly rid: number;
+export interface VirtualFunctionOptions extends FunctionOptions {
   readonly mdev: Mdev;
-  readonly shown: Shown;
-  /** Sends an interrupt message. */
-  readonly message: (address: number, data: number) => void;
-  /** Called when its BARs may have been moved, switched on or off. */
-  readonly moved: () => void;
 }
 
-export class VirtualFunction implements VmFunction {
-  readonly name: string;
-  readonly rid: number;
+export class VirtualFunction extends FunctionShell implements VmFunction {
   readonly mdev: Mdev;
   readonly bars: readonly MmioRegion[];
   readonly vfio: VfioDevice;
   readonly portals: readonly number[];
-  readonly #shell: FunctionShell;
 
-  constructor({ name, rid, mdev, shown, message, moved }: VirtualFunctionOptions) {
-    const { config } = mdev;
-    this.name = name;
-    this.rid = rid;
+  constructor(options: VirtualFunctionOptions) {
+    const { name, mdev, shown } = options;
+    const { vendor, device, classCode, vectors } = mdev.config;
+    const bars = [DSA_BAR0_BYTES, DSA_WQ_PORTAL_BYTES];
+    super(options, { identity: { vendor, device, classCode, bars }, msix: { vectors, ...MSIX_AT } });
     this.mdev = mdev;
     this.portals = [mdev.portal.frame];
-    const bars = [DSA_BAR0_BYTES, DSA_WQ_PORTAL_BYTES];
-    this.#shell = new FunctionShell({
-      identity: { vendor: config.vendor, device: config.device, classCode: config.classCode, bars },
-      msix: { vectors: config.vectors, ...MSIX_AT },
-      ...{ shown, message, headerChanged: moved },
-    });
     const { iommu, usesParentPasids } = mdev;
     const { deviceTlbs: showsAts } = shown;
     this.vfio = {
@@ -61,23 +44,11 @@ export class VirtualFunction implements VmFunction {
       read32: (offset: number) => mdev.read32(offset),
       write32: (offset: number, value: number) => mdev.write32(offset, value),
     };
-    this.bars = [withMsix(registers, this.#shell.msix, MSIX_AT), portalRegion(`${name} BAR2`)];
-  }
-
-  readConfig(offset: number, bytes: number): number {
-    return this.#shell.config.read(offset, bytes);
-  }
-
-  writeConfig(offset: number, bytes: number, value: number): void {
-    this.#shell.config.write(offset, bytes, value);
-  }
-
-  placeBars(from: number): number {
-    return this.#shell.placeBars(this.bars, from);
+    this.bars = [withMsix(registers, this.msix, MSIX_AT), portalRegion(`${name} BAR2`)];
   }
 
   get portalGfn(): number | undefined {
-    return this.#shell.gfnOf(1, this.mdev.portal.offset);
+    return this.gfnOf(1, this.mdev.portal.offset);
   }
 
   open(set: IoasidSet, wanted: () => void): Refusal | undefined {
@@ -112,15 +83,7 @@ export class VirtualFunction implements VmFunction {
 
   /** The device signals a vector. */
   signal(vector: number): void {
-    this.#shell.msix.signal(vector);
-  }
-
-  mark(): void {
-    this.#shell.mark();
-  }
-
-  restore(): void {
-    this.#shell.restore();
+    this.msix.signal(vector);
   }
 }
 

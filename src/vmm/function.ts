@@ -1,6 +1,7 @@
 /**
  * What virtual functions of both kinds are: a part of a function of the host's, which VDCM composes (`device.ts`), or
- * a whole one (`assigned.ts`). They share what is the VMM's own of each: configuration space, MSI-X, and where BARs lie.
+ * a whole one (`assigned.ts`). They share what is the VMM's own of each: configuration space, MSI-X, and where BARs
+ * lie.
  */
 import type { Refusal, Restorable, Task } from '../base/index.js';
 import { type ConfigOptions, ConfigSpace, type MmioRegion } from '../hardware/index.js';
@@ -63,24 +64,39 @@ export interface VmFunction extends GuestFunction, Restorable {
   close(): Task;
 }
 
-/** What a function is, as its configuration space tells. */
-export interface ShellOptions {
-  readonly identity: Pick<ConfigOptions, 'vendor' | 'device' | 'classCode' | 'bars'>;
-  readonly msix: { readonly vectors: number; readonly table: number; readonly pending: number };
+/** Where a function stands in its VM. */
+export interface FunctionOptions {
+  /** `vm1 dsa0`. */
+  readonly name: string;
+  /** What the guest finds it at. */
+  readonly rid: number;
   /** PASIDs, ATS and PRI are there where the virtual IOMMU has them: a guest's driver asks for all. */
   readonly shown: Shown;
   /** Sends an interrupt message. */
   readonly message: (address: number, data: number) => void;
-  /** Called when the header may have changed: its BARs may have been moved, switched on or off. */
-  readonly headerChanged: () => void;
+  /** Called when its BARs may have been moved, switched on or off. */
+  readonly moved: () => void;
+}
+
+/** What a function is, as its configuration space tells. */
+export interface Identity {
+  readonly identity: Pick<ConfigOptions, 'vendor' | 'device' | 'classCode' | 'bars'>;
+  readonly msix: { readonly vectors: number; readonly table: number; readonly pending: number };
 }
 
 /** Configuration space and MSI-X of a virtual function. */
-export class FunctionShell implements Restorable {
-  readonly config: ConfigSpace;
-  readonly msix: MsixTable;
+export abstract class FunctionShell implements GuestFunction, Restorable {
+  readonly name: string;
+  readonly rid: number;
+  abstract readonly bars: readonly MmioRegion[];
+  protected readonly config: ConfigSpace;
+  protected readonly msix: MsixTable;
+  readonly #moved: () => void;
 
-  constructor({ identity, msix, shown, message, headerChanged }: ShellOptions) {
+  constructor({ name, rid, shown, message, moved }: FunctionOptions, { identity, msix }: Identity) {
+    this.name = name;
+    this.rid = rid;
+    this.#moved = moved;
     this.config = new ConfigSpace({
       ...{ ...identity, msix },
       ...(shown.pasidBits > 0 ? { pasid: { width: shown.pasidBits } } : {}),
@@ -88,7 +104,7 @@ export class FunctionShell implements Restorable {
       ...(shown.deviceTlbs && shown.pageRequests ? { pri: { capacity: DEPTH } } : {}),
       changed: (part) => {
         if (part === 'msix') this.msix.unmasked();
-        else if (part === 'header') headerChanged();
+        else if (part === 'header') this.headerChanged();
       },
     });
     this.msix = new MsixTable({
@@ -99,10 +115,18 @@ export class FunctionShell implements Restorable {
     });
   }
 
+  readConfig(offset: number, bytes: number): number {
+    return this.config.read(offset, bytes);
+  }
+
+  writeConfig(offset: number, bytes: number, value: number): void {
+    this.config.write(offset, bytes, value);
+  }
+
   /** @see VmFunction.placeBars */
-  placeBars(bars: readonly MmioRegion[], from: number): number {
+  placeBars(from: number): number {
     let at = from;
-    for (const [i, { bytes }] of bars.entries()) {
+    for (const [i, { bytes }] of this.bars.entries()) {
       at = Math.ceil(at / bytes) * bytes;
       this.config.write(BAR_AT + i * 8, 4, at % 2 ** 32);
       this.config.write(BAR_AT + i * 8 + 4, 4, Math.floor(at / 2 ** 32));
@@ -110,15 +134,6 @@ export class FunctionShell implements Restorable {
     }
     this.config.write(COMMAND, 2, MEMORY);
     return at;
-  }
-
-  /** The guest frame of an offset in the `index`-th BAR; undefined while BARs do not answer. */
-  gfnOf(index: number, offset: number): number | undefined {
-    if (!this.config.isMemoryEnabled) return undefined;
-    const at = BAR_AT + index * 8;
-    const low = Int32Array.of(this.config.read(at, 4));
-    const base = this.config.read(at + 4, 4) * 2 ** 32 + BASE_ADDRESS_REG.BASE.get(low, 0) * 16;
-    return Math.floor((base + offset) / PAGE);
   }
 
   mark(): void {
@@ -129,6 +144,20 @@ export class FunctionShell implements Restorable {
   restore(): void {
     this.config.restore();
     this.msix.restore();
+  }
+
+  /** The guest has written to its header. */
+  protected headerChanged(): void {
+    this.#moved();
+  }
+
+  /** The guest frame of an offset in the `index`-th BAR; undefined while BARs do not answer. */
+  protected gfnOf(index: number, offset: number): number | undefined {
+    if (!this.config.isMemoryEnabled) return undefined;
+    const at = BAR_AT + index * 8;
+    const low = Int32Array.of(this.config.read(at, 4));
+    const base = this.config.read(at + 4, 4) * 2 ** 32 + BASE_ADDRESS_REG.BASE.get(low, 0) * 16;
+    return Math.floor((base + offset) / PAGE);
   }
 }
 
