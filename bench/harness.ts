@@ -97,7 +97,9 @@ async function someTurns(): Promise<void> {
   for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** How many garbage collections there are while `run` runs: what was left before, by other cases, is collected first. */
+/**
+ * How many garbage collections there are while `run` runs: what was left before, by other cases, is collected first.
+ */
 export async function collectionsIn(run: () => void): Promise<number> {
   globalThis.gc?.();
   await someTurns();

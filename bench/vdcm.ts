@@ -1,7 +1,7 @@
 /**
  * Virtual devices: a guest's write of a PASID into the configuration of a dedicated queue, which traps into the VMM and
- * from there into VDCM, where one reference is given back and another taken; and a virtual device that is made, taken by
- * a VM, given back and removed. A machine is booted from a scenario, and no rule watches.
+ * from there into VDCM, where one reference is given back and another taken; and a virtual device that is made, taken
+ * by a VM, given back and removed. A machine is booted from a scenario, and no rule watches.
  */
 import { Bug, firstChooser, isRefusal, type Task } from '#src/base/index.js';
 import { ioasidAlloc, ioasidAttachSpid } from '#src/ioasid/index.js';

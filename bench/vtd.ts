@@ -1,8 +1,8 @@
 /**
  * What a VT-d unit's translation costs, through the port that the root complex uses: a hit in the IOTLB; a miss
  * with a walk of four levels, and with a nested one; the invalidation of one page by descriptor while 100,000 other
- * translations are cached, of a first stage and of a second (which took 1.4 ms while all of the cache was looked through
- * for nested entries of the domain); and the memory of 4096 domains with 1000 PASIDs.
+ * translations are cached, of a first stage and of a second (which took 1.4 ms while all of the cache was looked
+ * through for nested entries of the domain); and the memory of 4096 domains with 1000 PASIDs.
  *
  * Nested misses go through 64 K pages of 256 PASIDs; the IOTLB of two entries has none of them, the context cache
  * and the PASID cache have all that is asked. Without paging-structure caches that is 24 reads: 4 tables of the first

@@ -16,7 +16,10 @@ export const EXIT_CODES = `Exit codes:
   2  bad input or usage
   3  the environment: no such socket, QEMU gone`;
 
-/** Tells an error on one line, and answers the exit code for it. What is none of the known kinds is a bug: it is thrown on. */
+/**
+ * Tells an error on one line, and answers the exit code for it. What is none of the known kinds is a bug: it is thrown
+ * on.
+ */
 export function explain(error: unknown): number {
   if (!(error instanceof PlacedError)) throw error;
   process.stderr.write(`ioasis: ${error.message}\n`);

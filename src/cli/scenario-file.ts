@@ -22,7 +22,10 @@ export function shippedScenarios(): string[] {
     .sort();
 }
 
-/** Reads a scenario; undefined once all of its faults have been told, a line each. An {@link InputError} if there is none. */
+/**
+ * Reads a scenario; undefined once all of its faults have been told, a line each. An {@link InputError} if there is
+ * none.
+ */
 export function readScenario(given: string): NamedScenario | undefined {
   const path = pathOf(given);
   let text: string;

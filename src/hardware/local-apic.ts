@@ -1,7 +1,7 @@
 /**
  * A local APIC, as far as messages need it: interrupts on their way to a kernel, pending by vector, delivered one at a
- * time, between the steps of tasks; what runs in a kernel under a spinlock is not interrupted. A vector that is pending is pending once. The
- * host's is one of the machine's engines; a virtual machine's its VMM steps.
+ * time, between the steps of tasks; what runs in a kernel under a spinlock is not interrupted. A vector that is pending
+ * is pending once. The host's is one of the machine's engines; a virtual machine's its VMM steps.
  */
 import { type Restorable, Words } from '../base/index.js';
 import { type Engine, Readiness } from './engine.js';

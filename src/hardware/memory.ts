@@ -189,7 +189,9 @@ export class Memory implements FrameMemory, Restorable {
     return this.#arena.dirtyChunks + Math.max(0, this.#slots - this.#newSlots);
   }
 
-  /** Calls `visit` with the place of each piece of a run of bytes; false, and nothing visited after, where it is absent. */
+  /**
+   * Calls `visit` with the place of each piece of a run of bytes; false, and nothing visited after, where it is absent.
+   */
   #transfer(
     address: number,
     length: number,

@@ -121,7 +121,8 @@ describe('each kind of translation', () => {
   });
 
   test('nested, with holes in the second stage', () => {
-    // Guest frames 0x20 to 0x23 are the first stage's tables, 0x30 to 0x33 its pages; 0x32 is not mapped, 0x33 read-only.
+    // Guest frames 0x20 to 0x23 are the first stage's tables, 0x30 to 0x33 its pages; 0x32 is not mapped, 0x33
+    // read-only.
     const first = [
       ...chain([0x20, 0x21, 0x22, 0x23]),
       ...leaves(0x23, [0, 0x30, 7n], [1, 0x31, 7n], [2, 0x32, 7n], [3, 0x33, 7n]),

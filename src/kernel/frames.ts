@@ -1,8 +1,8 @@
 /**
  * Page frames: which of the machine's RAM are in use, by a bitmap; the lowest free one is handed out, so that what
  * was freed too early has a new owner at once. A virtual machine's memory is scattered instead, so that an address
- * that somebody forgot to translate leads to a stranger's frame. A frame comes zeroed. Who owns which frame is told to a ledger,
- * which only listens: rules are judged by it, the kernel never asks it. Left out: zones, NUMA, large pages.
+ * that somebody forgot to translate leads to a stranger's frame. A frame comes zeroed. Who owns which frame is told to
+ * a ledger, which only listens: rules are judged by it, the kernel never asks it. Left out: zones, NUMA, large pages.
  */
 import {
   Bug,

@@ -41,7 +41,9 @@ export interface KernelOptions {
   readonly ioasids: IoasidCore;
   /** How many PASIDs its own processes may have; all that is left, if it is not given. */
   readonly quota?: number;
-  /** Functions, by RID, that vfio-pci takes before the driver that would (Linux's `vfio-pci.ids`, `driver_override`). */
+  /**
+   * Functions, by RID, that vfio-pci takes before the driver that would (Linux's `vfio-pci.ids`, `driver_override`).
+   */
   readonly vfioPci?: readonly number[];
   /** What keeps guests' PASIDs of one device apart from those of another: all on, but what is off. */
   readonly protections?: Partial<GuestProtections>;

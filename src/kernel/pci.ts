@@ -1,7 +1,7 @@
 /**
  * PCI functions, by configuration space: which there are, where their registers lie, and the capabilities that
- * address spaces need (PCIe 6.0, 6.6.2, 7.5.1, 7.5.3, 7.7.2, 7.8.8, 10.5). Firmware has assigned the BARs. Left out: bridges,
- * assigning of resources, power, error reporting.
+ * address spaces need (PCIe 6.0, 6.6.2, 7.5.1, 7.5.3, 7.7.2, 7.8.8, 10.5). Firmware has assigned the BARs. Left out:
+ * bridges, assigning of resources, power, error reporting.
  */
 import {
   ATS_CAPABILITY,

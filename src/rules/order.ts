@@ -1,8 +1,8 @@
 /**
  * ORDER: a device takes work for an address space only while it is bound to it: after the IOMMU's entry is there,
  * and before it goes. The memory of a process that ends goes before its files, though: what is in flight then meets no
- * entry (flow 7), which CLEAN and ISOLATION judge. Judged by what is open, and by the look into the tables; the order in
- * which the IOASID core tells its subscribers is judged where there are any.
+ * entry (flow 7), which CLEAN and ISOLATION judge. Judged by what is open, and by the look into the tables; the order
+ * in which the IOASID core tells its subscribers is judged where there are any.
  */
 import type { Unbound } from './facts.js';
 import type { AcceptedJob } from './ledger/jobs.js';

@@ -1,7 +1,8 @@
 /**
  * TORN: an IOMMU never takes in a half-written PASID-table entry. An entry that it takes in as present has the root
  * of the page table of the address space that the PASID stands for, whole; judged by who owns that frame. So has one
- * that memory holds as present after any store of the kernel's: an IOMMU may read it then, though in this run none does.
+ * that memory holds as present after any store of the kernel's: an IOMMU may read it then, though in this run none
+ * does.
  */
 import { hex } from '../base/index.js';
 import type { Fetch } from './facts.js';

@@ -2,9 +2,9 @@
  * The virtual functions of a VM, from its boot on and while it runs: they are plugged in, and go, with a word to the
  * guest before or without.
  *
- * A function that goes is first out of the guest's reach: its registers answer nobody, its portal is unmapped. Then VFIO
- * unbinds what is bound for it, in the phases of every tear-down; what the guest itself undoes meanwhile waits for that,
- * for the virtual IOMMU knows the function still. Only then it is forgotten there, and given back to the host.
+ * A function that goes is first out of the guest's reach: its registers answer nobody, its portal is unmapped. Then
+ * VFIO unbinds what is bound for it, in the phases of every tear-down; what the guest itself undoes meanwhile waits for
+ * that, for the virtual IOMMU knows the function still. Only then it is forgotten there, and given back to the host.
  *
  * Left out: whole functions that come at run time.
  */
@@ -121,8 +121,8 @@ export class VmFunctions {
   /**
    * Plugs a device in: returns when it is there, and the guest is told of it.
    *
-   * On failure: `EINVAL` for a place that is none; `EBUSY` if something is there, or the guest has not let go of what was;
-   * `EOPNOTSUPP` for a whole function; what the host refuses with. Nothing has changed.
+   * On failure: `EINVAL` for a place that is none; `EBUSY` if something is there, or the guest has not let go of what
+   * was; `EOPNOTSUPP` for a whole function; what the host refuses with. Nothing has changed.
    */
   *plug(device: VmDevice, set: IoasidSet): Task<Refusal | undefined> {
     const slot = slotOf(device.at);
@@ -155,8 +155,8 @@ export class VmFunctions {
   /**
    * Asks the guest to let go of a device: returns when it is out.
    *
-   * On failure: `ENOENT` if there is none; `EOPNOTSUPP` if it has no slot, and nobody can be asked; `ESRCH` if the VM has
-   * ended before.
+   * On failure: `ENOENT` if there is none; `EOPNOTSUPP` if it has no slot, and nobody can be asked; `ESRCH` if the VM
+   * has ended before.
    */
   *unplug(name: string): Task<Refusal<'ENOENT' | 'EOPNOTSUPP' | 'ESRCH'> | undefined> {
     const each = this.#find(name);

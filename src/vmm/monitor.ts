@@ -184,10 +184,10 @@ export class Monitor {
   }
 
   /**
-   * Has the machine stand still: its CPUs between two instructions, its devices with nothing under way. What is queued is
-   * done first, while the guest can still answer page requests of it: its portals are away by then, and who submits waits
-   * there. So nothing is lost, nor done twice. A guest that does not answer is answered for in the end, by Invalid Request,
-   * as whenever the host drains.
+   * Has the machine stand still: its CPUs between two instructions, its devices with nothing under way. What is queued
+   * is done first, while the guest can still answer page requests of it: its portals are away by then, and who submits
+   * waits there. So nothing is lost, nor done twice. A guest that does not answer is answered for in the end, by
+   * Invalid Request, as whenever the host drains.
    *
    * On failure: `EOPNOTSUPP` with a whole function; `EIO`. It goes on then.
    */

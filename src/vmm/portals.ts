@@ -80,7 +80,9 @@ export class Portals {
     }
   }
 
-  /** The VM is to stand still: returns when nothing is submitted any more. What its CPUs had on their way has arrived. */
+  /**
+   * The VM is to stand still: returns when nothing is submitted any more. What its CPUs had on their way has arrived.
+   */
   *hold(functions: readonly VmFunction[]): Task {
     this.#isHeld.value = true;
     for (const each of [...functions]) yield* this.place(each);

@@ -2,7 +2,8 @@
  * The registers of a whole accelerator, as its guest finds them: the function's own, without what a guest cannot have
  * (Intel DSA 3.0, 9.2.2, 9.2.3).
  *
- * - Interrupt message storage: an entry is the address and the data of a message, and what a guest writes there would be
+ * - Interrupt message storage: an entry is the address and the data of a message, and what a guest writes there would
+ * be
  *   sent to the host's CPUs, where they are whatever the host calls so. GENCAP says that there is none; where the table
  *   is, reads give 0 and writes are lost. Its own interrupts a guest has by MSI-X, which the VMM forwards.
  * - Shared mode, where the guest is to have no shared queues: WQCAP says that there is none.
@@ -42,7 +43,9 @@ export class ShownRegisters {
     this.#hasSharedMode = of.hasSharedMode;
   }
 
-  /** Finds out where things are, which are there for good. To be called when the function answers, before a guest does. */
+  /**
+   * Finds out where things are, which are there for good. To be called when the function answers, before a guest does.
+   */
   learn(): void {
     const { read32 } = this.#registers;
     const offsets = Int32Array.from({ length: 4 }, (_, i) => read32(OFFSETS + i * 4));

@@ -1,7 +1,7 @@
 /**
- * The hot-plug controller of a virtual machine, as its guest sees it: a bit a slot for what has come, and for what is to
- * go or has gone; and what the guest writes when it has let go of that (`HOT_PLUG`). A guest that writes of what was not
- * asked for is not heard.
+ * The hot-plug controller of a virtual machine, as its guest sees it: a bit a slot for what has come, and for what is
+ * to go or has gone; and what the guest writes when it has let go of that (`HOT_PLUG`). A guest that writes of what was
+ * not asked for is not heard.
  */
 import { KeptValue, type UndoLog } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';

@@ -1,7 +1,7 @@
 /**
  * A machine on which one guest is an attacker, and another goes about its work: both have a virtual device on the
- * same shared queue, so that nothing but PASIDs tells them apart, and completion interrupts there. The attacker also has
- * a dedicated queue of that accelerator, and the whole of another one.
+ * same shared queue, so that nothing but PASIDs tells them apart, and completion interrupts there. The attacker also
+ * has a dedicated queue of that accelerator, and the whole of another one.
  */
 import { parseScenario, type Scenario } from '../../src/machine/index.js';
 import { DSA_ERROR_NAMES, FAULT_REASONS } from '../../src/spec/index.js';

@@ -11,7 +11,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** What a test has the machine do instead of answering: drop the connection, stay silent, send a line as it is, refuse. */
+/**
+ * What a test has the machine do instead of answering: drop the connection, stay silent, send a line as it is, refuse.
+ */
 export type Misdeed = 'drop' | 'silence' | { readonly line: string } | { readonly refusal: string };
 
 export const GREETING = '{"QMP": {"version": {"qemu": {"major": 11}}, "capabilities": ["oob"]}}';

@@ -1,6 +1,6 @@
 /**
- * Single faults of auxiliary domains, after those that were found in code of its kind: under some seed of `aux-domain` a
- * rule is broken by each, and its message alone says what happened.
+ * Single faults of auxiliary domains, after those that were found in code of its kind: under some seed of `aux-domain`
+ * a rule is broken by each, and its message alone says what happened.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';

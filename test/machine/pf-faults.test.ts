@@ -1,6 +1,7 @@
 /**
- * Single faults about whole functions, after those that were found in code of their kind (B9 among them): under some seed
- * of `pf-and-adi`, or of `pf-and-adi-both-numbers`, a rule is broken by each, and its message alone says what happened.
+ * Single faults about whole functions, after those that were found in code of their kind (B9 among them): under some
+ * seed of `pf-and-adi`, or of `pf-and-adi-both-numbers`, a rule is broken by each, and its message alone says what
+ * happened.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';

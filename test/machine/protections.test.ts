@@ -1,7 +1,7 @@
 /**
  * What keeps a whole function of a virtual machine's apart from a part of another one (flow 4): each scenario that
- * switches a protection off breaks its rule, and no other, under every seed, and says what happened; with the protection
- * on, the same steps keep all rules.
+ * switches a protection off breaks its rule, and no other, under every seed, and says what happened; with the
+ * protection on, the same steps keep all rules.
  */
 import { describe, expect, it, vi } from 'vitest';
 import { World } from '../../src/machine/index.js';

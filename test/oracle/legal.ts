@@ -342,8 +342,8 @@ export const ENTRY_FAULTS: ReadonlySet<number> = new Set([
 
 /**
  * What the specification lets become of a request by way of others: translations are tagged by domain, not by
- * requester, and so are the ways to tables: those of another requester of the domain may serve this one too. (Where software keeps the
- * rule that a domain has one set of tables, they are the same.)
+ * requester, and so are the ways to tables: those of another requester of the domain may serve this one too. (Where
+ * software keeps the rule that a domain has one set of tables, they are the same.)
  */
 export function* sharedOutcomes(tables: Tables, request: LiteralRequest): Generator<Outcome> {
   const domain = domainOf(tables, request.rid);

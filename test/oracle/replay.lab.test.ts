@@ -1,7 +1,7 @@
 /**
  * Runs of the kernel's own driver, recorded on the model's machine and played again on QEMU: every byte that was
- * written, every answer that the driver got, every DMA and the unit's registers have to be the same. And what is altered
- * in a recording has to be noticed.
+ * written, every answer that the driver got, every DMA and the unit's registers have to be the same. And what is
+ * altered in a recording has to be noticed.
  */
 import { afterEach, describe, expect, test } from 'vitest';
 import { findLab } from '../lab/machines.js';

@@ -1,7 +1,7 @@
 /**
  * The host's side of a virtual IOMMU, which checks that what it is asked for makes sense: nothing is bound twice,
- * nothing unbound that is not bound, no host PASID used that is not this VM's, requests without a PASID meet one thing at
- * a time. What it finds goes to `wrong`.
+ * nothing unbound that is not bound, no host PASID used that is not this VM's, requests without a PASID meet one thing
+ * at a time. What it finds goes to `wrong`.
  */
 import { type Chooser, firstChooser, type Refusal, refuse, type Task } from '../../src/base/index.js';
 import type {

@@ -1,4 +1,6 @@
-/** A page request queue that overflows: what hardware dropped, it answered, and a group of it is over (VT-d 4.1, 7.4). */
+/**
+ * A page request queue that overflows: what hardware dropped, it answered, and a group of it is over (VT-d 4.1, 7.4).
+ */
 import { expect, it } from 'vitest';
 import { isRefusal, type Refusal } from '../../src/base/index.js';
 import { type PageRequest, RIGHT } from '../../src/hardware/index.js';

@@ -4,8 +4,8 @@
  * with the walkers that it judges.
  *
  * Where the specification leaves the order of checks open, this takes: present, then reserved bits, then what
- * is not supported; in paging structures entry by entry, rights before reserved bits (as QEMU and VirtualBox do, the latter after
- * 7.1.3).
+ * is not supported; in paging structures entry by entry, rights before reserved bits (as QEMU and VirtualBox do, the
+ * latter after 7.1.3).
  */
 
 /** What the tables lie in. */

@@ -1,4 +1,6 @@
-/** Sentences of a kernel, the host's and the guests': processes, address spaces, the IOMMU, the accelerator's driver. */
+/**
+ * Sentences of a kernel, the host's and the guests': processes, address spaces, the IOMMU, the accelerator's driver.
+ */
 import { type Fields, forJob, forWork, of, ownPasidOf, pasidOf, plural, type Tell, why } from './words.js';
 
 /** Of whose work a fault is; nobody may know. */

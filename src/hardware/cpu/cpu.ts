@@ -269,8 +269,8 @@ export class Cpu implements Restorable {
   }
 
   /**
-   * MOVDIR64B of a guest's kernel, 16 words, to a physical address of its own, through the EPT: its linear addresses are
-   * left out. False where the EPT does not lead to registers: that is an exit, and what follows its host's to say.
+   * MOVDIR64B of a guest's kernel, 16 words, to a physical address of its own, through the EPT: its linear addresses
+   * are left out. False where the EPT does not lead to registers: that is an exit, and what follows its host's to say.
    */
   postGuest(address: number, line: Int32Array): boolean {
     const { vmcs } = this.#now;

@@ -1,10 +1,10 @@
 /**
  * A CPU's way through its page tables: paging of 4 levels, or of 5 (LA57), with the first-stage format, accessed and
- * dirty bits, and page faults with their error codes (Intel SDM volume 3, chapter 5). Every access walks: no translation is
- * cached, so there is nothing that `INVLPG` would have to drop. In guest mode the tables lie at guest-physical
- * addresses, as does what they lead to: each goes through the EPT, whose failure is an exit and no fault; a table
- * is read, and written only where a bit of it is set (29.3.3.2). Left out: SMEP, SMAP, protection keys, and the
- * upper half of the address space, where the kernel's own mappings would be.
+ * dirty bits, and page faults with their error codes (Intel SDM volume 3, chapter 5). Every access walks: no
+ * translation is cached, so there is nothing that `INVLPG` would have to drop. In guest mode the tables lie at
+ * guest-physical addresses, as does what they lead to: each goes through the EPT, whose failure is an exit and no
+ * fault; a table is read, and written only where a bit of it is set (29.3.3.2). Left out: SMEP, SMAP, protection keys,
+ * and the upper half of the address space, where the kernel's own mappings would be.
  */
 import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
 import { ABSENT, type Memory } from '../memory.js';

@@ -18,9 +18,9 @@ export interface CpuExit {
 }
 
 /**
- * How it goes on: `skip` the instruction, with ZF = 1 (ENQCMD and ENQCMDS only); or inject #GP. An access only: `resume`,
- * which executes it again; `later`, which does so when others have had a turn; or `nobody`, which emulates it as of an
- * address where nothing answers.
+ * How it goes on: `skip` the instruction, with ZF = 1 (ENQCMD and ENQCMDS only); or inject #GP. An access only:
+ * `resume`, which executes it again; `later`, which does so when others have had a turn; or `nobody`, which emulates it
+ * as of an address where nothing answers.
  */
 export type CpuExitAction = 'skip' | 'resume' | 'later' | 'nobody' | 'general-protection';
 

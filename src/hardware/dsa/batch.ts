@@ -1,7 +1,7 @@
 /**
  * The batch that an engine works on: its descriptor, put aside while those of its list are worked on, and what has
- * come of them (Intel DSA Architecture Specification, 341204, revision 3.0, 3.8 and 8.3.2). Without a fence their order is
- * open: a descriptor may be put off, so that the next goes before it. A real engine works on more of them at once.
+ * come of them (Intel DSA Architecture Specification, 341204, revision 3.0, 3.8 and 8.3.2). Without a fence their order
+ * is open: a descriptor may be put off, so that the next goes before it. A real engine works on more of them at once.
  */
 import type { Restorable } from '../../base/index.js';
 import { DSA_BATCH } from '../../spec/index.js';

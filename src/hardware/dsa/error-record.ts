@@ -1,4 +1,6 @@
-/** What is said of an error, wherever it is recorded (Intel DSA Architecture Specification, 341204, revision 3.0, 5.8). */
+/**
+ * What is said of an error, wherever it is recorded (Intel DSA Architecture Specification, 341204, revision 3.0, 5.8).
+ */
 
 /** The descriptor that an error is about. */
 export interface ErrorDescriptor {

@@ -23,7 +23,9 @@ const HANDLE = 5;
 const IMS = 0x10000;
 const MASKED = 1;
 
-/** A device whose users may ask for interrupts; entry 5 of both tables sends its number, and that is 0x40 more in IMS. */
+/**
+ * A device whose users may ask for interrupts; entry 5 of both tables sends its number, and that is 0x40 more in IMS.
+ */
 function ready(options: Partial<DsaOptions> = {}, pasid = PASID): Rig {
   const rig = new Rig(options);
   rig.enablePci();

@@ -83,7 +83,10 @@ export interface Upstream {
    * @param into takes `request.length` bytes from `at` on; unchanged unless SUCCESS
    */
   read(request: MemoryRequest, into: Uint8Array, at: number): CompletionStatus;
-  /** A memory write of `request.length` bytes of `from`, from `at` on. Posted: a blocked one is lost, and told as a status to models alone. */
+  /**
+   * A memory write of `request.length` bytes of `from`, from `at` on. Posted: a blocked one is lost, and told as a
+   * status to models alone.
+   */
   write(request: MemoryRequest, from: Uint8Array, at: number): CompletionStatus;
   /** A translation request. */
   translate(request: MemoryRequest, out: TranslationCompletion): void;

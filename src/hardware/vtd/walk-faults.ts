@@ -1,5 +1,6 @@
 /**
- * Where a walk stands, and which reason it fails for there, as far as that hangs on the unit's mode too (VT-d 4.1, 7.1.3).
+ * Where a walk stands, and which reason it fails for there, as far as that hangs on the unit's mode too (VT-d 4.1,
+ * 7.1.3).
  */
 import { FAULT } from '../../spec/index.js';
 import { RIGHT } from '../paging/step.js';

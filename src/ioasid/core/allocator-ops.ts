@@ -1,5 +1,6 @@
 /**
- * What a custom allocator is: two functions and a name. Registering one is `ids/allocator.ts`, calling it `life/choose.ts`.
+ * What a custom allocator is: two functions and a name. Registering one is `ids/allocator.ts`, calling it
+ * `life/choose.ts`.
  */
 import type { Refusal } from '../../base/index.js';
 

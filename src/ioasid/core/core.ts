@@ -33,7 +33,10 @@ import {
   type NotifierPriority,
 } from './options.js';
 
-/** An address space, as the token of a set of type `mm`: the object itself, so that it cannot be reused while the set has it. */
+/**
+ * An address space, as the token of a set of type `mm`: the object itself, so that it cannot be reused while the set
+ * has it.
+ */
 export interface IoasidToken {
   /** What tables call it: `vm1`, `pid 4711`. */
   readonly name: string;
@@ -78,7 +81,9 @@ class Named {
   }
 }
 
-/** In whose name references are held and work is done: `kvm:vm1`, `iommu0`, `vdcm:vdev3`. Made by `ioasidHolderAlloc`. */
+/**
+ * In whose name references are held and work is done: `kvm:vm1`, `iommu0`, `vdcm:vdev3`. Made by `ioasidHolderAlloc`.
+ */
 export class IoasidHolder extends Named {
   readonly kind = 'holder';
   /** Wakes whoever does its work. */
@@ -91,7 +96,9 @@ export class IoasidHolder extends Named {
   }
 }
 
-/** A node of the hierarchy that charges ids, as a cgroup does. Made by `ioasidControllerAlloc`; its name is its path. */
+/**
+ * A node of the hierarchy that charges ids, as a cgroup does. Made by `ioasidControllerAlloc`; its name is its path.
+ */
 export class IoasidController extends Named {
   readonly kind = 'controller';
 }

@@ -35,7 +35,9 @@ export interface IoasidOptions {
   readonly policy?: 'lowest' | 'cyclic';
   /** Who is told first, second and third; by default `cpu`, `iommu`, `device`. Those of priority `last` come last. */
   readonly order?: readonly NotifierPriority[];
-  /** The scheduler's step, which dates what happens; by default the core counts its own changes of state. Modulo 2^32. */
+  /**
+   * The scheduler's step, which dates what happens; by default the core counts its own changes of state. Modulo 2^32.
+   */
   readonly step?: () => number;
   /** Is asked before every internal step that can fail whether it does: `choose(2, 'ioasid: …')`, 1 for yes. */
   readonly faults?: Chooser;

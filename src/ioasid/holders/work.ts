@@ -46,8 +46,8 @@ export interface IoasidWorkItem {
 /**
  * Queues work on an id. Handlers may.
  *
- * On failure: `EDEADLK` from an allocator; `EINVAL` for an unknown phase, or for what is no cookie or no id; `ENOENT` if the
- * set, the id or the holder is gone; `EACCES` if the id is of another set; `ENOMEM`.
+ * On failure: `EDEADLK` from an allocator; `EINVAL` for an unknown phase, or for what is no cookie or no id; `ENOENT`
+ * if the set, the id or the holder is gone; `EACCES` if the id is of another set; `ENOMEM`.
  */
 export function ioasidQueueWork(
   set: IoasidSet,

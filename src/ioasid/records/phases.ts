@@ -5,8 +5,8 @@
  * before the device's draining (the ordered workqueue of the series, IOASID extensions v4, 13/18).
  *
  * An id goes through the phases in rounds. What an announcement queues when the present round is past stop is a
- * round of its own, after it: the FREE of an id whose unbinding is being cleared. So is what comes too late for its phase,
- * and what its holder queues after that: no holder's clearing overtakes its own draining.
+ * round of its own, after it: the FREE of an id whose unbinding is being cleared. So is what comes too late for its
+ * phase, and what its holder queues after that: no holder's clearing overtakes its own draining.
  */
 import { Bug } from '../../base/index.js';
 import { type IoasidCore, LOCK } from '../core/core.js';

@@ -1,6 +1,6 @@
 /**
- * What an administrator may ask of an accelerator: groups of queues and engines (Intel DSA 3.0, 5.1 and 9.2.23), against
- * what the device has, and what the machine lets it do.
+ * What an administrator may ask of an accelerator: groups of queues and engines (Intel DSA 3.0, 5.1 and 9.2.23),
+ * against what the device has, and what the machine lets it do.
  */
 import { isRefusal, type Refusal } from '../../base/index.js';
 import {

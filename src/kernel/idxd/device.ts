@@ -123,8 +123,8 @@ export class IdxdDevice implements FilesDevice {
 
   /**
    * The device goes: virtual devices on its queues first, then every open file, whose process keeps a descriptor that
-   * stands for nothing, then the device is disabled. Returns when it has nothing to do any more, and what it had bound is
-   * unbound. A device that is not there any more is left so too. Once more is no error.
+   * stands for nothing, then the device is disabled. Returns when it has nothing to do any more, and what it had bound
+   * is unbound. A device that is not there any more is left so too. Once more is no error.
    *
    * On failure: `EBUSY` if the kernel itself has a queue: nothing has changed.
    */
@@ -305,8 +305,8 @@ export class IdxdDevice implements FilesDevice {
   /**
    * Opens a dedicated work queue for the kernel's own DMA.
    *
-   * On failure: `ENXIO` if there is no such dedicated queue; `EBUSY` if it is open; `ENODEV` if requests without a PASID
-   * are blocked, or the CPUs cannot submit; `ENOSPC`, `ENOMEM`, `EIO`. Nothing has changed.
+   * On failure: `ENXIO` if there is no such dedicated queue; `EBUSY` if it is open; `ENODEV` if requests without a
+   * PASID are blocked, or the CPUs cannot submit; `ENOSPC`, `ENOMEM`, `EIO`. Nothing has changed.
    */
   *openKernel(
     index: number,

@@ -1,11 +1,11 @@
 /**
- * The accelerator's event log, as its driver uses it (Intel DSA 3.0, 5.9 and 9.2.16; Linux's `idxd_device_evl_setup` and
- * `process_evl_entries`): a page that the device writes to by the kernel's DMA, without a PASID. Where it is on, errors
- * of descriptors go there, and with them completion records that the device could not write, as their page was missing
- * and it may not ask for it: the driver writes those where they should be, for it can have pages.
+ * The accelerator's event log, as its driver uses it (Intel DSA 3.0, 5.9 and 9.2.16; Linux's `idxd_device_evl_setup`
+ * and `process_evl_entries`): a page that the device writes to by the kernel's DMA, without a PASID. Where it is on,
+ * errors of descriptors go there, and with them completion records that the device could not write, as their page was
+ * missing and it may not ask for it: the driver writes those where they should be, for it can have pages.
  *
- * Where the driver stands is the device's head register, and nowhere else: after a reset both begin anew (bug G10). Left
- * out: larger logs; retries of records that fault once more.
+ * Where the driver stands is the device's head register, and nowhere else: after a reset both begin anew (bug G10).
+ * Left out: larger logs; retries of records that fault once more.
  */
 import { isRefusal, type Refusal, type Task } from '../../base/index.js';
 import { DSA_EVENT, DSA_EVLCFG_REG, DSA_EVLSTATUS_REG, encode } from '../../spec/index.js';

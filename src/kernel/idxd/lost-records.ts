@@ -1,6 +1,7 @@
 /**
  * Entries of the event log, and completion records in them that the device could not write, as their page was missing:
- * the driver, which can have pages, writes them where they should be (Linux's `idxd_copy_cr`). The status is last: who polls for it finds the rest.
+ * the driver, which can have pages, writes them where they should be (Linux's `idxd_copy_cr`). The status is last: who
+ * polls for it finds the rest.
  */
 import { isRefusal, type Task } from '../../base/index.js';
 import { DSA_EVENT, DSA_RECORD, DSA_STATUS, DSA_SWERROR_REG } from '../../spec/index.js';

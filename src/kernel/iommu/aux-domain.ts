@@ -1,8 +1,9 @@
 /**
  * An auxiliary domain: a second stage that parts of functions are attached to (ADIs; Scalable IOV 1.0, 3.3). A part's
- * requests carry the function's RID, so that no entry is its own but one of a PASID: the domain's *default PASID*, which
- * the function's driver programs into each part that is attached. It is one number on all functions, so that the parts
- * that share the domain share it; hardware knows them apart by what else there is (a dedicated queue by its number).
+ * requests carry the function's RID, so that no entry is its own but one of a PASID: the domain's *default PASID*,
+ * which the function's driver programs into each part that is attached. It is one number on all functions, so that the
+ * parts that share the domain share it; hardware knows them apart by what else there is (a dedicated queue by its
+ * number).
  *
  * After Linux 5.0 to 5.16 (`iommu_aux_attach_device`, `iommu_aux_detach_device`, `iommu_aux_get_pasid`;
  * drivers/iommu/intel/iommu.c: `aux_domain_add_dev`, `default_pasid`), with one difference: attachments are counted by

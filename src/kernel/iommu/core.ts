@@ -191,8 +191,8 @@ export class Iommu {
    * From now on DMA through a domain snoops the CPUs' caches, whatever a request says (Linux's
    * `enforce_cache_coherency`); it stays so.
    *
-   * On failure: `EOPNOTSUPP` if a unit that it is attached behind cannot; `EBUSY` if pages of a second stage are mapped:
-   * nothing has changed. `EIO` if hardware did not confirm.
+   * On failure: `EOPNOTSUPP` if a unit that it is attached behind cannot; `EBUSY` if pages of a second stage are
+   * mapped: nothing has changed. `EIO` if hardware did not confirm.
    */
   *enforceCoherency(domain: PagingDomain): Task<Refusal<'EOPNOTSUPP' | 'EBUSY' | 'EIO'> | undefined> {
     return yield* changeDomain(this, domain, {
@@ -205,8 +205,8 @@ export class Iommu {
    * Has hardware mark what DMA writes to, or no longer (Linux's `set_dirty_tracking`). What was marked before is
    * forgotten.
    *
-   * On failure: `EOPNOTSUPP` if a unit that the domain is attached behind cannot: nothing has changed. `EIO` if hardware
-   * did not confirm.
+   * On failure: `EOPNOTSUPP` if a unit that the domain is attached behind cannot: nothing has changed. `EIO` if
+   * hardware did not confirm.
    */
   *trackDirty(domain: PagingDomain, is: boolean): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
     const refusal = yield* changeDomain(this, domain, {
@@ -270,8 +270,8 @@ export class Iommu {
 
   /**
    * Detaches: nothing new is served (stop), what is being served is answered (drain), entry and caches are cleared, and
-   * what the device may have asked for until then is answered too (clear). It has been quiesced by its own driver. If it was replaced, what has taken its place goes; if it
-   * was detached before, nothing.
+   * what the device may have asked for until then is answered too (clear). It has been quiesced by its own driver. If
+   * it was replaced, what has taken its place goes; if it was detached before, nothing.
    *
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
    */

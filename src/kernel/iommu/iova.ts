@@ -1,7 +1,7 @@
 /**
  * Addresses for DMA, a page at a time: which pages of a device's address space are taken. The highest run that is free
- * is given first, at a multiple of its size rounded up to a power of two (as Linux's `iova.c` does, so that a run can be
- * flushed by one aligned block). Page 0 is never given: 0 is what drivers take for no address. Left out: caches for
+ * is given first, at a multiple of its size rounded up to a power of two (as Linux's `iova.c` does, so that a run can
+ * be flushed by one aligned block). Page 0 is never given: 0 is what drivers take for no address. Left out: caches for
  * each CPU.
  */
 import { assert, KeptValue, type Refusal, refuse, type UndoLog } from '../../base/index.js';

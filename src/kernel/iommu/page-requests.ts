@@ -68,7 +68,9 @@ export class PageRequests {
     return yield* this.#answer(device.driver, request, response);
   }
 
-  /** Answers what a client has not answered: it never will. The attachment is dying, or `which` says of which groups. */
+  /**
+   * Answers what a client has not answered: it never will. The attachment is dying, or `which` says of which groups.
+   */
   *abort(attachment: Attachment, which: (group: number) => boolean = () => true): Task {
     for (const group of attachment.outstanding.keys()) {
       if (which(group)) yield* this.respond(attachment, group, 'invalid request');

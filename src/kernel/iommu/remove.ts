@@ -4,8 +4,8 @@
  * answered; then it stops asking for pages and translations; then its tables go. Bindings that somebody still has of
  * it stand for nothing from then on, and are undone as always.
  *
- * A device that was pulled out answers no invalidation, and has nothing that could be invalidated: the tables go all the
- * same.
+ * A device that was pulled out answers no invalidation, and has nothing that could be invalidated: the tables go all
+ * the same.
  */
 import type { Refusal, Task } from '../../base/index.js';
 import type { Attachment, IommuDevice } from './device.js';

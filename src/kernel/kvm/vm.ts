@@ -98,8 +98,8 @@ export class KvmVm {
   /**
    * Maps a page of a device, a portal, into the guest.
    *
-   * On failure: `ENODEV` if the VM is gone; `EPERM` while PASIDs are not translated; `EINVAL` if the frame is RAM; `EEXIST` if something is at
-   * that guest frame; `ENOMEM`.
+   * On failure: `ENODEV` if the VM is gone; `EPERM` while PASIDs are not translated; `EINVAL` if the frame is RAM;
+   * `EEXIST` if something is at that guest frame; `ENOMEM`.
    */
   *mapDevicePage(
     gfn: number,
@@ -113,7 +113,8 @@ export class KvmVm {
   }
 
   /**
-   * Takes a page of a device away, if it is there: when it returns, the guest does not reach it, and finds nothing there.
+   * Takes a page of a device away, if it is there: when it returns, the guest does not reach it, and finds nothing
+   * there.
    *
    * @param isHeld it will be mapped again: instructions that go there wait for it, and none of them is lost
    */

@@ -468,7 +468,9 @@ export class AddressSpace {
     tell(this.#context, 'mm:lost', { mm: this.name, page: pageName(area.first), pages: pagesOf(area) });
   }
 
-  /** Returns when neither a CPU nor anybody else uses copies of the leaves of these pages; false if that is not sure. */
+  /**
+   * Returns when neither a CPU nor anybody else uses copies of the leaves of these pages; false if that is not sure.
+   */
   *#flush(first: number, last: number): Task<boolean> {
     yield* this.#context.cpus.shootdown();
     let isSure = true;

@@ -122,7 +122,9 @@ export class PageTable {
     return found;
   }
 
-  /** From now on each store is written back to where hardware that does not snoop sees it, and all that is there now. */
+  /**
+   * From now on each store is written back to where hardware that does not snoop sees it, and all that is there now.
+   */
   writeBack(): void {
     if (this.#writtenBack.value) return;
     this.#writtenBack.value = true;

@@ -1,7 +1,8 @@
 /**
  * The completion interrupts of a virtual device (Intel DSA 3.0, 3.7, 9.2.12 and 9.2.22; Scalable IOV 1.0, 3.4): to its
  * guest, MSI-X vectors with their permissions; each, once the guest has asked for a handle, stands for an entry of the
- * parent's interrupt message storage. The guest's descriptors name the host's handle, through a portal that leads there.
+ * parent's interrupt message storage. The guest's descriptors name the host's handle, through a portal that leads
+ * there.
  *
  * The guest writes its own PASID into a permission. What stands in the entry is the host's, of a PASID that is bound
  * through this virtual device, and only while it is: else nobody's descriptors may name it. A binding ends with a drain

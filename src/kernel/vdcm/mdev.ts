@@ -192,7 +192,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * @param interrupt called to send the message of an MSI-X vector
    * @param wanted called when the parent goes: the VM is to give it up
    *
-   * On failure: `EBUSY` if a VM has it, or hardware did not let go of it for one that had; `ENODEV` if it was removed; `ENOMEM`.
+   * On failure: `EBUSY` if a VM has it, or hardware did not let go of it for one that had; `ENODEV` if it was removed;
+   * `ENOMEM`.
    */
   open(
     set: IoasidSet,
@@ -289,8 +290,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
 
   /**
    * The VM is to stand still, and nothing reaches the portal any more; its guest may go on so far that it answers page
-   * requests. Returns when what was queued is done: nothing is thrown away, for nobody could submit it again. A queue is
-   * disabled, and what it works with stays held; registers stay as they are. Commands that come from now on wait.
+   * requests. Returns when what was queued is done: nothing is thrown away, for nobody could submit it again. A queue
+   * is disabled, and what it works with stays held; registers stay as they are. Commands that come from now on wait.
    *
    * On failure: `EIO`.
    */
@@ -301,8 +302,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
   }
 
   /**
-   * It goes on, after `suspend`, with what it holds: nothing is translated anew. A queue whose PASID was unbound meanwhile
-   * is disabled.
+   * It goes on, after `suspend`, with what it holds: nothing is translated anew. A queue whose PASID was unbound
+   * meanwhile is disabled.
    */
   *resume(): Task {
     if (!this.#isSuspended.value) return;

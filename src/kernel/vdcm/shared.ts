@@ -103,9 +103,9 @@ export class SharedQueue implements QueueBehind {
   }
 
   /**
-   * Another virtual device of the VM may go on with it: what there is may be that one's, and it may wait for what its guest
-   * does only after this. Then nothing is waited for here, but of a device that is taken out: with the last of them the
-   * PASID is drained.
+   * Another virtual device of the VM may go on with it: what there is may be that one's, and it may wait for what its
+   * guest does only after this. Then nothing is waited for here, but of a device that is taken out: with the last of
+   * them the PASID is drained.
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
     if (pasid === this.#unused.value) return undefined;

@@ -47,8 +47,8 @@ interface Extent {
 }
 
 /**
- * Reads a structure that begins with `argsz`, into words that the next one is read into; its end may be left out, or more
- * may stand behind it.
+ * Reads a structure that begins with `argsz`, into words that the next one is read into; its end may be left out, or
+ * more may stand behind it.
  */
 function read(argument: Uint8Array, of: LayoutInfo, extent?: Extent): Int32Array | Bad {
   const least = extent?.least ?? of.bytes;

@@ -121,8 +121,8 @@ export class VfioContainer {
   }
 
   /**
-   * Has a device's requests without a PASID reach the container's memory, as they do once it has been added. That they do
-   * already is no error.
+   * Has a device's requests without a PASID reach the container's memory, as they do once it has been added. That they
+   * do already is no error.
    *
    * On failure: `ENODEV` if the device is not in the container; as `addDevice`. They are blocked.
    */

@@ -1,7 +1,7 @@
 /**
- * What a guest's kernel does in a scenario: it flushes, and has queues of its own, by which it copies its buffers without
- * a PASID: one at a time by each queue, by several at once. Buffers are frames of its own; what is left of them, and of
- * queues, goes with its last step.
+ * What a guest's kernel does in a scenario: it flushes, and has queues of its own, by which it copies its buffers
+ * without a PASID: one at a time by each queue, by several at once. Buffers are frames of its own; what is left of
+ * them, and of queues, goes with its last step.
  */
 import { isRefusal, type Refusal, refuse, type Task, WaitQueue } from '../../base/index.js';
 import { type KernelQueue, PAGE_BYTES, paOf } from '../../kernel/index.js';

@@ -294,8 +294,8 @@ const seedOf = (name: string): number =>
 export const isWhole = (from: string): boolean => !from.includes('/');
 
 /**
- * A guest's kernel names functions by RID, and counts accelerators in the order in which it finds them: those of its boot
- * in that of their RIDs, then as they come.
+ * A guest's kernel names functions by RID, and counts accelerators in the order in which it finds them: those of its
+ * boot in that of their RIDs, then as they come.
  *
  * @param found the guest's name of an accelerator that came later, if it is there
  */

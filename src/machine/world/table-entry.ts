@@ -1,6 +1,6 @@
 /**
- * PASID table entries as they lie in memory, found by the tables that the unit walks, with its own walker: of the host's
- * unit in physical memory, of a virtual one in its guest's.
+ * PASID table entries as they lie in memory, found by the tables that the unit walks, with its own walker: of the
+ * host's unit in physical memory, of a virtual one in its guest's.
  */
 import { hex, u64 } from '../../base/index.js';
 import { ABSENT, type DeviceTables, type FrameReader, RIGHT, Walk } from '../../hardware/index.js';

@@ -274,8 +274,8 @@ export class World {
   }
 
   /**
-   * How many PASIDs the core has handed out to processes. What stands for a virtual machine's requests without one comes
-   * and goes with what its guest does to its IOMMU, and is asked for when the machine has gone.
+   * How many PASIDs the core has handed out to processes. What stands for a virtual machine's requests without one
+   * comes and goes with what its guest does to its IOMMU, and is asked for when the machine has gone.
    */
   get #pasidsInUse(): number {
     const { live } = ioasidCapacity(this.#ioasids);

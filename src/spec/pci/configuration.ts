@@ -1,7 +1,7 @@
 /**
  * The configuration space of a function: the header of type 0, and the capabilities that address spaces, their
- * translation and interrupts need. After PCI Express 6.0, 7.5.1 (header), 7.5.3 (PCI Express, of which the reset), 7.7.2
- * (MSI-X), 7.7.11 (ACS), 7.8.8 (PASID), 10.5.1 (ATS) and 10.5.2 (PRI). Error reporting, power management and link
+ * translation and interrupts need. After PCI Express 6.0, 7.5.1 (header), 7.5.3 (PCI Express, of which the reset),
+ * 7.7.2 (MSI-X), 7.7.11 (ACS), 7.8.8 (PASID), 10.5.1 (ATS) and 10.5.2 (PRI). Error reporting, power management and link
  * registers are left out.
  *
  * Fields hold what the specification prints; offsets of tables and capabilities are in bytes unless a field's

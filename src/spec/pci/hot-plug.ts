@@ -1,6 +1,7 @@
 /**
  * The registers of the hot-plug controller of a virtual machine: one for PCI bus 0, as QEMU shows it to ACPI
- * (docs/specs/acpi_pci_hotplug.rst), in memory, as on machines without I/O ports. Each has a bit a slot, the device number.
+ * (docs/specs/acpi_pci_hotplug.rst), in memory, as on machines without I/O ports. Each has a bit a slot, the device
+ * number.
  */
 export const HOT_PLUG = {
   /** Read: devices that have come, and nobody has been told of. The read clears it. */

@@ -1,7 +1,7 @@
 /**
  * Binding a guest's first stage to a PASID, and what nested translation a host offers (Linux 5.11,
- * include/uapi/linux/iommu.h; `iommu_nesting_info` as it was proposed for VFIO in 2020). One flag Linux does not have: what
- * a guest says of the faults of an entry that it takes away (FPD) has no other way to the host.
+ * include/uapi/linux/iommu.h; `iommu_nesting_info` as it was proposed for VFIO in 2020). One flag Linux does not have:
+ * what a guest says of the faults of an entry that it takes away (FPD) has no other way to the host.
  */
 import { layout } from '../layout.js';
 

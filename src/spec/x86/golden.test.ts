@@ -1,7 +1,7 @@
 /**
  * IA32_PASID and ENQCMD against Linux; EPT against the masks of Linux (VMX_EPT_* in asm/vmx.h); the structure of
- * PASID translation against the sizes and positions that Linux's proposed KVM uses; the x86-64 paging entry against the masks of QEMU and VirtualBox (`docs/reference/vtd-notes.md`), and
- * entries that a Linux guest wrote.
+ * PASID translation against the sizes and positions that Linux's proposed KVM uses; the x86-64 paging entry against the
+ * masks of QEMU and VirtualBox (`docs/reference/vtd-notes.md`), and entries that a Linux guest wrote.
  */
 import { describe } from 'vitest';
 import { testGolden } from '../../../test/golden.js';

@@ -1,8 +1,8 @@
 /**
  * What a virtual VT-d unit says it can do: scalable mode with first-stage translation, PASIDs that are allocated by
- * virtual command, and no second stage or nesting: an entry that asks for one is a fault, as on hardware without. So all
- * that a guest can ask for is a first stage, which the host nests over the VM's own second stage, and pass-through, for
- * which that second stage does by itself.
+ * virtual command, and no second stage or nesting: an entry that asks for one is a fault, as on hardware without. So
+ * all that a guest can ask for is a first stage, which the host nests over the VM's own second stage, and pass-through,
+ * for which that second stage does by itself.
  *
  * Requests without a PASID go by the entry of PASID 0 (ECAP.RPS is clear: no other can be named), and have no privilege
  * (ECAP.RPRIVS is clear). Only they can be passed through: a PASID's entry that says so cannot be used. Accesses to

@@ -4,8 +4,8 @@
  * PASIDs that were given out can be bound, so it is those that are looked up, in the tables of each device, however
  * large a directory the guest claims to have. An entry is read once, and read anew if the host has slept since.
  *
- * An entry of a whole function that is gone, and says that faults are not recorded (FPD), is muted on the host too, until
- * it is empty: the function goes on until the guest has drained it.
+ * An entry of a whole function that is gone, and says that faults are not recorded (FPD), is muted on the host too,
+ * until it is empty: the function goes on until the guest has drained it.
  *
  * What requests without a PASID meet is compared with the entry of PASID 0 (`without-pasid.ts`).
  *

@@ -1,8 +1,8 @@
 /**
  * What requests without a PASID meet, by device: the guest's memory as it is, while translation is off or the guest's
- * entry passes them through; nothing; or a first stage of the guest's. That one is bound on the host to a PASID which no
- * guest ever sees: one for each of the guest's domains, so that devices in one domain share it, and those of two are kept
- * apart though they are parts of one function.
+ * entry passes them through; nothing; or a first stage of the guest's. That one is bound on the host to a PASID which
+ * no guest ever sees: one for each of the guest's domains, so that devices in one domain share it, and those of two are
+ * kept apart though they are parts of one function.
  */
 import { isRefusal, KeptMap, type Refusal, type Task, type UndoLog } from '../../base/index.js';
 import { ridName } from '../../kernel/index.js';
@@ -66,7 +66,9 @@ export class WithoutPasid {
     return isAlike(this.#meets.get(rid) ?? 'memory', this.#wanted(rid));
   }
 
-  /** Has a device meet what the guest's entry says. Whether hardware did not confirm that it meets no more what it did. */
+  /**
+   * Has a device meet what the guest's entry says. Whether hardware did not confirm that it meets no more what it did.
+   */
   *compare(rid: number): Task<boolean> {
     if (this.isAsWanted(rid)) return false;
     const now = this.#meets.get(rid) ?? 'memory';

@@ -4,7 +4,8 @@
  *
  * Virtual devices of one VM that are made of one function, and are bound to one PASID, share the entry: hardware
  * cannot tell them apart, and a page request says nothing of whose work it is. One of them is asked, which may know
- * nothing of the page, or be on its way out; then the next is, and only when none is left is the answer Invalid Request.
+ * nothing of the page, or be on its way out; then the next is, and only when none is left is the answer Invalid
+ * Request.
  */
 import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
 import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
@@ -33,15 +34,17 @@ export interface GuestEndpoint {
   readonly iommu: IommuDevice;
   /** Its requests carry the host's PASIDs; those of a whole function carry what the guest has put into it. */
   readonly usesParentPasids: boolean;
-  /** A whole function whose shared queues are used: what CPUs send there carries the host's PASIDs, beside the others. */
+  /**
+   * A whole function whose shared queues are used: what CPUs send there carries the host's PASIDs, beside the others.
+   */
   readonly takesBothNumbers?: boolean;
   /** Whether the guest sees a device TLB; if not, the host flushes it for the guest. */
   readonly showsAts?: boolean;
   /** Returns when it has nothing of a PASID under way, as its requests carry it. */
   drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
   /**
-   * The same of a PASID that is not bound for this device, where it may have come from the VM's CPUs all the same: these
-   * translate what is bound for any of its devices, and reach the portals of all. Nothing comes any more.
+   * The same of a PASID that is not bound for this device, where it may have come from the VM's CPUs all the same:
+   * these translate what is bound for any of its devices, and reach the portals of all. Nothing comes any more.
    */
   drainStrays?(pasid: Pasid): Task<Refusal<'EIO'> | undefined>;
   /** A PASID is bound for this device. */

@@ -1,8 +1,8 @@
 /**
  * What keeps PASIDs of one device of a virtual machine apart from those of another. A whole function has its guest's
  * numbers and a part of one the host's (Scalable IOV 1.0, 2.4), so that one number means two address spaces of one
- * virtual machine: tables differ by RID (VT-d 4.1, 3.4), but translations are cached by domain id and PASID alone (6.2),
- * and page requests carry RID and PASID (7.4).
+ * virtual machine: tables differ by RID (VT-d 4.1, 3.4), but translations are cached by domain id and PASID alone
+ * (6.2), and page requests carry RID and PASID (7.4).
  *
  * All of them are on. A scenario switches one off to show what it is there for.
  */

@@ -1,7 +1,8 @@
 /**
- * Invalidation by registers (VT-d 4.1, 6.5.1), for units in legacy mode that have no queue: context cache by CCMD, IOTLB
- * by IVA and IOTLB. One at a time; what has to be done is told by the descriptors that a queue would be given. Hardware
- * may do more than it is asked, and says so; that it did nothing is an error. Such a unit has no device TLBs behind it.
+ * Invalidation by registers (VT-d 4.1, 6.5.1), for units in legacy mode that have no queue: context cache by CCMD,
+ * IOTLB by IVA and IOTLB. One at a time; what has to be done is told by the descriptors that a queue would be given.
+ * Hardware may do more than it is asked, and says so; that it did nothing is an error. Such a unit has no device TLBs
+ * behind it.
  */
 import { assert, type Refusal, refuse, type Task } from '../../../base/index.js';
 import {

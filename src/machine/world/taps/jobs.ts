@@ -115,8 +115,8 @@ export class JobTaps {
   }
 
   /**
-   * Who sent a descriptor: the one that named this record for this queue. Programs name no record twice; kernels may, each
-   * for a queue of its own.
+   * Who sent a descriptor: the one that named this record for this queue. Programs name no record twice; kernels may,
+   * each for a queue of its own.
    */
   #sent(words: Int32Array, queue: string): Job | undefined {
     const sent = this.#submitted.get(Number(RECORD.getBig(words, 0)));
