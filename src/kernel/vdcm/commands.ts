@@ -12,6 +12,7 @@ import {
 } from '../../spec/index.js';
 import { GuestPasid } from '../ids.js';
 import type { HandleResult, VirtualInterrupts } from './interrupts.js';
+import { type PciState, pciDeviceError, pciQueueError } from './pci-state.js';
 import type { QueueBehind } from './queue.js';
 import type { VirtualRegisters } from './registers.js';
 
@@ -20,12 +21,16 @@ export interface CommandTarget {
   readonly registers: VirtualRegisters;
   readonly queue: QueueBehind;
   readonly interrupts: VirtualInterrupts;
+  /** What configuration space says. */
+  readonly pci: { readonly value: PciState };
 }
 
 const { DISABLED, ENABLED, DRAINING } = DSA_WQ_STATE;
 
 /** Carries a command out; its error code, and its result where it has one. */
 export function* runCommand(target: CommandTarget, command: number, operand: number): Task<HandleResult> {
+  const isHalted = target.registers.deviceState === DSA_DEVICE_STATE.HALTED;
+  if (isHalted && command !== CMD.RESET_DEVICE) return { error: ERROR.HALTED, result: 0 };
   if (command === CMD.REQUEST_INT_HANDLE) return yield* target.interrupts.request(operand);
   if (command === CMD.RELEASE_INT_HANDLE) return yield* target.interrupts.release(operand);
   return { error: yield* changeState(target, command, operand), result: 0 };
@@ -56,17 +61,21 @@ function* changeState(target: CommandTarget, command: number, operand: number): 
   }
 }
 
-function enableDevice({ registers }: CommandTarget, operand: number): number {
+function enableDevice({ registers, pci }: CommandTarget, operand: number): number {
   if (operand !== 0) return ERROR.RESERVED_FIELD;
   if (registers.deviceState !== DSA_DEVICE_STATE.DISABLED) return ERROR.DEVICE_NOT_DISABLED;
+  const refused = pciDeviceError(pci.value);
+  if (refused !== ERROR.SUCCESS) return refused;
   registers.deviceState = DSA_DEVICE_STATE.ENABLED;
   return ERROR.SUCCESS;
 }
 
-function* enableQueue({ registers, queue }: CommandTarget, index: number): Task<number> {
+function* enableQueue({ registers, queue, pci }: CommandTarget, index: number): Task<number> {
   if (index !== 0) return ERROR.INVALID_WQ_INDEX;
   if (registers.deviceState !== DSA_DEVICE_STATE.ENABLED) return ERROR.DEVICE_NOT_ENABLED;
   if (registers.queueState !== DISABLED) return ERROR.WQ_NOT_DISABLED;
+  const refused = pciQueueError(pci.value, registers);
+  if (refused !== ERROR.SUCCESS) return refused;
   const error = yield* queue.enable(registers.pasid);
   if (error !== undefined) return error;
   registers.queueState = ENABLED;
@@ -85,7 +94,7 @@ function* stopDevice(
   const error = errorOf(yield* queue.disable(isReset));
   if (isReset) {
     yield* interrupts.reset();
-    registers.clear();
+    registers.resetDevice();
   }
   registers.queueState = DISABLED;
   registers.deviceState = DSA_DEVICE_STATE.DISABLED;

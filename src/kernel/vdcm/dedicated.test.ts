@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { TestHost, value } from '../../../test/vmm/host.js';
+import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
 import {
   type IoasidSet,
   ioasidAlloc,
@@ -50,6 +50,7 @@ function rig(): Rig {
   const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
   const mdev = host.newMdev('mdev', 1);
   expect(mdev.open(set, () => {})).toBeUndefined();
+  mdev.configWritten(PCI_ENABLED);
   return { host, idxd, mdev, set };
 }
 

@@ -1,8 +1,9 @@
 /**
  * A virtual accelerator (a mediated device) on one work queue of a parent: what VDCM composes (Intel DSA 3.0; Scalable
- * IOV 1.0, 3). Its registers are emulated here, in front of a share of a shared queue (`shared.ts`) or of a dedicated
- * one (`dedicated.ts`). The portal that the queue's users write to, limited or unlimited, is mapped straight through,
- * so that a guest's ENQCMD or MOVDIR64B needs no exit; MSI-X and the rest of configuration space are its VMM's.
+ * IOV 1.0, 3). Its registers are emulated (`registers.ts`), in front of a share of a shared queue (`shared.ts`) or of a
+ * dedicated one (`dedicated.ts`). The portal that the queue's users write to, limited or unlimited, is mapped straight
+ * through, so that a guest's ENQCMD or MOVDIR64B needs no exit. MSI-X and configuration space are its VMM's, which
+ * tells it what the latter says (`pci-state.ts`).
  */
 import {
   isRefusal,
@@ -14,7 +15,7 @@ import {
   WaitQueue,
 } from '../../base/index.js';
 import { type IoasidSet, ioasidSpidOf } from '../../ioasid/index.js';
-import { DSA_PORTAL, DSA_SWERROR_REG, DSA_WQ_STATE } from '../../spec/index.js';
+import { DSA_DEVICE_STATE, DSA_PORTAL, DSA_STATUS, DSA_SWERROR_REG, DSA_WQ_STATE } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { frameOf, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
@@ -27,6 +28,7 @@ import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { CommandUnit } from './command-unit.js';
 import { DedicatedQueue } from './dedicated.js';
 import { VirtualInterrupts } from './interrupts.js';
+import { isSamePciState, PCI_RESET, type PciState, pciStateOf } from './pci-state.js';
 import type { QueueBehind } from './queue.js';
 import { VirtualRegisters } from './registers.js';
 import { SharedQueue } from './shared.js';
@@ -76,6 +78,7 @@ export class Mdev implements VirtualDevice {
   /** @internal */
   readonly interrupts: VirtualInterrupts;
   readonly #commands: CommandUnit;
+  readonly #pci: KeptValue<PciState>;
   readonly #owner: KeptValue<Owner | undefined>;
   readonly #isRemoved: KeptValue<boolean>;
   /** Its VM has lost it: what is in flight is abandoned. */
@@ -125,7 +128,9 @@ export class Mdev implements VirtualDevice {
     this.#registers = registers;
     this.#queue = queue;
     this.interrupts = interrupts;
-    this.#commands = new CommandUnit(context, name, { registers, queue, interrupts });
+    const pci = new KeptValue<PciState>(context.log, PCI_RESET);
+    this.#pci = pci;
+    this.#commands = new CommandUnit(context, name, { registers, queue, interrupts, pci });
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
     this.#isAbandoned = new KeptValue(context.log, false);
@@ -187,6 +192,7 @@ export class Mdev implements VirtualDevice {
     const refusal = this.#queue.open(set);
     if (refusal !== undefined) return refusal;
     this.#isAbandoned.value = false;
+    this.#pci.value = PCI_RESET;
     this.#owner.value = { set, interrupt, wanted };
     return undefined;
   }
@@ -209,6 +215,19 @@ export class Mdev implements VirtualDevice {
   /** Writes 4 bytes of BAR0. The configuration of queue and group is fixed, but for a dedicated queue's PASID. */
   write32(offset: number, value: number): void {
     if (!this.#isRemoved.value) this.#registers.write32(offset, value);
+  }
+
+  /**
+   * What its configuration space says, after each write. A change of that while the device is not disabled halts it:
+   * what it has to do is abandoned, by a task, and not at once. A device that its VM has lost goes on to its end.
+   */
+  configWritten(pci: PciState): void {
+    if (isSamePciState(this.#pci.value, pci)) return;
+    this.#pci.value = pciStateOf(pci);
+    if (this.#isAbandoned.value || this.#registers.deviceState === DSA_DEVICE_STATE.DISABLED) return;
+    this.#registers.halt(DSA_STATUS.PCI_CONFIGURATION);
+    tell(this.#context, 'vdcm:halt', { mdev: this.name });
+    this.#commands.halted();
   }
 
   /** A PASID is bound through it, which its registers may name until it is unbound. */
@@ -279,7 +298,8 @@ export class Mdev implements VirtualDevice {
    */
   *resume(): Task {
     if (!this.#commands.isHeld) return;
-    if (this.#registers.queueState === DSA_WQ_STATE.ENABLED) {
+    const isHalted = this.#registers.deviceState === DSA_DEVICE_STATE.HALTED;
+    if (!isHalted && this.#registers.queueState === DSA_WQ_STATE.ENABLED) {
       const error = yield* this.#queue.enable(this.#registers.pasid);
       if (error !== undefined) this.#lost();
     }

@@ -7,6 +7,7 @@
 import { assert, type Restorable } from '../../base/index.js';
 import {
   DSA_CMDSTS_REG,
+  DSA_DEVICE_STATE,
   DSA_GENCTRL_REG,
   DSA_GENSTS_REG,
   DSA_INTCAUSE_REG,
@@ -95,8 +96,17 @@ export class VirtualRegisters {
 
   /** What the queue's configuration names. */
   get pasid(): GuestPasid | undefined {
-    if (this.#file.get(this.#wqcfg, DSA_WQCFG.PASID_EN) === 0) return undefined;
+    if (!this.usesPasids) return undefined;
     return GuestPasid.of(this.#file.get(this.#wqcfg, DSA_WQCFG.PASID));
+  }
+
+  /** Whether it works with PASIDs: a shared queue always does. */
+  get usesPasids(): boolean {
+    return this.#file.get(this.#wqcfg, DSA_WQCFG.PASID_EN) === 1;
+  }
+
+  get blocksOnFault(): boolean {
+    return this.#file.get(this.#wqcfg, DSA_WQCFG.BOF) === 1;
   }
 
   get vectors(): number {
@@ -140,7 +150,23 @@ export class VirtualRegisters {
     if (this.#file.get(GENCTRL, DSA_GENCTRL_REG.SWERR_INT) === 1) this.#cause(DSA_INTCAUSE_REG.SWERR);
   }
 
-  /** Everything as after a reset of the device, but the commands. */
+  /** The device halts, for this error. */
+  halt(error: number): void {
+    this.deviceState = DSA_DEVICE_STATE.HALTED;
+    this.record({ ERROR: error });
+    const isAsked = this.#file.get(this.#table.GENCTRL, DSA_GENCTRL_REG.HALT_INT) === 1;
+    if (isAsked) this.#cause(DSA_INTCAUSE_REG.HALT);
+  }
+
+  /** As after a reset of the device: an error that is recorded stays. */
+  resetDevice(): void {
+    const { SWERROR } = this.#table;
+    const recorded = this.#file.words.slice(SWERROR.at, SWERROR.at + swerror.bytes / 4);
+    this.clear();
+    for (const field of swerror.fields) this.#file.setBig(SWERROR, field, field.getBig(recorded, 0));
+  }
+
+  /** Everything as after power-on, but the commands. */
   clear(): void {
     const active = this.isActive ? 1 : 0;
     this.#file.reset();
