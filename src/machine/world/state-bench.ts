@@ -70,12 +70,20 @@ export class HostBench implements StateBench {
   holdersOf(frame: number, isInGuest: boolean): readonly string[] {
     // Asked for each frame that is freed: names are made only where there is something to name.
     const owner = this.#taps.ledger.ownerOf(frame);
-    if (owner?.kind !== 'kernel' && !this.#isCached(frame)) return NOBODY;
+    const cached = this.#isCached(frame) ? this.#cachesTo(frame, isInGuest) : NOBODY;
+    // Of a machine with so many frames, only tables are worth the look.
+    if (owner?.kind !== 'kernel') return cached;
+    const tables = this.#tablesTo(frame);
+    const walked = owner.use.startsWith(TABLE_OF) ? [...this.#tablesWith(owner.use)] : NOBODY;
+    return tables.length + walked.length === 0 ? cached : [...cached, ...tables, ...walked];
+  }
+
+  /** The caches that hold a translation to a frame. */
+  #cachesTo(frame: number, isInGuest: boolean): string[] {
     const found: string[] = [];
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
-    const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
-    iotlb.visit((entry) => {
+    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
       if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
         found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
@@ -85,14 +93,19 @@ export class HostBench implements StateBench {
           found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
-    // Of a machine with so many frames, only tables are worth the look.
-    if (owner?.kind !== 'kernel') return found;
-    for (const tables of [firstTables, secondTables]) {
-      tables?.visit((entry) => {
-        if (entry.frame === frame) found.push(`the paging-structure caches, domain ${entry.domain}`);
-      });
-    }
-    return owner.use.startsWith(TABLE_OF) ? [...found, ...this.#tablesWith(owner.use)] : found;
+    return found;
+  }
+
+  /** The paging-structure caches that hold the way to a table. */
+  #tablesTo(frame: number): readonly string[] {
+    let found = NOBODY;
+    const { firstTables, secondTables } = this.#hardware.unit.translator.caches;
+    const visit = (entry: { readonly frame: number; readonly domain: number }): void => {
+      if (entry.frame === frame) found = [...found, `the paging-structure caches, domain ${entry.domain}`];
+    };
+    firstTables?.visit(visit);
+    secondTables?.visit(visit);
+    return found;
   }
 
   /** Whether a cache holds a translation to a frame. */
