@@ -403,20 +403,3 @@ describe('a dedicated queue whose guest uses no PASIDs', () => {
     expect([real(it, STATE), wqcfg(it.mdev, STATE)]).toEqual([0, 0]);
   });
 });
-
-test('a share of a shared queue has nothing of a default PASID to drain, though others on the function may', () => {
-  const host = new TestHost();
-  const [idxd] = host.kernel.idxds;
-  const drain = vi.spyOn(idxd ?? {}, 'quiesceGuest' as never);
-  const mdev = host.newMdev('mdev');
-  mdev.bound({ guest: undefined, host: Pasid.of(900), set: host.kernel.pasids });
-  expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
-  expect(drain).not.toHaveBeenCalled();
-  // The number is a process's now.
-  mdev.unbound(Pasid.of(900));
-  const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
-  mdev.bound({ guest: GuestPasid.of(101), host: Pasid.of(900), set });
-  mdev.unbound(Pasid.of(900));
-  expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
-  expect(drain).toHaveBeenCalledTimes(1);
-});
