@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { World } from '../../machine/index.js';
-import { giveRoomToThreads } from '../large.js';
+import { giveRoomToThreads } from '../room.js';
 import { type Failing, failingOf, type Named, placed, type Range } from './one.js';
 import type { RangeOutcome } from './thread.js';
 
