@@ -82,11 +82,10 @@ function memoryPort(
   memory: GuestRam,
   { stepIn, stored }: Pick<GuestPlatformOptions, 'stepIn' | 'stored'>,
 ): PhysicalMemory {
-  const wordAt = (frame: number, address: number): number =>
-    frame === ABSENT ? ABSENT : frame + (address % FRAME_BYTES) / 4;
-  const readable = (address: number): number => wordAt(memory.at(Math.floor(address / FRAME_BYTES)), address);
+  const readable = (address: number): number =>
+    memory.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   const writable = (address: number): number =>
-    wordAt(memory.writable(Math.floor(address / FRAME_BYTES)), address);
+    memory.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   return {
     ranges: memory.ranges,
     load32: (address) => memory.words[readable(address)] ?? -1,
