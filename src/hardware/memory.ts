@@ -177,20 +177,25 @@ export class Memory implements FrameMemory, Restorable {
    */
   write(address: number, from: Uint8Array): boolean {
     if (!this.#hasAll(address, from.length)) return false;
-    let parts: Int32Array | Uint8Array | undefined;
     for (let done = 0; done < from.length; ) {
       const to = address + done;
       const end = Math.min(done + BLOCK_BYTES - (to % BLOCK_BYTES), from.length);
-      const frame = Math.floor(to / FRAME_BYTES);
-      const word = (to % FRAME_BYTES) >>> 2;
-      // Zeroes where nothing was ever written are there already: cleared memory that nobody uses takes no room.
-      const isWritten = this.#slotOf(frame, word) !== 0;
-      parts ??= isWritten ? undefined : partsOf(from, address);
-      if (parts === undefined || isWritten || !isZero(parts, done, end)) {
-        const at = this.writable(frame, word) * 4 + (to % 4);
-        this.#bytes.set(end - done === from.length ? from : from.subarray(done, end), at);
-      }
+      const at = this.writable(Math.floor(to / FRAME_BYTES), (to % FRAME_BYTES) >>> 2) * 4 + (to % 4);
+      this.#bytes.set(end - done === from.length ? from : from.subarray(done, end), at);
       done = end;
+    }
+    return true;
+  }
+
+  /** Fills a frame with zeros; what was never written takes no room for it. False if the frame is not there. */
+  clear(frame: number): boolean {
+    if (!this.has(frame)) return false;
+    for (let word = 0; word < FRAME_WORDS; word += BLOCK_WORDS) {
+      const slot = this.#slotOf(frame, word);
+      if (slot === 0) continue;
+      const at = slot * BLOCK_WORDS;
+      this.#arena.touch(at);
+      this.#words.fill(0, at, at + BLOCK_WORDS);
     }
     return true;
   }
@@ -290,17 +295,3 @@ export class Memory implements FrameMemory, Restorable {
 
 /** Where the lowest level's node has the entry of the block that a frame's word is in. */
 const indexInLeaf = (frame: number, word: number): number => ((frame % LEAF_FRAMES) << 3) | (word >>> 7);
-
-/** Bytes as what is looked through: word by word where it can be, since what is cleared are pages. */
-function partsOf(bytes: Uint8Array, address: number): Int32Array | Uint8Array {
-  const { buffer, byteOffset, length } = bytes;
-  const isAligned = byteOffset % 4 === 0 && length % 4 === 0 && address % 4 === 0;
-  return isAligned ? new Int32Array(buffer, byteOffset, length / 4) : bytes;
-}
-
-/** Whether bytes are zero, by their parts. */
-function isZero(parts: Int32Array | Uint8Array, first: number, end: number): boolean {
-  const size = parts.BYTES_PER_ELEMENT;
-  for (let i = first / size; i < end / size; i++) if (parts[i] !== 0) return false;
-  return true;
-}
