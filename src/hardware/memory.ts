@@ -62,6 +62,7 @@ const LEAF_FRAMES = NODE_ENTRIES / 8;
 const MIDDLE_FRAMES = NODE_ENTRIES * LEAF_FRAMES;
 /** A slot's first word is its number by this; what is exported would be loaded at each use. */
 const SLOT_WORDS = BLOCK_WORDS;
+const ZERO_SLOTS = FRAME_WORDS / BLOCK_WORDS;
 const WORD_MASK = BLOCK_WORDS - 1;
 /** 4 GiB: as many bytes as an array of the engine's has at most. */
 const MOST_WORDS = 2 ** 30;
@@ -72,16 +73,16 @@ const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 export class Memory implements FrameMemory, Restorable {
   readonly #ranges: readonly FrameRange[];
-  /** Block 0 of the arena is the one that all unwritten blocks share: it stays zero. */
+  /** The first blocks of the arena are the frame that unwritten ones share, block by block: it stays zero. */
   readonly #arena = new Words(32 * BLOCK_WORDS, BLOCK_WORDS);
   readonly #radix = new Words(ROOT_ENTRIES + 2 * NODE_ENTRIES);
   /** The words of both, replaced where they grow: a look-up follows as few references as may be. */
   #words = this.#arena.words;
   #nodes = this.#radix.words;
   #bytes: Uint8Array;
-  #slots = 1;
+  #slots = ZERO_SLOTS;
   #radixEnd = FIRST_NODE + NODE_ENTRIES;
-  #marked = { slots: 1, radixEnd: FIRST_NODE + NODE_ENTRIES };
+  #marked = { slots: ZERO_SLOTS, radixEnd: FIRST_NODE + NODE_ENTRIES };
   /** Slots from this one on came after the mark, and the arena keeps no copy of them. */
   #newSlots = Number.POSITIVE_INFINITY;
 
@@ -111,7 +112,7 @@ export class Memory implements FrameMemory, Restorable {
 
   /** How many blocks have been written and take room. */
   get writtenBlocks(): number {
-    return this.#slots - 1;
+    return this.#slots - ZERO_SLOTS;
   }
 
   /** Whether `frame` is there. */
@@ -130,8 +131,8 @@ export class Memory implements FrameMemory, Restorable {
    */
   at(frame: number, word: number): number {
     const slot = this.#slotOf(frame, word);
-    if (slot === 0 && !this.has(frame)) return NOT_THERE;
-    return Math.imul(slot, SLOT_WORDS) + (word & WORD_MASK);
+    if (slot !== 0) return Math.imul(slot, SLOT_WORDS) + (word & WORD_MASK);
+    return this.has(frame) ? word : NOT_THERE;
   }
 
   /**
@@ -235,9 +236,8 @@ export class Memory implements FrameMemory, Restorable {
     const radix = this.#nodes;
     // Most frames are among the first ones, and are found without the root.
     if (frame < MIDDLE_FRAMES) {
-      const block = (frame << 3) | (word >>> 7);
-      const leaf = radix[FIRST_NODE + (block >>> 14)] ?? 0;
-      return leaf === 0 ? 0 : (radix[leaf + (block & NODE_MASK)] ?? 0);
+      const leaf = radix[FIRST_NODE + (frame >>> 11)] ?? 0;
+      return leaf === 0 ? 0 : (radix[leaf + (((frame << 3) | (word >>> 7)) & NODE_MASK)] ?? 0);
     }
     return frame < FRAME_LIMIT ? this.#farSlotOf(frame, word) : 0;
   }
