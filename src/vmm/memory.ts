@@ -106,6 +106,12 @@ export class GuestRam implements FrameReader {
     );
   }
 
+  /** Fills a guest frame with zeros; nothing happens where none is. */
+  clear(gfn: number): void {
+    const frame = this.hostFrame(gfn);
+    if (frame !== ABSENT) this.#memory.clear(frame);
+  }
+
   /** Calls `piece` with the host's address of each part that lies in one frame. */
   #transfer(
     address: number,

@@ -116,6 +116,10 @@ function memoryPort(
       memory.write(address, from);
       stepIn('between stores');
     },
+    clear(frame) {
+      memory.clear(frame);
+      stepIn('between stores');
+    },
     // A guest that has to write lines back is told so by its virtual unit; hardware's own memory is coherent.
     flush: () => stepIn('between stores'),
   };
