@@ -21,10 +21,11 @@ import type { IoasidSet } from '../ioasid/index.js';
 import type { IdxdDevice, Kernel, MmuNotifier, Process } from '../kernel/index.js';
 import { RTADDR_REG, VTD_REGISTER } from '../spec/index.js';
 import { Guest } from './guest.js';
+import { loadMachine, type MachineState, saveMachine } from './migration/machine-state.js';
 import { Monitor } from './monitor.js';
 import type { VmDevice, VmOptions } from './options.js';
 
-type State = 'new' | 'booting' | 'running' | 'halted' | 'ending' | 'gone';
+type State = 'new' | 'booting' | 'prepared' | 'running' | 'left' | 'halted' | 'ending' | 'gone';
 
 export class Vm implements MmuNotifier, Restorable {
   readonly name: string;
@@ -82,6 +83,11 @@ export class Vm implements MmuNotifier, Restorable {
     return this.#state.value === 'running';
   }
 
+  /** Whether it stands still. */
+  get isPaused(): boolean {
+    return this.#isPaused.value;
+  }
+
   /** Whether all of it is gone. */
   get isGone(): boolean {
     return this.#state.value === 'gone';
@@ -125,24 +131,60 @@ export class Vm implements MmuNotifier, Restorable {
    * Nothing is left of it.
    */
   *boot(): Task<Refusal | undefined> {
-    const { host, name } = this.options;
-    assert(this.#state.value === 'new', `${name} is booted once`);
-    const process = host.processes.spawn(name);
-    if (isRefusal(process)) return process;
-    this.#process.value = process;
-    this.#state.value = 'booting';
-    // Before others who are told of the end of the memory: those end with what is built on them.
-    process.mm.addNotifier(this);
+    return yield* this.#start('running', (process) => this.#build(process));
+  }
+
+  /**
+   * Starts the VMM and builds the machine, for a guest that comes from another: nothing runs in it until then.
+   *
+   * On failure: as `boot`.
+   */
+  *prepare(): Task<Refusal | undefined> {
+    return yield* this.#start('prepared', (process) => this.#prepare(process));
+  }
+
+  /**
+   * What it is, after `pause`, as another can take it over.
+   *
+   * On failure: `ESRCH` if it does not run; as `saveMachine`.
+   */
+  *save(): Task<MachineState | Refusal<'ESRCH' | 'EOPNOTSUPP'>> {
+    const { name } = this;
+    if (this.isRunning) yield* this.#running.settle();
+    if (!this.isRunning) return refuse('ESRCH', `${name} does not run`);
+    assert(this.#isPaused.value, `${name} does not stand still`);
+    return saveMachine(this.#running);
+  }
+
+  /**
+   * Takes over what another is, after `prepare`, but for the guest.
+   *
+   * On failure: `ESRCH` if it was killed; as `loadMachine`. It is to be destroyed.
+   */
+  *load(state: MachineState): Task<Refusal | undefined> {
     this.#isBuilding.value = true;
-    const refusal = yield* this.#build(process);
+    const refusal = yield* loadMachine(this.#running, state);
     this.#isBuilding.value = false;
     this.#changed.wakeAll();
-    if (refusal === undefined && this.#state.value === 'booting') {
-      this.#state.value = 'running';
-      return undefined;
-    }
-    yield* this.destroy();
-    return refusal ?? refuse('ESRCH', `${name} was killed`);
+    return refusal ?? (this.#state.value === 'prepared' ? undefined : this.#killed);
+  }
+
+  /** The guest stands still, and is another VM's from now on, which has taken over what this one is. */
+  handOver(to: Vm): void {
+    const guest = this.#booted;
+    assert(this.#isPaused.value && to.#state.value === 'prepared', `${this.name} goes to ${to.name}`);
+    this.#running.handOver(to.#running);
+    guest.move(to.#running);
+    to.#guest.value = guest;
+    to.#state.value = 'running';
+    to.#isPaused.value = true;
+    this.#guest.value = undefined;
+    this.#state.value = 'left';
+  }
+
+  /** Tells which host PASIDs back the guest's. */
+  tellPasids(): void {
+    this.#running.iommu?.tellPasids();
   }
 
   /**
@@ -267,15 +309,54 @@ export class Vm implements MmuNotifier, Restorable {
     for (const part of this.#marked) part.restore();
   }
 
+  *#start(
+    then: 'running' | 'prepared',
+    build: (process: Process) => Task<Refusal | undefined>,
+  ): Task<Refusal | undefined> {
+    const { host, name } = this.options;
+    assert(this.#state.value === 'new', `${name} is started once`);
+    const process = host.processes.spawn(name);
+    if (isRefusal(process)) return process;
+    this.#process.value = process;
+    this.#state.value = 'booting';
+    // Before others who are told of the end of the memory: those end with what is built on them.
+    process.mm.addNotifier(this);
+    this.#isBuilding.value = true;
+    const refusal = yield* build(process);
+    this.#isBuilding.value = false;
+    this.#changed.wakeAll();
+    if (refusal === undefined && this.#state.value === 'booting') {
+      this.#state.value = then;
+      return undefined;
+    }
+    yield* this.destroy();
+    return refusal ?? this.#killed;
+  }
+
   *#build(process: Process): Task<Refusal | undefined> {
-    const monitor = Monitor.open(this.options, process);
+    const monitor = this.#open(process);
     if (isRefusal(monitor)) return monitor;
-    this.#monitor.value = monitor;
     const refusal = yield* monitor.build(() => this.#state.value === 'booting');
     if (refusal !== undefined) return refusal;
     const guest = new Guest(this.options, monitor);
     this.#guest.value = guest;
     return yield* guest.boot();
+  }
+
+  *#prepare(process: Process): Task<Refusal | undefined> {
+    const monitor = this.#open(process);
+    if (isRefusal(monitor)) return monitor;
+    return yield* monitor.prepare(() => this.#state.value === 'booting');
+  }
+
+  #open(process: Process): Monitor | Refusal {
+    const monitor = Monitor.open(this.options, process);
+    if (!isRefusal(monitor)) this.#monitor.value = monitor;
+    return monitor;
+  }
+
+  get #killed(): Refusal<'ESRCH'> {
+    return refuse('ESRCH', `${this.name} was killed`);
   }
 
   get #running(): Monitor {

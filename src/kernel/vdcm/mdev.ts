@@ -44,6 +44,7 @@ import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { type CommandTarget, runCommand } from './commands.js';
 import { DedicatedQueue } from './dedicated.js';
 import { VirtualInterrupts } from './interrupts.js';
+import { MDEV_STATE_VERSION, type MdevState, mismatch } from './migration.js';
 import type { QueueBehind } from './queue.js';
 import { SharedQueue } from './shared.js';
 
@@ -105,6 +106,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
   readonly #isAbandoned: KeptValue<boolean>;
   /** Nothing begins: its VM is to stand still. */
   readonly #isSuspended: KeptValue<boolean>;
+  /** A command that has not begun. */
+  readonly #waiting: KeptValue<Int32Array | undefined>;
   /** A command is being carried out. */
   readonly #isBusy: KeptValue<boolean>;
   /** Woken at the end of each command, and when it goes on after `suspend`. */
@@ -145,6 +148,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
     this.#isRemoved = new KeptValue(context.log, false);
     this.#isAbandoned = new KeptValue(context.log, false);
     this.#isSuspended = new KeptValue(context.log, false);
+    this.#waiting = new KeptValue<Int32Array | undefined>(context.log, undefined);
     this.#isBusy = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
     this.#given = new WaitQueue(`${name} is given up`);
@@ -315,6 +319,37 @@ export class Mdev implements CommandTarget, VirtualDevice {
     this.#done.wakeAll();
   }
 
+  /**
+   * What it is, after `suspend`, for another to take over (VFIO's STOP_COPY). It stays as it is.
+   *
+   * On failure: `EOPNOTSUPP` if its guest has interrupt handles: they are its parent's.
+   */
+  save(): MdevState | Refusal<'EOPNOTSUPP'> {
+    assert(this.#isSuspended.value, `${this.name} does not stand still`);
+    if (this.interrupts.hasHandles) return refuse('EOPNOTSUPP', `${this.name} has interrupt handles`);
+    return {
+      version: MDEV_STATE_VERSION,
+      registers: this.#file.words.slice(),
+      command: this.#waiting.value,
+    };
+  }
+
+  /**
+   * Takes over what another was (VFIO's RESUMING), and stands still: `resume` follows. What its registers name is bound
+   * through it before.
+   *
+   * On failure: `EINVAL` if it cannot be that; it is as it was.
+   */
+  load(state: MdevState): Refusal<'EINVAL'> | undefined {
+    const why = mismatch({ table: this.#table, file: this.#file }, state);
+    if (why !== undefined) return refuse('EINVAL', `${this.name}: ${why}`);
+    this.#isSuspended.value = true;
+    this.#file.load(state.registers);
+    this.queue.configured(this.pasid);
+    if (state.command !== undefined) this.#begin(state.command);
+    return undefined;
+  }
+
   /** @see VirtualDevice */
   *surrender(): Task {
     this.#owner.value?.wanted();
@@ -438,12 +473,18 @@ export class Mdev implements CommandTarget, VirtualDevice {
     const words = this.#file.words.slice(register.at, register.at + 1);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
     this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 1);
+    this.#begin(words);
+  }
+
+  #begin(words: Int32Array): void {
+    this.#waiting.value = words;
     this.#context.tasks.spawn(`${this.name} command`, this.#command(words));
   }
 
   *#command(words: Int32Array): Task {
     const command = DSA_CMD_REG.CMD.get(words, 0);
     while (this.#isSuspended.value) yield this.#done;
+    this.#waiting.value = undefined;
     this.#isBusy.value = true;
     const { error, result } = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
     this.#isBusy.value = false;
