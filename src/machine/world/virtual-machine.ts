@@ -2,7 +2,7 @@
 import type { Cpu } from '../../hardware/index.js';
 import type { IdxdDevice, Kernel } from '../../kernel/index.js';
 import type { VmMember } from '../scenario/members.js';
-import { type GuestVm, isWhole, parentOf } from './guest-vm.js';
+import { type GuestVm, isWhole } from './guest-vm.js';
 import { ridOf } from './hardware.js';
 import type { HostMachine, Machine, MachineQueue } from './machines.js';
 
@@ -36,8 +36,7 @@ export class VirtualMachine implements Machine {
 
   queue(name: string): MachineQueue {
     const [device = '', queue = ''] = name.split('/');
-    const spec = this.member.spec.devices[device];
-    const from = spec?.from ?? '';
+    const from = this.vm.from(device) ?? '';
     const parent = this.#host.queue(isWhole(from) ? `${from}/${queue}` : from);
     const isLeftOut = isWhole(from) && parent.spec?.mode === 'shared';
     return {
@@ -50,6 +49,6 @@ export class VirtualMachine implements Machine {
   }
 
   deviceOf(name: string): string {
-    return parentOf(this.member.spec, name);
+    return this.vm.deviceOf(name);
   }
 }
