@@ -38,7 +38,7 @@ export class Vm implements MmuNotifier, Restorable {
   readonly #isPaused: KeptValue<boolean>;
   /** Somebody is building it, or resets it. */
   readonly #isBuilding: KeptValue<boolean>;
-  /** Woken when nobody does any more, and when it is gone. */
+  /** Woken when nobody does any more, when its guest goes on or has left, and when it ends. */
   readonly #changed: WaitQueue;
   /** What the last mark found. */
   #marked: readonly Restorable[] = [];
@@ -54,7 +54,7 @@ export class Vm implements MmuNotifier, Restorable {
     this.#guest = new KeptValue<Guest | undefined>(log, undefined);
     this.#isPaused = new KeptValue(log, false);
     this.#isBuilding = new KeptValue(log, false);
-    this.#changed = new WaitQueue(`${name}: boot or end`);
+    this.#changed = new WaitQueue(`${name}: boot, a pause or the end`);
   }
 
   /** The guest's kernel. A `Bug` before it is there. */
@@ -180,6 +180,7 @@ export class Vm implements MmuNotifier, Restorable {
     to.#isPaused.value = true;
     this.#guest.value = undefined;
     this.#state.value = 'left';
+    this.#changed.wakeAll();
   }
 
   /** Tells which host PASIDs back the guest's. */
@@ -237,7 +238,9 @@ export class Vm implements MmuNotifier, Restorable {
     if (this.#isPaused.value) return undefined;
     this.#isPaused.value = true;
     const refusal = yield* this.#running.pause();
-    if (refusal !== undefined) this.#isPaused.value = false;
+    if (refusal === undefined) return undefined;
+    this.#isPaused.value = false;
+    this.#changed.wakeAll();
     return refusal;
   }
 
@@ -251,7 +254,13 @@ export class Vm implements MmuNotifier, Restorable {
     if (!this.#isPaused.value) return refuse('EINVAL', `${this.name} does not stand still`);
     yield* this.#running.resume();
     this.#isPaused.value = false;
+    this.#changed.wakeAll();
     return undefined;
+  }
+
+  /** Returns when its guest goes on, or never will here. */
+  *goesOn(): Task {
+    while (this.isRunning && this.#isPaused.value) yield this.#changed;
   }
 
   /**
@@ -263,6 +272,7 @@ export class Vm implements MmuNotifier, Restorable {
   *reset(): Task<Refusal<'ESRCH'> | undefined> {
     if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
     this.#state.value = 'halted';
+    this.#changed.wakeAll();
     this.#isBuilding.value = true;
     this.#running.stop();
     this.#guest.value?.stopped();
@@ -289,6 +299,7 @@ export class Vm implements MmuNotifier, Restorable {
   /** The VMM's memory goes: everything else goes before. @see MmuNotifier */
   *release(): Task<undefined> {
     this.#state.value = 'ending';
+    this.#changed.wakeAll();
     this.#monitor.value?.stop();
     this.#guest.value?.stopped();
     while (this.#isBuilding.value) yield this.#changed;

@@ -204,6 +204,7 @@ export class Cast implements Company {
       const seat = this.#turns.seat();
       seat.ask();
       yield* seat.wait();
+      if (machine.vm !== undefined) yield* machine.vm.goesOn();
       if (machine.vm?.isRunning !== false) this.#enter(machine, member, seat);
       else seat.leave();
     }

@@ -204,6 +204,11 @@ export class GuestVm {
     yield* this.vm.resume();
   }
 
+  /** Returns when its guest goes on, wherever that is: while it stands still nothing may be done to it from outside. */
+  *goesOn(): Task {
+    while (this.isRunning && this.vm.isPaused) yield* this.vm.goesOn();
+  }
+
   /**
    * Takes it to a destination: another VMM, with other parts of accelerators. Returns when nothing is left where it was.
    *

@@ -234,7 +234,8 @@ export class VirtualIommu implements VirtualUnit {
     this.#root.value = state.root;
     this.#compareAll();
     while (this.isBusy) yield `${this.name}: bind anew`;
-    const lost = state.bound.find(({ rid, guestPasid }) => this.bindingOf(rid, guestPasid) === undefined);
+    // Of what was bound, the guest may have cleared the entry, and not have told yet.
+    const lost = state.bound.find((each) => !this.#work.isAsSaid(each));
     if (lost === undefined) return undefined;
     return refuse('EIO', `guest PASID ${lost.guestPasid} of ${ridName(lost.rid)} could not be bound anew`);
   }
