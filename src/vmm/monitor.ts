@@ -92,14 +92,17 @@ export class Monitor {
   /**
    * Opens KVM and VFIO for a process.
    *
-   * On failure: what they refuse with.
+   * On failure: what they refuse with; neither is open.
    */
-  static open(options: VmOptions, process: Process): Monitor | Refusal {
+  static *open(options: VmOptions, process: Process): Task<Monitor | Refusal> {
     const { host, name, quota } = options;
     const container = host.vfio.open(process, quota === undefined ? {} : { quota });
     if (isRefusal(container)) return container;
     const kvm = host.kvm.createVm(process.mm, name);
-    if (isRefusal(kvm)) return kvm;
+    if (isRefusal(kvm)) {
+      yield* container.close();
+      return kvm;
+    }
     return new Monitor(options, process, { kvm, container });
   }
 

@@ -345,7 +345,7 @@ export class Vm implements MmuNotifier, Restorable {
   }
 
   *#build(process: Process): Task<Refusal | undefined> {
-    const monitor = this.#open(process);
+    const monitor = yield* this.#open(process);
     if (isRefusal(monitor)) return monitor;
     const refusal = yield* monitor.build(() => this.#state.value === 'booting');
     if (refusal !== undefined) return refusal;
@@ -355,13 +355,13 @@ export class Vm implements MmuNotifier, Restorable {
   }
 
   *#prepare(process: Process): Task<Refusal | undefined> {
-    const monitor = this.#open(process);
+    const monitor = yield* this.#open(process);
     if (isRefusal(monitor)) return monitor;
     return yield* monitor.prepare(() => this.#state.value === 'booting');
   }
 
-  #open(process: Process): Monitor | Refusal {
-    const monitor = Monitor.open(this.options, process);
+  *#open(process: Process): Task<Monitor | Refusal> {
+    const monitor = yield* Monitor.open(this.options, process);
     if (!isRefusal(monitor)) this.#monitor.value = monitor;
     return monitor;
   }
