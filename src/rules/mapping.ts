@@ -37,7 +37,8 @@ function migrated({ vm, from, to, pasids }: Migrated, { ledger }: View): string 
     const backing = ledger.guest(vm)?.pasids.tenure(guest)?.backing;
     const isKnown = before.cpu === undefined || after.cpu === backing;
     if (after.core === backing && backing !== before.core && isKnown) continue;
-    return `${vm} went from ${from} to ${to} with guest PASID ${guest} of ${mm}, which PASID ${before.core} backed there, and ${backing ?? 'none'} backs here; ${mappingText(after)}`;
+    const here = backing === before.core ? undefined : backing;
+    return `${vm} went from ${from} to ${to} with guest PASID ${guest} of ${mm}, which PASID ${before.core} backed there, and ${here ?? 'no other'} backs here; ${mappingText(after)}`;
   }
   return undefined;
 }
