@@ -104,13 +104,13 @@ function nestedWalk(): Walk {
 /** Frames of a memory of 4 GiB, of which every 2048th was written. */
 function frameRates(): Rate[] {
   const memory = new Memory([{ first: 0, last: 2 ** 20 - 1 }]);
-  for (let frame = 0; frame < 2 ** 20; frame += 2048) memory.writable(frame);
+  for (let frame = 0; frame < 2 ** 20; frame += 2048) memory.writable(frame, 0);
   const random = new Random(2);
   const frames = Array.from({ length: 4096 }, () => random.below(512) * 2048);
   const unwritten = frames.map((frame) => frame + 1);
   const sumOf = (from: readonly number[]) => (): number => {
     let sum = 0;
-    for (const frame of from) sum += memory.at(frame);
+    for (const frame of from) sum += memory.at(frame, 0);
     return sum;
   };
   return [
@@ -135,15 +135,15 @@ function nestedRate(): Rate {
 /** Writing one word of some frames and putting them back. */
 function restoreRate(dirty: number): Rate {
   const memory = new Memory([{ first: 0, last: 2 ** 20 - 1 }]);
-  for (let frame = 0; frame < 4096; frame++) memory.writable(frame);
+  for (let frame = 0; frame < 4096; frame++) memory.writable(frame, 5);
   memory.mark();
   return {
     name: `write and restore ${dirty} of 4096 frames`,
     batch: dirty,
     run: () => {
       for (let i = 0; i < dirty; i++) {
-        const at = memory.writable((i * 61) % 4096);
-        memory.words[at + 5] = i;
+        const at = memory.writable((i * 61) % 4096, 5);
+        memory.words[at] = i;
       }
       memory.restore();
     },

@@ -194,10 +194,11 @@ export class Frames {
   /** The first of the lowest run that is free; -1 if there is none. */
   #find(count: number): number {
     const { words } = this.#used;
-    let index = this.#firstFree.value << 5;
-    while (index < this.#total && words[index >>> 5] === -1) index += 32;
-    this.#firstFree.value = index >>> 5;
-    for (let run = 0; index < this.#total; index++) {
+    let word = this.#firstFree.value;
+    while (words[word] === -1) word++;
+    if (word !== this.#firstFree.value) this.#firstFree.value = word;
+    if (count === 1) return this.#frameAt((word << 5) + lowestClear(words[word] ?? 0));
+    for (let index = word << 5, run = 0; index < this.#total; index++) {
       const frame = this.#frameAt(index);
       if (this.#isUsed(index) || (run === 0 && frame % count !== 0)) run = 0;
       else if (run > 0 && this.#frameAt(index - 1) !== frame - 1) run = frame % count === 0 ? 1 : 0;
@@ -217,6 +218,7 @@ export class Frames {
     this.#holds.set(index >>> 2, (word & ~(0xff << shift)) | (holds << shift));
   }
 
+  /** -1 if there are not so many. */
   #frameAt(index: number): number {
     let left = index;
     for (const { first, last } of this.#platform.memory.ranges) {
@@ -244,3 +246,6 @@ export class Frames {
     this.#used.set(index >>> 5, used ? word | (1 << (index & 31)) : word & ~(1 << (index & 31)));
   }
 }
+
+/** The lowest bit that is not set, of a word in which one is not. */
+const lowestClear = (word: number): number => 31 - Math.clz32(~word & (word + 1));

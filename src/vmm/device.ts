@@ -59,7 +59,15 @@ export class VirtualFunction extends FunctionShell implements VmFunction {
   }
 
   open(set: IoasidSet, wanted: () => void): Refusal | undefined {
-    return this.mdev.open(set, (vector) => this.signal(vector), wanted);
+    const refusal = this.mdev.open(set, (vector) => this.signal(vector), wanted);
+    if (refusal === undefined) this.mdev.configWritten(this.config);
+    return refusal;
+  }
+
+  /** What bus mastering, PASIDs, ATS and PRI do is the device's. */
+  override writeConfig(offset: number, bytes: number, value: number): void {
+    super.writeConfig(offset, bytes, value);
+    this.mdev.configWritten(this.config);
   }
 
   /** It was reset when it was let go of. */

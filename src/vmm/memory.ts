@@ -85,16 +85,16 @@ export class GuestRam implements FrameReader {
     return this.#memory.words;
   }
 
-  /** The index of a guest frame's first word, or {@link ABSENT}. */
-  at(gfn: number): number {
+  /** The index of a guest frame's word, or {@link ABSENT}; good as far as {@link Memory.at} says. */
+  at(gfn: number, word: number): number {
     const frame = this.hostFrame(gfn);
-    return frame === ABSENT ? ABSENT : this.#memory.at(frame);
+    return frame === ABSENT ? ABSENT : this.#memory.at(frame, word);
   }
 
   /** As {@link GuestRam.at}, to be stored to. */
-  writable(gfn: number): number {
+  writable(gfn: number, word: number): number {
     const frame = this.hostFrame(gfn);
-    return frame === ABSENT ? ABSENT : this.#memory.writable(frame);
+    return frame === ABSENT ? ABSENT : this.#memory.writable(frame, word);
   }
 
   /** Copies bytes out of it; false if some are not there, and `into` is unspecified then. */

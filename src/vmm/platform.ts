@@ -131,11 +131,10 @@ function memoryPort(
   on: Seat,
   { stepIn, stored }: Pick<GuestPlatformOptions, 'stepIn' | 'stored'>,
 ): PhysicalMemory {
-  const wordAt = (frame: number, address: number): number =>
-    frame === ABSENT ? ABSENT : frame + (address % FRAME_BYTES) / 4;
-  const readable = (address: number): number => wordAt(on.ram.at(Math.floor(address / FRAME_BYTES)), address);
+  const readable = (address: number): number =>
+    on.ram.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   const writable = (address: number): number =>
-    wordAt(on.ram.writable(Math.floor(address / FRAME_BYTES)), address);
+    on.ram.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   return {
     ranges: on.ram.ranges,
     load32: (address) => on.ram.words[readable(address)] ?? -1,

@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { World } from '../../machine/index.js';
+import { giveRoomToThreads } from '../room.js';
 import { type Failing, failingOf, type Named, placed, type Range } from './one.js';
 import type { RangeOutcome } from './thread.js';
 
@@ -74,6 +75,7 @@ export async function runOnThreads(
       await tell();
     }
   };
+  giveRoomToThreads();
   const threads = Array.from({ length: Math.min(jobs, ranges.length) }, () => {
     return new Worker(new URL('./thread.js', import.meta.url), { workerData: named });
   });

@@ -69,6 +69,8 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'vdcm:create': (f) => `mediated device ${of(f, 'mdev')} is a part of ${of(f, 'wq')}`,
   'vdcm:reset': (f) => `mediated device ${of(f, 'mdev')} is reset: its queue has nothing of its VM`,
   'vdcm:enable': (f) => `mediated device ${of(f, 'mdev')}: its queue works with ${pasidOf(f)}`,
+  'vdcm:halt': (f) =>
+    `mediated device ${of(f, 'mdev')} halts: its guest has changed its configuration space while it was enabled`,
   'vdcm:interrupt': (f) => `mediated device ${of(f, 'mdev')} sends its vector ${of(f, 'vector')}`,
   'vdcm:lost': (f) => `mediated device ${of(f, 'mdev')}: its queue is disabled, for ${pasidOf(f)} goes`,
   'vdcm:remove': (f) => `mediated device ${of(f, 'mdev')} is removed`,

@@ -142,9 +142,8 @@ export class RootComplex implements Upstream, Restorable {
   read(request: MemoryRequest, into: Uint8Array, at: number): CompletionStatus {
     const frame = this.#frameOf(request);
     if (frame === ABSENT) return UNSUPPORTED_REQUEST;
-    const from = this.#memory.at(frame);
-    if (from === ABSENT) return UNSUPPORTED_REQUEST;
-    this.#mover.load(from * 4 + request.offset, into, at, request.length);
+    if (!this.#memory.has(frame)) return UNSUPPORTED_REQUEST;
+    this.#mover.load(frame, request, into, at);
     this.audit?.(request, frame);
     return SUCCESS;
   }
@@ -153,9 +152,8 @@ export class RootComplex implements Upstream, Restorable {
     if (isInterruptRequest(request)) return this.#interruptWrite(request, from, at);
     const frame = this.#frameOf(request);
     if (frame === ABSENT) return UNSUPPORTED_REQUEST;
-    const to = this.#memory.writable(frame);
-    if (to === ABSENT) return UNSUPPORTED_REQUEST;
-    this.#mover.store(to * 4 + request.offset, from, at, request.length);
+    if (!this.#memory.has(frame)) return UNSUPPORTED_REQUEST;
+    this.#mover.store(frame, request, from, at);
     this.audit?.(request, frame);
     return SUCCESS;
   }

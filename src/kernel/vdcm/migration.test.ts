@@ -11,6 +11,7 @@ import {
   DSA_COMMAND as CMD,
   DSA_CMD_REG,
   DSA_CMDSTS_REG,
+  DSA_COMMAND_ERROR,
   DSA_TABLE,
   DSA_WQ_STATE,
   DSA_WQCFG,
@@ -22,6 +23,7 @@ import type { Mdev, MdevState, WqConfig } from '../index.js';
 const [GENCTRL, COMMAND, STATUS] = [0x88, 0xa0, 0xa8];
 const PASID_AT = DSA_TABLE.WQCFG + 8;
 const SPID = 101;
+const ENABLED = { isBusMaster: true, isPasidEnabled: true, isAtsEnabled: true, isPriEnabled: true };
 
 /** A device on each of two hosts, as a VM has them one after the other. */
 class End {
@@ -37,6 +39,7 @@ class End {
     this.set = value(ioasidSetAlloc(this.host.ioasids, { type: 'none', quota: 10 }));
     this.mdev = this.host.newMdev('mdev', wq);
     expect(this.mdev.open(this.set, (vector) => void this.interrupts.push(vector))).toBeUndefined();
+    this.mdev.configWritten({ ...ENABLED, isPrivilegedEnabled: false });
     this.id = value(ioasidAlloc(this.set, least, 1000));
     value(ioasidAttachSpid(this.set, this.id, SPID));
     this.mdev.bound({ guest: GuestPasid.of(SPID), host: Pasid.of(this.id), set: this.set });
@@ -119,6 +122,21 @@ describe.each([
     there.host.runAll();
     expect([there.state, there.error, there.interrupts]).toEqual([DSA_WQ_STATE.DISABLED, 0, [0]]);
     expect([here.state, here.interrupts]).toEqual([DSA_WQ_STATE.ENABLED, []]);
+  });
+
+  test('that has halted is put to rest where it goes on, and not before', () => {
+    const [here, there] = [new End(wq, 300), new End(wq, 700)];
+    here.enable();
+    value(here.host.run(here.mdev.suspend()) ?? 'done');
+    here.mdev.configWritten({ ...ENABLED, isBusMaster: false, isPrivilegedEnabled: false });
+    here.host.runAll();
+    const state = value(here.mdev.save());
+    expect(state.commands.isHalting).toBe(true);
+    expect(there.mdev.load(state)).toBeUndefined();
+    there.host.run(there.mdev.resume());
+    there.host.runAll();
+    expect(there.run(CMD.RESET_DEVICE)).toBe(0);
+    expect(there.run(CMD.ENABLE_DEVICE)).toBe(DSA_COMMAND_ERROR.BUS_MASTER);
   });
 
   test.each([

@@ -7,13 +7,10 @@
  * Capabilities do not change under a guest that has read them: who cannot be what the guest was shown, refuses. Left out:
  * interrupt handles, which are numbers of the parent's that the guest's descriptors have.
  */
-import {
-  DSA_WQCFG,
-  type DsaRegisterTable,
-  type Field,
-  type Register,
-  type RegisterFile,
-} from '../../spec/index.js';
+import { DSA_WQCFG } from '../../spec/index.js';
+import type { WaitingCommands } from './command-unit.js';
+import type { PciState } from './pci-state.js';
+import type { VirtualRegisters } from './registers.js';
 
 /** Of the layout of what is saved. */
 export const MDEV_STATE_VERSION = 1;
@@ -22,8 +19,9 @@ export interface MdevState {
   readonly version: number;
   /** BAR0 but for MSI-X, word by word. */
   readonly registers: Int32Array;
-  /** A command that the guest has given, and that has not begun. */
-  readonly command: Int32Array | undefined;
+  readonly pci: PciState;
+  /** Commands that the guest has given, and that have not begun. */
+  readonly commands: WaitingCommands;
 }
 
 /** What is the same on both, or the guest would notice. */
@@ -33,31 +31,23 @@ const SAME_OF_QUEUE = ['MODE', 'BOF', 'ATS_DISABLE', 'PRS_DISABLE', 'OPS0', 'OPS
 const ENOUGH_OF_QUEUE = ['SIZE', 'THRESHOLD', 'MAX_XFER_SHIFT', 'MAX_BATCH_SHIFT', 'MAX_SGL_SHIFT'] as const;
 
 /** Why a device cannot be what another was; undefined if it can. */
-export function mismatch(
-  own: { readonly table: DsaRegisterTable; readonly file: RegisterFile },
-  { version, registers }: MdevState,
-): string | undefined {
+export function mismatch(own: VirtualRegisters, { version, registers }: MdevState): string | undefined {
   if (version !== MDEV_STATE_VERSION) return `its state is of version ${version}, not ${MDEV_STATE_VERSION}`;
-  const { table, file } = own;
-  const both = (register: Register, field: Field): readonly [here: bigint, there: bigint] => [
-    file.getBig(register, field),
-    field.getBig(registers, register.at),
-  ];
+  const { table } = own;
   for (const name of SAME) {
-    const register = table[name];
-    for (const field of register.layout.fields) {
-      const [here, there] = both(register, field);
-      if (here !== there) return `${name}.${field.name} is ${here}, and was ${there}`;
+    for (const field of table[name].layout.fields) {
+      const [is, was] = own.compare(table[name], field, registers);
+      if (is !== was) return `${name}.${field.name} is ${is}, and was ${was}`;
     }
   }
-  for (const register of table.WQCFG) {
+  for (const wqcfg of table.WQCFG) {
     for (const name of SAME_OF_QUEUE) {
-      const [here, there] = both(register, DSA_WQCFG[name]);
-      if (here !== there) return `its queue's ${name} is ${here}, and was ${there}`;
+      const [is, was] = own.compare(wqcfg, DSA_WQCFG[name], registers);
+      if (is !== was) return `its queue's ${name} is ${is}, and was ${was}`;
     }
     for (const name of ENOUGH_OF_QUEUE) {
-      const [here, there] = both(register, DSA_WQCFG[name]);
-      if (here < there) return `its queue's ${name} is ${here}, and was ${there}`;
+      const [is, was] = own.compare(wqcfg, DSA_WQCFG[name], registers);
+      if (is < was) return `its queue's ${name} is ${is}, and was ${was}`;
     }
   }
   return undefined;

@@ -294,9 +294,9 @@ export class GuestVm {
       get words() {
         return host.words;
       },
-      at: (gfn) => {
+      at: (gfn, word) => {
         const frame = this.vm.hostFrame(gfn);
-        return frame === undefined ? ABSENT : host.at(frame);
+        return frame === undefined ? ABSENT : host.at(frame, word);
       },
     };
     return new EntryFinder(memory, tables).find(this.vm.rootTable, rid, guest);

@@ -48,12 +48,20 @@ export interface Machine {
   deviceOf(name: string): string;
 }
 
+/** A queue, with where its device is. */
+interface FoundQueue extends Pick<MachineQueue, 'index' | 'hardware' | 'spec'> {
+  readonly rid: number | undefined;
+  readonly at: string;
+}
+
 export class HostMachine implements Machine {
   readonly name = 'host';
   readonly vm = undefined;
   readonly kernel: Kernel;
   readonly #hardware: Hardware;
   readonly #unusable: ReadonlyMap<string, Refusal>;
+  /** Those that were asked for, by name. */
+  readonly #queues = new Map<string, FoundQueue>();
 
   /** @param unusable devices that the kernel could not configure, by their place */
   constructor(kernel: Kernel, hardware: Hardware, unusable: ReadonlyMap<string, Refusal>) {
@@ -67,17 +75,26 @@ export class HostMachine implements Machine {
   }
 
   queue(name: string): MachineQueue {
+    const known = this.#queues.get(name) ?? this.#found(name);
+    const { rid, at, index, hardware, spec } = known;
+    const idxd = this.kernel.idxds.find(({ pci }) => pci.rid === rid);
+    return { idxd, index, hardware, spec, unusable: this.#unusable.get(at) };
+  }
+
+  /** What never changes of a queue. */
+  #found(name: string): FoundQueue {
     const [device = '', queue = ''] = name.split('/');
     const accelerator = this.#hardware.accelerators.find((each) => each.name === device);
-    const idxd = this.kernel.idxds.find(({ pci }) => pci.rid === accelerator?.rid);
     const queues = accelerator?.spec.queues ?? {};
-    return {
-      idxd,
+    const found = {
+      rid: accelerator?.rid,
+      at: accelerator?.spec.at ?? '',
       index: Object.keys(queues).indexOf(queue),
       hardware: { device, queue: name, via: name },
       spec: queues[queue],
-      unusable: this.#unusable.get(accelerator?.spec.at ?? ''),
     };
+    this.#queues.set(name, found);
+    return found;
   }
 
   deviceOf(name: string): string {

@@ -89,14 +89,14 @@ function memoryPort(
   stored: (address: number) => void,
 ): PhysicalMemory {
   const wordAt = (address: number): number => {
-    const at = memory.at(Math.floor(address / FRAME_BYTES));
+    const at = memory.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
     if (at === ABSENT) throw new Bug(`the kernel loads from ${hex(address)}, where no memory is`);
-    return at + (address % FRAME_BYTES) / 4;
+    return at;
   };
   const writableAt = (address: number): number => {
-    const at = memory.writable(Math.floor(address / FRAME_BYTES));
+    const at = memory.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
     if (at === ABSENT) throw new Bug(`the kernel stores to ${hex(address)}, where no memory is`);
-    return at + (address % FRAME_BYTES) / 4;
+    return at;
   };
   return {
     ranges: memory.ranges,

@@ -37,6 +37,7 @@ import { groupsOf, HostMachine } from './machines.js';
 import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
+import { Script } from './script.js';
 import { HostBench } from './state-bench.js';
 import { Taps } from './taps/taps.js';
 import { VirtualMachine } from './virtual-machine.js';
@@ -81,6 +82,7 @@ export interface WorldOptions {
 
 export class World {
   readonly scenario: Scenario;
+  readonly script: Script;
   readonly hardware: Hardware;
   readonly kernel: Kernel;
   readonly taps: Taps;
@@ -109,6 +111,7 @@ export class World {
   constructor(scenario: Scenario, options: WorldOptions = {}) {
     const { between = (platform) => platform, progress = () => undefined } = options;
     this.scenario = scenario;
+    this.script = new Script(scenario);
     this.#progress = progress;
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
@@ -280,9 +283,8 @@ export class World {
    */
   get #pasidsInUse(): number {
     const { live } = ioasidCapacity(this.#ioasids);
-    return (
-      live - [...this.vms.keys()].reduce((sum, vm) => sum + this.taps.ledger.pasids.count(`${vm}/kernel`), 0)
-    );
+    const kernels = new Set([...this.vms.keys()].map((vm) => `${vm}/kernel`));
+    return live - this.taps.ledger.pasids.count((mm) => kernels.has(mm));
   }
 
   #judgeEnd(): void {
