@@ -48,7 +48,7 @@ const FAULTS: (Omit<Fault, 'scenario'> & { readonly rule: string; readonly messa
   {
     name: 'devices go on while the machine stands still, and nobody submits again what they had (B5)',
     file: 'kernel/vdcm/mdev.ts',
-    find: 'return yield* this.queue.disable(false);',
+    find: 'return yield* this.#queue.disable(false);',
     replace: 'return undefined;',
     rule: 'ISOLATION',
     message:
@@ -66,7 +66,7 @@ const FAULTS: (Omit<Fault, 'scenario'> & { readonly rule: string; readonly messa
   {
     name: 'a device is not told what its queue was',
     file: 'kernel/vdcm/mdev.ts',
-    find: '    this.#file.load(state.registers);\n',
+    find: '    this.#registers.load(state.registers);\n',
     replace: '',
     rule: 'PROGRESS',
     message: /: nobody can go on: vm1: vm1\/alice waits for job a\d;/,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { TestHost, value } from '../../../test/vmm/host.js';
+import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
 import {
   type IoasidSet,
   ioasidAlloc,
@@ -23,7 +23,6 @@ import type { Mdev, MdevState, WqConfig } from '../index.js';
 const [GENCTRL, COMMAND, STATUS] = [0x88, 0xa0, 0xa8];
 const PASID_AT = DSA_TABLE.WQCFG + 8;
 const SPID = 101;
-const ENABLED = { isBusMaster: true, isPasidEnabled: true, isAtsEnabled: true, isPriEnabled: true };
 
 /** A device on each of two hosts, as a VM has them one after the other. */
 class End {
@@ -39,7 +38,7 @@ class End {
     this.set = value(ioasidSetAlloc(this.host.ioasids, { type: 'none', quota: 10 }));
     this.mdev = this.host.newMdev('mdev', wq);
     expect(this.mdev.open(this.set, (vector) => void this.interrupts.push(vector))).toBeUndefined();
-    this.mdev.configWritten({ ...ENABLED, isPrivilegedEnabled: false });
+    this.mdev.configWritten(PCI_ENABLED);
     this.id = value(ioasidAlloc(this.set, least, 1000));
     value(ioasidAttachSpid(this.set, this.id, SPID));
     this.mdev.bound({ guest: GuestPasid.of(SPID), host: Pasid.of(this.id), set: this.set });
@@ -128,7 +127,7 @@ describe.each([
     const [here, there] = [new End(wq, 300), new End(wq, 700)];
     here.enable();
     value(here.host.run(here.mdev.suspend()) ?? 'done');
-    here.mdev.configWritten({ ...ENABLED, isBusMaster: false, isPrivilegedEnabled: false });
+    here.mdev.configWritten({ ...PCI_ENABLED, isBusMaster: false });
     here.host.runAll();
     const state = value(here.mdev.save());
     expect(state.commands.isHalting).toBe(true);
