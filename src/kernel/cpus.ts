@@ -6,7 +6,7 @@
  * An instruction is not interrupted: nobody else gets a CPU in the middle of one, and a shootdown waits for its
  * end, as the interrupt that carries it does.
  */
-import { assert, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
+import { assert, Bug, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
 import { IA32_PASID } from '../spec/index.js';
 import type { Pasid } from './ids.js';
 import type { CpuPort, Platform } from './platform.js';
@@ -38,7 +38,7 @@ export class Cpus {
   /** A page table that maps nothing: what a CPU without a thread has. */
   readonly #idleTable: number;
   /** Woken at the end of each instruction. */
-  readonly #boundary = new WaitQueue('end of an instruction');
+  readonly boundary = new WaitQueue('end of an instruction');
 
   constructor({ platform, log }: { readonly platform: Platform; readonly log: UndoLog }, idleTable: number) {
     this.#platform = platform;
@@ -57,20 +57,19 @@ export class Cpus {
     return new KeptValue(this.#log, PASID_INIT);
   }
 
-  /** Puts a thread on a CPU, if it is on none; the CPU. The run's choices say which. */
-  *run(thread: CpuState): Task<CpuPort> {
-    for (;;) {
-      const own = this.#seatOf(thread);
-      if (own !== undefined) return own.port;
-      const free = this.#seats.filter(({ isBusy }) => !isBusy.value);
-      if (free.length === 0) {
-        yield this.#boundary;
-        continue;
-      }
-      const seat = free[this.#platform.chooser.choose(free.length, 'cpu')];
-      assert(seat !== undefined, 'no CPU was chosen');
-      this.#switch(seat, thread);
-    }
+  /**
+   * Puts a thread on a CPU, if it is on none; the CPU. The run's choices say which. Undefined if each is in the middle
+   * of an instruction.
+   */
+  tryRun(thread: CpuState): CpuPort | undefined {
+    const own = this.#seatOf(thread);
+    if (own !== undefined) return own.port;
+    const free = this.#seats.filter(isFree);
+    if (free.length === 0) return undefined;
+    const seat = free[this.#platform.chooser.choose(free.length, 'cpu')];
+    assert(seat !== undefined, 'no CPU was chosen');
+    this.#switch(seat, thread);
+    return seat.port;
   }
 
   /** An instruction that takes several steps, on the CPU of a thread that runs. */
@@ -81,7 +80,7 @@ export class Cpus {
       return yield* steps;
     } finally {
       isBusy.value = false;
-      this.#boundary.wakeAll();
+      this.boundary.wakeAll();
     }
   }
 
@@ -91,7 +90,7 @@ export class Cpus {
    */
   *shootdown(): Task {
     for (const { port, isBusy } of this.#seats) {
-      while (isBusy.value) yield this.#boundary;
+      while (isBusy.value) yield this.boundary;
       port.flushTlb();
       port.fence();
     }
@@ -124,12 +123,15 @@ export class Cpus {
   }
 
   #seatOf(thread: CpuState): Seat | undefined {
-    return this.#seats.find((seat) => seat.thread.value === thread);
+    for (const seat of this.#seats) if (seat.thread.value === thread) return seat;
+    return undefined;
   }
 
   #running(thread: CpuState): Seat {
     const seat = this.#seatOf(thread);
-    assert(seat !== undefined, `${thread.name} does not run`);
+    if (seat === undefined) throw new Bug(`${thread.name} does not run`);
     return seat;
   }
 }
+
+const isFree = ({ isBusy }: Seat): boolean => !isBusy.value;

@@ -2,7 +2,7 @@
  * A lock that may be held over a sleep. A task that is killed while it holds one gives it back in its `finally`;
  * one that a restore drops does not, and need not: the lock is put back too.
  */
-import { assert, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
+import { Bug, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
 
 export class Mutex {
   readonly #waiters: WaitQueue;
@@ -36,7 +36,7 @@ export class Mutex {
   }
 
   unlock(): void {
-    assert(this.#held.value, `${this.#waiters.name} is given back twice`);
+    if (!this.#held.value) throw new Bug(`${this.#waiters.name} is given back twice`);
     this.#held.value = false;
     this.#waiters.wakeAll();
   }

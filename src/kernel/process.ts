@@ -7,7 +7,7 @@
  * Left out: credentials, signals but those that kill, `exec`, process groups, waiting for children.
  */
 import {
-  assert,
+  Bug,
   isRefusal,
   KeptMap,
   KeptValue,
@@ -120,8 +120,8 @@ export class Process {
 
   /** Its first thread. */
   get mainThread(): Thread {
-    const thread = this.threads.values()[0];
-    assert(thread !== undefined, `${this.name} has no thread left`);
+    const thread = this.threads.find(() => true);
+    if (thread === undefined) throw new Bug(`${this.name} has no thread left`);
     return thread;
   }
 
@@ -197,7 +197,8 @@ export class Processes {
    */
   *user<T>(thread: Thread, instruction: (cpu: CpuPort) => T | Trap): Task<T> {
     for (;;) {
-      const result = instruction(yield* this.#enterUser(thread));
+      yield `${thread.name} in user mode`;
+      const result = instruction(this.#enterUser(thread) ?? (yield* this.#waitForCpu(thread)));
       if (!(result instanceof Trap)) return result;
       yield* this.#serve(thread, result);
     }
@@ -206,7 +207,8 @@ export class Processes {
   /** One instruction in user mode that takes several steps; others may run between them, not on this CPU. */
   *userSteps<T>(thread: Thread, instruction: (cpu: CpuPort) => Task<T | Trap>): Task<T> {
     for (;;) {
-      const cpu = yield* this.#enterUser(thread);
+      yield `${thread.name} in user mode`;
+      const cpu = this.#enterUser(thread) ?? (yield* this.#waitForCpu(thread));
       const result = yield* this.#cpus.instruction(thread, instruction(cpu));
       if (!(result instanceof Trap)) return result;
       yield* this.#serve(thread, result);
@@ -292,12 +294,19 @@ export class Processes {
     process.ended.wakeAll();
   }
 
-  /** To the next instruction of a thread; where it ends if its process has been killed. */
-  *#enterUser(thread: Thread): Task<CpuPort> {
-    yield `${thread.name} in user mode`;
-    const cpu = yield* this.#cpus.run(thread);
-    if (thread.process.signal.value !== undefined) throw new ThreadEnds();
+  /** To the next instruction of a thread, if there is a CPU for it; where it ends if its process has been killed. */
+  #enterUser(thread: Thread): CpuPort | undefined {
+    const cpu = this.#cpus.tryRun(thread);
+    if (cpu !== undefined && thread.process.signal.value !== undefined) throw new ThreadEnds();
     return cpu;
+  }
+
+  *#waitForCpu(thread: Thread): Task<CpuPort> {
+    for (;;) {
+      yield this.#cpus.boundary;
+      const cpu = this.#enterUser(thread);
+      if (cpu !== undefined) return cpu;
+    }
   }
 
   *#serve(thread: Thread, trap: Trap): Task {

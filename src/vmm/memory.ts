@@ -5,7 +5,7 @@
  * Where the guest's frames lie is read from the VMM's page table once they are there; they stay as long as the
  * VMM does not unmap them, and it does not.
  */
-import { assert, Words } from '../base/index.js';
+import { Bug, Words } from '../base/index.js';
 import { ABSENT, FRAME_BYTES, type FrameRange, type FrameReader, type Memory } from '../hardware/index.js';
 
 /** Below it are the BIOS's areas. */
@@ -44,11 +44,15 @@ export class GuestRam implements FrameReader {
   readonly #memory: Memory;
   /** By the order of the ranges: the host's frame, plus 1. */
   readonly #frames: Words;
+  /** How many frames the first range has from {@link FIRST_FRAME} on. */
+  readonly #low: number;
 
   /** @param memory the host's */
   constructor(memory: Memory, ranges: readonly FrameRange[]) {
     this.#memory = memory;
     this.ranges = ranges;
+    const [low] = ranges;
+    this.#low = low?.first === FIRST_FRAME ? low.last - FIRST_FRAME + 1 : 0;
     this.#frames = new Words(
       ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0),
       CHUNK,
@@ -63,7 +67,7 @@ export class GuestRam implements FrameReader {
   /** Says where a guest frame lies. */
   place(gfn: number, frame: number): void {
     const index = this.#indexOf(gfn);
-    assert(index !== ABSENT, `guest frame ${gfn} is no RAM`);
+    if (index === ABSENT) throw new Bug(`guest frame ${gfn} is no RAM`);
     this.#frames.set(index, frame + 1);
   }
 
@@ -145,6 +149,9 @@ export class GuestRam implements FrameReader {
   }
 
   #indexOf(gfn: number): number {
+    // Most of it is in the first range.
+    const index = gfn - FIRST_FRAME;
+    if (index >= 0 && index < this.#low) return index;
     let before = 0;
     for (const { first, last } of this.ranges) {
       if (gfn >= first && gfn <= last) return before + gfn - first;

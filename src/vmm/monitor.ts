@@ -4,6 +4,7 @@
  */
 import {
   assert,
+  Bug,
   isRefusal,
   KeptValue,
   type Refusal,
@@ -321,7 +322,7 @@ export class Monitor {
       if (refusal !== undefined) return refusal;
       for (let i = 0; i < pages; i++) {
         const leaf = mm.table.leaf(page + i);
-        assert(leaf !== undefined, `page ${i} of ${this.#options.name}'s memory is not there`);
+        if (leaf === undefined) throw new Bug(`page ${i} of ${this.#options.name}'s memory is not there`);
         this.ram.place(first + i, leaf.frame);
       }
       this.#slots.push(slot);

@@ -6,7 +6,7 @@
  * A guest's kernel that stores outside of its RAM is a guest's mistake, not ours: the store is lost, loads give all
  * ones.
  */
-import { assert, type Chooser, type Restorable } from '../base/index.js';
+import { Bug, type Chooser, type Restorable } from '../base/index.js';
 import { ABSENT, FRAME_BYTES } from '../hardware/index.js';
 import type {
   CpuPort,
@@ -114,7 +114,7 @@ type Seat = { -readonly [K in keyof GuestMachine]: GuestMachine[K] };
 function cpuPort(on: Seat, index: number): CpuPort {
   const port = (): CpuPort => {
     const vcpu = on.vcpus[index];
-    assert(vcpu !== undefined, `no vCPU ${index}`);
+    if (vcpu === undefined) throw new Bug(`no vCPU ${index}`);
     return vcpu.cpu;
   };
   return {
@@ -137,7 +137,10 @@ function memoryPort(
     on.ram.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   return {
     ranges: on.ram.ranges,
-    load32: (address) => on.ram.words[readable(address)] ?? -1,
+    load32(address) {
+      const at = readable(address);
+      return at === ABSENT ? -1 : (on.ram.words[at] ?? 0);
+    },
     store32(address, value) {
       const at = writable(address);
       if (at !== ABSENT) on.ram.words[at] = value;
@@ -145,15 +148,16 @@ function memoryPort(
     },
     load64(address, out) {
       const at = readable(address);
-      out[0] = on.ram.words[at] ?? -1;
-      out[1] = on.ram.words[at + 1] ?? -1;
-      if (at === ABSENT) out[1] = -1;
+      const { words } = on.ram;
+      out[0] = at === ABSENT ? -1 : (words[at] ?? 0);
+      out[1] = at === ABSENT ? -1 : (words[at + 1] ?? 0);
     },
     store64(address, lo, hi) {
       const at = writable(address);
       if (at !== ABSENT) {
-        on.ram.words[at] = lo;
-        on.ram.words[at + 1] = hi;
+        const { words } = on.ram;
+        words[at] = lo;
+        words[at + 1] = hi;
         stored?.(on.ram.hostFrame(Math.floor(address / FRAME_BYTES)) * FRAME_BYTES + (address % FRAME_BYTES));
       }
       stepIn('between stores');

@@ -8,6 +8,7 @@
  */
 import {
   assert,
+  Bug,
   isRefusal,
   KeptValue,
   type Refusal,
@@ -70,7 +71,7 @@ export class Vm implements MmuNotifier, Restorable {
   /** The VMM. */
   get process(): Process {
     const process = this.#process.value;
-    assert(process !== undefined, `${this.name} was not booted`);
+    if (process === undefined) throw new Bug(`${this.name} was not booted`);
     return process;
   }
 
@@ -372,13 +373,13 @@ export class Vm implements MmuNotifier, Restorable {
 
   get #running(): Monitor {
     const monitor = this.#monitor.value;
-    assert(monitor !== undefined, `${this.name} has no machine`);
+    if (monitor === undefined) throw new Bug(`${this.name} has no machine`);
     return monitor;
   }
 
   get #booted(): Guest {
     const guest = this.#guest.value;
-    assert(guest !== undefined, `${this.name} has no guest`);
+    if (guest === undefined) throw new Bug(`${this.name} has no guest`);
     return guest;
   }
 }

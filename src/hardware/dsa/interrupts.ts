@@ -78,8 +78,9 @@ export class Interrupts implements Restorable {
     for (let entry = 0; entry < MSIXPERM.length; entry++) {
       if (((words[MSIXPERM[entry]?.at ?? 0] ?? 0) & OWNER_BITS) === wanted) found.push(entry);
     }
-    const { entries, words: ims } = this.ims;
-    for (let entry = 0; entry < entries; entry++) {
+    // What a reset leaves names no PASID.
+    const { used, words: ims } = this.ims;
+    for (let entry = 0; entry < used; entry++) {
       if (((ims[this.ims.at(entry) + IMS_CONTROL_WORD] ?? 0) & OWNER_BITS) === wanted) {
         found.push(entry | IMS_TABLE);
       }
@@ -112,6 +113,7 @@ export class Interrupts implements Restorable {
 
   /** To be called when an entry, or MSI-X as a whole, may have been unmasked. */
   unmasked(): void {
+    if (!this.#isAnyPending) return;
     this.#table.MSIX.forEach((_, vector) => {
       if (this.isPending(vector)) this.signal(vector);
     });
@@ -122,6 +124,11 @@ export class Interrupts implements Restorable {
     this.ims.write(word, value);
     const entry = Math.floor((word * 4) / DSA_STRIDE.IMS);
     if (this.ims.isPending(entry)) this.#signalIms(entry);
+  }
+
+  get #isAnyPending(): boolean {
+    for (const word of this.#pending.words) if (word !== 0) return true;
+    return false;
   }
 
   isPending(vector: number): boolean {

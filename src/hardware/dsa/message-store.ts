@@ -15,12 +15,20 @@ const PENDING_BIT = 1 << (PENDING.low % 32);
 
 export class MessageStore implements Restorable {
   readonly entries: number;
+  /** The entries, and behind them how many of the first ones may have changed since the last reset. */
   readonly #state: Words;
+  readonly #used: number;
 
   constructor(entries: number) {
     this.entries = entries;
-    this.#state = new Words(Math.max(entries, 1) * ENTRY_WORDS);
-    this.reset();
+    this.#used = entries * ENTRY_WORDS;
+    this.#state = new Words(this.#used + 1);
+    for (let entry = 0; entry < entries; entry++) this.#clear(entry);
+  }
+
+  /** From this entry on all are as a reset leaves them: few are ever used. */
+  get used(): number {
+    return this.#state.words[this.#used] ?? 0;
   }
 
   /** An entry begins at {@link MessageStore.at} in these. */
@@ -42,6 +50,7 @@ export class MessageStore implements Restorable {
     const isControl = word % ENTRY_WORDS === CONTROL;
     const reserved = DSA_IMS.reserved[word % ENTRY_WORDS] ?? 0;
     const kept = isControl ? this.read(word) & PENDING_BIT : 0;
+    this.#use(Math.floor(word / ENTRY_WORDS));
     this.#state.set(word, (value & ~reserved & ~(isControl ? PENDING_BIT : 0)) | kept);
   }
 
@@ -51,14 +60,14 @@ export class MessageStore implements Restorable {
 
   setPending(entry: number, isPending: boolean): void {
     if (this.isPending(entry) === isPending) return;
+    this.#use(entry);
     this.#state.touch(this.at(entry));
     PENDING.set(this.words, this.at(entry), isPending ? 1 : 0);
   }
 
   reset(): void {
-    for (let i = 0; i < this.entries * ENTRY_WORDS; i++) {
-      this.#state.set(i, i % ENTRY_WORDS === CONTROL ? MASK_BIT : 0);
-    }
+    for (let entry = 0; entry < this.used; entry++) this.#clear(entry);
+    if (this.used > 0) this.#state.set(this.#used, 0);
   }
 
   mark(): void {
@@ -67,5 +76,15 @@ export class MessageStore implements Restorable {
 
   restore(): void {
     this.#state.restore();
+  }
+
+  #use(entry: number): void {
+    if (entry >= this.used) this.#state.set(this.#used, entry + 1);
+  }
+
+  #clear(entry: number): void {
+    const at = this.at(entry);
+    for (let word = 0; word < ENTRY_WORDS; word++)
+      this.#state.set(at + word, word === CONTROL ? MASK_BIT : 0);
   }
 }

@@ -56,6 +56,8 @@ export class DsaRegisters {
   readonly #base: number;
   readonly #name: string;
   readonly #lock: Mutex;
+  /** Whoever holds the lock has its command in it, and then the status. */
+  readonly #words = new Int32Array(1);
 
   constructor(context: KernelContext, base: number, name: string) {
     this.#context = context;
@@ -172,14 +174,16 @@ export class DsaRegisters {
   ): Task<{ readonly error: number; readonly result: number }> {
     if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
-      const words = new Int32Array(1);
+      const words = this.#words;
+      words[0] = 0;
       DSA_CMD_REG.CMD.set(words, 0, command);
       DSA_CMD_REG.OPERAND.set(words, 0, operand);
       this.writeAt(REGISTER.CMD.offset, words);
       const status = words;
       status[0] = this.#readWord(REGISTER.CMDSTS.offset);
-      let answered = unstick?.answered();
+      let answered: number | undefined;
       for (let polls = 0; isActive(status); polls++) {
+        answered ??= unstick?.answered();
         yield `${this.#name}: command`;
         const now = unstick?.answered();
         // Who has been answered for once is not waited for again.

@@ -9,6 +9,7 @@
  */
 import {
   assert,
+  Bug,
   isRefusal,
   KeptList,
   KeptMap,
@@ -98,7 +99,7 @@ export class AddressSpace {
 
   /** What it promises, ascending. */
   get areas(): readonly Area[] {
-    return this.#areas.values().sort((a, b) => a.first - b.first);
+    return ascending(this.#areas.values());
   }
 
   addNotifier(notifier: MmuNotifier): void {
@@ -116,12 +117,12 @@ export class AddressSpace {
 
   /** Keeps what outlives the memory. */
   pin(): void {
-    assert(this.#pins.value > 0, `${this.name} is pinned after its end`);
+    if (this.#pins.value === 0) throw new Bug(`${this.name} is pinned after its end`);
     this.#pins.value++;
   }
 
   unpin(): void {
-    assert(this.#pins.value > 0, `${this.name} is unpinned too often`);
+    if (this.#pins.value === 0) throw new Bug(`${this.name} is unpinned too often`);
     this.#pins.value--;
     if (this.#pins.value > 0) return;
     for (const hook of this.#lastly.items) hook();
@@ -149,7 +150,7 @@ export class AddressSpace {
   /** Is no user any more; the last one tears the memory down. */
   *put(): Task {
     if (this.tryPut()) return;
-    assert(this.#users.value > 0, `${this.name} has no users`);
+    if (!this.isAlive) throw new Bug(`${this.name} has no users`);
     // No lock: the last user is alone, and from here on nobody becomes one.
     this.#users.value = 0;
     tell(this.#context, 'mm:exit', { mm: this.name });
@@ -183,7 +184,7 @@ export class AddressSpace {
     options: Partial<LeafRights> &
       Partial<Pick<Area, 'portal' | 'scattered'>> & { readonly at?: number } = {},
   ): Task<number | Refusal<'EINVAL' | 'EEXIST' | 'ENOMEM'>> {
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       const first = options.at ?? this.#gap(count);
       const last = first + count - 1;
@@ -219,7 +220,7 @@ export class AddressSpace {
   *munmap(first: number, count: number): Task<Refusal<'EINVAL'> | undefined> {
     if (!this.#isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
     const last = first + count - 1;
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       for (const area of this.#overlapping(first, last)) {
         this.#areas.delete(area.first);
@@ -239,8 +240,9 @@ export class AddressSpace {
 
   /** Takes away all portals of an owner's. Nothing is there of them any more if the memory is gone. */
   *unmapPortals(owner: object): Task {
-    for (const area of this.areas) {
-      if (this.isAlive && area.portal?.owner === owner) yield* this.munmap(area.first, pagesOf(area));
+    const own = this.#areas.values().filter((area) => area.portal?.owner === owner);
+    for (const area of ascending(own)) {
+      if (this.isAlive) yield* this.munmap(area.first, pagesOf(area));
     }
   }
 
@@ -257,7 +259,7 @@ export class AddressSpace {
     const { first, count } = range;
     if (!this.#isRange(first, count)) return refuse('EINVAL', `no ${count} pages from page ${first}`);
     const last = first + count - 1;
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       const areas = this.#overlapping(first, last);
       const covered = areas.reduce((sum, area) => sum + pagesOf(within(area, first, last)), 0);
@@ -283,7 +285,7 @@ export class AddressSpace {
    * On failure: `EFAULT` if it is not; `ENOMEM`.
    */
   *handleFault(page: number, access: FaultAccess): Task<Refusal<'EFAULT' | 'ENOMEM'> | undefined> {
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       return this.#fault(page, access);
     } finally {
@@ -304,7 +306,7 @@ export class AddressSpace {
   ): Task<Int32Array | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'>> {
     const { first, count } = range;
     const held = new Int32Array(count);
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       for (let i = 0; i < count; i++) {
         const frame = this.#holdPage(first + i, write);
@@ -364,7 +366,7 @@ export class AddressSpace {
   *fork(name: string): Task<AddressSpace | Refusal<'ENOMEM'>> {
     const child = AddressSpace.create(this.#context, name);
     if (isRefusal(child)) return child;
-    yield* this.#lock.lock();
+    if (!this.#lock.tryLock()) yield* this.#lock.lock();
     try {
       for (const area of this.areas) {
         const refusal = this.#copyArea(area, child);
@@ -409,7 +411,7 @@ export class AddressSpace {
       const page = Math.floor((address + done) / PAGE_BYTES);
       const offset = (address + done) % PAGE_BYTES;
       const bytes = Math.min(PAGE_BYTES - offset, length - done);
-      yield* this.#lock.lock();
+      if (!this.#lock.tryLock()) yield* this.#lock.lock();
       try {
         const refusal = this.#fault(page, { write, execute: false });
         if (refusal !== undefined) return refusal;
@@ -480,9 +482,12 @@ export class AddressSpace {
     return this.#areas.find((area) => area.first <= page && area.last >= page);
   }
 
-  #overlapping(first: number, last: number): Area[] {
-    const found = this.#areas.values().filter((area) => area.first <= last && area.last >= first);
-    return found.sort((a, b) => a.first - b.first);
+  /** What has pages of a range, ascending. */
+  #overlapping(first: number, last: number): readonly Area[] {
+    const isThere = (area: Area): boolean => area.first <= last && area.last >= first;
+    return this.#areas.find(isThere) === undefined
+      ? NOTHING
+      : ascending(this.#areas.values().filter(isThere));
   }
 
   #isRange(first: number, count: number): boolean {
@@ -490,12 +495,21 @@ export class AddressSpace {
     return isWhole && first >= 0 && count >= 1 && first + count <= this.table.userPages;
   }
 
+  /** The first page of the lowest run of so many where nothing is. */
   #gap(count: number): number {
     let first = MMAP_BASE;
-    for (const area of this.areas)
-      if (area.first < first + count && area.last >= first) first = area.last + 1;
+    const isInTheWay = (area: Area): boolean => area.first < first + count && area.last >= first;
+    for (let area = this.#areas.find(isInTheWay); area !== undefined; area = this.#areas.find(isInTheWay)) {
+      first = area.last + 1;
+    }
     return first;
   }
 }
 
+const NOTHING: readonly Area[] = [];
+
 const pagesOf = (area: Area): number => area.last - area.first + 1;
+
+function ascending(areas: Area[]): Area[] {
+  return areas.length < 2 ? areas : areas.sort((a, b) => a.first - b.first);
+}

@@ -64,7 +64,7 @@ export class PageTable {
 
   /** Pages of the half of the address space that is the user's. */
   get userPages(): number {
-    return ENTRIES ** this.levels / 2;
+    return spanOf(this.levels + 1) / 2;
   }
 
   /** The leaf of a page; undefined if there is none. */
@@ -244,7 +244,7 @@ export class PageTable {
 }
 
 /** Pages that one entry of a level leads to. */
-const SPANS = Array.from({ length: 5 }, (_, below) => ENTRIES ** below);
+const SPANS = Array.from({ length: 6 }, (_, below) => ENTRIES ** below);
 const spanOf = (level: number): number => SPANS[level - 1] ?? 0;
 
 function entryAt(table: number, level: number, page: number): Pa {

@@ -139,7 +139,7 @@ export abstract class EntryTables {
     pasid: number,
     { words, spare }: { readonly words: Int32Array; readonly spare: number },
   ): number {
-    assert(this.isPresent(device, pasid), `PASID ${pasid} of ${device.name} has no entry`);
+    if (!this.isPresent(device, pasid)) throw new Bug(`PASID ${pasid} of ${device.name} has no entry`);
     const at = this.pointerAt(device, pasid);
     const pointer = this.load(at, 8);
     const old = this.#pointer.frame.get(pointer, 0);

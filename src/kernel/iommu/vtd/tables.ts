@@ -2,7 +2,7 @@
  * The tables of a unit in scalable mode: root, context, and for each device a PASID directory of its own (VT-d 4.1,
  * 9.2 to 9.6).
  */
-import { assert, isRefusal, KeptMap, type Refusal } from '../../../base/index.js';
+import { Bug, isRefusal, KeptMap, type Refusal } from '../../../base/index.js';
 import {
   type LayoutInfo,
   PASID_DIRECTORY_ENTRY,
@@ -134,13 +134,13 @@ export class UnitTables extends EntryTables {
 
   #directoryOf(device: Endpoint): Directory {
     const directory = this.#directories.get(device.rid);
-    assert(directory !== undefined, `${device.name} has no PASID directory`);
+    if (directory === undefined) throw new Bug(`${device.name} has no PASID directory`);
     return directory;
   }
 
   #contextAt(device: Endpoint): number {
     const contexts = this.#contextTable(device.rid);
-    assert(contexts !== undefined, `${device.name} has no context table`);
+    if (contexts === undefined) throw new Bug(`${device.name} has no context table`);
     return contextAt(contexts, device);
   }
 

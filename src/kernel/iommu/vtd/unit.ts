@@ -6,7 +6,7 @@
  * (bugs D1, D2). Left out: interrupt remapping, posted interrupts, suspend.
  */
 import {
-  assert,
+  Bug,
   ended,
   isRefusal,
   KeptValue,
@@ -320,7 +320,7 @@ export class VtdUnit implements IommuDriver {
 
   get #ready(): Parts {
     const parts = this.#parts.value;
-    assert(parts !== undefined, `${this.name} has not been booted`);
+    if (parts === undefined) throw new Bug(`${this.name} has not been booted`);
     return parts;
   }
 
