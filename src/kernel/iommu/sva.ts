@@ -138,14 +138,14 @@ export class Sva {
         bound.change().users++;
         return { device, mm, pasid: bound.pasid };
       }
-      const pasid = mm.pasid.value ?? this.#alloc(device);
+      const pasid = mm.pasid ?? this.#alloc(device);
       if (isRefusal(pasid)) return pasid;
       const refusal = yield* this.#attach(device, mm, pasid);
       if (refusal !== undefined) {
-        if (mm.pasid.value === undefined) this.#free(pasid);
+        if (mm.pasid === undefined) this.#free(pasid);
         return refusal;
       }
-      if (mm.pasid.value === undefined) this.#publish(mm, pasid);
+      if (mm.pasid === undefined) this.#publish(mm, pasid);
       tell(this.#context, 'sva:bind', { device: device.name, process: mm.name, pasid });
       return { device, mm, pasid };
     } finally {
@@ -225,7 +225,7 @@ export class Sva {
   /** The address space has its PASID from now on, and to its end. */
   #publish(mm: AddressSpace, pasid: Pasid): void {
     const holder = this.#hold(mm, pasid);
-    mm.pasid.value = pasid;
+    mm.pasid = pasid;
     mm.atLast(() => {
       if (holder !== undefined) {
         ioasidPut(this.#set, pasid, holder);
