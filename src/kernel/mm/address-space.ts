@@ -41,6 +41,12 @@ export interface MmuNotifier {
   release(): Task<Refusal<'EIO'> | undefined>;
 }
 
+/** Who has given an address space its PASID. */
+export interface PasidOwner {
+  /** The last pin has gone: it stands for nothing any more. */
+  unpinned(mm: AddressSpace, pasid: Pasid): void;
+}
+
 /** What an access needs. */
 export interface FaultAccess {
   readonly write: boolean;
@@ -54,6 +60,7 @@ export class AddressSpace extends Kept {
   readonly name: string;
   readonly table: PageTable;
   #pasid: Pasid | undefined;
+  #pasidOwner: PasidOwner | undefined;
   readonly #context: KernelContext;
   /** By their first page. */
   readonly #areas: KeptMap<number, Area>;
@@ -63,8 +70,6 @@ export class AddressSpace extends Kept {
   #pins = 1;
   /** Held over each change of the areas, and each fault. */
   readonly #lock: Mutex;
-  /** Called when the last pin goes. */
-  readonly #lastly: KeptList<() => void>;
 
   private constructor(context: KernelContext, name: string, table: PageTable) {
     const { log } = context;
@@ -75,7 +80,6 @@ export class AddressSpace extends Kept {
     this.#areas = new KeptMap(log);
     this.#notifiers = new KeptList(log);
     this.#lock = new Mutex(log, 'mmap', this);
-    this.#lastly = new KeptList(log);
   }
 
   /**
@@ -93,9 +97,11 @@ export class AddressSpace extends Kept {
     return this.#pasid;
   }
 
-  set pasid(pasid: Pasid | undefined) {
+  /** @param owner told when it stands for nothing any more */
+  setPasid(pasid: Pasid, owner?: PasidOwner): void {
     this.changing();
     this.#pasid = pasid;
+    this.#pasidOwner = owner;
   }
 
   /** Whether its memory is still there: false from the end of its last user on. */
@@ -116,11 +122,6 @@ export class AddressSpace extends Kept {
     this.#notifiers.remove(notifier);
   }
 
-  /** Has `hook` called when the last pin goes. */
-  atLast(hook: () => void): void {
-    this.#lastly.push(hook);
-  }
-
   /** Keeps what outlives the memory. */
   pin(): void {
     assert(this.#pins > 0, `${this.name} is pinned after its end`);
@@ -133,7 +134,7 @@ export class AddressSpace extends Kept {
     this.changing();
     this.#pins--;
     if (this.#pins > 0) return;
-    for (const hook of this.#lastly.items) hook();
+    if (this.#pasid !== undefined) this.#pasidOwner?.unpinned(this, this.#pasid);
     this.table.free();
     tell(this.#context, 'mm:end', { mm: this.name });
   }
@@ -333,9 +334,10 @@ export class AddressSpace extends Kept {
   }
 
   protected override saved(): () => void {
-    const before = { pasid: this.#pasid, users: this.#users, pins: this.#pins };
+    const before = { pasid: this.#pasid, owner: this.#pasidOwner, users: this.#users, pins: this.#pins };
     return () => {
       this.#pasid = before.pasid;
+      this.#pasidOwner = before.owner;
       this.#users = before.users;
       this.#pins = before.pins;
     };

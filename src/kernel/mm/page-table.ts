@@ -47,7 +47,7 @@ export class PageTable extends Kept {
   #isWrittenBack = false;
   /** The tables below the root, and the address of the entry that leads to each. */
   readonly #tables: KeptList<{ readonly frame: number; readonly at: Pa }>;
-  /** The table of level 1 that a walk has come to last, and the first of the pages that it serves: neighbours follow. */
+  /** The table of level 1 that a walk has come to last, by its place among all of them: its neighbours follow. */
   #near = -1;
   #nearFrame = 0;
   /** A restore may take the table away. */
@@ -214,12 +214,12 @@ export class PageTable extends Kept {
   }
 
   #isNear(page: number): boolean {
-    return page - (page % ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
+    return Math.floor(page / ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
   }
 
   /** The address of a page's entry in a table of level 1, which the next walk may begin at. */
   #comeTo(table: number, page: number): number {
-    this.#near = page - (page % ENTRIES);
+    this.#near = Math.floor(page / ENTRIES);
     this.#nearFrame = table;
     this.#nearEpoch = this.#context.log.epoch;
     return entryAt(table, 1, page);
