@@ -76,7 +76,7 @@ function moves(): () => void {
     cpu.cpl = 3;
     for (let i = 0; i < MOVES; i++) {
       const record = cpu.physical(RECORD, WRITE);
-      const at = memory.writable(Math.floor(record / 4096)) + (record % 4096) / 4;
+      const at = memory.writable(Math.floor(record / 4096), (record % 4096) / 4);
       memory.words[at] = 0;
       const task = enqcmd(cpu, submission);
       while (task.next().done !== true);

@@ -18,6 +18,7 @@
  */
 import { Bug, firstChooser } from '#src/base/index.js';
 import {
+  BLOCK_BYTES,
   type CacheSizes,
   DeviceTables,
   emptyCompletion,
@@ -67,7 +68,7 @@ const FSTS = 0x34;
 const memory = new Memory([{ first: 0, last: 0x1f_ffff }]);
 
 function put(frame: number, word: number, words: Int32Array): void {
-  const at = memory.writable(frame) + word;
+  const at = memory.writable(frame, word);
   memory.words.set(words, at);
 }
 
@@ -123,7 +124,7 @@ function mapGuest(root: number, guest: number, next: () => number): void {
   let table = root;
   for (let level = 4; level > 1; level--) {
     const word = (Math.floor(guest / 512 ** (level - 1)) % 512) * 2;
-    const at = memory.at(table) + word;
+    const at = memory.at(table, word);
     let below = SECOND_STAGE_ENTRY.ADDR.get(memory.words, at);
     if (below === 0) {
       below = next();
@@ -230,7 +231,7 @@ function submit(unit: VtdUnit, list: readonly Int32Array[]): void {
   const [engine] = unit.engines;
   for (let i = 0; i < list.length; i++) {
     const tail = unit.read32(IQT);
-    const at = memory.writable(QUEUE) + tail / 4;
+    const at = memory.writable(QUEUE, tail / 4);
     for (let word = 0; word < SLOT_BYTES / 4; word++) memory.words[at + word] = list[i]?.[word] ?? 0;
     unit.write32(IQT, (tail + SLOT_BYTES) % QUEUE_BYTES);
     while (engine?.isReady === true) engine.step();
@@ -296,7 +297,7 @@ function footprint(): number {
   const machine = new Memory([{ first: 0, last: 0x1f_ffff }]);
   let free = 0x100;
   const store = (frame: number, word: number, words: Int32Array): void => {
-    const at = machine.writable(frame) + word;
+    const at = machine.writable(frame, word);
     machine.words.set(words, at);
   };
   /** Four levels of tables for one page; the root. */
@@ -338,9 +339,9 @@ function footprint(): number {
   }
   Object.assign(request, { rid: RID, pasid: PASID });
   // Room of the arena that nothing was written to is address space, and no memory.
-  const unused = machine.words.byteLength - (machine.writtenFrames + 1) * 4096;
+  const unused = machine.words.byteLength - (machine.writtenBlocks + 1) * BLOCK_BYTES;
   const mib = (taken() - before - unused) / 2 ** 20;
-  if (unit.translator.caches.iotlb.used === 0 || machine.writtenFrames === 0)
+  if (unit.translator.caches.iotlb.used === 0 || machine.writtenBlocks === 0)
     throw new Bug('nothing was used');
   return mib;
 }

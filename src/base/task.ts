@@ -25,6 +25,9 @@ export function* ended<T>(value: T): Task<T> {
   return value;
 }
 
+/** What all generators resume by: asked of each for itself, it would be looked up each time. */
+const { next: resume } = nothing();
+
 /** Let a task come to the sleepers of its queue, and go, and nobody outside this file. */
 let fallAsleep: (queue: WaitQueue, task: Running) => void;
 let getUp: (queue: WaitQueue, task: Running) => void;
@@ -116,7 +119,7 @@ class Running implements TaskHandle {
   step(): void {
     let pause: Pause | undefined;
     try {
-      const result = this.#body.next();
+      const result = resume.call(this.#body);
       if (result.done !== true) pause = result.value;
     } finally {
       if (pause === undefined) this.state = 'ended';

@@ -13,7 +13,10 @@ export interface Restorable {
   restore(): void;
 }
 
-const SAVED = 1;
+/** What chunks are at first, and what needs no copy, is 0: room for chunks to come need not be filled. */
+const UNSAVED = 1;
+/** Up to so many words a loop is faster than the engine's copy, which needs a view. */
+const LOOPED = 32;
 
 export class Words implements Restorable {
   /**
@@ -23,8 +26,8 @@ export class Words implements Restorable {
   words: Int32Array;
   #length: number;
   readonly #chunkShift: number;
-  /** Per chunk: `SAVED` once it needs no (further) copy; all of them are before the first mark. */
-  #saved: Uint8Array;
+  /** Per chunk: `UNSAVED` while it needs a copy before it changes; none of them does before the first mark. */
+  #unsaved: Uint8Array;
   #log = new Int32Array(0);
   #dirty = new Int32Array(16);
   #dirtyCount = 0;
@@ -40,7 +43,7 @@ export class Words implements Restorable {
     assert(1 << this.#chunkShift === chunkWords, `a chunk of ${chunkWords} words`);
     this.words = new Int32Array(this.#roundUp(length));
     this.#length = this.words.length;
-    this.#saved = new Uint8Array(this.words.length >> this.#chunkShift).fill(SAVED);
+    this.#unsaved = new Uint8Array(this.words.length >> this.#chunkShift);
   }
 
   get length(): number {
@@ -49,7 +52,7 @@ export class Words implements Restorable {
 
   /** To be called before any word of the chunk of `index` changes. A `Bug` if there is no such word. */
   touch(index: number): void {
-    if (this.#saved[index >> this.#chunkShift] !== SAVED) this.#save(index >> this.#chunkShift);
+    if (this.#unsaved[index >> this.#chunkShift] !== 0) this.#save(index >> this.#chunkShift);
   }
 
   /** Stores one word: `value`'s low 32 bits. */
@@ -72,13 +75,13 @@ export class Words implements Restorable {
     const words = new Int32Array(this.#roundUp(room));
     words.set(this.words);
     this.words = words;
-    const saved = new Uint8Array(words.length >> this.#chunkShift).fill(SAVED);
-    saved.set(this.#saved);
-    this.#saved = saved;
+    const unsaved = new Uint8Array(words.length >> this.#chunkShift);
+    unsaved.set(this.#unsaved);
+    this.#unsaved = unsaved;
   }
 
   mark(): void {
-    for (let i = 0; i < this.#dirtyCount; i++) this.#saved[this.#dirty[i] ?? 0] = 0;
+    for (let i = 0; i < this.#dirtyCount; i++) this.#unsaved[this.#dirty[i] ?? 0] = UNSAVED;
     this.#marked = true;
     this.#markRest();
   }
@@ -88,8 +91,8 @@ export class Words implements Restorable {
     const size = 1 << this.#chunkShift;
     for (let i = 0; i < this.#dirtyCount; i++) {
       const chunk = this.#dirty[i] ?? 0;
-      this.words.set(this.#log.subarray(i * size, (i + 1) * size), chunk * size);
-      this.#saved[chunk] = 0;
+      copy(this.#log, i * size, this.words, chunk * size, size);
+      this.#unsaved[chunk] = UNSAVED;
     }
     this.words.fill(0, this.#markedLength, this.#length);
     this.#markRest();
@@ -102,20 +105,20 @@ export class Words implements Restorable {
 
   /** What lies beyond the marked length belongs to the mark from now on: it is not cleared word by word again. */
   #markRest(): void {
-    this.#saved.fill(0, this.#markedLength >> this.#chunkShift, this.#length >> this.#chunkShift);
+    this.#unsaved.fill(UNSAVED, this.#markedLength >> this.#chunkShift, this.#length >> this.#chunkShift);
     this.#markedLength = this.#length;
     this.#dirtyCount = 0;
   }
 
   #save(chunk: number): void {
-    if (this.#saved[chunk] === undefined) throw new Bug(`chunk ${chunk} of ${this.#saved.length}`);
+    if (this.#unsaved[chunk] === undefined) throw new Bug(`chunk ${chunk} of ${this.#unsaved.length}`);
     const size = 1 << this.#chunkShift;
     if (this.#dirtyCount === this.#dirty.length) this.#dirty = enlarged(this.#dirty, this.#dirtyCount * 2);
     const end = (this.#dirtyCount + 1) * size;
     if (end > this.#log.length) this.#log = enlarged(this.#log, Math.max(end * 2, 16 * size));
-    this.#log.set(this.words.subarray(chunk * size, (chunk + 1) * size), this.#dirtyCount * size);
+    copy(this.words, chunk * size, this.#log, this.#dirtyCount * size, size);
     this.#dirty[this.#dirtyCount++] = chunk;
-    this.#saved[chunk] = SAVED;
+    this.#unsaved[chunk] = 0;
   }
 
   #roundUp(length: number): number {
@@ -128,4 +131,12 @@ function enlarged(from: Int32Array, length: number): Int32Array<ArrayBuffer> {
   const to = new Int32Array(length);
   to.set(from);
   return to;
+}
+
+function copy(from: Int32Array, first: number, to: Int32Array, at: number, count: number): void {
+  if (count > LOOPED) {
+    to.set(from.subarray(first, first + count), at);
+    return;
+  }
+  for (let i = 0; i < count; i++) to[at + i] = from[first + i] ?? 0;
 }

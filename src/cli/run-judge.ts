@@ -12,12 +12,10 @@ export interface Judgement {
   readonly text: string;
 }
 
-/** @param replay what a repetition of the run found; `unknown` if there was none */
-export function judged(
-  scenario: Scenario,
-  result: RunResult,
-  replay: Finding | 'same' | 'unknown',
-): Judgement {
+/** What a repetition of a run found; `unknown` if there was none. */
+export type Replayed = Finding | 'same' | 'unknown';
+
+export function judged(scenario: Scenario, result: RunResult, replay: Replayed): Judgement {
   const isFinding = replay !== 'same' && replay !== 'unknown';
   const findings = isFinding ? [...result.findings, replay] : result.findings;
   const verdicts = new Map(result.verdicts);

@@ -4,9 +4,9 @@ import process from 'node:process';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Event, TRACE_VERSION } from '../base/index.js';
 import { EnvironmentError, InputError, reasonOf } from '../inspect/index.js';
-import { moodOf, recordedRun, replayDifference, seededChooser, World } from '../machine/index.js';
+import { moodOf, type RunResult, recordedRun, replayDifference, World } from '../machine/index.js';
 import { EXIT, EXIT_CODES } from './exit.js';
-import { keepHeapSmall } from './large.js';
+import { runApart } from './large/apart.js';
 import {
   documentEvents,
   documentHead,
@@ -14,7 +14,7 @@ import {
   documentPasids,
   type RunDocument,
 } from './run-document.js';
-import { judged } from './run-judge.js';
+import { judged, type Replayed } from './run-judge.js';
 import { mapText } from './run-map.js';
 import { failingSeedText, headText, usersOf, verdictText } from './run-text.js';
 import { type NamedScenario, readScenario, shippedScenarios } from './scenario-file.js';
@@ -83,6 +83,12 @@ async function run(given: string, options: Options): Promise<number> {
   return seeds === undefined ? runOne(named, options) : runMany(named, seeds, options);
 }
 
+/** What has come of one run, and what of running it again. */
+interface Whole {
+  readonly result: RunResult & { readonly events: readonly Event[] };
+  readonly replay: Replayed;
+}
+
 async function runOne({ name, scenario }: NamedScenario, options: Options): Promise<number> {
   const seed = options.seed ?? scenario.choices.seed ?? DEFAULT_SEED;
   const isStory = options.json !== true && options.quiet !== true;
@@ -94,18 +100,18 @@ async function runOne({ name, scenario }: NamedScenario, options: Options): Prom
   if (options.json !== true)
     print(headText(name, scenario, { seeds: `seed ${seed} (${moodOf(seed)})`, paint }));
   const progress = progressOf(name);
-  const { result, replay } = placed(`${name} --seed ${seed}`, () => {
-    const say = isStory && isRecorded ? undefined : progress.say;
-    if (!isRecorded) keepHeapSmall();
-    const world = new World(scenario, { progress: say, isForOneRun: !isRecorded });
-    // What is too large to be told is not kept either, nor run twice.
-    if (!isRecorded) {
-      return { result: { ...world.run(seededChooser(seed)), events: [] }, replay: 'unknown' as const };
-    }
+  // What is too large to be told is not kept either, nor run twice.
+  const whole = async (): Promise<Whole> => {
+    const result = await runApart({ named: { name, scenario }, seed }, progress.say);
+    return { result: { ...result, events: [] }, replay: 'unknown' };
+  };
+  const told = (): Whole => {
+    const world = new World(scenario, { progress: isStory ? undefined : progress.say });
     const listener = isStory ? (event: Event) => print(`${storyLine(event, paint)}\n`) : undefined;
-    const recorded = recordedRun(world, seed, listener);
-    return { result: recorded, replay: replayDifference(world, recorded) ?? ('same' as const) };
-  });
+    const result = recordedRun(world, seed, listener);
+    return { result, replay: replayDifference(world, result) ?? 'same' };
+  };
+  const { result, replay } = isRecorded ? placed(`${name} --seed ${seed}`, told) : await whole();
   progress.stop();
   const judgement = judged(scenario, result, replay);
   if (options.trace !== undefined) writeTrace(options.trace, { name, seed, events: result.events });

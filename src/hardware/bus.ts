@@ -112,12 +112,11 @@ export class Bus {
 
   #wordAt(address: number, bytes: number): number {
     if (address % bytes !== 0) throw new Bug(`an access of ${bytes} bytes at 0x${address.toString(16)}`);
-    const at = this.#memory.at(Math.floor(address / FRAME_BYTES));
-    return at === ABSENT ? ABSENT : at + (address % FRAME_BYTES) / 4;
+    return this.#memory.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   }
 
   #writableAt(address: number, bytes: number): number {
     this.#writtenBack?.storing(address, bytes);
-    return this.#memory.writable(Math.floor(address / FRAME_BYTES)) + (address % FRAME_BYTES) / 4;
+    return this.#memory.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   }
 }

@@ -11,10 +11,19 @@ import type { Chooser } from '../base/index.js';
 export class Readiness {
   isKnown = false;
   isReady = false;
+  /** The sets that the part is in: what they know of all their parts follows from this. */
+  readonly #sets: Engines[] = [];
 
   /** Something has come that may have changed it. */
   stir(): void {
+    if (!this.isKnown) return;
     this.isKnown = false;
+    for (const set of this.#sets) set.stir();
+  }
+
+  /** From now on a set goes by it. */
+  concerns(set: Engines): void {
+    this.#sets.push(set);
   }
 }
 
@@ -103,9 +112,22 @@ class Member {
 export class Engines implements EngineGroup {
   readonly #members: Member[] = [];
   readonly #groups: EngineGroup[] = [];
+  /** How many members are ready, while none of them may have changed. */
+  #count = 0;
+  #isCounted = false;
+  /** Whether all members say when they may have changed. */
+  #allTell = true;
 
   add(engine: Engine): void {
     this.#members.push(new Member(engine));
+    if (engine.readiness === undefined) this.#allTell = false;
+    else engine.readiness.concerns(this);
+    this.stir();
+  }
+
+  /** A member may have become ready, or may be ready no more. */
+  stir(): void {
+    this.#isCounted = false;
   }
 
   /** Adds engines that count after those that stand alone. */
@@ -115,8 +137,8 @@ export class Engines implements EngineGroup {
 
   /** How many could go on now. */
   get ready(): number {
-    let count = 0;
-    for (const member of this.#members) if (member.isReady) count++;
+    if (!this.#isCounted) this.#countReady();
+    let count = this.#count;
     for (const group of this.#groups) count += group.ready;
     return count;
   }
@@ -149,5 +171,12 @@ export class Engines implements EngineGroup {
     if (ready === 0) return;
     const picked = chooser.choose(ready + 1, what);
     if (picked > 0) this.stepReady(picked - 1);
+  }
+
+  #countReady(): void {
+    let count = 0;
+    for (const member of this.#members) if (member.isReady) count++;
+    this.#count = count;
+    this.#isCounted = this.#allTell;
   }
 }

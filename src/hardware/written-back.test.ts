@@ -11,8 +11,8 @@ function setUp(lines = 64) {
   const view = new WrittenBack({ name: 'CPU caches', memory, chooser: firstChooser, lines });
   const bus = new Bus(memory, { mapped: [] }, view);
   const seen = (address: number): number | undefined => {
-    const at = view.at(Math.floor(address / 4096));
-    return view.words[at + (address % 4096) / 4];
+    const at = view.at(Math.floor(address / 4096), (address % 4096) / 4);
+    return view.words[at];
   };
   return { memory, view, bus, seen };
 }
@@ -46,7 +46,7 @@ test('where there is no room, a line is written back', () => {
 test('what is not there is not', () => {
   const { view } = setUp();
   view.storing(0x10_0000, 4);
-  expect([view.at(0x100), view.dirty]).toEqual([ABSENT, 0]);
+  expect([view.at(0x100, 0), view.dirty]).toEqual([ABSENT, 0]);
 });
 
 test('each line is as it was when it was written back last, and can be put back', () => {

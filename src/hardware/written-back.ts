@@ -8,11 +8,13 @@
  */
 import { type Chooser, type Restorable, Words } from '../base/index.js';
 import { hash3, NONE, Slots } from './cache/slots.js';
-import { ABSENT, FRAME_BYTES, FRAME_WORDS, type FrameReader, type Memory } from './memory.js';
+import { ABSENT, BLOCK_BYTES, BLOCK_WORDS, FRAME_BYTES, type FrameReader, type Memory } from './memory.js';
 
 const LINE_BYTES = 64;
 const LINE_WORDS = 16;
+/** Of a frame, and of a block. */
 const LINES = FRAME_BYTES / LINE_BYTES;
+const BLOCK_LINES = BLOCK_BYTES / LINE_BYTES;
 /** Of a slot: the frame in halves, the line in it, and from a line's size on what memory holds. */
 const FRAME_LO = 0;
 const FRAME_HI = 1;
@@ -30,15 +32,15 @@ export interface WrittenBackOptions {
 }
 
 export class WrittenBack implements FrameReader, Restorable {
-  /** Of the frame asked for last: to be fetched anew after each {@link WrittenBack.at}. */
+  /** Of the block asked for last: to be fetched anew after each {@link WrittenBack.at}. */
   words: Int32Array;
   readonly #memory: Memory;
   readonly #chooser: Chooser;
   readonly #evicts: string;
   readonly #slots: Slots;
   readonly #lines: Words;
-  /** The frame asked for last, as it is composed where lines of it are not written back. */
-  readonly #frame = new Int32Array(FRAME_WORDS);
+  /** The block asked for last, as it is composed where lines of it are not written back. */
+  readonly #block = new Int32Array(BLOCK_WORDS);
 
   constructor({ name, memory, chooser, lines = 1024 }: WrittenBackOptions) {
     this.#memory = memory;
@@ -57,8 +59,8 @@ export class WrittenBack implements FrameReader, Restorable {
   /** A CPU is about to store: to be called before the store to {@link Memory}. */
   storing(address: number, bytes: number): void {
     this.#eachLine(address, bytes, (frame, line) => {
-      const at = this.#memory.at(frame);
-      if (at === ABSENT || this.#find(frame, line) !== NONE) return;
+      const from = this.#memory.at(frame, line * LINE_WORDS);
+      if (from === ABSENT || this.#find(frame, line) !== NONE) return;
       const victim = this.#slots.victim();
       if (victim !== NONE) this.#slots.release(victim);
       const slot = this.#slots.take(hashOf(frame, line)) * ENTRY_WORDS;
@@ -67,7 +69,6 @@ export class WrittenBack implements FrameReader, Restorable {
       words[slot + FRAME_LO] = frame | 0;
       words[slot + FRAME_HI] = (frame / TWO_32) | 0;
       words[slot + LINE] = line;
-      const from = at + line * LINE_WORDS;
       words.set(this.#memory.words.subarray(from, from + LINE_WORDS), slot + LINE_WORDS);
     });
   }
@@ -80,12 +81,14 @@ export class WrittenBack implements FrameReader, Restorable {
     });
   }
 
-  at(frame: number): number {
-    const at = this.#memory.at(frame);
+  at(frame: number, word: number): number {
+    const at = this.#memory.at(frame, word);
     this.words = this.#memory.words;
-    if (at === ABSENT || this.#slots.used === 0 || !this.#compose(frame, at)) return at;
-    this.words = this.#frame;
-    return 0;
+    const inBlock = word % BLOCK_WORDS;
+    if (at === ABSENT || this.#slots.used === 0) return at;
+    if (!this.#compose(frame, (word - inBlock) / LINE_WORDS, at - inBlock)) return at;
+    this.words = this.#block;
+    return inBlock;
   }
 
   mark(): void {
@@ -98,20 +101,25 @@ export class WrittenBack implements FrameReader, Restorable {
     this.#lines.restore();
   }
 
-  /** Puts a frame together from memory and from what lines of it were before; false if all are written back. */
-  #compose(frame: number, at: number): boolean {
+  /**
+   * Puts a block together from memory and from what lines of it were before; false if all are written back.
+   *
+   * @param first of its lines
+   * @param at where the block begins in memory's words
+   */
+  #compose(frame: number, first: number, at: number): boolean {
     let isComposed = false;
-    for (let line = 0; line < LINES; line++) {
-      const slot = this.#find(frame, line);
+    for (let line = 0; line < BLOCK_LINES; line++) {
+      const slot = this.#find(frame, first + line);
       if (slot === NONE) continue;
       if (this.#chooser.choose(2, this.#evicts) === 1) {
         this.#slots.release(slot);
         continue;
       }
-      if (!isComposed) this.#frame.set(this.#memory.words.subarray(at, at + FRAME_WORDS));
+      if (!isComposed) this.#block.set(this.#memory.words.subarray(at, at + BLOCK_WORDS));
       isComposed = true;
       const from = slot * ENTRY_WORDS + LINE_WORDS;
-      this.#frame.set(this.#lines.words.subarray(from, from + LINE_WORDS), line * LINE_WORDS);
+      this.#block.set(this.#lines.words.subarray(from, from + LINE_WORDS), line * LINE_WORDS);
     }
     return isComposed;
   }

@@ -7,6 +7,7 @@
 import { hex, u64 } from '../base/index.js';
 import {
   ABSENT,
+  BLOCK_WORDS,
   ENTRY,
   ENTRY_WORDS,
   type EntryKind,
@@ -18,6 +19,9 @@ import {
 } from '../hardware/index.js';
 import type { SurveyLog } from './survey-log.js';
 import type { MappedRange } from './survey-types.js';
+
+/** What lies together of a table. */
+const BLOCK_ENTRIES = BLOCK_WORDS / ENTRY_WORDS;
 
 /** One of the two stages of an address space. */
 export interface Stage {
@@ -96,11 +100,12 @@ class Enumeration {
     const { log, memory, owner } = this.#context;
     const frame = this.#located(table, from);
     if (frame === undefined || !this.#mayEnter(frame, from)) return;
-    const at = memory.at(frame);
     log.tables.set(frame, `${this.#stage.name} table, level ${table.level}, of ${owner}`);
     this.#path.push(frame);
+    let at = ABSENT;
     for (let index = 0; index < 512 && !this.#isOver; index++) {
-      const word = at + index * ENTRY_WORDS;
+      if (index % BLOCK_ENTRIES === 0) at = memory.at(frame, index * ENTRY_WORDS);
+      const word = at + (index % BLOCK_ENTRIES) * ENTRY_WORDS;
       if (memory.words[word] !== 0 || memory.words[word + 1] !== 0) this.#entry(table, frame, index);
     }
     this.#path.pop();
@@ -110,7 +115,7 @@ class Enumeration {
   #located({ pointer }: Table, from: () => string): number | undefined {
     const { log, memory } = this.#context;
     const frame = this.#stage.locate(pointer);
-    if (frame !== undefined && memory.at(frame) !== ABSENT) return frame;
+    if (frame !== undefined && memory.at(frame, 0) !== ABSENT) return frame;
     const why = frame === undefined ? 'which the second stage does not let it read' : 'outside of memory';
     log.report(from(), `points to ${hex(pointer * FRAME_BYTES)}, ${why}`);
     return undefined;
@@ -139,7 +144,7 @@ class Enumeration {
     const page = this.#pageOf(table, index);
     if (page >= this.#stage.pageLimit) return;
     const step = this.#steps[level] ?? pagingStep();
-    const at = memory.at(frame) + index * ENTRY_WORDS;
+    const at = memory.at(frame, index * ENTRY_WORDS);
     const kind = this.#stage.step(level, memory.words, at, step);
     if (kind === ENTRY.ABSENT) return;
     const where = (): string =>

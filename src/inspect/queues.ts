@@ -164,7 +164,7 @@ class RingReader {
   /** A copy of the entry at `offset`; undefined where there is no memory, which is noted once a ring. */
   slot(ring: Ring, offset: number): Int32Array | undefined {
     const frame = ring.frame + Math.floor(offset / FRAME_BYTES);
-    const at = this.#memory.at(frame);
+    const at = this.#memory.at(frame, (offset % FRAME_BYTES) / 4);
     if (at === ABSENT) {
       const what = `points to a queue that reaches ${pageHex(frame)}, outside of memory`;
       if (!this.problems.some(({ where }) => where === ring.register)) {
@@ -172,8 +172,7 @@ class RingReader {
       }
       return undefined;
     }
-    const word = at + (offset % FRAME_BYTES) / 4;
-    return this.#memory.words.slice(word, word + ring.entryBytes / 4);
+    return this.#memory.words.slice(at, at + ring.entryBytes / 4);
   }
 }
 

@@ -208,9 +208,9 @@ describe('bounds', () => {
       get words() {
         return memory.words;
       },
-      at(frame) {
+      at(frame, word) {
         looked++;
-        return memory.at(frame);
+        return memory.at(frame, word);
       },
     };
     const survey = surveyUnit(unit, counting);

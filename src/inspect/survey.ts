@@ -74,19 +74,17 @@ class Surveyor {
   #devices(): DeviceSurvey[] {
     const { mode, root } = this.#unit;
     if (mode === 'abort-dma' || mode === 'reserved') return [];
-    const at = this.#table(root, 'root table', () => 'RTADDR');
-    if (at === ABSENT) return [];
+    if (!this.#hasTable(root, 'root table', () => 'RTADDR')) return [];
     const devices: DeviceSurvey[] = [];
     for (let bus = 0; bus < 256; bus++) {
-      if (this.#filter.rid === undefined || this.#filter.rid >> 8 === bus)
-        devices.push(...this.#bus(bus, at));
+      if (this.#filter.rid === undefined || this.#filter.rid >> 8 === bus) devices.push(...this.#bus(bus));
     }
     return devices;
   }
 
-  #bus(bus: number, root: number): DeviceSurvey[] {
+  #bus(bus: number): DeviceSurvey[] {
     const { isScalable } = this.#tables;
-    const at = root + (bus * ROOT_ENTRY_BYTES) / 4;
+    const at = this.#memory.at(this.#unit.root, (bus * ROOT_ENTRY_BYTES) / 4);
     const half = isScalable ? 0x80 : 0x100;
     const devices: DeviceSurvey[] = [];
     for (let devfn = 0; devfn < 256; devfn += half) {
@@ -97,20 +95,20 @@ class Surveyor {
       const name = isScalable
         ? `scalable-mode context table of bus ${bus.toString(16)}`
         : `context table of bus ${bus.toString(16)}`;
-      const words = this.#table(table, name, where);
-      if (words === ABSENT) continue;
-      for (let i = devfn; i < devfn + half; i++) devices.push(...this.#device((bus << 8) | i, table, words));
+      if (!this.#hasTable(table, name, where)) continue;
+      for (let i = devfn; i < devfn + half; i++) devices.push(...this.#device((bus << 8) | i, table));
     }
     return devices;
   }
 
-  #device(rid: number, table: number, at: number): DeviceSurvey[] {
+  #device(rid: number, table: number): DeviceSurvey[] {
     if (this.#filter.rid !== undefined && this.#filter.rid !== rid) return [];
     if (this.#log.isOver('pasids')) return [];
     const { isScalable } = this.#tables;
     const offset = contextEntryOffset(isScalable, rid & 0xff);
     const where = (): string => `context entry of ${bdf(rid)} at ${hex(table * FRAME_BYTES + offset)}`;
-    if (!this.#judge(this.#tables.contextStep(this.#memory.words, at + offset / 4), where)) return [];
+    const at = this.#memory.at(table, offset / 4);
+    if (!this.#judge(this.#tables.contextStep(this.#memory.words, at), where)) return [];
     if (!isScalable && !this.#log.take('pasids', where)) return [];
     const pasids = isScalable ? this.#directory(rid, where) : [this.#pasid(rid, 0, where)];
     return [{ rid, pasids }];
@@ -123,17 +121,17 @@ class Surveyor {
     const pasids: PasidSurvey[] = [];
     for (let first = 0; first < entries && !this.#isOver(); first += perFrame) {
       const frame = directory + first / perFrame;
-      const at = this.#table(frame, `PASID directory of ${bdf(rid)}`, where);
-      if (at === ABSENT) continue;
+      if (!this.#hasTable(frame, `PASID directory of ${bdf(rid)}`, where)) continue;
       if (!this.#log.take('directories', where)) break;
       for (let i = first; i < Math.min(entries, first + perFrame); i++) {
         if (this.#filter.pasid !== undefined && Math.floor(this.#filter.pasid / PASIDS_PER_TABLE) !== i)
           continue;
         const offset = (i % perFrame) * DIRECTORY_ENTRY_BYTES;
-        if (this.#isZero(at + offset / 4)) continue;
+        const at = this.#memory.at(frame, offset / 4);
+        if (this.#isZero(at)) continue;
         const name = (): string =>
           `PASID directory entry ${i} of ${bdf(rid)} at ${hex(frame * FRAME_BYTES + offset)}`;
-        if (!this.#judge(this.#tables.directoryStep(this.#memory.words, at + offset / 4), name)) continue;
+        if (!this.#judge(this.#tables.directoryStep(this.#memory.words, at), name)) continue;
         pasids.push(...this.#pasidTable(rid, i * PASIDS_PER_TABLE, name));
       }
     }
@@ -142,17 +140,18 @@ class Surveyor {
 
   #pasidTable(rid: number, first: number, from: Where): PasidSurvey[] {
     const frame = this.#tables.next;
-    const at = this.#table(frame, `PASID table of ${bdf(rid)}, PASIDs from ${first}`, from);
+    const isThere = this.#hasTable(frame, `PASID table of ${bdf(rid)}, PASIDs from ${first}`, from);
     const pasids: PasidSurvey[] = [];
     if (!this.#log.take('directories', from)) return pasids;
-    for (let i = 0; at !== ABSENT && i < PASIDS_PER_TABLE; i++) {
+    for (let i = 0; isThere && i < PASIDS_PER_TABLE; i++) {
       const pasid = first + i;
       if (this.#filter.pasid !== undefined && this.#filter.pasid !== pasid) continue;
       const offset = i * PASID_ENTRY_BYTES;
-      if (this.#isZero(at + offset / 4)) continue;
+      const at = this.#memory.at(frame, offset / 4);
+      if (this.#isZero(at)) continue;
       const where = (): string =>
         `PASID table entry of ${bdf(rid)} PASID ${pasid} at ${hex(frame * FRAME_BYTES + offset)}`;
-      if (!this.#judge(this.#tables.pasidStep(this.#memory.words, at + offset / 4), where)) continue;
+      if (!this.#judge(this.#tables.pasidStep(this.#memory.words, at), where)) continue;
       if (!this.#log.take('pasids', where)) break;
       pasids.push(this.#pasid(rid, pasid, where));
     }
@@ -202,16 +201,16 @@ class Surveyor {
     return ranges;
   }
 
-  /** The first word of a table, which the entry called `from` points to; reported where it is absent. */
-  #table(frame: number, name: string, from: Where): number {
-    const at = this.#memory.at(frame);
-    if (at === ABSENT) {
+  /** Whether a table is there, which the entry called `from` points to; reported where it is not. */
+  #hasTable(frame: number, name: string, from: Where): boolean {
+    const isThere = this.#memory.at(frame, 0) !== ABSENT;
+    if (!isThere) {
       const what = `points to ${hex(frame * FRAME_BYTES)}, outside of memory`;
       this.#log.report(from(), what);
     } else {
       this.#log.tables.set(frame, name);
     }
-    return at;
+    return isThere;
   }
 
   /** Whether an entry can be gone on from; what is wrong with it is reported, unless it is just not present. */

@@ -6,12 +6,12 @@ import { surveyUnit } from './survey.js';
 import { TableMemory } from './table-memory.js';
 
 const frameOf = (byte: number): Uint8Array => new Uint8Array(FRAME_BYTES).fill(byte);
-const firstWord = (memory: TableMemory, frame: number): number => memory.words[memory.at(frame)] ?? 0;
+const firstWord = (memory: TableMemory, frame: number): number => memory.words[memory.at(frame, 0)] ?? 0;
 
 describe('a frame', () => {
   test('is missing from when it is asked for until it is read', () => {
     const memory = new TableMemory();
-    expect([memory.at(5), memory.at(5), memory.at(7)]).toEqual([ABSENT, ABSENT, ABSENT]);
+    expect([memory.at(5, 0), memory.at(5, 0), memory.at(7, 0)]).toEqual([ABSENT, ABSENT, ABSENT]);
     expect([...memory.missing]).toEqual([5, 7]);
     expect(memory.learn(5, frameOf(1))).toBe(false);
     expect([...memory.missing]).toEqual([7]);
@@ -21,21 +21,21 @@ describe('a frame', () => {
 
   test('that is not there is absent, and not missing again', () => {
     const memory = new TableMemory();
-    memory.at(5);
+    memory.at(5, 0);
     expect(memory.learn(5, undefined)).toBe(false);
-    expect([memory.at(5), memory.missing.size]).toEqual([ABSENT, 0]);
+    expect([memory.at(5, 0), memory.missing.size]).toEqual([ABSENT, 0]);
   });
 
   test('that is all zero is there', () => {
     const memory = new TableMemory();
     memory.learn(5, frameOf(0));
-    expect(memory.at(5)).not.toBe(ABSENT);
+    expect(memory.at(5, 0)).not.toBe(ABSENT);
     expect([firstWord(memory, 5), memory.missing.size]).toEqual([0, 0]);
   });
 
   test('beyond physical addresses is absent, and never missing', () => {
     const memory = new TableMemory();
-    expect([memory.at(FRAME_LIMIT), memory.missing.size]).toEqual([ABSENT, 0]);
+    expect([memory.at(FRAME_LIMIT, 0), memory.missing.size]).toEqual([ABSENT, 0]);
   });
 
   test.each([
@@ -53,7 +53,7 @@ describe('a frame', () => {
     const memory = new TableMemory();
     memory.learn(5, frameOf(1));
     expect(memory.learn(5, undefined)).toBe(true);
-    expect(memory.at(5)).toBe(ABSENT);
+    expect(memory.at(5, 0)).toBe(ABSENT);
     expect(memory.learn(5, frameOf(3))).toBe(true);
     expect(firstWord(memory, 5)).toBe(0x0303_0303);
     memory.learn(6, undefined);

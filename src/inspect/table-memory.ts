@@ -3,14 +3,7 @@
  * absent and is noted, so that whoever walks the tables finds out in a few rounds which frames they lie in.
  */
 import { assert } from '../base/index.js';
-import {
-  ABSENT,
-  FRAME_BYTES,
-  FRAME_LIMIT,
-  FRAME_WORDS,
-  type FrameReader,
-  Memory,
-} from '../hardware/index.js';
+import { ABSENT, FRAME_BYTES, FRAME_LIMIT, type FrameReader, Memory } from '../hardware/index.js';
 
 export class TableMemory implements FrameReader {
   readonly #frames = new Memory([{ first: 0, last: FRAME_LIMIT - 1 }]);
@@ -18,13 +11,15 @@ export class TableMemory implements FrameReader {
   readonly #absent = new Set<number>();
   /** Frames that were asked for and have not been read. */
   readonly missing = new Set<number>();
+  /** What was read of a frame before. */
+  readonly #old = new Uint8Array(FRAME_BYTES);
 
   get words(): Int32Array {
     return this.#frames.words;
   }
 
-  at(frame: number): number {
-    if (this.#known.has(frame)) return this.#frames.at(frame);
+  at(frame: number, word: number): number {
+    if (this.#known.has(frame)) return this.#frames.at(frame, word);
     if (frame < FRAME_LIMIT && !this.#absent.has(frame)) this.missing.add(frame);
     return ABSENT;
   }
@@ -46,22 +41,13 @@ export class TableMemory implements FrameReader {
       this.#absent.add(frame);
       return this.#known.delete(frame);
     }
-    const words = wordsOf(bytes);
+    assert(bytes.length === FRAME_BYTES, `a frame of ${bytes.length} bytes`);
     const wasAbsent = this.#absent.delete(frame);
     const isNew = !this.#known.has(frame);
-    const old = this.#frames.at(frame);
-    if (!isNew && words.every((word, i) => word === this.#frames.words[old + i])) return false;
+    this.#frames.read(frame * FRAME_BYTES, this.#old);
+    if (!isNew && bytes.every((byte, i) => byte === this.#old[i])) return false;
     this.#known.add(frame);
-    // First the place: it may move the words.
-    const at = this.#frames.writable(frame);
-    this.#frames.words.set(words, at);
+    this.#frames.write(frame * FRAME_BYTES, bytes);
     return wasAbsent || !isNew;
   }
-}
-
-/** Bytes of a frame as words. A copy where they do not begin at a word: a piece of a socket's buffer may not. */
-function wordsOf(bytes: Uint8Array): Int32Array {
-  assert(bytes.length === FRAME_BYTES, `a frame of ${bytes.length} bytes`);
-  const { buffer, byteOffset } = bytes.byteOffset % 4 === 0 ? bytes : Uint8Array.from(bytes);
-  return new Int32Array(buffer, byteOffset, FRAME_WORDS);
 }

@@ -117,7 +117,7 @@ function walkAll(walk: Walk, memory: FrameReader, request: TranslationRequest): 
 }
 
 function describe(walk: Walk, memory: FrameReader, layout: LayoutInfo): TranslationStep {
-  const at = memory.at(walk.frame);
+  const at = memory.at(walk.frame, walk.word);
   const isPaging = walk.stage === 'first-stage' || walk.stage === 'second-stage';
   const step = {
     stage: walk.stage,
@@ -125,7 +125,7 @@ function describe(walk: Walk, memory: FrameReader, layout: LayoutInfo): Translat
     address: walk.frame * FRAME_BYTES + walk.word * 4,
   };
   if (at === ABSENT) return { ...step, raw: [], text: 'outside of memory' };
-  const words = memory.words.subarray(at + walk.word, at + walk.word + layout.bytes / 4);
+  const words = memory.words.subarray(at, at + layout.bytes / 4);
   const raw = Array.from({ length: words.length / 2 }, (_, i) =>
     u64(words[i * 2] ?? 0, words[i * 2 + 1] ?? 0),
   );
@@ -150,11 +150,11 @@ function layoutOf(walk: Walk, memory: FrameReader): LayoutInfo {
 }
 
 function pagingLayout({ stage, level, frame, word }: Walk, memory: FrameReader): LayoutInfo {
-  const at = memory.at(frame);
+  const at = memory.at(frame, word);
   const isFirst = stage === 'first-stage';
   const common = isFirst ? FIRST_STAGE_ENTRY : SECOND_STAGE_ENTRY;
   if (level === 1) return isFirst ? FIRST_STAGE_LEAF_4K : common;
-  const isLeaf = at !== ABSENT && common.PS.get(memory.words, at + word) === 1;
+  const isLeaf = at !== ABSENT && common.PS.get(memory.words, at) === 1;
   if (!isLeaf || level > 3) return common;
   if (level === 2) return isFirst ? FIRST_STAGE_LEAF_2M : SECOND_STAGE_LEAF_2M;
   return isFirst ? FIRST_STAGE_LEAF_1G : SECOND_STAGE_LEAF_1G;

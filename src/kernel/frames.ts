@@ -14,7 +14,6 @@ import {
   type UndoLog,
   Words,
 } from '../base/index.js';
-import { PAGE_BYTES, paOf } from './ids.js';
 import type { Platform } from './platform.js';
 
 /** Whose a frame is: a process's page, or something of the kernel's own. */
@@ -42,7 +41,6 @@ const RANDOM_WORDS = 4;
 /** Of a frame's byte of holds: it has been freed, and goes with the last hold. */
 const FREED = 0x80;
 const MAX_HOLDS = 0x7f;
-const ZEROS = new Uint8Array(PAGE_BYTES);
 
 export class Frames {
   readonly #platform: Platform;
@@ -178,7 +176,7 @@ export class Frames {
 
   #take(frame: number, owner: FrameOwner): void {
     this.#setUsed(this.#indexOf(frame), true);
-    this.#platform.memory.write(paOf(frame), ZEROS);
+    this.#platform.memory.clear(frame);
     this.#inUse.value++;
     this.#ledger?.owned(frame, owner);
   }
@@ -194,10 +192,11 @@ export class Frames {
   /** The first of the lowest run that is free; -1 if there is none. */
   #find(count: number): number {
     const { words } = this.#used;
-    let index = this.#firstFree.value << 5;
-    while (index < this.#total && words[index >>> 5] === -1) index += 32;
-    this.#firstFree.value = index >>> 5;
-    for (let run = 0; index < this.#total; index++) {
+    let word = this.#firstFree.value;
+    while (words[word] === -1) word++;
+    if (word !== this.#firstFree.value) this.#firstFree.value = word;
+    if (count === 1) return this.#frameAt((word << 5) + lowestClear(words[word] ?? 0));
+    for (let index = word << 5, run = 0; index < this.#total; index++) {
       const frame = this.#frameAt(index);
       if (this.#isUsed(index) || (run === 0 && frame % count !== 0)) run = 0;
       else if (run > 0 && this.#frameAt(index - 1) !== frame - 1) run = frame % count === 0 ? 1 : 0;
@@ -217,6 +216,7 @@ export class Frames {
     this.#holds.set(index >>> 2, (word & ~(0xff << shift)) | (holds << shift));
   }
 
+  /** -1 if there are not so many. */
   #frameAt(index: number): number {
     let left = index;
     for (const { first, last } of this.#platform.memory.ranges) {
@@ -244,3 +244,6 @@ export class Frames {
     this.#used.set(index >>> 5, used ? word | (1 << (index & 31)) : word & ~(1 << (index & 31)));
   }
 }
+
+/** The lowest bit that is not set, of a word in which one is not. */
+const lowestClear = (word: number): number => 31 - Math.clz32(~word & (word + 1));

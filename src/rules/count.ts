@@ -1,6 +1,6 @@
 /**
- * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, and no page
- * frame is in use that was not when the machine had booted.
+ * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, nobody is registered to be
+ * told of the PASIDs of a set that is gone, and no page frame is in use that was not when the machine had booted.
  */
 import { hex } from '../base/index.js';
 import type { FrameOwner } from '../kernel/index.js';
@@ -21,11 +21,17 @@ function gone(process: string, view: View): string | undefined {
   return `${process} is gone, and memory of it is not: ${listText(left)}`;
 }
 
-function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: View): string | undefined {
+function ended(
+  { stuck, bootFrames, guestBootFrames, pasidsInUse, strayNotifiers }: End,
+  view: View,
+): string | undefined {
   if (stuck.length > 0) return undefined;
   if (pasidsInUse > 0) {
     const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
+  }
+  if (strayNotifiers.length > 0) {
+    return `all processes are gone, and who is to be told of a set of PASIDs that is gone is registered still: ${listText(strayNotifiers)}`;
   }
   const { frames } = view.ledger;
   const left = framesOf(
@@ -35,8 +41,8 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
   for (const guest of view.ledger.guests()) {
     const boot = guestBootFrames.get(guest.name);
     // The frames of a guest that is gone are the host's; those of one that was reset are nobody's.
-    if (boot === undefined || !isThere(guest.name, view)) continue;
-    if (view.ledger.dying.get(guest.name) !== undefined) continue;
+    if (boot === undefined || !isThere(guest.vmm, view)) continue;
+    if (view.ledger.dying.get(guest.vmm) !== undefined) continue;
     const inside = framesOf(
       (show) => guest.frames.eachChanged(show),
       (frame, owner) => !boot.has(frame) && !stays(owner, view),
@@ -49,10 +55,20 @@ function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: V
 }
 
 function stays(owner: FrameOwner, view: View): boolean {
+  if (isOfMoved(owner, view)) return true;
   if (owner.kind !== 'kernel') return false;
   if (STAYS.some((use) => owner.use.startsWith(use))) return true;
   const kept = STAYS_WITH_VM.find((use) => owner.use.startsWith(use));
   return kept !== undefined && isThere(owner.use.slice(kept.length), view);
+}
+
+/** Whether it is of a VMM that has taken a guest over since the boot: it has what the one before it had. */
+function isOfMoved(owner: FrameOwner, view: View): boolean {
+  for (const { name, vmm } of view.ledger.guests()) {
+    if (vmm === name || !isThere(vmm, view)) continue;
+    if (owner.kind === 'page' ? owner.mm === vmm : owner.use.split(/[\s:]+/).includes(vmm)) return true;
+  }
+  return false;
 }
 
 /** Whether a virtual machine has memory of the host's. */

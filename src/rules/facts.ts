@@ -125,6 +125,20 @@ export interface Mapping {
   readonly cpu: number | undefined;
 }
 
+/** A guest is in another VMM. */
+export interface Migrated {
+  readonly vm: string;
+  readonly from: string;
+  readonly to: string;
+  /** Its PASIDs: where each led there, and where it leads here. */
+  readonly pasids: readonly {
+    readonly mm: string;
+    readonly guest: number;
+    readonly before: Mapping;
+    readonly after: Mapping;
+  }[];
+}
+
 /** An open that was refused. */
 export interface FailedOpen {
   readonly mm: string;
@@ -167,6 +181,8 @@ export interface End {
   readonly guestBootFrames: ReadonlyMap<string, Frames>;
   /** PASIDs that the kernel has handed out. */
   readonly pasidsInUse: number;
+  /** Who is registered to be told of PASIDs of a set that is gone. */
+  readonly strayNotifiers: readonly string[];
 }
 
 /**

@@ -33,6 +33,12 @@ export function guestRanges(bytes: number): readonly FrameRange[] {
   return ranges;
 }
 
+/** A page of a guest's, and what it holds. */
+export interface PageState {
+  readonly gfn: number;
+  readonly bytes: Uint8Array;
+}
+
 export class GuestRam implements FrameReader {
   readonly ranges: readonly FrameRange[];
   readonly #memory: Memory;
@@ -79,16 +85,16 @@ export class GuestRam implements FrameReader {
     return this.#memory.words;
   }
 
-  /** The index of a guest frame's first word, or {@link ABSENT}. */
-  at(gfn: number): number {
+  /** The index of a guest frame's word, or {@link ABSENT}; good as far as {@link Memory.at} says. */
+  at(gfn: number, word: number): number {
     const frame = this.hostFrame(gfn);
-    return frame === ABSENT ? ABSENT : this.#memory.at(frame);
+    return frame === ABSENT ? ABSENT : this.#memory.at(frame, word);
   }
 
   /** As {@link GuestRam.at}, to be stored to. */
-  writable(gfn: number): number {
+  writable(gfn: number, word: number): number {
     const frame = this.hostFrame(gfn);
-    return frame === ABSENT ? ABSENT : this.#memory.writable(frame);
+    return frame === ABSENT ? ABSENT : this.#memory.writable(frame, word);
   }
 
   /** Copies bytes out of it; false if some are not there, and `into` is unspecified then. */
@@ -104,6 +110,22 @@ export class GuestRam implements FrameReader {
     return this.#transfer(address, from.length, (at, offset, length) =>
       this.#memory.write(at, from.subarray(offset, offset + length)),
     );
+  }
+
+  /** Fills a guest frame with zeros; nothing happens where none is. */
+  clear(gfn: number): void {
+    const frame = this.hostFrame(gfn);
+    if (frame !== ABSENT) this.#memory.clear(frame);
+  }
+
+  /** The pages that are not all zeros. */
+  *pages(): Generator<PageState> {
+    for (const { first, last } of this.ranges) {
+      for (let gfn = first; gfn <= last; gfn++) {
+        const bytes = new Uint8Array(FRAME_BYTES);
+        if (this.read(gfn * FRAME_BYTES, bytes) && bytes.some((byte) => byte !== 0)) yield { gfn, bytes };
+      }
+    }
   }
 
   /** Calls `piece` with the host's address of each part that lies in one frame. */

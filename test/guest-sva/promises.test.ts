@@ -86,8 +86,8 @@ function wordOf(host: TestHost, vm: Vm, guest: number): number {
   const { memory } = host.hardware;
   const { vmcs } = vm.cpus[0] ?? {};
   const { DIRECTORY_SHIFT, TABLE_MASK } = VMX_PASID_INDEX;
-  const entry = memory.at(vmcs?.low ?? 0) + (guest >>> DIRECTORY_SHIFT) * 2;
-  return memory.at(VMX_PASID_DIRECTORY_ENTRY.ADDR.get(memory.words, entry)) + (guest & TABLE_MASK);
+  const entry = memory.at(vmcs?.low ?? 0, (guest >>> DIRECTORY_SHIFT) * 2);
+  return memory.at(VMX_PASID_DIRECTORY_ENTRY.ADDR.get(memory.words, entry), guest & TABLE_MASK);
 }
 
 test("one dword of KVM's table overwritten in memory redirects the next ENQCMD, with no exit", () => {

@@ -7,8 +7,10 @@ import {
   DSA_CMD_REG,
   DSA_COMMAND,
   DSA_COMPARE,
+  DSA_DEVICE_STATE,
   DSA_DRAIN,
   DSA_FLAG,
+  DSA_GENSTS_REG,
   DSA_MEMFILL,
   DSA_MEMMOVE,
   DSA_MSIXPERM,
@@ -36,7 +38,7 @@ const isTask = (of: unknown): of is Task<unknown> => typeof of === 'object' && o
 
 const PAGE = 4096;
 const COMMAND = 0xa0;
-const ENABLING = [DSA_COMMAND.ENABLE_DEVICE, DSA_COMMAND.ENABLE_WQ];
+const STATE = 0x90;
 /** Of a WQCFG. */
 const PASID_WORD = DSA_WQCFG.PASID.low >> 5;
 const VALID = 2 ** 31;
@@ -47,6 +49,13 @@ const ADDRESSES = [
   ...[FRAME.PML4 * PAGE, FRAME.PASIDS * PAGE, FRAME.QUEUE * PAGE, 0x30_0000, 0x3f_f000],
   ...[BAR0, BAR2 + 0x1000, 0x7f00_0000_0000, 0xfee0_0000, 0x1000, 0],
 ];
+/** Of configuration space: bus mastering, PASIDs, page requests, ATS; where, and on and off. */
+const SWITCHES = [
+  [0x004, 6, 2],
+  [0x106, 1, 0],
+  [0x124, 1, 0],
+  [0x116, 0x8000, 0],
+] as const;
 /** FSTS: IQE and ITE. */
 const QUEUE_ERRORS = 0x50;
 const OPCODES = Object.values(DSA_OPCODE);
@@ -222,7 +231,7 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [
     6,
     'writes an entry',
-    (guest) => guest.setEntry(guest.pasid(), guest.below(3) === 0 ? undefined : FRAME.PML4),
+    (guest) => guest.setEntry(guest.pasid(), { root: guest.below(3) === 0 ? undefined : FRAME.PML4 }),
   ],
   [
     4,
@@ -239,7 +248,7 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
     (guest) => guest.platform.mmio.write32(guest.device().bar0 + guest.below(0x4000) * 4, guest.word()),
   ],
   [6, 'commands a device', (guest) => command(guest, guest.below(24))],
-  [6, 'enables a device, or its queue', (guest) => command(guest, guest.pick(ENABLING), 0)],
+  [6, 'brings a device up, or its queue', bringUp],
   [
     5,
     'names a PASID for a queue',
@@ -297,7 +306,15 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
         guest.pick([BAR2, 0xd000_0000, 0x10_0000, 0xfed9_0000]),
       ),
   ],
-  [2, 'has its BARs back', (guest) => placeBars(guest)],
+  [
+    1,
+    'switches off what a device needs to be enabled',
+    (guest) => {
+      const [at, , off] = guest.pick(SWITCHES);
+      guest.platform.pci.write(guest.device().rid, at, 2, off);
+    },
+  ],
+  [3, 'has its BARs and capabilities back', (guest) => setUpFunctions(guest)],
   [12, 'mends its queue', mendQueue],
   [6, 'answers a page request', answer],
   [24, 'submits work', submitWork],
@@ -311,22 +328,32 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [1, 'latches its root', (guest) => guest.latch()],
 ];
 
-function placeBars({ platform: { pci }, devices }: HostileGuest): void {
+function setUpFunctions({ platform: { pci }, devices }: HostileGuest): void {
   for (const { rid, bar0, bar2 } of devices) {
     pci.write(rid, 0x10, 4, bar0);
     pci.write(rid, 0x14, 4, 0);
     pci.write(rid, 0x18, 4, bar2);
     pci.write(rid, 0x1c, 4, 0);
-    pci.write(rid, 4, 2, 6);
+    for (const [at, on] of SWITCHES) pci.write(rid, at, 2, on);
   }
 }
 
 /** The operand is a PASID, a queue, a vector or a handle, of MSI-X or not. */
-function command(guest: HostileGuest, of: number, operand?: number): void {
-  const OPERAND =
-    operand ?? guest.pick([guest.pasid(), guest.below(4), guest.below(8), 2 ** 16 + guest.below(8)]);
+function command(guest: HostileGuest, of: number): void {
+  const OPERAND = guest.pick([guest.pasid(), guest.below(4), guest.below(8), 2 ** 16 + guest.below(8)]);
   const [word = 0] = encode(DSA_CMD_REG, { CMD: of, OPERAND, INT: guest.below(2) });
   guest.platform.mmio.write32(guest.device().bar0 + COMMAND, word);
+}
+
+/** The next command on the way to a queue that works. */
+function bringUp(guest: HostileGuest): void {
+  const { mmio } = guest.platform;
+  const { bar0 } = guest.device();
+  const { DISABLED, HALTED } = DSA_DEVICE_STATE;
+  const state = DSA_GENSTS_REG.STATE.get(Int32Array.of(mmio.read32(bar0 + STATE)), 0);
+  const { RESET_DEVICE, ENABLE_DEVICE, ENABLE_WQ } = DSA_COMMAND;
+  const next = state === HALTED ? RESET_DEVICE : state === DISABLED ? ENABLE_DEVICE : ENABLE_WQ;
+  mmio.write32(bar0 + COMMAND, encode(DSA_CMD_REG, { CMD: next })[0] ?? 0);
 }
 
 const TOTAL = OPERATIONS.reduce((sum, [weight]) => sum + weight, 0);

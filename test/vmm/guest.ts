@@ -110,10 +110,10 @@ export class Guest {
       get words() {
         return ram.words;
       },
-      at: (frame) => ram.at(frame),
-      writable: (frame) => {
+      at: (frame, word) => ram.at(frame, word),
+      writable: (frame, word) => {
         if (this.host.underWay > 0) this.early++;
-        return ram.writable(frame);
+        return ram.writable(frame, word);
       },
     };
   }

@@ -20,6 +20,7 @@ import {
   type RidDomain,
   type WqConfig,
 } from '../../src/kernel/index.js';
+import type { PciState } from '../../src/kernel/vdcm/pci-state.js';
 import { parseScenario, Scheduler } from '../../src/machine/index.js';
 import { Hardware } from '../../src/machine/world/hardware.js';
 import { HostPlatform, type KernelEvent } from '../../src/machine/world/platform.js';
@@ -43,6 +44,15 @@ steps: []
 `;
 
 const STEPS = 3_000_000;
+
+/** What configuration space says of a function of which everything is enabled. */
+export const PCI_ENABLED: PciState = {
+  isBusMaster: true,
+  isPasidEnabled: true,
+  isPrivilegedEnabled: false,
+  isAtsEnabled: true,
+  isPriEnabled: true,
+};
 
 export function value<T>(result: T | Refusal): T {
   if (isRefusal(result)) throw new Error(String(result));

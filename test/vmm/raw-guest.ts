@@ -103,8 +103,8 @@ export class RawGuest {
   }
 
   word(frame: number, word: number): number {
-    const at = this.#memory.at(hostFrame(frame));
-    return this.#memory.words[at + word] ?? 0;
+    const at = this.#memory.at(hostFrame(frame), word);
+    return this.#memory.words[at] ?? 0;
   }
 
   /** A first-stage entry of a PASID below 64; none if there is no root. */
@@ -153,8 +153,8 @@ export class RawGuest {
       get words() {
         return memory.words;
       },
-      at: (frame) => placed(frame, (host) => memory.at(host)),
-      writable: (frame) => placed(frame, (host) => memory.writable(host)),
+      at: (frame, word) => placed(frame, (host) => memory.at(host, word)),
+      writable: (frame, word) => placed(frame, (host) => memory.writable(host, word)),
     };
   }
 }

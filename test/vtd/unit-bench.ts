@@ -158,12 +158,12 @@ export class UnitBench {
 
   putWords(frame: number, word: number, words: Int32Array): void {
     this.writtenBack?.storing(frame * 4096 + word * 4, words.byteLength);
-    const at = this.memory.writable(frame + Math.floor(word / FRAME_WORDS)) + (word % FRAME_WORDS);
+    const at = this.memory.writable(frame + Math.floor(word / FRAME_WORDS), word % FRAME_WORDS);
     this.memory.words.set(words, at);
   }
 
   get(frame: number, index: number): bigint {
-    const at = this.memory.at(frame) + index * 2;
+    const at = this.memory.at(frame, index * 2);
     const lo = BigInt((this.memory.words[at] ?? 0) >>> 0);
     return (BigInt((this.memory.words[at + 1] ?? 0) >>> 0) << 32n) | lo;
   }
@@ -248,7 +248,7 @@ export class UnitBench {
   }
 
   get status(): number {
-    return this.memory.words[this.memory.at(STATUS / 4096)] ?? 0;
+    return this.memory.words[this.memory.at(STATUS / 4096, 0)] ?? 0;
   }
 
   request(fields: Partial<MemoryRequest>): MemoryRequest {

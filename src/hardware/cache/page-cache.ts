@@ -231,15 +231,15 @@ export class PageCache implements Restorable {
 
   /** Removes what agrees with all that is named. Looks at every slot, as the next one does. */
   removeAll(match: PageMatch = {}): void {
-    for (let slot = 0; this.#slots.used > 0 && slot < this.#slots.entries; slot++) {
-      if (this.#slots.isUsed(slot) && this.#agrees(slot, match)) this.remove(slot);
+    for (let slot = this.#slots.taken(0); slot !== NONE; slot = this.#slots.taken(slot + 1)) {
+      if (this.#agrees(slot, match)) this.remove(slot);
     }
   }
 
   /** Removes what agrees with all that is named, and holds for any of the pages. */
   removeOverlapping(match: PageMatch, { page, pages }: PageSpan): void {
-    for (let slot = 0; this.#slots.used > 0 && slot < this.#slots.entries; slot++) {
-      if (!this.#slots.isUsed(slot) || !this.#agrees(slot, match)) continue;
+    for (let slot = this.#slots.taken(0); slot !== NONE; slot = this.#slots.taken(slot + 1)) {
+      if (!this.#agrees(slot, match)) continue;
       const first = this.#pageOf(slot);
       if (first < page + pages && page < first + this.pagesOf(slot)) this.remove(slot);
     }
@@ -247,8 +247,7 @@ export class PageCache implements Restorable {
 
   /** Shows every entry, in the order of the slots: for tests and `inspect`. */
   visit(show: (entry: Readonly<PageEntry>) => void): void {
-    for (let slot = 0; slot < this.#slots.entries; slot++) {
-      if (!this.#slots.isUsed(slot)) continue;
+    for (let slot = this.#slots.taken(0); slot !== NONE; slot = this.#slots.taken(slot + 1)) {
       const page = this.#pageOf(slot);
       this.seek(page);
       show({
@@ -265,10 +264,8 @@ export class PageCache implements Restorable {
 
   /** Whether an entry leads to a frame: as {@link PageCache.visit} would find, and allocates nothing. */
   leadsTo(frame: number): boolean {
-    if (this.#slots.used === 0) return false;
     const words = this.#words;
-    for (let slot = 0; slot < this.#slots.entries; slot++) {
-      if (!this.#slots.isUsed(slot)) continue;
+    for (let slot = this.#slots.taken(0); slot !== NONE; slot = this.#slots.taken(slot + 1)) {
       const at = slot * ENTRY_WORDS;
       const size = (words[at + PAGE_HI] ?? 0) >>> 20;
       const lo = ((words[at + FRAME_LO] ?? 0) ^ frame) & lowMask(size);

@@ -63,8 +63,13 @@ export class Slots implements Restorable {
     return (this.#words[this.#links + slot * 2] ?? 0) - 1;
   }
 
-  isUsed(slot: number): boolean {
-    return (this.#words[this.#links + slot * 2 + 1] ?? 0) !== 0;
+  /** The first taken slot from `from` on, or {@link NONE}: one after the other, all that are taken. */
+  taken(from: number): number {
+    const words = this.#words;
+    if (words[USED] === 0) return NONE;
+    const end = words[FRESH] ?? 0;
+    for (let slot = from; slot < end; slot++) if (words[this.#links + slot * 2 + 1] !== 0) return slot;
+    return NONE;
   }
 
   /** The slot that has to go before another can be taken, by choice; {@link NONE} if there is room. */

@@ -9,7 +9,7 @@
 import { Bug, type Restorable, WaitQueue } from '../../base/index.js';
 import { IA32_PASID, XSTATE_PASID } from '../../spec/index.js';
 import type { Bus } from '../bus.js';
-import { ABSENT, type Memory } from '../memory.js';
+import { ABSENT, BLOCK_BYTES, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
 import { type CpuFault, GP_FAULT, LATER_FAULT, Mmu } from './mmu.js';
 import { translatePasid } from './pasid-translation.js';
@@ -89,6 +89,9 @@ export class Cpu implements Restorable {
   }
 
   /** CR3: the frame of the highest page table. */
+  get pageTable(): number {
+    return this.#now.root;
+  }
   setPageTable(frame: number): void {
     this.#now.root = frame;
   }
@@ -209,13 +212,13 @@ export class Cpu implements Restorable {
 
   /** Loads 64 bytes, as 16 words: the source of a 64-byte store. */
   loadLine(address: number, into: Int32Array): CpuFault | undefined {
-    if (address % 4 !== 0 || address % PAGE > PAGE - LINE) return this.load(address, bytesOf(into));
+    if (address % 4 !== 0 || address % BLOCK_BYTES > BLOCK_BYTES - LINE)
+      return this.load(address, bytesOf(into));
     const physical = this.physical(address, RIGHT.READ);
     if (physical < 0) return this.#mmu.fault;
-    const frame = this.#memory.at(Math.floor(physical / PAGE));
-    if (frame === ABSENT) return this.load(address, bytesOf(into));
+    const at = this.#memory.at(Math.floor(physical / PAGE), (physical % PAGE) / 4);
+    if (at === ABSENT) return this.load(address, bytesOf(into));
     const { words } = this.#memory;
-    const at = frame + (physical % PAGE) / 4;
     for (let i = 0; i < LINE / 4; i++) into[i] = words[at + i] ?? 0;
     return undefined;
   }

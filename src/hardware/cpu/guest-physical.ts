@@ -56,9 +56,8 @@ export class GuestPhysical {
     let table = root;
     let granted = ALL_RIGHTS;
     for (let level = LEVELS; level > 0; level--) {
-      const frame = this.#memory.at(table);
-      if (frame === ABSENT) return this.#violation(gfn, rights);
-      const at = frame + indexAt(gfn, level) * ENTRY_WORDS;
+      const at = this.#memory.at(table, indexAt(gfn, level) * ENTRY_WORDS);
+      if (at === ABSENT) return this.#violation(gfn, rights);
       const kind = this.#format.step(level, this.#memory.words, at, this.#step);
       if (kind === ENTRY.ABSENT) return this.#violation(gfn, rights);
       if (kind === ENTRY.MALFORMED) return this.#fail(EXIT_REASON.EPT_MISCONFIGURATION, gfn, rights);

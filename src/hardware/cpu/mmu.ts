@@ -94,11 +94,10 @@ export class Mmu {
     for (let level = this.#levels; level > 0; level--) {
       const host = this.#hostOf(table, RIGHT.READ);
       if (host < 0) return false;
-      const frame = this.#memory.at(host);
-      if (frame === ABSENT) return this.#fail(address, rights, NOT_MAPPED);
+      const at = this.#memory.at(host, indexAt(page, level) * ENTRY_WORDS);
+      if (at === ABSENT) return this.#fail(address, rights, NOT_MAPPED);
       this.#tables[level] = table;
       this.#hosts[level] = host;
-      const at = frame + indexAt(page, level) * ENTRY_WORDS;
       const kind = this.#format.step(level, this.#memory.words, at, this.#step);
       if (kind === ENTRY.ABSENT) return this.#fail(address, rights, NOT_MAPPED);
       if (kind === ENTRY.MALFORMED) return this.#fail(address, rights, PF.PRESENT | PF.RESERVED);
@@ -122,13 +121,13 @@ export class Mmu {
    */
   #setAccessed(page: number, level: number, isWrite: boolean): boolean {
     for (let each = this.#levels; each >= level; each--) {
-      const offset = indexAt(page, each) * ENTRY_WORDS;
-      const at = this.#memory.at(this.#hosts[each] ?? 0) + offset;
+      const word = indexAt(page, each) * ENTRY_WORDS;
+      const at = this.#memory.at(this.#hosts[each] ?? 0, word);
       const setsDirty = isWrite && each === level && D.get(this.#memory.words, at) === 0;
       if (A.get(this.#memory.words, at) === 1 && !setsDirty) continue;
       const host = this.#hostOf(this.#tables[each] ?? 0, RIGHT.READ | RIGHT.WRITE);
       if (host < 0) return false;
-      const writable = this.#memory.writable(host) + offset;
+      const writable = this.#memory.writable(host, word);
       A.set(this.#memory.words, writable, 1);
       if (setsDirty) D.set(this.#memory.words, writable, 1);
     }

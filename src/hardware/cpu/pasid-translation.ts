@@ -29,9 +29,8 @@ export interface PasidDirectories {
 /** The PASID that a guest's is translated to; -1 if to none, which is an exit. */
 export function translatePasid(memory: FrameReader, directories: PasidDirectories, guest: number): number {
   const frame = tableOf(memory, directories, guest);
-  const table = frame === ABSENT ? ABSENT : memory.at(frame);
-  if (table === ABSENT) return -1;
-  const at = table + (guest & TABLE_MASK);
+  const at = frame === ABSENT ? ABSENT : memory.at(frame, guest & TABLE_MASK);
+  if (at === ABSENT) return -1;
   if (VALID.get(memory.words, at) === 0 || hasReservedBits(tableEntry, memory.words, at)) return -1;
   return PASID.get(memory.words, at);
 }
@@ -49,17 +48,17 @@ export function pasidTranslationEntry(
   guest: number,
 ): PasidTranslationEntry | undefined {
   const frame = tableOf(memory, directories, guest);
-  const table = frame === ABSENT ? ABSENT : memory.at(frame);
-  if (table === ABSENT) return undefined;
   const index = guest & TABLE_MASK;
-  return { address: frame * FRAME_BYTES + index * ENTRY_BYTES, word: memory.words[table + index] ?? 0 };
+  const at = frame === ABSENT ? ABSENT : memory.at(frame, index);
+  if (at === ABSENT) return undefined;
+  return { address: frame * FRAME_BYTES + index * ENTRY_BYTES, word: memory.words[at] ?? 0 };
 }
 
 /** The frame of the table that a guest's PASID has its entry in, or ABSENT. */
 function tableOf(memory: FrameReader, { low, high }: PasidDirectories, guest: number): number {
-  const directory = memory.at(guest >>> HIGH_SHIFT === 0 ? low : high);
-  if (directory === ABSENT) return ABSENT;
-  const first = directory + ((guest >>> DIRECTORY_SHIFT) & DIRECTORY_MASK) * DIRECTORY_ENTRY_WORDS;
-  if (P.get(memory.words, first) === 0 || hasReservedBits(directoryEntry, memory.words, first)) return ABSENT;
-  return ADDR.get(memory.words, first);
+  const directory = guest >>> HIGH_SHIFT === 0 ? low : high;
+  const at = memory.at(directory, ((guest >>> DIRECTORY_SHIFT) & DIRECTORY_MASK) * DIRECTORY_ENTRY_WORDS);
+  if (at === ABSENT) return ABSENT;
+  if (P.get(memory.words, at) === 0 || hasReservedBits(directoryEntry, memory.words, at)) return ABSENT;
+  return ADDR.get(memory.words, at);
 }

@@ -11,6 +11,7 @@ import {
   DSA_TABLE,
   type DsaRegisterTable,
   MSI_X_TABLE_ENTRY,
+  maskOf,
   type Register,
   type RegisterFile,
 } from '../../spec/index.js';
@@ -22,6 +23,8 @@ const { ADDRESS, UPPER, DATA, MASK } = MSI_X_TABLE_ENTRY;
 const { IGNORE, PASID_EN, PASID } = DSA_MSIXPERM;
 
 const IMS_CONTROL_WORD = DSA_IMS.PASID.low >> 5;
+/** What of a word of permissions says whose the entry is. */
+const [OWNER_BITS = 0] = maskOf(DSA_MSIXPERM, PASID_EN, PASID);
 
 /** The entry that all but completions use. */
 export const DEVICE_VECTOR = 0;
@@ -64,15 +67,24 @@ export class Interrupts implements Restorable {
   }
 
   /** The entries whose permission is a PASID's; IMS_TABLE is set in those of interrupt message storage. */
-  *entriesOf(pasid: number): Generator<number> {
-    const isOf = (control: Int32Array): boolean =>
-      PASID_EN.get(control, 0) === 1 && PASID.get(control, 0) === pasid;
-    for (let entry = 0; entry < this.#table.MSIXPERM.length; entry++) {
-      if (isOf(this.#permission(entry))) yield entry;
+  entriesOf(pasid: number): number[] {
+    this.#control[0] = 0;
+    PASID_EN.set(this.#control, 0, 1);
+    PASID.set(this.#control, 0, pasid);
+    const [wanted = 0] = this.#control;
+    const found: number[] = [];
+    const { MSIXPERM } = this.#table;
+    const { words } = this.#registers;
+    for (let entry = 0; entry < MSIXPERM.length; entry++) {
+      if (((words[MSIXPERM[entry]?.at ?? 0] ?? 0) & OWNER_BITS) === wanted) found.push(entry);
     }
-    for (let entry = 0; entry < this.ims.entries; entry++) {
-      if (isOf(this.#imsControl(entry))) yield entry | IMS_TABLE;
+    const { entries, words: ims } = this.ims;
+    for (let entry = 0; entry < entries; entry++) {
+      if (((ims[this.ims.at(entry) + IMS_CONTROL_WORD] ?? 0) & OWNER_BITS) === wanted) {
+        found.push(entry | IMS_TABLE);
+      }
     }
+    return found;
   }
 
   /** A completion interrupt. */

@@ -131,19 +131,17 @@ export class AccessedDirty {
   #settle(walk: Walk, isWrite: boolean): void {
     const isFirst = walk.stage === 'first-stage';
     for (;;) {
-      const at = this.#reader.at(walk.frame);
+      const at = this.#reader.at(walk.frame, walk.word);
       if (at === ABSENT) return;
       const { words } = this.#reader;
-      const index = at + walk.word;
-      const low = words[index] ?? 0;
-      const high = words[index + 1] ?? 0;
+      const low = words[at] ?? 0;
+      const high = words[at + 1] ?? 0;
       const isMarked = isFirst
-        ? P.get(words, index) === 0 ||
-          (A_1.get(words, index) === 1 && !(isWrite && D_1.get(words, index) === 0))
-        : A_2.get(words, index) === 1 && !(isWrite && D_2.get(words, index) === 0);
+        ? P.get(words, at) === 0 || (A_1.get(words, at) === 1 && !(isWrite && D_1.get(words, at) === 0))
+        : A_2.get(words, at) === 1 && !(isWrite && D_2.get(words, at) === 0);
       if (isMarked) return;
       this.#beforeMark?.();
-      const again = this.#reader.at(walk.frame) + walk.word;
+      const again = this.#reader.at(walk.frame, walk.word);
       const now = this.#reader.words;
       if (now[again] === low && now[again + 1] === high) return;
     }
@@ -151,19 +149,19 @@ export class AccessedDirty {
 
   /** @param marks of the entry's first word */
   #mark(frame: number, word: number, marks: number): void {
-    const at = this.#memory.writable(frame) + word;
+    const at = this.#memory.writable(frame, word);
     const { words } = this.#memory;
     words[at] = (words[at] ?? 0) | marks;
   }
 
   /** Nested: a mark in a first-stage table is a write to the page that the table lies in. */
   #markTableDirty(): void {
-    const at = this.#memory.writable(this.#leafFrame) + this.#leafWord;
+    const at = this.#memory.writable(this.#leafFrame, this.#leafWord);
     D_2.set(this.#memory.words, at, 1);
   }
 
   #isTableDirty(): boolean {
-    const at = this.#memory.at(this.#leafFrame) + this.#leafWord;
+    const at = this.#memory.at(this.#leafFrame, this.#leafWord);
     return D_2.get(this.#memory.words, at) === 1;
   }
 }

@@ -126,16 +126,15 @@ export class EntryCache<Apart> implements Restorable {
 
   /** Removes what agrees with all that is named; everything if nothing is. */
   remove(match: EntryMatch = {}): void {
-    for (let slot = 0; this.#slots.used > 0 && slot < this.#slots.entries; slot++) {
-      if (this.#slots.isUsed(slot) && this.#agrees(slot, match)) this.#slots.release(slot);
+    for (let slot = this.#slots.taken(0); slot !== NONE; slot = this.#slots.taken(slot + 1)) {
+      if (this.#agrees(slot, match)) this.#slots.release(slot);
     }
   }
 
   /** Shows each entry's tags, in the order of the slots: for tests and rules. */
   visit(show: (rid: number, pasid: number, domain: number) => void): void {
-    for (let slot = 0; slot < this.#slots.entries; slot++) {
+    for (let slot = this.#slots.taken(0); slot !== NONE; slot = this.#slots.taken(slot + 1)) {
       const at = slot * this.#stride;
-      if (!this.#slots.isUsed(slot)) continue;
       show(this.words[at + RID] ?? 0, this.words[at + PASID] ?? 0, this.words[at + DOMAIN] ?? 0);
     }
   }

@@ -260,11 +260,12 @@ export class InvalidationQueue implements Engine, Restorable {
   #fetch(): boolean {
     const { file, memory } = this.#options;
     const word = file.get(IQH, QH) * 4;
-    const at = memory.at(file.get(IQA, IQA_REG.IQA) + Math.floor(word / FRAME_WORDS));
+    const frame = file.get(IQA, IQA_REG.IQA) + Math.floor(word / FRAME_WORDS);
+    const at = memory.at(frame, word % FRAME_WORDS);
     if (at === ABSENT) return false;
     const count = this.#isWide ? SLOT_WORDS : SLOT_WORDS / 2;
     this.#slot.fill(0);
-    for (let i = 0; i < count; i++) this.#slot[i] = memory.words[at + (word % FRAME_WORDS) + i] ?? 0;
+    for (let i = 0; i < count; i++) this.#slot[i] = memory.words[at + i] ?? 0;
     return true;
   }
 
@@ -468,8 +469,8 @@ export class InvalidationQueue implements Engine, Restorable {
     if (wait.SW.get(slot, 0) === 1) {
       // Bits 1:0 of the address are reserved, so its words are those of the descriptor.
       const address = numberOf(slot[2] ?? 0, (slot[3] ?? 0) & 0xf_ffff);
-      const at = memory.writable(Math.floor(address / FRAME_BYTES));
-      if (at !== ABSENT) memory.words[at + (address % FRAME_BYTES) / 4] = slot[1] ?? 0;
+      const at = memory.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
+      if (at !== ABSENT) memory.words[at] = slot[1] ?? 0;
     }
     if (wait.IF.get(slot, 0) === 1) waitDone();
     this.onProgress?.();

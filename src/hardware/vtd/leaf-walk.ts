@@ -99,10 +99,9 @@ export class LeafWalk {
     const first = this.#first;
     const memory = this.#memory;
     const step = this.#step;
-    const table = memory.at(first.frameOf(way));
-    if (table === NOT_THERE) return false;
+    const at = memory.at(first.frameOf(way), indexOf(page | 0, 0, 1) * WORDS);
+    if (at === NOT_THERE) return false;
     const { words } = memory;
-    const at = (table + indexOf(page | 0, 0, 1) * WORDS) | 0;
     if (this.#format.firstStage.step(1, words, at, step) !== LEAF) return false;
     const granted = rightsOfEntry(space) & first.rightsOf(way) & step.rights;
     if ((neededOfFirst(rights, (rights & USER) === 0, space) & ~granted) !== 0) return false;
@@ -130,10 +129,9 @@ export class LeafWalk {
     const second = this.#second;
     const memory = this.#memory;
     const step = this.#step;
-    const table = memory.at(second.frameOf(way));
-    if (table === NOT_THERE) return false;
+    const at = memory.at(second.frameOf(way), indexOf(step.frame | 0, 0, 1) * WORDS);
+    if (at === NOT_THERE) return false;
     const { words } = memory;
-    const at = (table + indexOf(step.frame | 0, 0, 1) * WORDS) | 0;
     if (secondStageOf(this.#format, space).step(1, words, at, step) !== LEAF) return false;
     const granted = second.rightsOf(way) & step.rights;
     if ((rights & ~USER & ~granted) !== 0) return false;

@@ -18,7 +18,7 @@ const ask = (fields: Partial<PageRequest> = {}): PageRequest => ({
 });
 
 const entryAt = ({ memory }: UnitBench, index: number): string =>
-  format(decode(PAGE_REQUEST_DESCRIPTOR, memory.words, memory.at(QUEUE_FRAME) + index * 8));
+  format(decode(PAGE_REQUEST_DESCRIPTOR, memory.words, memory.at(QUEUE_FRAME, index * 8)));
 
 function bound(ecap?: bigint): UnitBench {
   const bench = new UnitBench(ecap === undefined ? {} : { ecap }).enable();

@@ -90,9 +90,10 @@ export class PageRequestQueue {
     const next = (tail + 1) % entries;
     if (next === file.get(PQH, PQH_REG.PQH)) return false;
     const offset = (tail % entries) * PAGE_REQUEST_BYTES;
-    const frame = memory.writable(file.get(PQA, PQA_REG.PQA) + Math.floor(offset / FRAME_BYTES));
-    if (frame === ABSENT) return false;
-    write(memory.words, frame + (offset % FRAME_BYTES) / 4, request);
+    const frame = file.get(PQA, PQA_REG.PQA) + Math.floor(offset / FRAME_BYTES);
+    const at = memory.writable(frame, (offset % FRAME_BYTES) / 4);
+    if (at === ABSENT) return false;
+    write(memory.words, at, request);
     file.set(PQT, PQT_REG.PQT, next);
     this.#tell(PRS_REG.PPR);
     return true;

@@ -35,8 +35,8 @@ export class TableReader implements FrameReader {
     return this.#now.words;
   }
 
-  at(frame: number): number {
-    return this.#now.at(frame);
+  at(frame: number, word: number): number {
+    return this.#now.at(frame, word);
   }
 
   get #now(): FrameReader {

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DATA, OTHER_RID, RID, UnitBench, USER_PAGE } from '../../../test/vtd/unit-bench.js';
 import { Random, RandomChooser } from '../../base/index.js';
-import { FRAME_WORDS, type Memory } from '../memory.js';
+import { FRAME_BYTES, type Memory } from '../memory.js';
 import { RIGHT } from '../paging/step.js';
 import { DeviceTables } from './device-tables.js';
 import { Walk } from './walk.js';
@@ -140,10 +140,9 @@ class Machine {
 /** All tables, as a number that differs where a byte does. */
 function bytesOf(memory: Memory): number {
   let sum = 0;
-  for (let frame = 0; frame < 0x100; frame++) {
-    const at = memory.at(frame);
-    for (let i = 0; i < FRAME_WORDS; i++) sum = (Math.imul(sum, 31) + (memory.words[at + i] ?? 0)) | 0;
-  }
+  const bytes = new Uint8Array(0x100 * FRAME_BYTES);
+  memory.read(0, bytes);
+  for (const word of new Int32Array(bytes.buffer)) sum = (Math.imul(sum, 31) + word) | 0;
   return sum;
 }
 

@@ -187,17 +187,15 @@ export class Walk {
 
   /** Reads the next entry, which is one of the first stage. */
   stepFirst(): void {
-    const base = this.#memory.at(this.frame);
-    this.at = (base + this.word) | 0;
-    const fault = base === NOT_THERE ? this.#accessFault() : this.#first(this.#memory.words, this.at);
+    this.at = this.#memory.at(this.frame, this.word);
+    const fault = this.at === NOT_THERE ? this.#accessFault() : this.#first(this.#memory.words, this.at);
     if (fault !== 0) this.#fail(fault);
   }
 
   /** Reads the next entry, which is one of the second stage. */
   stepSecond(): void {
-    const base = this.#memory.at(this.frame);
-    this.at = (base + this.word) | 0;
-    if (base === NOT_THERE) this.#fail(this.#accessFault());
+    this.at = this.#memory.at(this.frame, this.word);
+    if (this.at === NOT_THERE) this.#fail(this.#accessFault());
     else this.#second(this.#secondStage.step(this.level, this.#memory.words, this.at, this.#entry));
   }
 
@@ -216,9 +214,8 @@ export class Walk {
     const { frames, rights: granted } = this.ways;
     let { level, frame, rights } = this;
     for (;;) {
-      const base = memory.at(frame);
-      if (base === NOT_THERE) break;
-      const at = (base + indexOf(guestLow, guestHigh, level) * WORDS) | 0;
+      const at = memory.at(frame, indexOf(guestLow, guestHigh, level) * WORDS);
+      if (at === NOT_THERE) break;
       const kind = format.step(level, memory.words, at, entry);
       if (kind !== TABLE || (needed & ~entry.rights) !== 0) {
         this.#reach(level, frame, rights);
@@ -289,9 +286,8 @@ export class Walk {
 
   /** Reads the next entry, which is one of the tables of devices and PASIDs. */
   #stepTables(): void {
-    const base = this.#memory.at(this.frame);
-    this.at = (base + this.word) | 0;
-    const fault = base === NOT_THERE ? this.#accessFault() : this.#table(this.#memory.words, this.at);
+    this.at = this.#memory.at(this.frame, this.word);
+    const fault = this.at === NOT_THERE ? this.#accessFault() : this.#table(this.#memory.words, this.at);
     if (fault !== 0) this.#fail(fault);
   }
 

@@ -28,7 +28,7 @@ function fileOf(name: string, bytes: Uint8Array): string {
 const lowBytes = (source: Source, frames: readonly number[]): Promise<(number | undefined)[]> =>
   settle(source, () =>
     frames.map((frame) => {
-      const at = source.memory.at(frame);
+      const at = source.memory.at(frame, 0);
       return at === ABSENT ? undefined : (source.memory.words[at] ?? 0) & 0xff;
     }),
   );

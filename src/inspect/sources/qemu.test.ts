@@ -39,7 +39,7 @@ const open = (options: QemuOptions = {}): Promise<LiveSource> =>
 const firstWords = (source: LiveSource, frames: readonly number[]): Promise<(number | undefined)[]> =>
   settle(source, () =>
     frames.map((frame) => {
-      const at = source.memory.at(frame);
+      const at = source.memory.at(frame, 0);
       return at === ABSENT ? undefined : source.memory.words[at];
     }),
   );

@@ -64,6 +64,11 @@ export class IoPageTable {
   /** Whether leaves that are stored from now on snoop. */
   readonly snoops: KeptValue<boolean>;
   readonly #entry = new Int32Array(2);
+  /** The table of level 1 that a walk has come to last, and the first of the pages that it serves: neighbours follow. */
+  #near = -1;
+  #nearFrame = 0;
+  /** A restore may take the table away. */
+  #nearEpoch = -1;
 
   private constructor(context: KernelContext, options: IoTableOptions, root: number) {
     this.#context = context;
@@ -187,8 +192,7 @@ export class IoPageTable {
     made: { at: number; frame: number }[],
   ): { at: number; level: number } | Refusal<'EEXIST' | 'ENOMEM'> {
     const { format, leaves, name } = this.#options;
-    let table = { frame: this.root, level: this.levels };
-    for (;;) {
+    for (let table = this.#start(page); ; table = this.#below(table, page)) {
       const at = entryAt(table, page);
       const { level } = table;
       const span = spanOf(level);
@@ -198,23 +202,20 @@ export class IoPageTable {
       }
       const fits = page % span === 0 && frame % span === 0 && left >= span;
       if (!isTable && leaves.includes(level) && fits) return { at, level };
-      if (isTable) {
-        table = { frame: format.frameOf(this.#entry), level: level - 1 };
-        continue;
-      }
+      if (isTable) continue;
       const below = this.#context.frames.alloc(ownerOf(this.#options));
       if (isRefusal(below)) return below;
       if (this.#writtenBack.value) this.#context.platform.memory.flush(paOf(below), PAGE_BYTES);
       format.toTable(below, this.#entry);
       this.#store(at);
       made.push({ at, frame: below });
-      table = { frame: below, level: level - 1 };
     }
   }
 
   /** Takes tables out that were put in for nothing. */
   #unmake(made: readonly { at: number; frame: number }[]): TakenOut {
     for (const { at } of made.toReversed()) this.#clearAt(at);
+    this.#near = -1;
     return { pages: 0, tables: made.map(({ frame }) => frame) };
   }
 
@@ -241,6 +242,7 @@ export class IoPageTable {
       }
       pages += this.#pagesOf(below);
       this.#clearAt(at);
+      this.#near = -1;
       out.push(...this.#tables(below));
     }
     return pages;
@@ -291,19 +293,11 @@ export class IoPageTable {
 
   /** How many pages a table and those below it lead on. */
   #pagesOf(table: Table): number {
-    if (table.level === 1) return this.#leavesIn(table.frame);
     let pages = 0;
     this.#each(table, (isLeaf, below) => {
       pages += isLeaf ? spanOf(table.level) : this.#pagesOf(below);
     });
     return pages;
-  }
-
-  /** How many entries of a table of level 1 are present. */
-  #leavesIn(frame: number): number {
-    let count = 0;
-    for (let index = 0; index < ENTRIES; index++) if (this.#load(paOf(frame, index * ENTRY_BYTES))) count++;
-    return count;
   }
 
   /** A table and all below it. */
@@ -317,27 +311,57 @@ export class IoPageTable {
     return found;
   }
 
+  /** Calls `visit` with each entry of a table that is present. All of it is read at once: most of it is empty. */
   #each(table: Table, visit: (isLeaf: boolean, below: Table) => void): void {
     const { format } = this.#options;
+    const { frame, level, base } = table;
+    const words = new Int32Array(PAGE_BYTES / 4);
+    this.#context.platform.memory.read(paOf(frame), new Uint8Array(words.buffer));
     for (let index = 0; index < ENTRIES; index++) {
-      if (!this.#load(paOf(table.frame, index * ENTRY_BYTES))) continue;
-      const isLeaf = table.level === 1 || format.isLarge(this.#entry);
-      const base = table.base + index * spanOf(table.level);
-      visit(isLeaf, { frame: format.frameOf(this.#entry), level: table.level - 1, base });
+      const [low = 0, high = 0] = [words[index * 2], words[index * 2 + 1]];
+      // In no format is an entry present that says nothing.
+      if ((low | high) === 0) continue;
+      this.#entry[0] = low;
+      this.#entry[1] = high;
+      if (!format.isPresent(this.#entry)) continue;
+      const isLeaf = level === 1 || format.isLarge(this.#entry);
+      visit(isLeaf, {
+        frame: format.frameOf(this.#entry),
+        level: level - 1,
+        base: base + index * spanOf(level),
+      });
     }
   }
 
   /** The leaf that leads a page on, its entry loaded; undefined if there is none. */
   #leafAt(page: number): { readonly at: number; readonly level: number } | undefined {
     const { format } = this.#options;
-    let table = { frame: this.root, level: this.levels };
-    for (;;) {
+    for (let table = this.#start(page); ; table = this.#below(table, page)) {
       const at = entryAt(table, page);
       if (!this.#load(at)) return undefined;
       const { level } = table;
       if (level === 1 || format.isLarge(this.#entry)) return { at, level };
-      table = { frame: format.frameOf(this.#entry), level: level - 1 };
     }
+  }
+
+  /** Where a walk begins. */
+  #start(page: number): { readonly frame: number; readonly level: number } {
+    const isNear = page - (page % ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
+    return isNear ? { frame: this.#nearFrame, level: 1 } : { frame: this.root, level: this.levels };
+  }
+
+  /** The table that a walk goes on in: the one that the entry leads to which is loaded. */
+  #below(
+    { level }: { readonly level: number },
+    page: number,
+  ): { readonly frame: number; readonly level: number } {
+    const frame = this.#options.format.frameOf(this.#entry);
+    if (level === 2) {
+      this.#near = page - (page % ENTRIES);
+      this.#nearFrame = frame;
+      this.#nearEpoch = this.#context.log.epoch;
+    }
+    return { frame, level: level - 1 };
   }
 
   /** Whether two neighbours lie in one large page. */

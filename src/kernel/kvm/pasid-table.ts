@@ -98,12 +98,12 @@ export class VmxPasidTable {
   /** All that is translated. */
   get pairs(): PasidPair[] {
     const pairs: PasidPair[] = [];
-    const { memory } = this.#context.platform;
+    const entries = new Int32Array(TABLE_ENTRIES);
     for (const { frame, first } of this.#tables.items) {
+      this.#context.platform.memory.read(paOf(frame), new Uint8Array(entries.buffer));
       for (let i = 0; i < TABLE_ENTRIES; i++) {
-        this.#entry[0] = memory.load32(paOf(frame, i * TABLE_ENTRY_BYTES));
-        if (VALID.get(this.#entry, 0) === 0) continue;
-        pairs.push({ guest: GuestPasid.of(first + i), host: Pasid.of(PASID.get(this.#entry, 0)) });
+        if (VALID.get(entries, i) === 0) continue;
+        pairs.push({ guest: GuestPasid.of(first + i), host: Pasid.of(PASID.get(entries, i)) });
       }
     }
     return pairs;

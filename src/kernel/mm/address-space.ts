@@ -22,7 +22,7 @@ import type { FrameOwner } from '../frames.js';
 import { PAGE_BYTES, type Pasid, pageName, paOf } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import { type Area, within, without } from './area.js';
-import { type Leaf, type LeafRights, PageTable } from './page-table.js';
+import { type LeafRights, PageTable } from './page-table.js';
 
 /** Whoever walks the page table beside the CPU. */
 export interface MmuNotifier {
@@ -158,11 +158,11 @@ export class AddressSpace {
       if ((yield* notifier.release()) !== undefined) isFree = false;
     }
     yield `${this.name}: free its memory`;
-    const gone = this.areas.map((area) => ({ area, leaves: this.#clearPages(area.first, area.last) }));
+    const gone = this.areas.map((area) => ({ area, led: this.table.clearAll(area.first, area.last) }));
     yield* this.#context.cpus.shootdown();
-    for (const { area, leaves } of gone) {
+    for (const { area, led } of gone) {
       this.#areas.delete(area.first);
-      if (isFree) this.#freePages(area, leaves);
+      if (isFree) this.#freePages(area, led);
       else this.#lose(area);
     }
     if (isFree) this.table.freeTables();
@@ -198,7 +198,7 @@ export class AddressSpace {
       const area: Area = { first, last, rights, scattered, portal };
       const refusal = area.portal && this.#mapPortal(area, area.portal.frame);
       if (refusal !== undefined) {
-        this.#clearPages(first, last);
+        this.table.clearAll(first, last);
         yield* this.#flush(first, last);
         return refusal;
       }
@@ -225,9 +225,9 @@ export class AddressSpace {
         this.#areas.delete(area.first);
         for (const left of without(area, first, last)) this.#areas.set(left.first, left);
         const gone = within(area, first, last);
-        const leaves = this.#clearPages(gone.first, gone.last);
+        const led = this.table.clearAll(gone.first, gone.last);
         const isFree = yield* this.#flush(gone.first, gone.last);
-        if (isFree) this.#freePages(gone, leaves);
+        if (isFree) this.#freePages(gone, led);
         else this.#lose(gone);
       }
       tell(this.#context, 'mm:unmap', { mm: this.name, page: pageName(first), pages: count });
@@ -453,14 +453,10 @@ export class AddressSpace {
     return undefined;
   }
 
-  /** Takes the leaves of a range away; what they were. */
-  #clearPages(first: number, last: number): Leaf[] {
-    return this.table.clearAll(first, last);
-  }
-
-  #freePages(area: Area, leaves: readonly Leaf[]): void {
+  /** Gives back what pages of an area led to. */
+  #freePages(area: Area, led: readonly number[]): void {
     if (area.portal !== undefined) return;
-    for (const { frame } of leaves) this.#context.frames.free(frame);
+    for (const frame of led) this.#context.frames.free(frame);
   }
 
   /** The frames of pages that hardware may still reach stay taken (bug F14). */

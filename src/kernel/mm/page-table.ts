@@ -13,6 +13,8 @@ const { P, RW, US, XD, ADDR } = FIRST_STAGE_ENTRY;
 
 const ENTRIES = 512;
 const ENTRY_BYTES = 8;
+/** The entry that was loaded last, or is to be stored. Nobody sleeps over it, so that one serves all tables. */
+const ENTRY = new Int32Array(2);
 
 /** What a leaf allows beside reading. */
 export interface LeafRights {
@@ -34,7 +36,11 @@ export class PageTable {
   readonly #writtenBack: KeptValue<boolean>;
   /** The tables below the root, and the address of the entry that leads to each. */
   readonly #tables: KeptList<{ readonly frame: number; readonly at: Pa }>;
-  readonly #entry = new Int32Array(2);
+  /** The table of level 1 that a walk has come to last, and the first of the pages that it serves: neighbours follow. */
+  #near = -1;
+  #nearFrame = 0;
+  /** A restore may take the table away. */
+  #nearEpoch = -1;
 
   private constructor(context: KernelContext, root: number, owner: FrameOwner) {
     this.#context = context;
@@ -64,9 +70,7 @@ export class PageTable {
   /** The leaf of a page; undefined if there is none. */
   leaf(page: number): Leaf | undefined {
     const at = this.#find(page);
-    if (at < 0) return undefined;
-    this.#load(at);
-    return this.#leafOf(page);
+    return at >= 0 && this.#isPresent(at) ? this.#leafOf(page) : undefined;
   }
 
   /**
@@ -88,35 +92,23 @@ export class PageTable {
     this.#storeLeaf(this.#find(page), leaf.frame, rights);
   }
 
-  /** Takes a leaf away; the frame that it led to, or -1. What caches hold of it is the caller's business. */
-  clear(page: number): number {
-    const at = this.#find(page);
-    if (at < 0) return -1;
-    this.#load(at);
-    if (P.get(this.#entry, 0) === 0) return -1;
-    const frame = ADDR.get(this.#entry, 0);
-    this.#entry.fill(0);
-    this.#store(at);
-    return frame;
-  }
-
   /** The leaves of the pages `first` to `last`, ascending. */
   leaves(first: number, last: number): Leaf[] {
     const found: Leaf[] = [];
     this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (page) => {
-      const leaf = this.#leafOf(page);
-      if (leaf !== undefined) found.push(leaf);
+      found.push(this.#leafOf(page));
     });
     return found;
   }
 
-  /** The same, and takes them away, as {@link PageTable.clear} does. */
-  clearAll(first: number, last: number): Leaf[] {
-    const found: Leaf[] = [];
-    this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (page, at) => {
-      const leaf = this.#leafOf(page);
-      if (leaf === undefined) return;
-      found.push(leaf);
+  /**
+   * Takes the leaves of the pages `first` to `last` away; the frames that they led to. What caches hold of them is the
+   * caller's business.
+   */
+  clearAll(first: number, last: number): number[] {
+    const found: number[] = [];
+    this.#visit({ frame: this.root, level: this.levels, base: 0 }, { first, last }, (_, at) => {
+      found.push(ADDR.get(ENTRY, 0));
       this.#clearAt(at);
     });
     return found;
@@ -135,6 +127,7 @@ export class PageTable {
 
   /** Frees all tables but the root. No leaf is looked at; nothing may walk the table any more. */
   freeTables(): void {
+    this.#near = -1;
     for (const { at } of this.#tables.items) {
       if (frameOf(at) === this.root) this.#clearAt(at);
     }
@@ -162,77 +155,90 @@ export class PageTable {
       if (!this.#isPresent(at)) continue;
       const base = table.base + index * span;
       if (table.level === 1) visit(base, at);
-      else this.#visit({ frame: ADDR.get(this.#entry, 0), level: table.level - 1, base }, range, visit);
+      else this.#visit({ frame: ADDR.get(ENTRY, 0), level: table.level - 1, base }, range, visit);
     }
   }
 
   /** The address of a page's leaf entry, -1 if its table is not there. */
   #find(page: number): number {
+    if (this.#isNear(page)) return entryAt(this.#nearFrame, 1, page);
     let table = this.root;
     for (let level = this.levels; level > 1; level--) {
       if (!this.#isPresent(entryAt(table, level, page))) return -1;
-      table = ADDR.get(this.#entry, 0);
+      table = ADDR.get(ENTRY, 0);
     }
-    return entryAt(table, 1, page);
+    return this.#comeTo(table, page);
   }
 
   #findOrMake(page: number): number | Refusal<'ENOMEM'> {
+    if (this.#isNear(page)) return entryAt(this.#nearFrame, 1, page);
     let table = this.root;
     for (let level = this.levels; level > 1; level--) {
       const at = entryAt(table, level, page);
       if (this.#isPresent(at)) {
-        table = ADDR.get(this.#entry, 0);
+        table = ADDR.get(ENTRY, 0);
         continue;
       }
       const made = this.#context.frames.alloc(this.#owner);
       if (isRefusal(made)) return made;
       if (this.#writtenBack.value) this.#context.platform.memory.flush(paOf(made), PAGE_BYTES);
-      this.#entry.fill(0);
-      P.set(this.#entry, 0, 1);
-      RW.set(this.#entry, 0, 1);
-      US.set(this.#entry, 0, 1);
-      ADDR.set(this.#entry, 0, made);
+      ENTRY.fill(0);
+      P.set(ENTRY, 0, 1);
+      RW.set(ENTRY, 0, 1);
+      US.set(ENTRY, 0, 1);
+      ADDR.set(ENTRY, 0, made);
       this.#store(at);
       this.#tables.push({ frame: made, at });
       table = made;
     }
+    return this.#comeTo(table, page);
+  }
+
+  #isNear(page: number): boolean {
+    return page - (page % ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
+  }
+
+  /** The address of a page's entry in a table of level 1, which the next walk may begin at. */
+  #comeTo(table: number, page: number): number {
+    this.#near = page - (page % ENTRIES);
+    this.#nearFrame = table;
+    this.#nearEpoch = this.#context.log.epoch;
     return entryAt(table, 1, page);
   }
 
   #storeLeaf(at: number, frame: number, { write, execute }: LeafRights): void {
-    this.#entry.fill(0);
-    P.set(this.#entry, 0, 1);
-    RW.set(this.#entry, 0, write ? 1 : 0);
-    US.set(this.#entry, 0, 1);
-    XD.set(this.#entry, 0, execute ? 0 : 1);
-    ADDR.set(this.#entry, 0, frame);
+    ENTRY.fill(0);
+    P.set(ENTRY, 0, 1);
+    RW.set(ENTRY, 0, write ? 1 : 0);
+    US.set(ENTRY, 0, 1);
+    XD.set(ENTRY, 0, execute ? 0 : 1);
+    ADDR.set(ENTRY, 0, frame);
     this.#store(at);
   }
 
-  #leafOf(page: number): Leaf | undefined {
-    const entry = this.#entry;
-    if (P.get(entry, 0) === 0) return undefined;
-    const [write, execute] = [RW.get(entry, 0) === 1, XD.get(entry, 0) === 0];
-    return { page, frame: ADDR.get(entry, 0), write, execute };
+  /** What the entry says which is loaded, a present leaf. */
+  #leafOf(page: number): Leaf {
+    const frame = ADDR.get(ENTRY, 0);
+    return { page, frame, write: RW.get(ENTRY, 0) === 1, execute: XD.get(ENTRY, 0) === 0 };
   }
 
   #isPresent(at: number): boolean {
     this.#load(at);
-    return P.get(this.#entry, 0) === 1;
+    return P.get(ENTRY, 0) === 1;
   }
 
   #clearAt(at: number): void {
-    this.#entry.fill(0);
+    ENTRY.fill(0);
     this.#store(at);
   }
 
   #load(at: number): void {
-    this.#context.platform.memory.load64(at, this.#entry);
+    this.#context.platform.memory.load64(at, ENTRY);
   }
 
   #store(at: number): void {
     const { memory } = this.#context.platform;
-    memory.store64(at, this.#entry[0] ?? 0, this.#entry[1] ?? 0);
+    memory.store64(at, ENTRY[0] ?? 0, ENTRY[1] ?? 0);
     if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);
   }
 }

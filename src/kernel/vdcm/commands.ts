@@ -12,26 +12,25 @@ import {
 } from '../../spec/index.js';
 import { GuestPasid } from '../ids.js';
 import type { HandleResult, VirtualInterrupts } from './interrupts.js';
+import { type PciState, pciDeviceError, pciQueueError } from './pci-state.js';
 import type { QueueBehind } from './queue.js';
+import type { VirtualRegisters } from './registers.js';
 
 /** What a command does something to. */
 export interface CommandTarget {
-  deviceState: number;
-  queueState: number;
-  /** What the queue's configuration names. */
-  readonly pasid: GuestPasid | undefined;
+  readonly registers: VirtualRegisters;
   readonly queue: QueueBehind;
   readonly interrupts: VirtualInterrupts;
-  /** Everything as after a reset of the device, but the commands. */
-  clear(): void;
-  /** The queue as after its reset. */
-  clearQueue(): void;
+  /** What configuration space says. */
+  readonly pci: { readonly value: PciState };
 }
 
 const { DISABLED, ENABLED, DRAINING } = DSA_WQ_STATE;
 
 /** Carries a command out; its error code, and its result where it has one. */
 export function* runCommand(target: CommandTarget, command: number, operand: number): Task<HandleResult> {
+  const isHalted = target.registers.deviceState === DSA_DEVICE_STATE.HALTED;
+  if (isHalted && command !== CMD.RESET_DEVICE) return { error: ERROR.HALTED, result: 0 };
   if (command === CMD.REQUEST_INT_HANDLE) return yield* target.interrupts.request(operand);
   if (command === CMD.RELEASE_INT_HANDLE) return yield* target.interrupts.release(operand);
   return { error: yield* changeState(target, command, operand), result: 0 };
@@ -62,50 +61,57 @@ function* changeState(target: CommandTarget, command: number, operand: number): 
   }
 }
 
-function enableDevice(target: CommandTarget, operand: number): number {
+function enableDevice({ registers, pci }: CommandTarget, operand: number): number {
   if (operand !== 0) return ERROR.RESERVED_FIELD;
-  if (target.deviceState !== DSA_DEVICE_STATE.DISABLED) return ERROR.DEVICE_NOT_DISABLED;
-  target.deviceState = DSA_DEVICE_STATE.ENABLED;
+  if (registers.deviceState !== DSA_DEVICE_STATE.DISABLED) return ERROR.DEVICE_NOT_DISABLED;
+  const refused = pciDeviceError(pci.value);
+  if (refused !== ERROR.SUCCESS) return refused;
+  registers.deviceState = DSA_DEVICE_STATE.ENABLED;
   return ERROR.SUCCESS;
 }
 
-function* enableQueue(target: CommandTarget, index: number): Task<number> {
+function* enableQueue({ registers, queue, pci }: CommandTarget, index: number): Task<number> {
   if (index !== 0) return ERROR.INVALID_WQ_INDEX;
-  if (target.deviceState !== DSA_DEVICE_STATE.ENABLED) return ERROR.DEVICE_NOT_ENABLED;
-  if (target.queueState !== DISABLED) return ERROR.WQ_NOT_DISABLED;
-  const error = yield* target.queue.enable(target.pasid);
+  if (registers.deviceState !== DSA_DEVICE_STATE.ENABLED) return ERROR.DEVICE_NOT_ENABLED;
+  if (registers.queueState !== DISABLED) return ERROR.WQ_NOT_DISABLED;
+  const refused = pciQueueError(pci.value, registers);
+  if (refused !== ERROR.SUCCESS) return refused;
+  const error = yield* queue.enable(registers.pasid);
   if (error !== undefined) return error;
-  target.queueState = ENABLED;
+  registers.queueState = ENABLED;
   return ERROR.SUCCESS;
 }
 
-function* stopDevice(target: CommandTarget, command: number, operand: number): Task<number> {
+function* stopDevice(
+  { registers, queue, interrupts }: CommandTarget,
+  command: number,
+  operand: number,
+): Task<number> {
   if (operand !== 0) return ERROR.RESERVED_FIELD;
   const isReset = command === CMD.RESET_DEVICE;
-  if (!isReset && target.deviceState !== DSA_DEVICE_STATE.ENABLED) return ERROR.DISABLE_NOT_ENABLED;
-  target.deviceState = DSA_DEVICE_STATE.DRAINING;
-  const error = errorOf(yield* target.queue.disable(isReset));
+  if (!isReset && registers.deviceState !== DSA_DEVICE_STATE.ENABLED) return ERROR.DISABLE_NOT_ENABLED;
+  registers.deviceState = DSA_DEVICE_STATE.DRAINING;
+  const error = errorOf(yield* queue.disable(isReset));
   if (isReset) {
-    yield* target.interrupts.reset();
-    target.clear();
+    yield* interrupts.reset();
+    registers.resetDevice();
   }
-  target.queueState = DISABLED;
-  target.deviceState = DSA_DEVICE_STATE.DISABLED;
+  registers.queueState = DISABLED;
+  registers.deviceState = DSA_DEVICE_STATE.DISABLED;
   return error;
 }
 
 /** The operand names queues by a bit each: there is the first alone. */
-function* queueCommand(target: CommandTarget, command: number, operand: number): Task<number> {
+function* queueCommand({ registers, queue }: CommandTarget, command: number, operand: number): Task<number> {
   if (operand > 1) return ERROR.INVALID_WQ_INDEX;
   if (operand === 0) return ERROR.SUCCESS;
-  if (command !== CMD.RESET_WQ && target.queueState !== ENABLED) return ERROR.WQS_NOT_ENABLED;
+  if (command !== CMD.RESET_WQ && registers.queueState !== ENABLED) return ERROR.WQS_NOT_ENABLED;
   const isAbort = command === CMD.ABORT_WQ || command === CMD.RESET_WQ;
-  if (command === CMD.DRAIN_WQ || command === CMD.ABORT_WQ)
-    return errorOf(yield* target.queue.quiesce(isAbort));
-  if (target.queueState === ENABLED) target.queueState = DRAINING;
-  const error = errorOf(yield* target.queue.disable(isAbort));
-  target.queueState = DISABLED;
-  if (command === CMD.RESET_WQ) target.clearQueue();
+  if (command === CMD.DRAIN_WQ || command === CMD.ABORT_WQ) return errorOf(yield* queue.quiesce(isAbort));
+  if (registers.queueState === ENABLED) registers.queueState = DRAINING;
+  const error = errorOf(yield* queue.disable(isAbort));
+  registers.queueState = DISABLED;
+  if (command === CMD.RESET_WQ) registers.clearQueue();
   return error;
 }
 

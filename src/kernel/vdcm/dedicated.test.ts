@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { TestHost, value } from '../../../test/vmm/host.js';
+import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
 import {
   type IoasidSet,
   ioasidAlloc,
@@ -50,6 +50,7 @@ function rig(): Rig {
   const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
   const mdev = host.newMdev('mdev', 1);
   expect(mdev.open(set, () => {})).toBeUndefined();
+  mdev.configWritten(PCI_ENABLED);
   return { host, idxd, mdev, set };
 }
 
@@ -401,21 +402,4 @@ describe('a dedicated queue whose guest uses no PASIDs', () => {
     it.host.run(it.mdev.resume());
     expect([real(it, STATE), wqcfg(it.mdev, STATE)]).toEqual([0, 0]);
   });
-});
-
-test('a share of a shared queue has nothing of a default PASID to drain, though others on the function may', () => {
-  const host = new TestHost();
-  const [idxd] = host.kernel.idxds;
-  const drain = vi.spyOn(idxd ?? {}, 'quiesceGuest' as never);
-  const mdev = host.newMdev('mdev');
-  mdev.bound({ guest: undefined, host: Pasid.of(900), set: host.kernel.pasids });
-  expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
-  expect(drain).not.toHaveBeenCalled();
-  // The number is a process's now.
-  mdev.unbound(Pasid.of(900));
-  const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
-  mdev.bound({ guest: GuestPasid.of(101), host: Pasid.of(900), set });
-  mdev.unbound(Pasid.of(900));
-  expect(host.run(mdev.drain(Pasid.of(900)))).toBeUndefined();
-  expect(drain).toHaveBeenCalledTimes(1);
 });

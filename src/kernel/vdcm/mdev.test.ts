@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { TestHost, value } from '../../../test/vmm/host.js';
+import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
 import {
   type IoasidSet,
   ioasidAlloc,
@@ -46,6 +46,7 @@ function rig(): Rig {
   const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
   const interrupts: number[] = [];
   expect(mdev.open(set, (vector) => void interrupts.push(vector))).toBeUndefined();
+  mdev.configWritten(PCI_ENABLED);
   return { host, idxd, mdev, set, interrupts };
 }
 

@@ -1,8 +1,9 @@
 /**
  * A virtual accelerator (a mediated device) on one work queue of a parent: what VDCM composes (Intel DSA 3.0; Scalable
- * IOV 1.0, 3). Its registers are emulated here, in front of a share of a shared queue (`shared.ts`) or of a dedicated
- * one (`dedicated.ts`). The portal that the queue's users write to, limited or unlimited, is mapped straight through,
- * so that a guest's ENQCMD or MOVDIR64B needs no exit; MSI-X and the rest of configuration space are its VMM's.
+ * IOV 1.0, 3). Its registers are emulated (`registers.ts`), in front of a share of a shared queue (`shared.ts`) or of a
+ * dedicated one (`dedicated.ts`). The portal that the queue's users write to, limited or unlimited, is mapped straight
+ * through, so that a guest's ENQCMD or MOVDIR64B needs no exit. MSI-X and configuration space are its VMM's, which
+ * tells it what the latter says (`pci-state.ts`).
  */
 import {
   assert,
@@ -15,25 +16,9 @@ import {
   WaitQueue,
 } from '../../base/index.js';
 import { type IoasidSet, ioasidSpidOf } from '../../ioasid/index.js';
-import {
-  DSA_CMD_REG,
-  DSA_CMDSTS_REG,
-  DSA_GENCTRL_REG,
-  DSA_GENSTS_REG,
-  DSA_INTCAUSE_REG,
-  DSA_PORTAL,
-  DSA_STATUS,
-  DSA_STRIDE,
-  DSA_SWERROR_REG,
-  DSA_TABLE,
-  DSA_WQ_STATE,
-  DSA_WQCFG,
-  type DsaRegisterTable,
-  type Register,
-  RegisterFile,
-} from '../../spec/index.js';
+import { DSA_DEVICE_STATE, DSA_PORTAL, DSA_STATUS, DSA_SWERROR_REG, DSA_WQ_STATE } from '../../spec/index.js';
 import { type KernelContext, tell } from '../context.js';
-import { frameOf, GuestPasid, Pa, type Pasid } from '../ids.js';
+import { frameOf, Pa, type Pasid } from '../ids.js';
 import { IDXD_ID, type IdxdDevice } from '../idxd/device.js';
 import type { VirtualDevice } from '../idxd/virtual-devices.js';
 import type { WorkQueue } from '../idxd/work-queue.js';
@@ -41,10 +26,13 @@ import type { IommuDevice } from '../iommu/device.js';
 import type { BoundPasid } from '../iommu/guest/binding.js';
 import { BoundPasids } from './bound.js';
 import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
-import { type CommandTarget, runCommand } from './commands.js';
+import { CommandUnit } from './command-unit.js';
 import { DedicatedQueue } from './dedicated.js';
 import { VirtualInterrupts } from './interrupts.js';
+import { MDEV_STATE_VERSION, type MdevState, mismatch } from './migration.js';
+import { isSamePciState, PCI_RESET, type PciState, pciStateOf } from './pci-state.js';
 import type { QueueBehind } from './queue.js';
+import { VirtualRegisters } from './registers.js';
 import { SharedQueue } from './shared.js';
 
 /** What configuration space says of it, as far as it is not its VMM's to say. */
@@ -58,11 +46,7 @@ export interface MdevConfig {
 
 /** Base system peripheral, other. */
 const CLASS_CODE = 0x088000;
-const { STATE } = DSA_GENSTS_REG;
 const swerror = DSA_SWERROR_REG;
-/** Of a WQCFG, the word with the PASID of a dedicated queue. */
-const PASID_AT = DSA_TABLE.WQCFG + Math.floor(DSA_WQCFG.PASID.low / 32) * 4;
-const PERMISSIONS = DSA_TABLE.MSIXPERM;
 /** What reads get that nobody answers. */
 const NOBODY = -1;
 
@@ -74,7 +58,7 @@ interface Owner {
   readonly wanted: () => void;
 }
 
-export class Mdev implements CommandTarget, VirtualDevice {
+export class Mdev implements VirtualDevice {
   readonly name: string;
   /** The function whose RID its DMA carries. */
   readonly iommu: IommuDevice;
@@ -91,24 +75,16 @@ export class Mdev implements CommandTarget, VirtualDevice {
   readonly #parent: IdxdDevice;
   readonly #wq: WorkQueue;
   readonly #bound: BoundPasids;
-  /** @internal */
-  readonly state: Restorable;
-  /** @internal */
-  readonly queue: QueueBehind;
+  readonly #registers: VirtualRegisters;
+  readonly #queue: QueueBehind;
   /** @internal */
   readonly interrupts: VirtualInterrupts;
-  readonly #table: DsaRegisterTable;
-  readonly #file: RegisterFile;
+  readonly #commands: CommandUnit;
+  readonly #pci: KeptValue<PciState>;
   readonly #owner: KeptValue<Owner | undefined>;
   readonly #isRemoved: KeptValue<boolean>;
   /** Its VM has lost it: what is in flight is abandoned. */
   readonly #isAbandoned: KeptValue<boolean>;
-  /** Nothing begins: its VM is to stand still. */
-  readonly #isSuspended: KeptValue<boolean>;
-  /** A command is being carried out. */
-  readonly #isBusy: KeptValue<boolean>;
-  /** Woken at the end of each command, and when it goes on after `suspend`. */
-  readonly #done: WaitQueue;
   /** Woken when a VM has given it up. */
   readonly #given: WaitQueue;
 
@@ -133,20 +109,33 @@ export class Mdev implements CommandTarget, VirtualDevice {
     this.#bound = new BoundPasids(context.log);
     const bound = this.#bound;
     const part = { name, isAbandoned: () => this.#isAbandoned.value };
-    this.queue = wq.isDedicated
+    const queue = wq.isDedicated
       ? new DedicatedQueue(context, parent, { ...part, wq, lost: () => this.#lost() })
       : new SharedQueue(context, parent, { ...part, bound });
-    this.interrupts = new VirtualInterrupts(context, { storage, bound }, this);
-    const { table, map } = parent.shapes.of(parent.registers, wq);
-    this.#table = table;
-    this.#file = new RegisterFile(map, (register) => this.#written(register));
-    this.state = this.#file;
+    const registers = new VirtualRegisters(parent.shapes.of(parent.registers, wq), wq, {
+      commanded: (word) => this.#commands.submit(word),
+      permitted: (vector) => this.interrupts.changed(vector),
+      named: (guest) => queue.configured(guest),
+      caused: () => this.#owner.value?.interrupt(0),
+    });
+    const interrupts = new VirtualInterrupts(
+      context,
+      { storage, bound },
+      {
+        vectors: registers.vectors,
+        permission: (vector) => registers.permission(vector),
+        deliver: (vector) => this.#deliver(vector),
+      },
+    );
+    this.#registers = registers;
+    this.#queue = queue;
+    this.interrupts = interrupts;
+    const pci = new KeptValue<PciState>(context.log, PCI_RESET);
+    this.#pci = pci;
+    this.#commands = new CommandUnit(context, name, { registers, queue, interrupts, pci });
     this.#owner = new KeptValue<Owner | undefined>(context.log, undefined);
     this.#isRemoved = new KeptValue(context.log, false);
     this.#isAbandoned = new KeptValue(context.log, false);
-    this.#isSuspended = new KeptValue(context.log, false);
-    this.#isBusy = new KeptValue(context.log, false);
-    this.#done = new WaitQueue(`${name}: command`);
     this.#given = new WaitQueue(`${name} is given up`);
   }
 
@@ -202,9 +191,10 @@ export class Mdev implements CommandTarget, VirtualDevice {
   ): Refusal<'EBUSY' | 'ENODEV' | 'ENOMEM'> | undefined {
     if (this.#isRemoved.value) return refuse('ENODEV', `${this.name} was removed`);
     if (this.#owner.value !== undefined) return refuse('EBUSY', `${this.name} is in use`);
-    const refusal = this.queue.open(set);
+    const refusal = this.#queue.open(set);
     if (refusal !== undefined) return refusal;
     this.#isAbandoned.value = false;
+    this.#pci.value = PCI_RESET;
     this.#owner.value = { set, interrupt, wanted };
     return undefined;
   }
@@ -213,30 +203,40 @@ export class Mdev implements CommandTarget, VirtualDevice {
   *close(): Task {
     if (this.#owner.value === undefined) return;
     yield* this.reset();
-    yield* this.queue.settle();
-    this.queue.close();
+    yield* this.#queue.settle();
+    this.#queue.close();
     this.#owner.value = undefined;
     this.#given.wakeAll();
   }
 
   /** Reads 4 bytes of BAR0: a signed word. */
   read32(offset: number): number {
-    if (this.#isRemoved.value) return NOBODY;
-    return offset < REGISTER_BYTES ? this.#file.read32(offset) : 0;
+    return this.#isRemoved.value ? NOBODY : this.#registers.read32(offset);
   }
 
   /** Writes 4 bytes of BAR0. The configuration of queue and group is fixed, but for a dedicated queue's PASID. */
   write32(offset: number, value: number): void {
-    if (this.#isRemoved.value || offset >= REGISTER_BYTES) return;
-    if (offset === PASID_AT) this.#configure(value);
-    else if (!this.#isFixed(offset)) this.#file.write32(offset, value);
+    if (!this.#isRemoved.value) this.#registers.write32(offset, value);
+  }
+
+  /**
+   * What its configuration space says, after each write. A change of that while the device is not disabled halts it:
+   * what it has to do is abandoned, by a task, and not at once. A device that its VM has lost goes on to its end.
+   */
+  configWritten(pci: PciState): void {
+    if (isSamePciState(this.#pci.value, pci)) return;
+    this.#pci.value = pciStateOf(pci);
+    if (this.#isAbandoned.value || this.#registers.deviceState === DSA_DEVICE_STATE.DISABLED) return;
+    this.#registers.halt(DSA_STATUS.PCI_CONFIGURATION);
+    tell(this.#context, 'vdcm:halt', { mdev: this.name });
+    this.#commands.halted();
   }
 
   /** A PASID is bound through it, which its registers may name until it is unbound. */
   bound(pasid: BoundPasid): void {
     this.#bound.add(pasid);
     this.#parent.virtual.bound(pasid.host);
-    this.queue.bound(pasid);
+    this.#queue.bound(pasid);
     this.interrupts.newlyBound();
   }
 
@@ -244,7 +244,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
   unbound(pasid: Pasid): void {
     this.#bound.remove(pasid);
     this.#parent.virtual.unbound(pasid);
-    this.queue.unbound(pasid);
+    this.#queue.unbound(pasid);
   }
 
   /**
@@ -254,7 +254,7 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * On failure: `EIO`.
    */
   *drain(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    const refusal = yield* this.queue.drain(pasid);
+    const refusal = yield* this.#queue.drain(pasid);
     yield* this.#parent.flushErrors();
     if (refusal === undefined) this.interrupts.drained(pasid);
     return refusal;
@@ -271,20 +271,14 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * On failure: `EIO`.
    */
   *drainStrays(pasid: Pasid): Task<Refusal<'EIO'> | undefined> {
-    return yield* this.queue.drainStrays(pasid);
+    return yield* this.#queue.drainStrays(pasid);
   }
 
   /** A function-level reset: what the VM has submitted is abandoned, and its registers are as after power-on. */
   *reset(): Task {
-    this.#isSuspended.value = false;
-    this.#done.wakeAll();
-    // What a command waits for is abandoned too.
-    yield* this.queue.disable(true);
-    while (this.#isActive) yield this.#done;
-    // That may have enabled a dedicated one.
-    if (this.#wq.isDedicated) yield* this.queue.disable(true);
+    yield* this.#commands.abandon();
     yield* this.interrupts.reset();
-    this.clear();
+    this.#registers.clear();
     tell(this.#context, 'vdcm:reset', { mdev: this.name });
   }
 
@@ -296,9 +290,8 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * On failure: `EIO`.
    */
   *suspend(): Task<Refusal<'EIO'> | undefined> {
-    this.#isSuspended.value = true;
-    while (this.#isBusy.value) yield this.#done;
-    return yield* this.queue.disable(false);
+    yield* this.#commands.hold();
+    return yield* this.#queue.disable(false);
   }
 
   /**
@@ -306,13 +299,44 @@ export class Mdev implements CommandTarget, VirtualDevice {
    * meanwhile is disabled.
    */
   *resume(): Task {
-    if (!this.#isSuspended.value) return;
-    if (this.queueState === DSA_WQ_STATE.ENABLED) {
-      const error = yield* this.queue.enable(this.pasid);
+    if (!this.#commands.isHeld) return;
+    const isHalted = this.#registers.deviceState === DSA_DEVICE_STATE.HALTED;
+    if (!isHalted && this.#registers.queueState === DSA_WQ_STATE.ENABLED) {
+      const error = yield* this.#queue.enable(this.#registers.pasid);
       if (error !== undefined) this.#lost();
     }
-    this.#isSuspended.value = false;
-    this.#done.wakeAll();
+    this.#commands.release();
+  }
+
+  /**
+   * What it is, after `suspend`, for another to take over (VFIO's STOP_COPY). It stays as it is.
+   *
+   * On failure: `EOPNOTSUPP` if its guest has interrupt handles: they are its parent's.
+   */
+  save(): MdevState | Refusal<'EOPNOTSUPP'> {
+    assert(this.#commands.isHeld, `${this.name} does not stand still`);
+    if (this.interrupts.hasHandles) return refuse('EOPNOTSUPP', `${this.name} has interrupt handles`);
+    return {
+      version: MDEV_STATE_VERSION,
+      registers: this.#registers.save(),
+      pci: this.#pci.value,
+      commands: this.#commands.save(),
+    };
+  }
+
+  /**
+   * Takes over what another was (VFIO's RESUMING), and stands still: `resume` follows. What its registers name is bound
+   * through it before.
+   *
+   * On failure: `EINVAL` if it cannot be that; it is as it was.
+   */
+  load(state: MdevState): Refusal<'EINVAL'> | undefined {
+    const why = mismatch(this.#registers, state);
+    if (why !== undefined) return refuse('EINVAL', `${this.name}: ${why}`);
+    this.#pci.value = state.pci;
+    this.#registers.load(state.registers);
+    this.#commands.load(state.commands);
+    return undefined;
   }
 
   /** @see VirtualDevice */
@@ -332,128 +356,9 @@ export class Mdev implements CommandTarget, VirtualDevice {
     tell(this.#context, 'vdcm:remove', { mdev: this.name });
   }
 
-  // For its commands.
-
-  /** @internal */
-  get deviceState(): number {
-    return this.#file.get(this.#table.GENSTS, STATE);
-  }
-  set deviceState(state: number) {
-    this.#file.set(this.#table.GENSTS, STATE, state);
-  }
-
-  /** @internal */
-  get queueState(): number {
-    return this.#file.get(this.#wqcfg, DSA_WQCFG.STATE);
-  }
-  set queueState(state: number) {
-    this.#file.set(this.#wqcfg, DSA_WQCFG.STATE, state);
-  }
-
-  /** @internal */
-  get pasid(): GuestPasid | undefined {
-    if (this.#file.get(this.#wqcfg, DSA_WQCFG.PASID_EN) === 0) return undefined;
-    return GuestPasid.of(this.#file.get(this.#wqcfg, DSA_WQCFG.PASID));
-  }
-
-  /** @internal */
-  get vectors(): number {
-    return this.#table.MSIXPERM.length;
-  }
-  /** @internal */
-  permission(vector: number): Int32Array {
-    const at = this.#table.MSIXPERM[vector]?.at ?? 0;
-    return this.#file.words.slice(at, at + 1);
-  }
-  /** @internal */
-  deliver(vector: number): void {
-    tell(this.#context, 'vdcm:interrupt', { mdev: this.name, vector });
-    this.#owner.value?.interrupt(vector);
-  }
-  /** @internal */
-  clear(): void {
-    const active = this.#isActive ? 1 : 0;
-    this.#file.reset();
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, active);
-    this.queue.configured(undefined);
-  }
-
-  /** @internal */
-  clearQueue(): void {
-    if (this.#wq.isDedicated) this.#name(0, 0);
-  }
-
-  get #wqcfg(): Register {
-    const [wqcfg] = this.#table.WQCFG;
-    assert(wqcfg !== undefined, `${this.name} has a queue`);
-    return wqcfg;
-  }
-
-  get #isActive(): boolean {
-    return this.#file.get(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE) === 1;
-  }
-
-  /** A dedicated queue that is disabled is given a PASID. Hardware would not let it be changed in any other state. */
-  #configure(value: number): void {
-    const isOpen = this.queueState === DSA_WQ_STATE.DISABLED && !this.#isActive;
-    if (!this.#wq.isDedicated || !isOpen) return;
-    const words = new Int32Array(DSA_WQCFG.bytes / 4);
-    words[(PASID_AT - DSA_TABLE.WQCFG) / 4] = value;
-    this.#name(DSA_WQCFG.PASID.get(words, 0), DSA_WQCFG.PASID_EN.get(words, 0));
-  }
-
-  #name(pasid: number, enabled: number): void {
-    this.#file.set(this.#wqcfg, DSA_WQCFG.PASID, pasid);
-    this.#file.set(this.#wqcfg, DSA_WQCFG.PASID_EN, enabled);
-    this.queue.configured(this.pasid);
-  }
-
-  /** The host has disabled its queue. */
-  #lost(): void {
-    this.queueState = DSA_WQ_STATE.DISABLED;
-  }
-
-  #isFixed(offset: number): boolean {
-    const { GENCFG, EVLCFG } = this.#table;
-    const isGroup = offset >= DSA_TABLE.GRPCFG && offset < DSA_TABLE.GRPCFG + DSA_STRIDE.GRPCFG;
-    const isEventLog = offset >= EVLCFG.offset && offset < EVLCFG.offset + EVLCFG.layout.bytes;
-    return isGroup || isEventLog || offset === GENCFG.offset || offset >= DSA_TABLE.WQCFG;
-  }
-
-  #written(register: Register): void {
-    if (register === this.#table.CMD) this.#commanded(register);
-    else if (
-      register.offset >= PERMISSIONS &&
-      register.offset < PERMISSIONS + this.vectors * DSA_STRIDE.MSIXPERM
-    ) {
-      this.interrupts.changed((register.offset - PERMISSIONS) / DSA_STRIDE.MSIXPERM);
-    }
-  }
-
-  #commanded(register: Register): void {
-    if (this.#isActive) {
-      this.#record({ ERROR: DSA_STATUS.COMMAND_WHILE_ACTIVE });
-      return;
-    }
-    const words = this.#file.words.slice(register.at, register.at + 1);
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 1);
-    this.#context.tasks.spawn(`${this.name} command`, this.#command(words));
-  }
-
-  *#command(words: Int32Array): Task {
-    const command = DSA_CMD_REG.CMD.get(words, 0);
-    while (this.#isSuspended.value) yield this.#done;
-    this.#isBusy.value = true;
-    const { error, result } = yield* runCommand(this, command, DSA_CMD_REG.OPERAND.get(words, 0));
-    this.#isBusy.value = false;
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ACTIVE, 0);
-    this.#done.wakeAll();
-    if (DSA_CMD_REG.INT.get(words, 0) === 0) return;
-    this.#file.set(this.#table.INTCAUSE, DSA_INTCAUSE_REG.CMD, 1);
-    this.#owner.value?.interrupt(0);
+  /** What is put back of it with the machine. @internal */
+  get state(): Restorable {
+    return this.#registers.state;
   }
 
   /**
@@ -470,23 +375,17 @@ export class Mdev implements CommandTarget, VirtualDevice {
     if (isRefusal(spid) && !this.#wq.isDedicated) return false;
     const of: Record<string, bigint> = {};
     for (const field of swerror.fields) of[field.name] = field.getBig(words, 0);
-    this.#record({ ...of, PASID: isRefusal(spid) ? 0 : spid, WQ: 0 });
+    this.#registers.record({ ...of, PASID: isRefusal(spid) ? 0 : spid, WQ: 0 });
     return true;
   };
 
-  /** Records an error, if none is recorded. */
-  #record(fields: Readonly<Record<string, number | bigint>>): void {
-    const { SWERROR, INTCAUSE, GENCTRL } = this.#table;
-    if (this.#file.get(SWERROR, swerror.VALID) === 1) {
-      this.#file.set(SWERROR, swerror.OVERFLOW, 1);
-      return;
-    }
-    for (const field of swerror.fields) {
-      this.#file.setBig(SWERROR, field, BigInt(fields[field.name] ?? 0));
-    }
-    this.#file.set(SWERROR, swerror.VALID, 1);
-    if (this.#file.get(GENCTRL, DSA_GENCTRL_REG.SWERR_INT) === 0) return;
-    this.#file.set(INTCAUSE, DSA_INTCAUSE_REG.SWERR, 1);
-    this.#owner.value?.interrupt(0);
+  #deliver(vector: number): void {
+    tell(this.#context, 'vdcm:interrupt', { mdev: this.name, vector });
+    this.#owner.value?.interrupt(vector);
+  }
+
+  /** The host has disabled its queue. */
+  #lost(): void {
+    this.#registers.queueState = DSA_WQ_STATE.DISABLED;
   }
 }

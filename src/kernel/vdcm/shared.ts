@@ -75,9 +75,10 @@ export class SharedQueue implements QueueBehind {
     return yield* this.quiesce(isAbort);
   }
 
-  /** One after the other, the PASIDs that are bound through it. */
+  /** One after the other, the PASIDs that are bound through it, and that its guest may submit with. */
   *quiesce(isAbort: boolean): Task<Refusal<'EIO'> | undefined> {
     for (const pasid of this.#bound.hosts) {
+      if (pasid === this.#unused.value) continue;
       const refusal = yield* this.#quiesceOne(pasid, isAbort);
       if (refusal !== undefined) return refusal;
     }

@@ -5,7 +5,7 @@
 import { isRefusal, type Refusal, type Task, WaitQueue } from '../../base/index.js';
 import type { Process } from '../../kernel/index.js';
 import type { AcceptedJob } from '../../rules/index.js';
-import { actorsOf, childName, hostProcesses, type ProcessMember } from '../scenario/members.js';
+import { childName, type ProcessMember } from '../scenario/members.js';
 import type { Step } from '../scenario/schema.js';
 import { GuestKernel } from './guest-kernel.js';
 import { host } from './host-actor.js';
@@ -15,6 +15,7 @@ import type { KernelEvent } from './platform.js';
 import { Program } from './program.js';
 import type { Company, Inherited, Role, Stage } from './stage.js';
 import { type Seat, Turns } from './turns.js';
+import type { VirtualMachine } from './virtual-machine.js';
 
 /** Where each actor's completion records lie, far from what `mmap` finds by itself; so low that all fit 31 bits. */
 const RECORDS_PAGE = 0x1000_0000;
@@ -38,7 +39,6 @@ export class Cast implements Company {
 
   readonly stage: Stage;
   readonly meetings: Meetings;
-  readonly #steps = new Map<string, Step[]>();
   /** The processes that were started and are not gone, by name. */
   readonly #parts = new Map<string, Part>();
   /** Their names, by the name of the machine that they are on. */
@@ -54,21 +54,16 @@ export class Cast implements Company {
 
   constructor(stage: Stage) {
     this.stage = stage;
-    const { steps, choices } = stage.scenario;
-    this.meetings = new Meetings(steps, actorsOf(stage.scenario));
-    this.#turns = new Turns(choices['at-once']);
-    for (const step of steps) {
-      const known = this.#steps.get(step.by);
-      if (known === undefined) this.#steps.set(step.by, [step]);
-      else known.push(step);
-    }
+    const { scenario, script } = stage;
+    this.meetings = new Meetings(script.steps, script.actors);
+    this.#turns = new Turns(scenario.choices['at-once']);
   }
 
   /** Brings all on who are there from the start. */
   begin(): void {
-    const { scenario, host: machine, vms, taps } = this.stage;
+    const { script, host: machine, vms, taps } = this.stage;
     const { tasks } = machine.kernel.context;
-    for (const member of hostProcesses(scenario)) this.#enter(machine, member, undefined);
+    for (const member of script.hostProcesses) this.#enter(machine, member, undefined);
     const counted: [Machine, ProcessMember][] = [];
     for (const vm of vms.values()) {
       for (const member of vm.member.processes) {
@@ -89,7 +84,7 @@ export class Cast implements Company {
   }
 
   stepsOf(actor: string): readonly Step[] {
-    return this.#steps.get(actor) ?? [];
+    return this.stage.script.stepsOf(actor);
   }
 
   /** A process of the host's that runs. */
@@ -154,9 +149,9 @@ export class Cast implements Company {
   }
 
   /** A virtual machine is gone, with all who were in it. */
-  vmGone(name: string, left: readonly string[]): void {
+  vmGone({ name, vm }: VirtualMachine, left: readonly string[]): void {
     this.#allLeft(name);
-    this.stage.taps.judge.tell('vmGone', { vm: name, left });
+    this.stage.taps.judge.tell('vmGone', { vm: vm.vm.name, left });
   }
 
   /** A virtual machine is there, and nobody in it any more. */
@@ -174,9 +169,9 @@ export class Cast implements Company {
   }
 
   /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
-  vmEnds(name: string): void {
+  vmEnds({ name, vm }: VirtualMachine): void {
     const { ledger } = this.stage.taps;
-    for (const each of [name, `${name}/kernel`, ...(this.#on.get(name) ?? [])])
+    for (const each of [vm.vm.name, `${name}/kernel`, ...(this.#on.get(name) ?? [])])
       ledger.dying.set(each, ledger.step);
   }
 
@@ -203,6 +198,7 @@ export class Cast implements Company {
       const seat = this.#turns.seat();
       seat.ask();
       yield* seat.wait();
+      if (machine.vm !== undefined) yield* machine.vm.goesOn();
       if (machine.vm?.isRunning !== false) this.#enter(machine, member, seat);
       else seat.leave();
     }

@@ -11,6 +11,16 @@ export function contentBytes(content: Content, bytes: number): Uint8Array {
   return all;
 }
 
+/** The place of the first byte that is another; -1 if there is none. Both have a buffer of their own. */
+export function firstDifference(found: Uint8Array, expected: Uint8Array): number {
+  const words = found.length >>> 2;
+  const [ours, theirs] = [found, expected].map(({ buffer }) => new Int32Array(buffer, 0, words));
+  let same = 0;
+  if (ours !== undefined && theirs !== undefined) while (same < words && ours[same] === theirs[same]) same++;
+  for (let i = 4 * same; i < found.length; i++) if (found[i] !== expected[i]) return i;
+  return -1;
+}
+
 /** A byte, and the character that it may stand for. */
 export const byteText = (byte: number): string =>
   `0x${byte.toString(16).padStart(2, '0')}${byte > 0x20 && byte < 0x7f ? ` (${String.fromCharCode(byte)})` : ''}`;

@@ -36,22 +36,46 @@ function descriptorWords(
   { record, from, into, bytes, handle }: Operands,
 ): Int32Array {
   const blocks = submission['block-on-fault'] ? DSA_FLAG.BOF : 0;
-  const FLAGS = DSA_FLAG.CRAV | DSA_FLAG.RCR | (handle === undefined ? 0 : DSA_FLAG.RCI);
-  const head = { FLAGS, RECORD: record, HANDLE: handle ?? 0 };
-  const move = { ...head, FLAGS: FLAGS | blocks, XFER_SIZE: bytes };
+  const ends = DSA_FLAG.CRAV | DSA_FLAG.RCR | (handle === undefined ? 0 : DSA_FLAG.RCI);
+  const FLAGS = ends | blocks;
+  const [RECORD, HANDLE, XFER_SIZE] = [record, handle ?? 0, bytes];
+  // Each written out: this is asked for each descriptor, and the engine knows an object by where it is made.
   switch (submission.operation) {
     case 'noop':
-      return encode(DSA_NOOP, { ...head, OPCODE: DSA_OPCODE.NOOP });
+      return encode(DSA_NOOP, { OPCODE: DSA_OPCODE.NOOP, FLAGS: ends, RECORD, HANDLE });
     case 'drain':
-      return encode(DSA_DRAIN, { ...head, OPCODE: DSA_OPCODE.DRAIN });
+      return encode(DSA_DRAIN, { OPCODE: DSA_OPCODE.DRAIN, FLAGS: ends, RECORD, HANDLE });
     case 'memmove':
-      return encode(DSA_MEMMOVE, { ...move, OPCODE: DSA_OPCODE.MEMMOVE, SRC: from, DST: into });
+      return encode(DSA_MEMMOVE, {
+        OPCODE: DSA_OPCODE.MEMMOVE,
+        FLAGS,
+        RECORD,
+        HANDLE,
+        XFER_SIZE,
+        SRC: from,
+        DST: into,
+      });
     case 'compare':
-      return encode(DSA_COMPARE, { ...move, OPCODE: DSA_OPCODE.COMPARE, SRC1: from, SRC2: into });
+      return encode(DSA_COMPARE, {
+        OPCODE: DSA_OPCODE.COMPARE,
+        FLAGS,
+        RECORD,
+        HANDLE,
+        XFER_SIZE,
+        SRC1: from,
+        SRC2: into,
+      });
     case 'fill': {
-      const byte = submission.pattern ?? 0;
-      const PATTERN = BigInt(byte) * 0x0101_0101_0101_0101n;
-      return encode(DSA_MEMFILL, { ...move, OPCODE: DSA_OPCODE.MEMFILL, DST: into, PATTERN });
+      const PATTERN = BigInt(submission.pattern ?? 0) * 0x0101_0101_0101_0101n;
+      return encode(DSA_MEMFILL, {
+        OPCODE: DSA_OPCODE.MEMFILL,
+        FLAGS,
+        RECORD,
+        HANDLE,
+        XFER_SIZE,
+        DST: into,
+        PATTERN,
+      });
     }
   }
 }

@@ -7,7 +7,7 @@ import { isRefusal, type Refusal, refuse, type Task, WaitQueue } from '../../bas
 import { type KernelQueue, PAGE_BYTES, paOf } from '../../kernel/index.js';
 import type { Job } from '../../rules/index.js';
 import type { Step } from '../scenario/schema.js';
-import { byteText, contentBytes } from './content.js';
+import { byteText, contentBytes, firstDifference } from './content.js';
 import { RECORD_BYTES } from './descriptor.js';
 import type { Meetings } from './meetings.js';
 import type { KernelEvent } from './platform.js';
@@ -67,14 +67,16 @@ export class GuestKernel {
     const { taps, refused } = this.#context;
     for (const step of steps) {
       yield this.name;
-      if (!('meet' in step)) taps.tell('machine', this.name, 'step', { does: actionText(step) });
+      if (taps.isTold && !('meet' in step)) {
+        taps.tell('machine', this.name, 'step', { does: actionText(step) });
+      }
       const refusal = yield* this.#do(step);
-      const action = actionText(step);
       if (step.refused !== undefined) {
         const { errno, why } = refusal ?? { errno: undefined, why: '' };
-        taps.judge.tell('refused', { process: this.name, action, errno, why, expected: step.refused });
+        const told = { process: this.name, action: actionText(step), errno, why };
+        taps.judge.tell('refused', { ...told, expected: step.refused });
       } else if (refusal !== undefined) {
-        refused(this.name, action, refusal);
+        refused(this.name, actionText(step), refusal);
         break;
       }
     }
@@ -221,7 +223,7 @@ export class GuestKernel {
     const length = Math.min(bytes ?? most, most);
     const found = this.#read(buffer, length);
     const expected = other === undefined ? contentBytes(holds ?? 0, length) : this.#read(other, length);
-    const at = found.findIndex((byte, i) => byte !== expected[i]);
+    const at = firstDifference(found, expected);
     if (at < 0) return undefined;
     this.#context.taps.judge.tell('mismatch', {
       process: this.name,

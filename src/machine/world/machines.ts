@@ -2,7 +2,7 @@
  * The machines that programs run on, as they see them: the host, and virtual machines on it. A process of a guest's
  * names its device, its parent on the host does the work; messages name the parent's queue.
  */
-import { assert, type Refusal } from '../../base/index.js';
+import { assert, type Refusal, type Task } from '../../base/index.js';
 import type { Cpu } from '../../hardware/index.js';
 import type { GroupConfig, IdxdDevice, Kernel, VfioPci } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
@@ -28,6 +28,8 @@ export interface VmState {
   readonly isRunning: boolean;
   /** Its virtual IOMMU has caching mode, and KVM listens: all know of a new entry before it is used. */
   readonly tellsNewEntries: boolean;
+  /** Returns when it goes on, or never will. */
+  goesOn(): Task;
   /** Whether a device of its is out, or on its way out without a word. */
   isOut(device: string): boolean;
 }
@@ -46,12 +48,20 @@ export interface Machine {
   deviceOf(name: string): string;
 }
 
+/** A queue, with where its device is. */
+interface FoundQueue extends Pick<MachineQueue, 'index' | 'hardware' | 'spec'> {
+  readonly rid: number | undefined;
+  readonly at: string;
+}
+
 export class HostMachine implements Machine {
   readonly name = 'host';
   readonly vm = undefined;
   readonly kernel: Kernel;
   readonly #hardware: Hardware;
   readonly #unusable: ReadonlyMap<string, Refusal>;
+  /** Those that were asked for, by name. */
+  readonly #queues = new Map<string, FoundQueue>();
 
   /** @param unusable devices that the kernel could not configure, by their place */
   constructor(kernel: Kernel, hardware: Hardware, unusable: ReadonlyMap<string, Refusal>) {
@@ -65,17 +75,26 @@ export class HostMachine implements Machine {
   }
 
   queue(name: string): MachineQueue {
+    const known = this.#queues.get(name) ?? this.#found(name);
+    const { rid, at, index, hardware, spec } = known;
+    const idxd = this.kernel.idxds.find(({ pci }) => pci.rid === rid);
+    return { idxd, index, hardware, spec, unusable: this.#unusable.get(at) };
+  }
+
+  /** What never changes of a queue. */
+  #found(name: string): FoundQueue {
     const [device = '', queue = ''] = name.split('/');
     const accelerator = this.#hardware.accelerators.find((each) => each.name === device);
-    const idxd = this.kernel.idxds.find(({ pci }) => pci.rid === accelerator?.rid);
     const queues = accelerator?.spec.queues ?? {};
-    return {
-      idxd,
+    const found = {
+      rid: accelerator?.rid,
+      at: accelerator?.spec.at ?? '',
       index: Object.keys(queues).indexOf(queue),
       hardware: { device, queue: name, via: name },
       spec: queues[queue],
-      unusable: this.#unusable.get(accelerator?.spec.at ?? ''),
     };
+    this.#queues.set(name, found);
+    return found;
   }
 
   deviceOf(name: string): string {

@@ -89,14 +89,14 @@ function memoryPort(
   stored: (address: number) => void,
 ): PhysicalMemory {
   const wordAt = (address: number): number => {
-    const at = memory.at(Math.floor(address / FRAME_BYTES));
+    const at = memory.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
     if (at === ABSENT) throw new Bug(`the kernel loads from ${hex(address)}, where no memory is`);
-    return at + (address % FRAME_BYTES) / 4;
+    return at;
   };
   const writableAt = (address: number): number => {
-    const at = memory.writable(Math.floor(address / FRAME_BYTES));
+    const at = memory.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
     if (at === ABSENT) throw new Bug(`the kernel stores to ${hex(address)}, where no memory is`);
-    return at + (address % FRAME_BYTES) / 4;
+    return at;
   };
   return {
     ranges: memory.ranges,
@@ -126,6 +126,11 @@ function memoryPort(
     write(address, from) {
       writtenBack?.storing(address, from.length);
       if (!memory.write(address, from)) throw new Bug(`the kernel writes at ${hex(address)}`);
+      stepIn('between stores');
+    },
+    clear(frame) {
+      writtenBack?.storing(frame * FRAME_BYTES, FRAME_BYTES);
+      if (!memory.clear(frame)) throw new Bug(`the kernel clears frame ${hex(frame)}, where no memory is`);
       stepIn('between stores');
     },
     flush(address, bytes) {

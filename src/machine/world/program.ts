@@ -8,7 +8,7 @@ import { type CompletionInterrupt, PAGE_BYTES, type Process } from '../../kernel
 import { DSA_RECORD, DSA_STATUS, DSA_STATUS_NAMES } from '../../spec/index.js';
 import { childName } from '../scenario/members.js';
 import type { Outcome, Step, Submission } from '../scenario/schema.js';
-import { byteText, contentBytes } from './content.js';
+import { byteText, contentBytes, firstDifference } from './content.js';
 import { descriptorBytes, namedBy, RECORD_BYTES } from './descriptor.js';
 import { type Few, NONE, named, withNamed } from './few.js';
 import type { Machine } from './machines.js';
@@ -44,9 +44,10 @@ export class Program {
     this.#process = process;
     this.#role = role;
     this.#machine = role.machine;
-    const { cpus, kernel } = role.machine;
+    const { machine } = role;
     const { memory } = cast.stage.hardware;
-    this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
+    const { processes } = machine.kernel;
+    this.#user = new UserMode({ memory, machine, processes }, process.mainThread);
     this.#regions = role.inherited?.regions ?? NONE;
     this.#opened = role.inherited?.opened ?? NONE;
   }
@@ -62,8 +63,9 @@ export class Program {
 
   *#steps(): Task {
     const { name } = this.#process;
+    const between = `${name} between steps`;
     for (const step of this.#cast.stepsOf(this.#role.steps)) {
-      yield `${name} between steps`;
+      yield between;
       this.#tell(step);
       this.#cast.dooms(name, step.dies !== undefined);
       const refusal = yield* this.#do(step);
@@ -73,6 +75,7 @@ export class Program {
 
   /** Whether the program ends here. */
   #judge(step: Step, refusal: Refusal | undefined): boolean {
+    if (refusal === undefined && step.refused === undefined && step.dies === undefined) return false;
     const { name: process } = this.#process;
     const { judge } = this.#cast.stage.taps;
     const action = actionText(step);
@@ -136,7 +139,8 @@ export class Program {
       judge.tell('failedOpen', { mm, device: hardware.device, queue: name, hadPasid });
       return fd;
     }
-    ledger.opens.opened(this.#process.name, hardware);
+    // Its machine may have gone to other devices meanwhile.
+    ledger.opens.opened(this.#process.name, this.#machine.queue(name).hardware);
     const portalPage = yield* idxd.files.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
     // Of a child, its parent's: what it asks for by that is refused by hardware.
@@ -195,25 +199,23 @@ export class Program {
     const { hardware, spec } = this.#machine.queue(to);
     const { device, queue } = hardware;
     const job = {
-      ...{
-        name: this.#jobName(as),
-        process: name,
-        mm: mm.name,
-        device,
-        queue,
-        via: to,
-        step: taps.ledger.step,
-      },
+      name: this.#jobName(as),
+      process: name,
+      mm: mm.name,
+      device,
+      queue,
+      via: to,
+      step: taps.ledger.step,
       names: namedBy(submission, operands),
     };
-    taps.submits(record, job);
     const portal = opened.portalPage * PAGE_BYTES;
     if (spec?.mode === 'dedicated') {
+      taps.submits(record, job);
       yield* this.#user.movdir64b(portal, source);
       return undefined;
     }
     for (let tried = 0; tried <= retries; tried++) {
-      taps.submits(record, { ...job, step: taps.ledger.step });
+      taps.submits(record, tried === 0 ? job : { ...job, step: taps.ledger.step });
       if (yield* this.#user.enqcmd(portal, source)) return undefined;
     }
     const what = `${to} took ${as} at none of ${retries + 1} ENQCMDs since step ${job.step}`;
@@ -340,12 +342,6 @@ export class Program {
   }
 }
 
-/** The place of the first byte that is another; -1 if there is none. */
-function firstDifference(found: Uint8Array, expected: Uint8Array): number {
-  for (let i = 0; i < found.length; i++) if (found[i] !== expected[i]) return i;
-  return -1;
-}
-
 function outcomeOf(record: Int32Array): Outcome {
   switch (STATUS.get(record, 0)) {
     case DSA_STATUS.SUCCESS:
@@ -389,6 +385,7 @@ export function actionText(step: Step): string {
   if ('pull-out' in step) return `pull out ${step['pull-out']}`;
   if ('pause' in step) return `pause ${step.pause}`;
   if ('resume' in step) return `resume ${step.resume}`;
+  if ('migrate' in step) return `migrate ${step.migrate.replace('/', ' to ')}`;
   if ('reset' in step) return `reset ${step.reset}`;
   if ('flush' in step) return `flush ${step.flush}`;
   if ('copy' in step)

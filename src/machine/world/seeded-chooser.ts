@@ -20,12 +20,15 @@ export function seededChooser(seed: number): Chooser {
   const mood = moodOf(seed);
   const random = new Random(seed);
   if (mood === 'even') return new RandomChooser(random);
-  const best = mood === 'slow-hardware' ? Math.min : Math.max;
+  const isFirst = mood === 'slow-hardware';
   return {
     choose(n) {
       if (n === 1) return 0;
       let picked = random.below(n);
-      for (let i = 1; i < DRAWS; i++) picked = best(picked, random.below(n));
+      for (let i = 1; i < DRAWS; i++) {
+        const drawn = random.below(n);
+        if (drawn < picked === isFirst) picked = drawn;
+      }
       return picked;
     },
   };

@@ -6,6 +6,7 @@ import type { Few } from './few.js';
 import type { Hardware } from './hardware.js';
 import type { Machine } from './machines.js';
 import type { Meetings } from './meetings.js';
+import type { Script } from './script.js';
 import type { Taps } from './taps/taps.js';
 import type { Seat } from './turns.js';
 import type { VirtualMachine } from './virtual-machine.js';
@@ -13,6 +14,7 @@ import type { VirtualMachine } from './virtual-machine.js';
 /** What is there before anybody acts. */
 export interface Stage {
   readonly scenario: Scenario;
+  readonly script: Script;
   readonly hardware: Hardware;
   readonly taps: Taps;
   readonly host: Machine;

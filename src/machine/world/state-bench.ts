@@ -36,13 +36,17 @@ export class HostBench implements StateBench {
 
   remainsOf(name: string, pasid: number): readonly string[] {
     const accelerator = this.#hardware.accelerators.find((each) => each.name === name);
-    return accelerator === undefined ? [] : [...this.#inDevice(accelerator, pasid)];
+    const found: string[] = [];
+    if (accelerator !== undefined) this.#findInDevice(accelerator, pasid, found);
+    return found;
   }
 
   remains(pasid: number): readonly string[] {
-    const { accelerators } = this.#hardware;
-    const inDevices = accelerators.flatMap((each) => [...this.#inDevice(each, pasid)]);
-    return [...inDevices, ...this.#inIotlb(pasid), ...this.#inCpus(pasid)];
+    const found: string[] = [];
+    for (const each of this.#hardware.accelerators) this.#findInDevice(each, pasid, found);
+    this.#findInIotlb(pasid, found);
+    this.#findInCpus(pasid, found);
+    return found;
   }
 
   isBound(name: string, pasid: number): boolean {
@@ -70,12 +74,20 @@ export class HostBench implements StateBench {
   holdersOf(frame: number, isInGuest: boolean): readonly string[] {
     // Asked for each frame that is freed: names are made only where there is something to name.
     const owner = this.#taps.ledger.ownerOf(frame);
-    if (owner?.kind !== 'kernel' && !this.#isCached(frame)) return NOBODY;
+    const cached = this.#isCached(frame) ? this.#cachesTo(frame, isInGuest) : NOBODY;
+    // Of a machine with so many frames, only tables are worth the look.
+    if (owner?.kind !== 'kernel') return cached;
+    const tables = this.#tablesTo(frame);
+    const walked = owner.use.startsWith(TABLE_OF) ? this.#tablesWith(owner.use) : NOBODY;
+    return tables.length + walked.length === 0 ? cached : [...cached, ...tables, ...walked];
+  }
+
+  /** The caches that hold a translation to a frame. */
+  #cachesTo(frame: number, isInGuest: boolean): string[] {
     const found: string[] = [];
     const leadsThere = (entry: { frame: number; pages: number }): boolean =>
       frame >= entry.frame && frame < entry.frame + entry.pages;
-    const { iotlb, firstTables, secondTables } = this.#hardware.unit.translator.caches;
-    iotlb.visit((entry) => {
+    this.#hardware.unit.translator.caches.iotlb.visit((entry) => {
       if (leadsThere(entry) && !(isInGuest && entry.tag === TAG.SECOND))
         found.push(`the IOTLB, domain ${entry.space}, page ${hex(entry.page * PAGE)}`);
     });
@@ -85,14 +97,19 @@ export class HostBench implements StateBench {
           found.push(`${name}'s device TLB, page ${hex(entry.page * PAGE)}`);
       });
     }
-    // Of a machine with so many frames, only tables are worth the look.
-    if (owner?.kind !== 'kernel') return found;
-    for (const tables of [firstTables, secondTables]) {
-      tables?.visit((entry) => {
-        if (entry.frame === frame) found.push(`the paging-structure caches, domain ${entry.domain}`);
-      });
-    }
-    return owner.use.startsWith(TABLE_OF) ? [...found, ...this.#tablesWith(owner.use)] : found;
+    return found;
+  }
+
+  /** The paging-structure caches that hold the way to a table. */
+  #tablesTo(frame: number): readonly string[] {
+    let found = NOBODY;
+    const { firstTables, secondTables } = this.#hardware.unit.translator.caches;
+    const visit = (entry: { readonly frame: number; readonly domain: number }): void => {
+      if (entry.frame === frame) found = [...found, `the paging-structure caches, domain ${entry.domain}`];
+    };
+    firstTables?.visit(visit);
+    secondTables?.visit(visit);
+    return found;
   }
 
   /** Whether a cache holds a translation to a frame. */
@@ -109,19 +126,21 @@ export class HostBench implements StateBench {
   }
 
   /** PASID table entries that let hardware walk the page table of this use. */
-  *#tablesWith(use: string): Generator<string> {
+  #tablesWith(use: string): readonly string[] {
     const { ledger } = this.#taps;
     const mm = use.slice(TABLE_OF.length);
     const pasid = ledger.pasids.of(mm);
-    if (pasid === undefined) return;
+    if (pasid === undefined) return NOBODY;
+    const found: string[] = [];
     for (const accelerator of this.#hardware.accelerators) {
       for (const [number, { root }] of this.entriesOf(accelerator, pasid)) {
         const other = root === undefined ? undefined : ledger.framesOf(mm).tenure(root)?.owner;
         if (other?.kind === 'kernel' && other.use === use) {
-          yield `${accelerator.name}'s PASID table entry of PASID ${number}, which is present`;
+          found.push(`${accelerator.name}'s PASID table entry of PASID ${number}, which is present`);
         }
       }
     }
+    return found;
   }
 
   /** Whether a virtual machine has a device whole. */
@@ -134,10 +153,12 @@ export class HostBench implements StateBench {
     { name, rid }: Pick<Accelerator, 'name' | 'rid'>,
     pasid: number,
   ): readonly (readonly [number: number, entry: TableEntry])[] {
-    return this.#taps.ledger.numbering.numbersOf(name, pasid).flatMap((number) => {
+    const entries: [number, TableEntry][] = [];
+    for (const number of this.#taps.ledger.numbering.numbersOf(name, pasid)) {
       const entry = this.#entry(rid, number);
-      return entry?.isPresent === true ? [[number, entry] as const] : [];
-    });
+      if (entry?.isPresent === true) entries.push([number, entry]);
+    }
+    return entries;
   }
 
   /** The same of a guest's number and its device, by the tables that the guest has written. */
@@ -168,66 +189,64 @@ export class HostBench implements StateBench {
     );
   }
 
-  *#inDevice(accelerator: Accelerator, pasid: number): Generator<string> {
+  #findInDevice(accelerator: Accelerator, pasid: number, found: string[]): void {
     for (const number of this.#taps.ledger.numbering.numbersOf(accelerator.name, pasid)) {
-      yield* this.#ofNumber(accelerator, number);
+      this.#findOfNumber(accelerator, number, found);
     }
     const { name } = accelerator;
     for (const request of this.#taps.outstanding()) {
       if (request.device === name && request.pasid === pasid) {
-        yield `page group ${request.group} of ${name}, not answered since step ${request.step}`;
+        found.push(`page group ${request.group} of ${name}, not answered since step ${request.step}`);
       }
     }
   }
 
   /** @param pasid as the device's requests carry it */
-  *#ofNumber({ name, rid, device }: Accelerator, pasid: number): Generator<string> {
+  #findOfNumber({ name, rid, device }: Accelerator, pasid: number, found: string[]): void {
     const entry = this.#entry(rid, pasid);
-    if (entry?.isPresent === true) yield `${name}'s PASID table entry, which is present`;
-    else if (entry?.isEmpty === false) yield `${name}'s PASID table entry, which is not empty`;
-    const found: string[] = [];
+    if (entry?.isPresent === true) found.push(`${name}'s PASID table entry, which is present`);
+    else if (entry?.isEmpty === false) found.push(`${name}'s PASID table entry, which is not empty`);
     this.#hardware.unit.translator.caches.pasids.visit((ofRid, ofPasid) => {
       if (ofRid === rid && ofPasid === pasid) found.push(`the PASID cache, for ${name}`);
     });
     device.parts.tlb.visit(({ pasid: ofPasid, page }) => {
       if (ofPasid === pasid) found.push(`${name}'s device TLB, page ${hex(page * PAGE)}`);
     });
-    yield* found;
     for (const queue of device.queues) {
-      const what = `${name}'s work queue ${queue.index}`;
+      const { index } = queue;
       if (queue.isDedicated && queue.usesPasid && queue.pasidOf(NO_WORDS, 0) === pasid) {
-        yield `${what}, whose configuration has it`;
+        found.push(`${name}'s work queue ${index}, whose configuration has it`);
       }
-      if (queue.holds(pasid, Number.MAX_SAFE_INTEGER)) yield `${what}, which has descriptors of it`;
+      if (queue.holds(pasid, Number.MAX_SAFE_INTEGER)) {
+        found.push(`${name}'s work queue ${index}, which has descriptors of it`);
+      }
       for (const engine of device.engines) {
-        if (engine.isAt(queue.index, pasid, Number.MAX_SAFE_INTEGER)) yield `${engine.name}, at work for it`;
+        if (engine.isAt(index, pasid, Number.MAX_SAFE_INTEGER)) found.push(`${engine.name}, at work for it`);
       }
     }
     for (const entry of device.interrupts.entriesOf(pasid)) {
       const table = (entry & IMS_TABLE) === 0 ? 'MSI-X' : 'message storage';
-      yield `${name}'s ${table} entry ${entry & ~IMS_TABLE}, whose interrupts it may ask for`;
+      found.push(`${name}'s ${table} entry ${entry & ~IMS_TABLE}, whose interrupts it may ask for`);
     }
   }
 
-  #inIotlb(pasid: number): string[] {
-    const found: string[] = [];
+  #findInIotlb(pasid: number, found: string[]): void {
     const { numbering } = this.#taps.ledger;
     this.#hardware.unit.translator.caches.iotlb.visit(({ tag, page, space }) => {
       if (tag !== TAG.SECOND && numbering.isTagOf(pasid, { domain: space, number: tag })) {
         found.push(`the IOTLB, page ${hex(page * PAGE)} of domain ${space}`);
       }
     });
-    return found;
   }
 
-  #inCpus(pasid: number): string[] {
-    const found = this.#hardware.cpus
-      .filter((cpu) => cpu.hasValidPasid && cpu.pasid === pasid)
-      .map(({ name }) => `${name}'s IA32_PASID`);
+  #findInCpus(pasid: number, found: string[]): void {
+    for (const cpu of this.#hardware.cpus) {
+      if (cpu.hasValidPasid && cpu.pasid === pasid) found.push(`${cpu.name}'s IA32_PASID`);
+    }
     const { mm = '', guest } = this.#taps.ledger.pasids.tenure(pasid) ?? {};
     const vm = this.#taps.ledger.guestOf(mm)?.name;
-    if (vm === undefined || guest === undefined || this.mapping(vm, guest).cpu !== pasid) return found;
-    return [...found, `KVM's table of ${vm}, guest PASID ${guest}`];
+    if (vm === undefined || guest === undefined || this.mapping(vm, guest).cpu !== pasid) return;
+    found.push(`KVM's table of ${vm}, guest PASID ${guest}`);
   }
 
   /** The PASID table entry in memory, by way of the tables that the unit walks. */

@@ -47,9 +47,9 @@ export class EntryFinder {
     walk.begin({ rid, pasid, page: 0, rights: RIGHT.READ | RIGHT.USER });
     while (walk.stage === 'root' || walk.stage === 'context' || walk.stage === 'pasid-directory') walk.step();
     if (walk.stage !== 'pasid-table') return undefined;
-    const at = this.#memory.at(walk.frame);
+    const at = this.#memory.at(walk.frame, walk.word);
     if (at === ABSENT) return undefined;
-    const words = this.#memory.words.slice(at + walk.word, at + walk.word + ENTRY_WORDS);
+    const words = this.#memory.words.slice(at, at + ENTRY_WORDS);
     return new FoundEntry(words, walk.frame * PAGE + walk.word * 4);
   }
 

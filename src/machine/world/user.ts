@@ -24,7 +24,8 @@ const AGAIN = Symbol('again');
 
 export interface UserMachine {
   readonly memory: Memory;
-  readonly cpus: readonly Cpu[];
+  /** Whose CPUs run it: others, once a virtual machine has gone elsewhere. */
+  readonly machine: { readonly cpus: readonly Cpu[] };
   readonly processes: Processes;
 }
 
@@ -39,19 +40,23 @@ export class UserMode {
 
   /** Stores bytes, a page at a time. */
   *store(address: number, from: Uint8Array): Task {
-    for (const { at, offset, length } of pieces(address, from.length)) {
-      yield* this.#access(at, RIGHT.WRITE, (physical) => {
-        this.#machine.memory.write(physical, from.subarray(offset, offset + length));
+    for (let done = 0; done < from.length; ) {
+      const piece = pieceOf(from, done, address);
+      yield* this.#access(address + done, RIGHT.WRITE, (physical) => {
+        this.#machine.memory.write(physical, piece);
       });
+      done += piece.length;
     }
   }
 
   /** Loads bytes, a page at a time. */
   *load(address: number, into: Uint8Array): Task {
-    for (const { at, offset, length } of pieces(address, into.length)) {
-      yield* this.#access(at, RIGHT.READ, (physical) => {
-        this.#machine.memory.read(physical, into.subarray(offset, offset + length));
+    for (let done = 0; done < into.length; ) {
+      const piece = pieceOf(into, done, address);
+      yield* this.#access(address + done, RIGHT.READ, (physical) => {
+        this.#machine.memory.read(physical, piece);
       });
+      done += piece.length;
     }
   }
 
@@ -114,7 +119,7 @@ export class UserMode {
   }
 
   #cpuOf({ index }: CpuPort): Cpu {
-    const cpu = this.#machine.cpus[index];
+    const cpu = this.#machine.machine.cpus[index];
     assert(cpu !== undefined, `no CPU ${index}`);
     return cpu;
   }
@@ -127,12 +132,8 @@ function resultOf(fault: CpuFault | undefined): Trap | typeof AGAIN {
   return Trap.pageFault(fault.address, (fault.errorCode & PF.WRITE) !== 0);
 }
 
-/** The parts of a run of bytes that lie in one page each. */
-function* pieces(address: number, length: number): Generator<{ at: number; offset: number; length: number }> {
-  for (let offset = 0; offset < length; ) {
-    const at = address + offset;
-    const room = Math.min(PAGE - (at % PAGE), length - offset);
-    yield { at, offset, length: room };
-    offset += room;
-  }
+/** Of bytes that stand at `address`, those from `offset` on that lie in one page. */
+function pieceOf(bytes: Uint8Array, offset: number, address: number): Uint8Array {
+  const room = PAGE - ((address + offset) % PAGE);
+  return offset === 0 && bytes.length <= room ? bytes : bytes.subarray(offset, offset + room);
 }

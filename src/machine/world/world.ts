@@ -15,7 +15,7 @@ import {
   type Task,
   TaskSet,
 } from '../../base/index.js';
-import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
+import { type IoasidCore, ioasidCapacity, ioasidCreate, ioasidStrayNotifiers } from '../../ioasid/index.js';
 import { type GuestProtections, Kernel, type Platform } from '../../kernel/index.js';
 import {
   type Finding,
@@ -26,6 +26,7 @@ import {
   type RuleId,
   type Verdict,
 } from '../../rules/index.js';
+import { quotasOf } from '../scenario/check-vms.js';
 import { vmMembers } from '../scenario/members.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
@@ -36,6 +37,7 @@ import { groupsOf, HostMachine } from './machines.js';
 import { type PasidRow, WidestTable } from './pasid-table.js';
 import { HostPlatform } from './platform.js';
 import { Scheduler } from './scheduler.js';
+import { Script } from './script.js';
 import { HostBench } from './state-bench.js';
 import { Taps } from './taps/taps.js';
 import { VirtualMachine } from './virtual-machine.js';
@@ -80,6 +82,7 @@ export interface WorldOptions {
 
 export class World {
   readonly scenario: Scenario;
+  readonly script: Script;
   readonly hardware: Hardware;
   readonly kernel: Kernel;
   readonly taps: Taps;
@@ -108,6 +111,7 @@ export class World {
   constructor(scenario: Scenario, options: WorldOptions = {}) {
     const { between = (platform) => platform, progress = () => undefined } = options;
     this.scenario = scenario;
+    this.script = new Script(scenario);
     this.#progress = progress;
     this.taps = new Taps(this.tasks);
     const { taps, tasks } = this;
@@ -279,9 +283,8 @@ export class World {
    */
   get #pasidsInUse(): number {
     const { live } = ioasidCapacity(this.#ioasids);
-    return (
-      live - [...this.vms.keys()].reduce((sum, vm) => sum + this.taps.ledger.pasids.count(`${vm}/kernel`), 0)
-    );
+    const kernels = new Set([...this.vms.keys()].map((vm) => `${vm}/kernel`));
+    return live - this.taps.ledger.pasids.count((mm) => kernels.has(mm));
   }
 
   #judgeEnd(): void {
@@ -291,6 +294,7 @@ export class World {
       bootFrames: this.#bootFrames,
       guestBootFrames: this.#guestBootFrames,
       pasidsInUse: this.#pasidsInUse - this.#pasidsAtBoot,
+      strayNotifiers: ioasidStrayNotifiers(this.#ioasids),
     });
   }
 
@@ -331,9 +335,8 @@ function inUse(frames: GuestLedger['frames']): FrameSet {
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {
-  const vms = vmMembers(scenario);
-  if (vms.length === 0) return {};
-  return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
+  if (Object.keys(scenario.vms).length === 0) return {};
+  return { quota: MOST_PASIDS - Object.values(scenario.vms).reduce((sum, spec) => sum + quotasOf(spec), 0) };
 }
 
 /** The accelerators that virtual machines have whole. */

@@ -9,7 +9,7 @@ import type { Restorable } from '../../base/index.js';
 import type { GuestLedger } from './guests.js';
 import type { OpenLedger } from './opens.js';
 import { OverlayMap } from './overlay.js';
-import type { PasidLedger } from './pasids.js';
+import { machineOf, type PasidLedger } from './pasids.js';
 
 /** What stands in the place of a host's number behind one that stands for nobody. */
 export const NOBODY = -2;
@@ -63,7 +63,7 @@ export class Numbering implements Restorable {
     const tenure = of.takesBothNumbers && number !== own ? this.#pasids.tenure(number) : undefined;
     // What stands for requests without a PASID has no number of the guest's, and is in no table of such a function.
     const isNamed = tenure?.until === undefined && tenure?.guest !== undefined;
-    return isNamed && tenure.mm.split('/', 1)[0] === of.guest.name ? [...ids, number] : ids;
+    return isNamed && machineOf(tenure.mm) === of.guest.name ? [...ids, number] : ids;
   }
 
   /** The numbers that a device's requests have for one of the host's. */
@@ -71,7 +71,7 @@ export class Numbering implements Restorable {
     const of = this.#whole.get(device);
     if (of === undefined) return [pasid];
     const { mm = '', guest } = this.#pasids.tenure(pasid) ?? {};
-    if (mm.split('/', 1)[0] !== of.guest.name) return [];
+    if (machineOf(mm) !== of.guest.name) return [];
     // The guest may have given its number to the next, whom another stands behind.
     const isIts = guest !== undefined && of.guest.pasids.tenure(guest)?.backing === pasid;
     const own = isIts ? [guest] : [];

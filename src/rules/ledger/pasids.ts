@@ -78,9 +78,11 @@ export class PasidLedger implements Restorable {
     return this.#byMm.get(mm);
   }
 
-  /** How many stand for one address space now. @remarks All are looked through. */
-  count(mm: string): number {
-    return [...this.all()].filter(([, tenure]) => tenure.mm === mm).length;
+  /** How many stand now for address spaces that are meant. @remarks All are looked through. */
+  count(isMeant: (mm: string) => boolean): number {
+    let count = 0;
+    for (const { mm, until } of this.#tenures.values()) if (until === undefined && isMeant(mm)) count++;
+    return count;
   }
 
   /** How many stand for an address space now. */

@@ -80,7 +80,6 @@ export class GuestTables {
 
   /** Where in the memory's words a table's entry lies. */
   #at(frame: number, offset: number): number {
-    const at = this.#memory.at(frame + Math.floor(offset / FRAME_BYTES));
-    return at === ABSENT ? ABSENT : at + (offset % FRAME_BYTES) / 4;
+    return this.#memory.at(frame + Math.floor(offset / FRAME_BYTES), (offset % FRAME_BYTES) / 4);
   }
 }

@@ -107,9 +107,8 @@ export class TableTaps {
   /** A copy of the entry at an address, if it is present. */
   #presentAt(address: number): Int32Array | undefined {
     const memory = this.#tapped.hardware?.memory;
-    const frame = memory?.at(Math.floor(address / PAGE)) ?? ABSENT;
-    if (memory === undefined || frame === ABSENT) return undefined;
-    const at = frame + (address % PAGE) / 4;
+    const at = memory?.at(Math.floor(address / PAGE), (address % PAGE) / 4) ?? ABSENT;
+    if (memory === undefined || at === ABSENT) return undefined;
     return P.get(memory.words, at) === 0 ? undefined : memory.words.slice(at, at + ENTRY_WORDS);
   }
 }
