@@ -166,7 +166,7 @@ function memoryPort(
       stepIn('between stores');
     },
     clear(frame) {
-      memory.clear(frame);
+      on.ram.clear(frame);
       stepIn('between stores');
     },
     // A guest that has to write lines back is told so by its virtual unit; hardware's own memory is coherent.
