@@ -154,7 +154,7 @@ describe('bad input is one line and exit code 2:', () => {
     [
       'no scenario of that name',
       ['nothing'],
-      'ioasis: nothing: there is no such file, nor a scenario of that name: there is adi-reset, aux-domain, dedicated-adi, everything, late-kvm, many-vms, native-sva, pf-and-adi, pf-and-adi-both-numbers, pf-and-adi-one-bind, pf-and-adi-one-domain-id, pf-and-adi-one-number, pf-and-adi-page-requests, shared-adi, silent-guest, smallest, suspend, two-vms-one-swq, unplug, wide-flush',
+      'ioasis: nothing: there is no such file, nor a scenario of that name: there is adi-reset, aux-domain, dedicated-adi, everything, late-kvm, many-vms, migrate, native-sva, pf-and-adi, pf-and-adi-both-numbers, pf-and-adi-one-bind, pf-and-adi-one-domain-id, pf-and-adi-one-number, pf-and-adi-page-requests, shared-adi, silent-guest, smallest, suspend, two-vms-one-swq, unplug, wide-flush',
     ],
     ['no such file', ['./no.yaml'], 'ioasis: ./no.yaml: there is no such file'],
     ['a folder', ['./src'], 'ioasis: ./src: this is a directory'],

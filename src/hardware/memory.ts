@@ -47,7 +47,6 @@ export interface FrameMemory extends FrameReader {
 
 /** What {@link FrameReader.at} answers for a frame that is not there. */
 export const ABSENT = -1;
-const NOT_THERE = ABSENT;
 
 /**
  * A radix table of the 43 bits of a block's number in three levels: 15, 14 and 14. The root's first node is always
@@ -132,7 +131,7 @@ export class Memory implements FrameMemory, Restorable {
   at(frame: number, word: number): number {
     const slot = this.#slotOf(frame, word);
     if (slot !== 0) return Math.imul(slot, SLOT_WORDS) + (word & WORD_MASK);
-    return this.has(frame) ? word : NOT_THERE;
+    return this.has(frame) ? word : ABSENT;
   }
 
   /**

@@ -35,6 +35,7 @@ export { enumeratePci, PciDevice } from './pci.js';
 export * from './platform.js';
 export * from './process.js';
 export { Mdev, type MdevConfig } from './vdcm/mdev.js';
+export type { MdevState } from './vdcm/migration.js';
 export { VfioContainer } from './vfio/container.js';
 export type { FaultListener, VfioDevice } from './vfio/device.js';
 export { type BarRegion, VfioPci } from './vfio/pci-function.js';

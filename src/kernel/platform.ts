@@ -97,9 +97,21 @@ export type VmExit =
  */
 export type ExitAction = 'retry' | 'resume' | 'later' | 'nobody' | 'general-protection';
 
+/** What the guest has loaded into a vCPU, which is between two of its instructions (KVM_GET_SREGS, KVM_GET_MSRS). */
+export interface VcpuState {
+  /** CR3: a guest frame. */
+  readonly pageTable: number;
+  /** IA32_PASID, its low word. */
+  readonly pasidMsr: number;
+}
+
 /** One CPU in guest mode, as its VMCS has it; a guest's kernel is given {@link VcpuPort.cpu}. */
 export interface VcpuPort {
   readonly cpu: CpuPort;
+  /** As it is now. */
+  save(): VcpuState;
+  /** As another was, whose guest it is to run. */
+  load(state: VcpuState): void;
   /** The EPT: the frame of the root of its four levels. */
   setEpt(root: number): void;
   /** PASID translation by the directories in these frames; off, without. */

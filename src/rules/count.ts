@@ -41,8 +41,8 @@ function ended(
   for (const guest of view.ledger.guests()) {
     const boot = guestBootFrames.get(guest.name);
     // The frames of a guest that is gone are the host's; those of one that was reset are nobody's.
-    if (boot === undefined || !isThere(guest.name, view)) continue;
-    if (view.ledger.dying.get(guest.name) !== undefined) continue;
+    if (boot === undefined || !isThere(guest.vmm, view)) continue;
+    if (view.ledger.dying.get(guest.vmm) !== undefined) continue;
     const inside = framesOf(
       (show) => guest.frames.eachChanged(show),
       (frame, owner) => !boot.has(frame) && !stays(owner, view),
@@ -55,10 +55,20 @@ function ended(
 }
 
 function stays(owner: FrameOwner, view: View): boolean {
+  if (isOfMoved(owner, view)) return true;
   if (owner.kind !== 'kernel') return false;
   if (STAYS.some((use) => owner.use.startsWith(use))) return true;
   const kept = STAYS_WITH_VM.find((use) => owner.use.startsWith(use));
   return kept !== undefined && isThere(owner.use.slice(kept.length), view);
+}
+
+/** Whether it is of a VMM that has taken a guest over since the boot: it has what the one before it had. */
+function isOfMoved(owner: FrameOwner, view: View): boolean {
+  for (const { name, vmm } of view.ledger.guests()) {
+    if (vmm === name || !isThere(vmm, view)) continue;
+    if (owner.kind === 'page' ? owner.mm === vmm : owner.use.split(/[\s:]+/).includes(vmm)) return true;
+  }
+  return false;
 }
 
 /** Whether a virtual machine has memory of the host's. */

@@ -125,6 +125,20 @@ export interface Mapping {
   readonly cpu: number | undefined;
 }
 
+/** A guest is in another VMM. */
+export interface Migrated {
+  readonly vm: string;
+  readonly from: string;
+  readonly to: string;
+  /** Its PASIDs: where each led there, and where it leads here. */
+  readonly pasids: readonly {
+    readonly mm: string;
+    readonly guest: number;
+    readonly before: Mapping;
+    readonly after: Mapping;
+  }[];
+}
+
 /** An open that was refused. */
 export interface FailedOpen {
   readonly mm: string;

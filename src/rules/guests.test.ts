@@ -54,6 +54,59 @@ describe('a history of two virtual machines', () => {
     expect(history.found).toEqual([]);
   });
 
+  it('of which one goes to another VMM, knows its memory there, and no more where it was', () => {
+    const history = new History();
+    const { judge, ledger } = history;
+    const guest = ledger.addGuest('vm1', ['vm1-there']);
+    guest.addMemory({ gfn: 0x100, pages: 4, page: 0x1000 });
+    for (let i = 0; i < 4; i++) {
+      history.page('vm1', 0x1000 + i, 0x700 + i);
+      history.page('vm1-there', 0x2000 + i, 0x900 + i);
+    }
+    guestPage(history, 'vm1', 'alice');
+    guest.pasids.given(101, 'vm1/alice', 10);
+    const ofAlice = { kind: 'page', mm: 'vm1/alice', page: 0x10 };
+    expect([ledger.ownerOf(0x701), ledger.guest('vm1-there'), ledger.guestOf('vm1-there')]).toEqual([
+      ofAlice,
+      guest,
+      guest,
+    ]);
+    expect(ledger.ownerOf(0x901)).toMatchObject({ mm: 'vm1-there' });
+    ledger.mark();
+    guest.moved({ vmm: 'vm1-there', slots: [{ gfn: 0x100, pages: 4, page: 0x2000 }] });
+    expect([ledger.ownerOf(0x701), ledger.ownerOf(0x901)]).toMatchObject([{ mm: 'vm1' }, ofAlice]);
+    expect([ledger.frameOf(guest, 0x101), guest.vmm]).toEqual([0x901, 'vm1-there']);
+    const [before, after] = [
+      { core: 202, cpu: 202 },
+      { core: 505, cpu: 505 },
+    ];
+    const move = { vm: 'vm1', from: 'vm1', to: 'vm1-there' };
+    guest.pasids.backed(101, 505);
+    judge.tell('migrated', { ...move, pasids: [{ mm: 'vm1/alice', guest: 101, before, after }] });
+    expect(history.found).toEqual([]);
+    ledger.restore();
+    expect([ledger.ownerOf(0x701), guest.vmm]).toEqual([ofAlice, 'vm1']);
+  });
+
+  it.each([
+    ['none', { core: undefined, cpu: undefined }, 505],
+    ['what it was there', { core: 202, cpu: 202 }, 202],
+    ['another in KVM’s table', { core: 505, cpu: 202 }, 505],
+  ])('of which one goes to another VMM, and %s backs a PASID of its there', (_what, after, backing) => {
+    const history = twoVms();
+    const pasids = history.ledger.guest('vm1')?.pasids;
+    pasids?.given(101, 'vm1/alice', 10);
+    pasids?.backed(101, backing);
+    const before = { core: 202, cpu: 202 };
+    const led = [{ mm: 'vm1/alice', guest: 101, before, after }];
+    history.judge.tell('migrated', { vm: 'vm1', from: 'vm1', to: 'vm1-there', pasids: led });
+    expect(history.found).toEqual([
+      expect.stringMatching(
+        /^MAPPING: .* vm1 went from vm1 to vm1-there with guest PASID 101 of vm1\/alice, which/,
+      ),
+    ]);
+  });
+
   it('of which one is a guest that nobody knows from inside, has the bounds of its machine', () => {
     const history = twoVms();
     const { judge, ledger } = history;

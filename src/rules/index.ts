@@ -7,7 +7,7 @@
 export * from './facts.js';
 export { Judge } from './judge.js';
 export { FrameSet } from './ledger/frame-set.js';
-export { GuestLedger, type MemorySlot } from './ledger/guests.js';
+export { type GuestHome, GuestLedger, type MemorySlot } from './ledger/guests.js';
 export type { AcceptedJob, Job, Named } from './ledger/jobs.js';
 export { Ledger } from './ledger/ledger.js';
 export { NOBODY, Numbering, type WholeFunction } from './ledger/numbering.js';

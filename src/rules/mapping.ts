@@ -4,7 +4,7 @@
  * way: when the guest's kernel has bound a device, and when it has unbound the last. What the IOMMU's entries lead to
  * is judged by TORN and ISOLATION, from who owns the frames.
  */
-import type { Backed, Bound, Mapping, Unbound } from './facts.js';
+import type { Backed, Bound, Mapping, Migrated, Unbound } from './facts.js';
 import type { Rule, View } from './rule.js';
 
 /** Another host PASID that stands for the same, in the guest's own books. */
@@ -30,6 +30,19 @@ function unbound({ mm, pasid, device }: Unbound, { ledger, bench }: View): strin
   return `${device}, the last device of ${mm}, is unbound, and guest PASID ${guest} still leads to PASID ${pasid}: ${mappingText(found)}`;
 }
 
+/** At another VMM, what a guest had bound is bound, to a number that was not its own before. */
+function migrated({ vm, from, to, pasids }: Migrated, { ledger }: View): string | undefined {
+  for (const { mm, guest, before, after } of pasids) {
+    if (before.core === undefined) continue;
+    const backing = ledger.guest(vm)?.pasids.tenure(guest)?.backing;
+    const isKnown = before.cpu === undefined || after.cpu === backing;
+    if (after.core === backing && backing !== before.core && isKnown) continue;
+    const here = backing === before.core ? undefined : backing;
+    return `${vm} went from ${from} to ${to} with guest PASID ${guest} of ${mm}, which PASID ${before.core} backed there, and ${here ?? 'no other'} backs here; ${mappingText(after)}`;
+  }
+  return undefined;
+}
+
 const mappingText = ({ core, cpu }: Mapping): string =>
   `the set of its virtual machine has it for ${core ?? 'none'}, KVM's table for ${cpu ?? 'none'}`;
 
@@ -39,4 +52,5 @@ export const mapping: Rule = {
   backed,
   bound,
   unbound,
+  migrated,
 };

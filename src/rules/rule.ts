@@ -10,6 +10,7 @@ import type {
   FaultFact,
   Fetch,
   Freed,
+  Migrated,
   Mismatch,
   Move,
   Outcome,
@@ -93,6 +94,8 @@ export interface Rule {
   readonly backed?: Says<Backed>;
   /** In a virtual machine that tells its VMM of new entries at once. */
   readonly bound?: Says<Bound>;
+  /** A guest is in another VMM, and does not go on yet. */
+  readonly migrated?: Says<Migrated>;
   readonly vmGone?: Says<VmGone>;
   /** Nothing runs in a virtual machine any more, which is there. */
   readonly vmReset?: Says<VmGone>;

@@ -6,6 +6,7 @@
  */
 import { hex } from '../base/index.js';
 import type { Fetch } from './facts.js';
+import type { GuestLedger } from './ledger/guests.js';
 import type { Rule, View } from './rule.js';
 import { numberText, pasidText, tenureText } from './text.js';
 
@@ -24,7 +25,7 @@ function fault(fact: Fetch, { ledger }: View, what: string): string | undefined 
     isAnything ||
     (isKernels && root === undefined) ||
     (owner?.kind === 'kernel' && (isTableOf(owner.use, mm) || (isKernels && isForDma(owner.use))));
-  if (isOwn && isSecondStage(second, vm, ledger)) return undefined;
+  if (isOwn && isSecondStage(second, guest, ledger)) return undefined;
   const of =
     root === undefined ? 'no root' : `the root ${hex(root * 4096)}, ${tenureText(frames.tenure(root))}`;
   if (isOwn) {
@@ -45,15 +46,15 @@ function fetched(fact: Fetch, view: View): string | undefined {
   return fault(fact, view, `the IOMMU took in ${fact.device}'s entry`);
 }
 
-/** A guest's addresses go through its virtual machine's second stage, the host's own through none. */
+/** A guest's addresses go through a second stage of a VMM of its, the host's own through none. */
 function isSecondStage(
   second: number | undefined,
-  vm: string | undefined,
+  guest: GuestLedger | undefined,
   { frames }: View['ledger'],
 ): boolean {
-  if (vm === undefined) return second === undefined;
+  if (guest === undefined) return second === undefined;
   const owner = second === undefined ? undefined : frames.tenure(second)?.owner;
-  return owner?.kind === 'kernel' && isTableOf(owner.use, vm);
+  return owner?.kind === 'kernel' && guest.vmms.some((vmm) => isTableOf(owner.use, vmm));
 }
 
 /** What a guest's kernel maps for a device's requests without a PASID; it may map nothing, and have them reach all. */

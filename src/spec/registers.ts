@@ -158,6 +158,15 @@ export class RegisterFile implements Restorable {
     }
   }
 
+  /** All words take these values, as they were read from a table of the same registers. Nobody is told. */
+  load(values: Int32Array): void {
+    const { words } = this.#state;
+    for (let i = 0; i < words.length; i++) {
+      const word = values[i] ?? 0;
+      if (words[i] !== word) this.#state.set(i, word);
+    }
+  }
+
   /** The model's own look at a field. */
   get(register: Register, field: Field): number {
     return field.get(this.#state.words, register.at);

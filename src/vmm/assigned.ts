@@ -106,6 +106,14 @@ export class AssignedFunction extends FunctionShell implements VmFunction {
 
   *resume(): Task {}
 
+  save(): Refusal<'EOPNOTSUPP'> {
+    return refuse('EOPNOTSUPP', `${this.name} is a whole function`);
+  }
+
+  load(): Refusal<'EOPNOTSUPP'> {
+    return this.save();
+  }
+
   *close(): Task {
     yield* this.#whole.close();
   }

@@ -55,11 +55,16 @@ export class GuestBus implements Mmio, Restorable {
     this.#mapped = undefined;
   }
 
+  /** Functions have taken over where their BARs are. */
+  moved(): void {
+    this.#mapped = undefined;
+  }
+
   mark(): void {}
 
   /** The functions put themselves back, and the host's log which there are. */
   restore(): void {
-    this.#mapped = undefined;
+    this.moved();
   }
 
   read32(address: number): number {

@@ -4,12 +4,19 @@
  * of it trap here, and do nothing. It has PASIDs, ATS and PRI where the virtual IOMMU has: a guest's driver asks for
  * both.
  */
-import type { Refusal, Task } from '../base/index.js';
+import { isRefusal, type Refusal, type Task } from '../base/index.js';
 import type { MmioRegion } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
 import type { Mdev, VfioDevice } from '../kernel/index.js';
 import { DSA_BAR0_BYTES, DSA_TABLE, DSA_WQ_PORTAL_BYTES } from '../spec/index.js';
-import { type FunctionOptions, FunctionShell, type VmFunction, withMsix, wordRegion } from './function.js';
+import {
+  type FunctionOptions,
+  FunctionShell,
+  type FunctionState,
+  type VmFunction,
+  withMsix,
+  wordRegion,
+} from './function.js';
 
 const MSIX_AT = { table: DSA_TABLE.MSIX, pending: DSA_TABLE.MSIX_PBA };
 
@@ -83,6 +90,17 @@ export class VirtualFunction extends FunctionShell implements VmFunction {
 
   *resume(): Task {
     yield* this.mdev.resume();
+  }
+
+  save(): FunctionState | Refusal<'EOPNOTSUPP'> {
+    const device = this.mdev.save();
+    return isRefusal(device) ? device : { ...this.saveShell(), device };
+  }
+
+  load(state: FunctionState): Refusal<'EINVAL'> | undefined {
+    const refusal = this.mdev.load(state.device);
+    if (refusal === undefined) this.loadShell(state);
+    return refusal;
   }
 
   *close(): Task {

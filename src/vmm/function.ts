@@ -6,10 +6,10 @@
 import type { Refusal, Restorable, Task } from '../base/index.js';
 import { type ConfigOptions, ConfigSpace, type MmioRegion } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
-import type { VfioDevice } from '../kernel/index.js';
+import type { MdevState, VfioDevice } from '../kernel/index.js';
 import { BASE_ADDRESS_REG, TYPE_0_HEADER } from '../spec/index.js';
 import type { GuestFunction } from './bus.js';
-import { MsixTable } from './msix.js';
+import { type MsixState, MsixTable } from './msix.js';
 
 const COMMAND = 4;
 const MEMORY = 1 << (TYPE_0_HEADER.MEMORY.low % 32);
@@ -60,8 +60,29 @@ export interface VmFunction extends GuestFunction, Restorable {
   suspend(): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined>;
   /** And goes on as it was. */
   resume(): Task;
+  /**
+   * What it is, after `suspend`, for another to take over.
+   *
+   * On failure: `EOPNOTSUPP` if that cannot be.
+   */
+  save(): FunctionState | Refusal<'EOPNOTSUPP'>;
+  /**
+   * Takes over what another was, and stands still: `resume` follows.
+   *
+   * On failure: `EOPNOTSUPP`; `EINVAL` if it cannot be that.
+   */
+  load(state: FunctionState): Refusal<'EINVAL' | 'EOPNOTSUPP'> | undefined;
   /** The VM lets go of what is behind it: it is reset. */
   close(): Task;
+}
+
+/** What a virtual function is while it stands still: its VMM's part of it, and the device's. */
+export interface FunctionState {
+  readonly rid: number;
+  /** Configuration space, as far as there is any, word by word. */
+  readonly config: Int32Array;
+  readonly msix: MsixState;
+  readonly device: MdevState;
 }
 
 /** Where a function stands in its VM. */
@@ -134,6 +155,17 @@ export abstract class FunctionShell implements GuestFunction, Restorable {
     }
     this.config.write(COMMAND, 2, MEMORY);
     return at;
+  }
+
+  /** What the VMM has of a function. */
+  protected saveShell(): Pick<FunctionState, 'rid' | 'config' | 'msix'> {
+    return { rid: this.rid, config: this.config.save(), msix: this.msix.save() };
+  }
+
+  protected loadShell({ config, msix }: FunctionState): void {
+    this.config.load(config);
+    this.msix.load(msix);
+    this.headerChanged();
   }
 
   mark(): void {

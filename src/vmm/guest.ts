@@ -38,10 +38,10 @@ export class Guest {
     this.#monitor = monitor;
     this.#isStopped = new KeptValue(options.host.context.log, false);
     this.#booted = new WaitQueue(`${name}: boot`);
-    const { ram, bus, interrupts, cpuPorts, iommus, tasks, hotPlug } = monitor;
+    const { interrupts, iommus, tasks, hotPlug } = monitor;
     const platform = new GuestPlatform({
-      ...{ memory: ram, bus, interrupts, cpus: cpuPorts, iommus, hotPlug, chooser, stepIn, stored, emit },
-      write512: (address, words) => monitor.write512(address, words),
+      machine: monitor,
+      ...{ interrupts, iommus, hotPlug, chooser, stepIn, stored, emit },
     });
     const ioasids = newIoasids(options);
     this.kernel = new Kernel({
@@ -55,6 +55,11 @@ export class Guest {
   /** What is put back with the machine: a kernel asks for more of it while it boots. */
   get kept(): readonly Restorable[] {
     return [...this.#platform.kept, this.#ioasids];
+  }
+
+  /** It stands still, and goes on in front of another machine, which has taken over what its own was. */
+  move(to: Monitor): void {
+    this.#platform.move(to);
   }
 
   /** No task of its goes on any more: whoever waits for it need not. */

@@ -33,6 +33,12 @@ export function guestRanges(bytes: number): readonly FrameRange[] {
   return ranges;
 }
 
+/** A page of a guest's, and what it holds. */
+export interface PageState {
+  readonly gfn: number;
+  readonly bytes: Uint8Array;
+}
+
 export class GuestRam implements FrameReader {
   readonly ranges: readonly FrameRange[];
   readonly #memory: Memory;
@@ -110,6 +116,16 @@ export class GuestRam implements FrameReader {
   clear(gfn: number): void {
     const frame = this.hostFrame(gfn);
     if (frame !== ABSENT) this.#memory.clear(frame);
+  }
+
+  /** The pages that are not all zeros. */
+  *pages(): Generator<PageState> {
+    for (const { first, last } of this.ranges) {
+      for (let gfn = first; gfn <= last; gfn++) {
+        const bytes = new Uint8Array(FRAME_BYTES);
+        if (this.read(gfn * FRAME_BYTES, bytes) && bytes.some((byte) => byte !== 0)) yield { gfn, bytes };
+      }
+    }
   }
 
   /** Calls `piece` with the host's address of each part that lies in one frame. */

@@ -14,7 +14,6 @@ import {
 import type { Cpu } from '../hardware/index.js';
 import type { IoasidSet } from '../ioasid/index.js';
 import type {
-  CpuPort,
   HotPlugController,
   IommuUnit,
   KvmVm,
@@ -27,13 +26,14 @@ import { GuestBus } from './bus.js';
 import { VirtualFunction } from './device.js';
 import type { VmFunction } from './function.js';
 import { VmFunctions } from './functions.js';
-import { GuestInterrupts } from './interrupts.js';
+import { GuestSide } from './guest-side.js';
+import type { GuestInterrupts } from './interrupts.js';
 import { virtualCapabilities } from './iommu/capabilities.js';
 import { VirtualIommu } from './iommu/virtual-iommu.js';
 import { GuestRam, guestRanges, type MemorySlot } from './memory.js';
 import type { VmDevice, VmOptions } from './options.js';
 import { Portals } from './portals.js';
-import { GuestTasks } from './tasks.js';
+import type { GuestTasks } from './tasks.js';
 import { dmaMap, VfioSide } from './vfio-side.js';
 
 const IOMMU_REGISTERS = 0xfed9_0000;
@@ -51,8 +51,7 @@ interface Services {
 export class Monitor {
   readonly ram: GuestRam;
   readonly bus: GuestBus;
-  readonly tasks: GuestTasks;
-  readonly interrupts: GuestInterrupts;
+  readonly vcpus: VcpuPort[] = [];
   readonly iommu: VirtualIommu | undefined;
   readonly devices: VmFunctions;
   readonly #options: VmOptions;
@@ -61,7 +60,8 @@ export class Monitor {
   readonly #container: VfioContainer;
   readonly #side: VfioSide;
   readonly #portals: Portals;
-  readonly #vcpus: VcpuPort[] = [];
+  /** The guest's that is in front of it. */
+  readonly #guest: KeptValue<GuestSide>;
   readonly #slots: MemorySlot[] = [];
   /** Whether devices reach its memory. */
   readonly #isMapped: KeptValue<boolean>;
@@ -70,18 +70,17 @@ export class Monitor {
 
   private constructor(options: VmOptions, process: Process, { kvm, container }: Services) {
     const { name, host, tasks, machine } = options;
+    const { log } = host.context;
     this.#options = options;
     this.#process = process;
     this.#kvm = kvm;
     this.#container = container;
-    const { log } = host.context;
     this.bus = new GuestBus(log);
     this.#isMapped = new KeptValue(log, false);
     this.#isPausing = new KeptValue(log, false);
     this.#side = new VfioSide(log, container);
     this.ram = new GuestRam(machine.memory, guestRanges(options.memory));
-    this.tasks = new GuestTasks(name, tasks, this.#vcpus);
-    this.interrupts = new GuestInterrupts(log, this.tasks);
+    this.#guest = new KeptValue(log, new GuestSide(log, { name, tasks, vcpus: this.vcpus }));
     this.#portals = new Portals(host.context, { name, kvm });
     this.iommu = this.#newIommu();
     this.devices = this.#newFunctions();
@@ -93,36 +92,36 @@ export class Monitor {
   /**
    * Opens KVM and VFIO for a process.
    *
-   * On failure: what they refuse with.
+   * On failure: what they refuse with; neither is open.
    */
-  static open(options: VmOptions, process: Process): Monitor | Refusal {
+  static *open(options: VmOptions, process: Process): Task<Monitor | Refusal> {
     const { host, name, quota } = options;
     const container = host.vfio.open(process, quota === undefined ? {} : { quota });
     if (isRefusal(container)) return container;
     const kvm = host.kvm.createVm(process.mm, name);
-    if (isRefusal(kvm)) return kvm;
+    if (isRefusal(kvm)) {
+      yield* container.close();
+      return kvm;
+    }
     return new Monitor(options, process, { kvm, container });
   }
 
   /** The hardware's CPUs that are the vCPUs. */
   get cpus(): readonly Cpu[] {
-    return this.#vcpus.map(({ cpu }) => {
+    return this.vcpus.map(({ cpu }) => {
       const found = this.#options.machine.cpus[cpu.index];
       assert(found !== undefined, `no CPU ${cpu.index}`);
       return found;
     });
   }
 
-  /** The vCPUs as the guest's kernel knows them: counted from 0. */
-  get cpuPorts(): readonly CpuPort[] {
-    return this.#vcpus.map(({ cpu }, index) => ({
-      index,
-      setPageTable: (frame) => cpu.setPageTable(frame),
-      flushTlb: () => cpu.flushTlb(),
-      fence: () => cpu.fence(),
-      readPasidMsr: () => cpu.readPasidMsr(),
-      writePasidMsr: (value) => cpu.writePasidMsr(value),
-    }));
+  /** The guest's tasks. */
+  get tasks(): GuestTasks {
+    return this.#guest.value.tasks;
+  }
+
+  get interrupts(): GuestInterrupts {
+    return this.#guest.value.interrupts;
   }
 
   /** Its virtual functions. */
@@ -143,14 +142,15 @@ export class Monitor {
   /** The units that firmware tells the guest of. */
   get iommus(): readonly IommuUnit[] {
     if (this.iommu === undefined) return [];
-    const { progress } = this.iommu;
+    const { progress } = this.#guest.value;
     return [{ kind: 'vtd', registers: IOMMU_REGISTERS, hostAddressWidth: HOST_ADDRESS_WIDTH, progress }];
   }
 
   /** What is put back with the machine. */
   get kept(): readonly Restorable[] {
-    const { ram, bus, tasks, interrupts, iommu, functions } = this;
-    return [ram.table, bus, tasks, interrupts.apic, ...(iommu === undefined ? [] : [iommu]), ...functions];
+    const { ram, bus, iommu, functions } = this;
+    const unit = iommu === undefined ? [] : [iommu];
+    return [ram.table, bus, ...this.#guest.value.kept, ...unit, ...functions];
   }
 
   /**
@@ -171,6 +171,16 @@ export class Monitor {
       if (!isWanted()) return refuse('ESRCH', `${this.#options.name} was killed`);
     }
     return undefined;
+  }
+
+  /**
+   * The same for a guest that comes from another machine: until it goes on, no portal is mapped.
+   *
+   * On failure: as `build`.
+   */
+  *prepare(isWanted: () => boolean): Task<Refusal | undefined> {
+    yield* this.#portals.hold([]);
+    return yield* this.build(isWanted);
   }
 
   /**
@@ -202,8 +212,8 @@ export class Monitor {
         return refusal;
       }
       this.tasks.pause();
-      for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
-      for (const { cpu } of this.#vcpus) cpu.fence();
+      for (const vcpu of this.vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
+      for (const { cpu } of this.vcpus) cpu.fence();
       while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
       return undefined;
     } finally {
@@ -211,16 +221,27 @@ export class Monitor {
     }
   }
 
+  /** The guest, which stands still, goes on in front of another machine, which has taken over what this one was. */
+  handOver(to: Monitor): void {
+    const guest = this.#guest.value;
+    this.#guest.value = to.#guest.value;
+    to.#guest.value = guest;
+    this.tasks.seat(this.vcpus);
+    to.tasks.seat(to.vcpus);
+  }
+
+  /** Returns when nothing of the VMM's own is under way. */
+  *settle(): Task {
+    const { name } = this.#options;
+    const isBusy = (): boolean => this.#portals.isBusy || this.devices.isBusy || this.#isPausing.value;
+    while (this.iommu?.isBusy === true || isBusy()) yield `${name}: wait for its tasks`;
+  }
+
   /** It goes on. */
   *resume(): Task {
     this.#isPausing.value = true;
     yield* this.#goOn();
     this.#isPausing.value = false;
-  }
-
-  /** MOVDIR64B of the guest's kernel; false where no portal is mapped. */
-  write512(address: number, words: Int32Array): boolean {
-    return this.#vcpus[0]?.write512(address, words) === true;
   }
 
   /** Nothing in the guest begins any more. */
@@ -236,10 +257,10 @@ export class Monitor {
    */
   *reset(): Task {
     yield* this.#halt();
-    for (const { cpu } of this.#vcpus) cpu.writePasidMsr(0);
+    for (const { cpu } of this.vcpus) cpu.writePasidMsr(0);
     for (const each of this.functions) yield* each.quiesce();
     this.iommu?.reset();
-    yield* this.#settle();
+    yield* this.settle();
     for (const each of this.functions) yield* each.reset();
   }
 
@@ -257,18 +278,12 @@ export class Monitor {
 
   /** The guest stands still, and who waits for it does so no longer: from here on the host answers its devices. */
   *#halt(): Task {
-    for (const vcpu of this.#vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
+    for (const vcpu of this.vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
     this.tasks.drop();
     // A device that waits for the guest may hold up what the VMM does in the host's kernel.
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
-    yield* this.#settle();
-  }
-
-  *#settle(): Task {
-    const { name } = this.#options;
-    const isBusy = (): boolean => this.#portals.isBusy || this.devices.isBusy || this.#isPausing.value;
-    while (this.iommu?.isBusy === true || isBusy()) yield `${name}: wait for its tasks`;
+    yield* this.settle();
   }
 
   /** Devices before those who submit to them. */
@@ -289,7 +304,7 @@ export class Monitor {
     for (let i = 0; i < this.#options.cpus; i++) {
       const vcpu = this.#kvm.createVcpu();
       if (isRefusal(vcpu)) return vcpu;
-      this.#vcpus.push(vcpu);
+      this.vcpus.push(vcpu);
       yield `${this.#options.name}: vCPU ${i}`;
     }
     return undefined;
@@ -337,7 +352,8 @@ export class Monitor {
   *#mapPortals(): Task<Refusal | undefined> {
     for (const each of this.functions) {
       yield* this.#portals.place(each);
-      if (!this.#portals.isMapped(each)) return refuse('EIO', `the portal of ${each.name} cannot be mapped`);
+      if (!this.#portals.areHeld && !this.#portals.isMapped(each))
+        return refuse('EIO', `the portal of ${each.name} cannot be mapped`);
     }
     this.#portals.follow();
     return undefined;
@@ -352,6 +368,7 @@ export class Monitor {
       name: `${name} iommu`,
       ...virtualCapabilities({ cachingMode, pasidBits, deviceTlbs, pageRequests }),
       ...{ memory: this.ram, host: this.#side, tasks, pasids, oldVirtualCommands, emit },
+      onProgress: () => this.#guest.value.progress.wakeAll(),
       interrupt: (address, data) => this.interrupts.message(address, data),
     });
   }

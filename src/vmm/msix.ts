@@ -19,6 +19,11 @@ export interface MsixOptions {
   readonly message: (address: number, data: number) => void;
 }
 
+export interface MsixState {
+  readonly entries: Int32Array;
+  readonly pending: number;
+}
+
 export class MsixTable implements Restorable {
   readonly bytes: number;
   readonly #options: MsixOptions;
@@ -68,6 +73,16 @@ export class MsixTable implements Restorable {
     this.#entries.forEach((_, vector) => {
       if ((this.pending & (1 << vector)) !== 0) this.signal(vector);
     });
+  }
+
+  save(): MsixState {
+    return { entries: this.#file.words.slice(), pending: this.pending };
+  }
+
+  /** Nothing is sent by it: what is pending waits, as it did, until it is unmasked. */
+  load({ entries, pending }: MsixState): void {
+    this.#file.load(entries);
+    this.#pending.set(0, pending);
   }
 
   mark(): void {

@@ -6,7 +6,7 @@
  * A guest's kernel that stores outside of its RAM is a guest's mistake, not ours: the store is lost, loads give all
  * ones.
  */
-import type { Chooser, Restorable } from '../base/index.js';
+import { assert, type Chooser, type Restorable } from '../base/index.js';
 import { ABSENT, FRAME_BYTES } from '../hardware/index.js';
 import type {
   CpuPort,
@@ -16,19 +16,24 @@ import type {
   PciConfig,
   PhysicalMemory,
   Platform,
+  VcpuPort,
 } from '../kernel/index.js';
 import type { GuestBus } from './bus.js';
 import type { GuestInterrupts } from './interrupts.js';
 import type { GuestRam } from './memory.js';
 
+/** The machine that a VMM has built: what accesses of the guest's kernel meet. */
+export interface GuestMachine {
+  readonly ram: GuestRam;
+  readonly bus: GuestBus;
+  /** In the order in which the guest counts them. */
+  readonly vcpus: readonly VcpuPort[];
+}
+
 /** What a guest's kernel sees, and who is told. */
 export interface GuestPlatformOptions {
-  readonly memory: GuestRam;
-  readonly bus: GuestBus;
-  /** MOVDIR64B to registers that are mapped straight through; false where there are none. */
-  readonly write512: (address: number, words: Int32Array) => boolean;
+  readonly machine: GuestMachine;
   readonly interrupts: GuestInterrupts;
-  readonly cpus: readonly CpuPort[];
   readonly iommus: readonly IommuUnit[];
   readonly hotPlug: HotPlugController;
   readonly chooser: Chooser;
@@ -39,7 +44,7 @@ export interface GuestPlatformOptions {
   readonly emit: Platform['emit'];
 }
 
-export class GuestPlatform implements Platform {
+export class GuestPlatform implements Platform, Restorable {
   readonly memory: PhysicalMemory;
   readonly mmio: Mmio;
   readonly pci: PciConfig;
@@ -49,17 +54,26 @@ export class GuestPlatform implements Platform {
   readonly chooser: Chooser;
   readonly emit: Platform['emit'];
   /** What the kernel asked to be put back with the machine. */
-  readonly kept: Restorable[] = [];
+  readonly kept: Restorable[] = [this];
   readonly #interrupts: GuestInterrupts;
+  readonly #on: Seat;
+  #marked: GuestMachine;
 
   constructor(options: GuestPlatformOptions) {
-    const { memory, bus, interrupts, cpus, iommus, chooser, emit } = options;
-    this.memory = memoryPort(memory, options);
-    this.mmio = mmioPort(options);
-    this.pci = bus.config;
+    const { machine, interrupts, iommus, chooser, emit } = options;
+    const { ram, bus, vcpus } = machine;
+    const on: Seat = { ram, bus, vcpus };
+    this.#on = on;
+    this.#marked = machine;
+    this.memory = memoryPort(on, options);
+    this.mmio = mmioPort(on, options);
+    this.pci = {
+      read: (rid, offset, bytes) => on.bus.config.read(rid, offset, bytes),
+      write: (rid, offset, bytes, value) => on.bus.config.write(rid, offset, bytes, value),
+    };
     this.iommus = iommus;
     this.hotPlug = options.hotPlug;
-    this.cpus = cpus;
+    this.cpus = vcpus.map((_, index) => cpuPort(on, index));
     this.chooser = chooser;
     this.emit = emit;
     this.#interrupts = interrupts;
@@ -76,48 +90,83 @@ export class GuestPlatform implements Platform {
   keep(state: Restorable): void {
     this.kept.push(state);
   }
+
+  /** The guest stands still, and goes on on a machine that has taken over what this one was. */
+  move(to: GuestMachine): void {
+    const { ram, bus, vcpus } = to;
+    this.#on.ram = ram;
+    this.#on.bus = bus;
+    this.#on.vcpus = vcpus;
+  }
+
+  mark(): void {
+    this.#marked = { ...this.#on };
+  }
+
+  restore(): void {
+    this.move(this.#marked);
+  }
+}
+
+/** The machine that the guest is on now: a guest's kernel keeps its ports whichever that is. */
+type Seat = { -readonly [K in keyof GuestMachine]: GuestMachine[K] };
+
+function cpuPort(on: Seat, index: number): CpuPort {
+  const port = (): CpuPort => {
+    const vcpu = on.vcpus[index];
+    assert(vcpu !== undefined, `no vCPU ${index}`);
+    return vcpu.cpu;
+  };
+  return {
+    index,
+    setPageTable: (frame) => port().setPageTable(frame),
+    flushTlb: () => port().flushTlb(),
+    fence: () => port().fence(),
+    readPasidMsr: () => port().readPasidMsr(),
+    writePasidMsr: (value) => port().writePasidMsr(value),
+  };
 }
 
 function memoryPort(
-  memory: GuestRam,
+  on: Seat,
   { stepIn, stored }: Pick<GuestPlatformOptions, 'stepIn' | 'stored'>,
 ): PhysicalMemory {
   const readable = (address: number): number =>
-    memory.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
+    on.ram.at(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   const writable = (address: number): number =>
-    memory.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
+    on.ram.writable(Math.floor(address / FRAME_BYTES), (address % FRAME_BYTES) / 4);
   return {
-    ranges: memory.ranges,
-    load32: (address) => memory.words[readable(address)] ?? -1,
+    ranges: on.ram.ranges,
+    load32: (address) => on.ram.words[readable(address)] ?? -1,
     store32(address, value) {
       const at = writable(address);
-      if (at !== ABSENT) memory.words[at] = value;
+      if (at !== ABSENT) on.ram.words[at] = value;
       stepIn('between stores');
     },
     load64(address, out) {
       const at = readable(address);
-      out[0] = memory.words[at] ?? -1;
-      out[1] = memory.words[at + 1] ?? -1;
+      out[0] = on.ram.words[at] ?? -1;
+      out[1] = on.ram.words[at + 1] ?? -1;
       if (at === ABSENT) out[1] = -1;
     },
     store64(address, lo, hi) {
       const at = writable(address);
       if (at !== ABSENT) {
-        memory.words[at] = lo;
-        memory.words[at + 1] = hi;
-        stored?.(memory.hostFrame(Math.floor(address / FRAME_BYTES)) * FRAME_BYTES + (address % FRAME_BYTES));
+        on.ram.words[at] = lo;
+        on.ram.words[at + 1] = hi;
+        stored?.(on.ram.hostFrame(Math.floor(address / FRAME_BYTES)) * FRAME_BYTES + (address % FRAME_BYTES));
       }
       stepIn('between stores');
     },
     read(address, into) {
-      if (!memory.read(address, into)) into.fill(0xff);
+      if (!on.ram.read(address, into)) into.fill(0xff);
     },
     write(address, from) {
-      memory.write(address, from);
+      on.ram.write(address, from);
       stepIn('between stores');
     },
     clear(frame) {
-      memory.clear(frame);
+      on.ram.clear(frame);
       stepIn('between stores');
     },
     // A guest that has to write lines back is told so by its virtual unit; hardware's own memory is coherent.
@@ -126,30 +175,28 @@ function memoryPort(
 }
 
 /** An access may step hardware before it is made: a posted write of the vCPU's lands no later than a read. */
-function mmioPort({
-  bus,
-  write512,
-  stepIn,
-}: Pick<GuestPlatformOptions, 'bus' | 'write512' | 'stepIn'>): Mmio {
+function mmioPort(on: Seat, { stepIn }: Pick<GuestPlatformOptions, 'stepIn'>): Mmio {
   return {
     read32(address) {
       stepIn('before a register is read');
-      return bus.read32(address);
+      return on.bus.read32(address);
     },
     write32(address, value) {
-      bus.write32(address, value);
+      on.bus.write32(address, value);
       stepIn('between stores');
     },
     read64(address, out) {
       stepIn('before a register is read');
-      bus.read64(address, out);
+      on.bus.read64(address, out);
     },
     write64(address, lo, hi) {
-      bus.write64(address, lo, hi);
+      on.bus.write64(address, lo, hi);
       stepIn('between stores');
     },
     write512(address, words) {
-      if (!write512(address, words)) bus.write512(address, words);
+      // MOVDIR64B goes to registers that are mapped straight through, or traps.
+      const isPortal = on.vcpus[0]?.write512(address, words) === true;
+      if (!isPortal) on.bus.write512(address, words);
       stepIn('between stores');
     },
   };

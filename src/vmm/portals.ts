@@ -43,6 +43,11 @@ export class Portals {
     return this.#isFollowing.value;
   }
 
+  /** Whether they are to be nowhere. */
+  get areHeld(): boolean {
+    return this.#isHeld.value;
+  }
+
   /** Whether its task runs. */
   get isBusy(): boolean {
     return this.#isRunning.value;

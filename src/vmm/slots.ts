@@ -17,27 +17,37 @@ export interface SlotOptions {
   readonly ejected: (slot: number) => void;
 }
 
+interface Message {
+  readonly address: number;
+  readonly data: number;
+}
+
+export interface SlotState {
+  /** A bit for each slot. */
+  readonly up: number;
+  readonly down: number;
+  /** What its guest is told by. */
+  readonly message: Message | undefined;
+}
+
 export class SlotController implements MmioRegion {
   readonly name: string;
   readonly bytes = HOT_PLUG_BYTES;
   readonly #options: SlotOptions;
   readonly #up: KeptValue<number>;
   readonly #down: KeptValue<number>;
-  readonly #message: KeptValue<{ readonly address: number; readonly data: number } | undefined>;
+  readonly #message: KeptValue<Message | undefined>;
 
   constructor(log: UndoLog, options: SlotOptions) {
     this.name = `${options.name} slots`;
     this.#options = options;
     this.#up = new KeptValue(log, 0);
     this.#down = new KeptValue(log, 0);
-    this.#message = new KeptValue<{ readonly address: number; readonly data: number } | undefined>(
-      log,
-      undefined,
-    );
+    this.#message = new KeptValue<Message | undefined>(log, undefined);
   }
 
   /** What the guest wants to be told by. */
-  readonly route = (message: { readonly address: number; readonly data: number }): void => {
+  readonly route = (message: Message): void => {
     this.#message.value = message;
   };
 
@@ -57,6 +67,16 @@ export class SlotController implements MmioRegion {
   /** Whether the guest has not let go of a slot yet. */
   isAsked(slot: number): boolean {
     return (this.#down.value & (1 << slot)) !== 0;
+  }
+
+  save(): SlotState {
+    return { up: this.#up.value, down: this.#down.value, message: this.#message.value };
+  }
+
+  load({ up, down, message }: SlotState): void {
+    this.#up.value = up;
+    this.#down.value = down;
+    this.#message.value = message;
   }
 
   read32(offset: number): number {

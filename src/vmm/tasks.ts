@@ -20,7 +20,8 @@ type State = 'running' | 'paused' | 'stopping' | 'stopped';
 export class GuestTasks implements Spawner, Restorable {
   readonly #name: string;
   readonly #tasks: TaskSet;
-  readonly #runners: readonly Runner[];
+  #runners: readonly Runner[];
+  #markedRunners: readonly Runner[];
   readonly #live = new Set<TaskHandle>();
   #state: State = 'running';
   #marked: State = 'running';
@@ -34,6 +35,7 @@ export class GuestTasks implements Spawner, Restorable {
     this.#name = name;
     this.#tasks = tasks;
     this.#runners = runners;
+    this.#markedRunners = runners;
     this.#halted = new WaitQueue(`${name} is stopped`);
     this.#resumed = new WaitQueue(`${name} is paused`);
   }
@@ -67,6 +69,11 @@ export class GuestTasks implements Spawner, Restorable {
     this.#resumed.wakeAll();
   }
 
+  /** While they are paused: from now on these run them. */
+  seat(runners: readonly Runner[]): void {
+    this.#runners = runners;
+  }
+
   /** Whether they go on, or may. */
   get isLive(): boolean {
     return this.#state === 'running' || this.#state === 'paused';
@@ -81,11 +88,13 @@ export class GuestTasks implements Spawner, Restorable {
 
   mark(): void {
     this.#marked = this.#state;
+    this.#markedRunners = this.#runners;
   }
 
   /** The set of tasks has dropped them. */
   restore(): void {
     this.#state = this.#marked;
+    this.#runners = this.#markedRunners;
     this.#live.clear();
   }
 

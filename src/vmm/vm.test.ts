@@ -1,6 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { TestHost, value } from '../../test/vmm/host.js';
-import type { Refusal, Task } from '../base/index.js';
+import { type Refusal, refuse, type Task } from '../base/index.js';
 import { ioasidActiveAllocator, ioasidAlloc, ioasidCapacity, ioasidFree } from '../ioasid/index.js';
 import type { Vm } from './index.js';
 
@@ -157,6 +157,14 @@ describe('a virtual machine', () => {
     const vm = host.newVm('vm1', { memory: 256 * 2 ** 20 });
     expect(host.run(vm.boot())).toMatchObject({ errno: 'ENOMEM' });
     expect(resources(host)).toEqual(before);
+  });
+
+  test('whose VMM is refused by KVM leaves nothing, VFIO opened before or not', () => {
+    const host = new TestHost();
+    const before = resources(host);
+    vi.spyOn(host.kernel.kvm, 'createVm').mockReturnValue(refuse('ENOMEM', 'no frame'));
+    expect(host.run(host.newVm('vm1').boot())).toMatchObject({ errno: 'ENOMEM' });
+    expect([resources(host), host.kernel.vfio?.containers]).toEqual([before, 0]);
   });
 
   test('is put back with its host', () => {

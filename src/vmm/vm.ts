@@ -21,10 +21,11 @@ import type { IoasidSet } from '../ioasid/index.js';
 import type { IdxdDevice, Kernel, MmuNotifier, Process } from '../kernel/index.js';
 import { RTADDR_REG, VTD_REGISTER } from '../spec/index.js';
 import { Guest } from './guest.js';
+import { loadMachine, type MachineState, saveMachine } from './migration/machine-state.js';
 import { Monitor } from './monitor.js';
 import type { VmDevice, VmOptions } from './options.js';
 
-type State = 'new' | 'booting' | 'running' | 'halted' | 'ending' | 'gone';
+type State = 'new' | 'booting' | 'prepared' | 'running' | 'left' | 'halted' | 'ending' | 'gone';
 
 export class Vm implements MmuNotifier, Restorable {
   readonly name: string;
@@ -37,7 +38,7 @@ export class Vm implements MmuNotifier, Restorable {
   readonly #isPaused: KeptValue<boolean>;
   /** Somebody is building it, or resets it. */
   readonly #isBuilding: KeptValue<boolean>;
-  /** Woken when nobody does any more, and when it is gone. */
+  /** Woken when nobody does any more, when its guest goes on or has left, and when it ends. */
   readonly #changed: WaitQueue;
   /** What the last mark found. */
   #marked: readonly Restorable[] = [];
@@ -53,7 +54,7 @@ export class Vm implements MmuNotifier, Restorable {
     this.#guest = new KeptValue<Guest | undefined>(log, undefined);
     this.#isPaused = new KeptValue(log, false);
     this.#isBuilding = new KeptValue(log, false);
-    this.#changed = new WaitQueue(`${name}: boot or end`);
+    this.#changed = new WaitQueue(`${name}: boot, a pause or the end`);
   }
 
   /** The guest's kernel. A `Bug` before it is there. */
@@ -80,6 +81,11 @@ export class Vm implements MmuNotifier, Restorable {
 
   get isRunning(): boolean {
     return this.#state.value === 'running';
+  }
+
+  /** Whether it stands still. */
+  get isPaused(): boolean {
+    return this.#isPaused.value;
   }
 
   /** Whether all of it is gone. */
@@ -125,24 +131,61 @@ export class Vm implements MmuNotifier, Restorable {
    * Nothing is left of it.
    */
   *boot(): Task<Refusal | undefined> {
-    const { host, name } = this.options;
-    assert(this.#state.value === 'new', `${name} is booted once`);
-    const process = host.processes.spawn(name);
-    if (isRefusal(process)) return process;
-    this.#process.value = process;
-    this.#state.value = 'booting';
-    // Before others who are told of the end of the memory: those end with what is built on them.
-    process.mm.addNotifier(this);
+    return yield* this.#start('running', (process) => this.#build(process));
+  }
+
+  /**
+   * Starts the VMM and builds the machine, for a guest that comes from another: nothing runs in it until then.
+   *
+   * On failure: as `boot`.
+   */
+  *prepare(): Task<Refusal | undefined> {
+    return yield* this.#start('prepared', (process) => this.#prepare(process));
+  }
+
+  /**
+   * What it is, after `pause`, as another can take it over.
+   *
+   * On failure: `ESRCH` if it does not run; as `saveMachine`.
+   */
+  *save(): Task<MachineState | Refusal<'ESRCH' | 'EOPNOTSUPP'>> {
+    const { name } = this;
+    if (this.isRunning) yield* this.#running.settle();
+    if (!this.isRunning) return refuse('ESRCH', `${name} does not run`);
+    assert(this.#isPaused.value, `${name} does not stand still`);
+    return saveMachine(this.#running);
+  }
+
+  /**
+   * Takes over what another is, after `prepare`, but for the guest.
+   *
+   * On failure: `ESRCH` if it was killed; as `loadMachine`. It is to be destroyed.
+   */
+  *load(state: MachineState): Task<Refusal | undefined> {
     this.#isBuilding.value = true;
-    const refusal = yield* this.#build(process);
+    const refusal = yield* loadMachine(this.#running, state);
     this.#isBuilding.value = false;
     this.#changed.wakeAll();
-    if (refusal === undefined && this.#state.value === 'booting') {
-      this.#state.value = 'running';
-      return undefined;
-    }
-    yield* this.destroy();
-    return refusal ?? refuse('ESRCH', `${name} was killed`);
+    return refusal ?? (this.#state.value === 'prepared' ? undefined : this.#killed);
+  }
+
+  /** The guest stands still, and is another VM's from now on, which has taken over what this one is. */
+  handOver(to: Vm): void {
+    const guest = this.#booted;
+    assert(this.#isPaused.value && to.#state.value === 'prepared', `${this.name} goes to ${to.name}`);
+    this.#running.handOver(to.#running);
+    guest.move(to.#running);
+    to.#guest.value = guest;
+    to.#state.value = 'running';
+    to.#isPaused.value = true;
+    this.#guest.value = undefined;
+    this.#state.value = 'left';
+    this.#changed.wakeAll();
+  }
+
+  /** Tells which host PASIDs back the guest's. */
+  tellPasids(): void {
+    this.#running.iommu?.tellPasids();
   }
 
   /**
@@ -195,7 +238,9 @@ export class Vm implements MmuNotifier, Restorable {
     if (this.#isPaused.value) return undefined;
     this.#isPaused.value = true;
     const refusal = yield* this.#running.pause();
-    if (refusal !== undefined) this.#isPaused.value = false;
+    if (refusal === undefined) return undefined;
+    this.#isPaused.value = false;
+    this.#changed.wakeAll();
     return refusal;
   }
 
@@ -209,7 +254,13 @@ export class Vm implements MmuNotifier, Restorable {
     if (!this.#isPaused.value) return refuse('EINVAL', `${this.name} does not stand still`);
     yield* this.#running.resume();
     this.#isPaused.value = false;
+    this.#changed.wakeAll();
     return undefined;
+  }
+
+  /** Returns when its guest goes on, or never will here. */
+  *goesOn(): Task {
+    while (this.isRunning && this.#isPaused.value) yield this.#changed;
   }
 
   /**
@@ -221,6 +272,7 @@ export class Vm implements MmuNotifier, Restorable {
   *reset(): Task<Refusal<'ESRCH'> | undefined> {
     if (!this.isRunning) return refuse('ESRCH', `${this.name} does not run`);
     this.#state.value = 'halted';
+    this.#changed.wakeAll();
     this.#isBuilding.value = true;
     this.#running.stop();
     this.#guest.value?.stopped();
@@ -247,6 +299,7 @@ export class Vm implements MmuNotifier, Restorable {
   /** The VMM's memory goes: everything else goes before. @see MmuNotifier */
   *release(): Task<undefined> {
     this.#state.value = 'ending';
+    this.#changed.wakeAll();
     this.#monitor.value?.stop();
     this.#guest.value?.stopped();
     while (this.#isBuilding.value) yield this.#changed;
@@ -267,15 +320,54 @@ export class Vm implements MmuNotifier, Restorable {
     for (const part of this.#marked) part.restore();
   }
 
+  *#start(
+    then: 'running' | 'prepared',
+    build: (process: Process) => Task<Refusal | undefined>,
+  ): Task<Refusal | undefined> {
+    const { host, name } = this.options;
+    assert(this.#state.value === 'new', `${name} is started once`);
+    const process = host.processes.spawn(name);
+    if (isRefusal(process)) return process;
+    this.#process.value = process;
+    this.#state.value = 'booting';
+    // Before others who are told of the end of the memory: those end with what is built on them.
+    process.mm.addNotifier(this);
+    this.#isBuilding.value = true;
+    const refusal = yield* build(process);
+    this.#isBuilding.value = false;
+    this.#changed.wakeAll();
+    if (refusal === undefined && this.#state.value === 'booting') {
+      this.#state.value = then;
+      return undefined;
+    }
+    yield* this.destroy();
+    return refusal ?? this.#killed;
+  }
+
   *#build(process: Process): Task<Refusal | undefined> {
-    const monitor = Monitor.open(this.options, process);
+    const monitor = yield* this.#open(process);
     if (isRefusal(monitor)) return monitor;
-    this.#monitor.value = monitor;
     const refusal = yield* monitor.build(() => this.#state.value === 'booting');
     if (refusal !== undefined) return refusal;
     const guest = new Guest(this.options, monitor);
     this.#guest.value = guest;
     return yield* guest.boot();
+  }
+
+  *#prepare(process: Process): Task<Refusal | undefined> {
+    const monitor = yield* this.#open(process);
+    if (isRefusal(monitor)) return monitor;
+    return yield* monitor.prepare(() => this.#state.value === 'booting');
+  }
+
+  *#open(process: Process): Task<Monitor | Refusal> {
+    const monitor = yield* Monitor.open(this.options, process);
+    if (!isRefusal(monitor)) this.#monitor.value = monitor;
+    return monitor;
+  }
+
+  get #killed(): Refusal<'ESRCH'> {
+    return refuse('ESRCH', `${this.name} was killed`);
   }
 
   get #running(): Monitor {

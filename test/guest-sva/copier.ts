@@ -2,7 +2,7 @@
 import type { Task } from '../../src/base/index.js';
 import type { Process } from '../../src/kernel/index.js';
 import type { Vm } from '../../src/vmm/index.js';
-import { Program } from '../native-sva/program.js';
+import { type Machine, Program } from '../native-sva/program.js';
 import { value } from '../vmm/host.js';
 
 const PAGE = 4096;
@@ -10,6 +10,9 @@ const SOURCE = 0;
 const DESTINATION = 3;
 const RECORD = 6;
 const DESCRIPTOR = 7;
+
+/** A virtual machine that somebody copies in. */
+export type CopyingVm = Machine & Pick<Vm, 'idxd'>;
 
 export interface Copied {
   pasid: number | undefined;
@@ -20,7 +23,11 @@ export interface Copied {
 }
 
 /** Starts a process that opens the queue, copies `bytes` to where nothing is yet, and closes the queue. */
-export function startCopy(vm: Vm, name: string, bytes: Uint8Array): { process: Process; copied: Copied } {
+export function startCopy(
+  vm: CopyingVm,
+  name: string,
+  bytes: Uint8Array,
+): { process: Process; copied: Copied } {
   const { processes } = vm.kernel;
   const process = value(processes.spawn(name));
   const copied: Copied = { pasid: undefined, status: undefined, bytes: new Uint8Array(0), isClosed: false };
@@ -29,7 +36,7 @@ export function startCopy(vm: Vm, name: string, bytes: Uint8Array): { process: P
 }
 
 function* copy(
-  vm: Vm,
+  vm: CopyingVm,
   process: Process,
   { bytes, copied }: { readonly bytes: Uint8Array; readonly copied: Copied },
 ): Task {

@@ -54,6 +54,14 @@ export const VM_TELLS: Readonly<Record<string, Tell>> = {
   'viommu:unbind-failed': (f) =>
     `virtual IOMMU: the host does not unbind ${ownPasidOf(f)} at ${of(f, 'rid')}${why(f)}`,
 
+  'viommu:backed': (f) =>
+    `virtual IOMMU: host PASID ${of(f, 'pasid')} stands behind guest PASID ${of(f, 'guestPasid')} of ${of(f, 'owner')}`,
+
+  'vmm:stop-copy': (f) =>
+    `VMM: ${of(f, 'vm')} stands still: ${of(f, 'pages')} pages and ${of(f, 'pasids')} guest PASIDs go to ${of(f, 'to')}`,
+  'vmm:migrated': (f) =>
+    `VMM: the guest of ${of(f, 'vm')} is that of ${of(f, 'to')}, and ${of(f, 'vm')} is gone`,
+  'vmm:not-migrated': (f) => `VMM: the guest of ${of(f, 'vm')} does not go to ${of(f, 'to')}${why(f)}`,
   'vmm:plug': (f) => `VMM: ${of(f, 'device')} is plugged in at ${of(f, 'rid')}`,
   'vmm:unplug': (f) => `VMM: the guest of ${of(f, 'vm')} is asked for ${of(f, 'device')}`,
   'vmm:gone': (f) => `VMM: ${of(f, 'device')} is out, and nothing of ${of(f, 'vm')} is left in it`,

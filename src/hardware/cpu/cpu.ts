@@ -89,6 +89,9 @@ export class Cpu implements Restorable {
   }
 
   /** CR3: the frame of the highest page table. */
+  get pageTable(): number {
+    return this.#now.root;
+  }
   setPageTable(frame: number): void {
     this.#now.root = frame;
   }

@@ -180,6 +180,18 @@ export class ConfigSpace implements Restorable {
     return this.#pri !== ABSENT && this.getPri(pri.ENABLE) === 1;
   }
 
+  /** All of it, as a function of the same kind can take it over. */
+  save(): Int32Array {
+    return this.#state.words.slice(0, this.#initial.length);
+  }
+
+  /** What {@link ConfigSpace.save} gave. Nobody is told. */
+  load(words: Int32Array): void {
+    words.forEach((word, at) => {
+      if (this.#state.words[at] !== word) this.#state.set(at, word);
+    });
+  }
+
   mark(): void {
     this.#state.mark();
   }

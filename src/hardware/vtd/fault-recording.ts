@@ -55,14 +55,14 @@ export class FaultRecording implements Restorable {
   record(fault: Fault, request: Request): void {
     this.audit?.(fault, request);
     const wasQuiet = this.#isQuiet();
-    const index = this.#next.words[0] ?? 0;
+    const index = this.next;
     const register = this.#records[index];
     if (register === undefined || this.#file.get(FSTS, PFO) === 1) return;
     if (this.#file.get(register, record.F) === 1) {
       this.#file.set(FSTS, PFO, 1);
     } else {
       this.#fill(register, fault, request);
-      this.#next.set(0, (index + 1) % this.#records.length);
+      this.next = (index + 1) % this.#records.length;
       if (this.#file.get(FSTS, PPF) === 0) this.#file.set(FSTS, FRI, index);
       this.#file.set(FSTS, PPF, 1);
     }
@@ -102,9 +102,17 @@ export class FaultRecording implements Restorable {
     if (this.#isQuiet()) this.#event.served();
   }
 
+  /** The register that the next fault goes to. */
+  get next(): number {
+    return this.#next.words[0] ?? 0;
+  }
+  set next(index: number) {
+    this.#next.set(0, index);
+  }
+
   /** As after power-on: the first register is the next. */
   reset(): void {
-    this.#next.set(0, 0);
+    this.next = 0;
   }
 
   mark(): void {

@@ -3,7 +3,7 @@
  * and its interrupts, after VT-d 4.1, chapters 6, 7 and 11. What commands and descriptors act on is the end behind
  * it: the same front stands before the caches of silicon and before a VMM that emulates a unit for its guest.
  */
-import type { Restorable } from '../../base/index.js';
+import { assert, type Restorable } from '../../base/index.js';
 import {
   CAP_REG,
   ECAP_REG,
@@ -51,6 +51,14 @@ export interface UnitFrontOptions {
   readonly virtualCommands?: VirtualCommandPort | undefined;
   /** The virtual command registers are those of before revision 3.3. */
   readonly oldVirtualCommands?: boolean | undefined;
+}
+
+/** What a front that stands still is: its queues lie in memory, where the registers say. */
+export interface UnitState {
+  /** All registers, word by word. */
+  readonly registers: Int32Array;
+  /** The fault record that is next. */
+  readonly nextRecord: number;
 }
 
 export class UnitFront implements MmioRegion, Restorable {
@@ -124,6 +132,20 @@ export class UnitFront implements MmioRegion, Restorable {
     this.queue.readiness.stir();
     this.faults.reset();
     this.#virtual?.reset();
+  }
+
+  /** While no descriptor is in progress, and no invalidation outstanding: a `Bug` otherwise. */
+  save(): UnitState {
+    const isQuiet = !this.queue.isPending && this.queue.outstanding === 0;
+    assert(isQuiet, `${this.name} has descriptors in progress`);
+    return { registers: this.#file.words.slice(), nextRecord: this.faults.next };
+  }
+
+  /** What {@link UnitFront.save} gave, of a front that offers the same. Nothing is done of it by this alone. */
+  load({ registers, nextRecord }: UnitState): void {
+    this.#file.load(registers);
+    this.faults.next = nextRecord;
+    this.queue.readiness.stir();
   }
 
   read32(offset: number): number {

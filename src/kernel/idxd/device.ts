@@ -50,7 +50,7 @@ export class IdxdDevice implements FilesDevice {
   /** Those on its queues. @internal */
   readonly virtual: VirtualDevices;
   /** What those look like. @internal */
-  readonly shapes = new VirtualShapes();
+  readonly shapes: VirtualShapes;
   /** Errors of descriptors, if it has one. */
   readonly #log: KeptValue<EventLog | undefined>;
   /** Of the state of the device and its dedicated queues. */
@@ -85,6 +85,7 @@ export class IdxdDevice implements FilesDevice {
     this.#wqs = new KeptList(context.log);
     this.#isLeaving = new KeptValue(context.log, false);
     this.#groups = new KeptValue<readonly GroupConfig[]>(context.log, []);
+    this.shapes = new VirtualShapes(context.log);
     this.virtual = new VirtualDevices(context);
     const table = this.pci.enableMsix();
     const { name } = of;

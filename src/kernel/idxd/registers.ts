@@ -45,8 +45,11 @@ export interface Unstick {
   readonly answer: () => Task;
 }
 
-/** So often a command's status is read before it has taken long: a kernel would set a timer. */
-const PATIENCE = 1000;
+/**
+ * So often a command's status is read before it has taken long: a kernel would set a timer. A guest that does answer
+ * needs less, however slow its machine and however many pages it is asked for at once.
+ */
+const PATIENCE = 10_000;
 
 export class DsaRegisters {
   readonly #context: KernelContext;

@@ -3,6 +3,7 @@
  * and all of it fixed: GENCAP says that the configuration cannot be written (Intel DSA 3.0, 9.2.2). What may be
  * written all the same is the PASID of a dedicated queue that is disabled.
  */
+import { KeptMap, type UndoLog } from '../../base/index.js';
 import {
   DSA_COMMAND,
   DSA_ENGCAP_REG,
@@ -47,7 +48,12 @@ export interface VirtualShape {
 
 /** The shapes of virtual devices on one parent: its configuration does not change once it has queues. */
 export class VirtualShapes {
-  readonly #known = new Map<WorkQueue, VirtualShape>();
+  /** Put back with the machine: to find one out is to read registers. */
+  readonly #known: KeptMap<WorkQueue, VirtualShape>;
+
+  constructor(log: UndoLog) {
+    this.#known = new KeptMap(log);
+  }
 
   of(parent: DsaRegisters, wq: WorkQueue): VirtualShape {
     const known = this.#known.get(wq);

@@ -8,12 +8,22 @@ import { DSA_CMD_REG } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import { type CommandTarget, runCommand } from './commands.js';
 
+/** What waits while nothing begins. */
+export interface WaitingCommands {
+  /** A command that is active, and has not begun: the word of CMD. */
+  readonly word: Int32Array | undefined;
+  /** The device has halted, and is to be put to rest. */
+  readonly isHalting: boolean;
+}
+
 export class CommandUnit {
   readonly #name: string;
   readonly #context: KernelContext;
   readonly #target: CommandTarget;
   /** Nothing begins: its VM is to stand still. */
   readonly #isHeld: KeptValue<boolean>;
+  /** A command that has not begun: the word of CMD. */
+  readonly #waiting: KeptValue<Int32Array | undefined>;
   /** A command is being carried out. */
   readonly #isBusy: KeptValue<boolean>;
   /** The device has halted, and its queue may still have work. */
@@ -26,6 +36,7 @@ export class CommandUnit {
     this.#context = context;
     this.#target = target;
     this.#isHeld = new KeptValue(context.log, false);
+    this.#waiting = new KeptValue<Int32Array | undefined>(context.log, undefined);
     this.#isBusy = new KeptValue(context.log, false);
     this.#isHalting = new KeptValue(context.log, false);
     this.#done = new WaitQueue(`${name}: command`);
@@ -33,6 +44,7 @@ export class CommandUnit {
 
   /** A command that is active from now on: the word of CMD. */
   submit(word: Int32Array): void {
+    this.#waiting.value = word;
     this.#context.tasks.spawn(`${this.#name} command`, this.#run(word));
   }
 
@@ -51,6 +63,18 @@ export class CommandUnit {
   *hold(): Task {
     this.#isHeld.value = true;
     while (this.#isBusy.value) yield this.#done;
+  }
+
+  /** What waits, while they are held. */
+  save(): WaitingCommands {
+    return { word: this.#waiting.value, isHalting: this.#isHalting.value };
+  }
+
+  /** They are held from now on, and this waits. */
+  load({ word, isHalting }: WaitingCommands): void {
+    this.#isHeld.value = true;
+    if (isHalting) this.halted();
+    if (word !== undefined) this.submit(word);
   }
 
   /** They go on. */
@@ -73,6 +97,7 @@ export class CommandUnit {
     const { registers } = this.#target;
     const command = DSA_CMD_REG.CMD.get(word, 0);
     while (this.#isHeld.value || this.#isHalting.value) yield this.#done;
+    this.#waiting.value = undefined;
     this.#isBusy.value = true;
     const result = yield* runCommand(this.#target, command, DSA_CMD_REG.OPERAND.get(word, 0));
     this.#isBusy.value = false;

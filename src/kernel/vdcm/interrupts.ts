@@ -92,6 +92,11 @@ export class VirtualInterrupts {
     return failed(ERROR.INTERRUPT_INDEX);
   }
 
+  /** Whether the guest has a handle. */
+  get hasHandles(): boolean {
+    return this.#entries.size > 0;
+  }
+
   /** All handles are revoked. */
   *reset(): Task {
     for (const vector of this.#entries.keys()) yield* this.#free(vector);

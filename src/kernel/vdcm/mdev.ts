@@ -6,6 +6,7 @@
  * tells it what the latter says (`pci-state.ts`).
  */
 import {
+  assert,
   isRefusal,
   KeptValue,
   type Refusal,
@@ -28,6 +29,7 @@ import { MDEV_VECTORS, REGISTER_BYTES } from './capabilities.js';
 import { CommandUnit } from './command-unit.js';
 import { DedicatedQueue } from './dedicated.js';
 import { VirtualInterrupts } from './interrupts.js';
+import { MDEV_STATE_VERSION, type MdevState, mismatch } from './migration.js';
 import { isSamePciState, PCI_RESET, type PciState, pciStateOf } from './pci-state.js';
 import type { QueueBehind } from './queue.js';
 import { VirtualRegisters } from './registers.js';
@@ -304,6 +306,37 @@ export class Mdev implements VirtualDevice {
       if (error !== undefined) this.#lost();
     }
     this.#commands.release();
+  }
+
+  /**
+   * What it is, after `suspend`, for another to take over (VFIO's STOP_COPY). It stays as it is.
+   *
+   * On failure: `EOPNOTSUPP` if its guest has interrupt handles: they are its parent's.
+   */
+  save(): MdevState | Refusal<'EOPNOTSUPP'> {
+    assert(this.#commands.isHeld, `${this.name} does not stand still`);
+    if (this.interrupts.hasHandles) return refuse('EOPNOTSUPP', `${this.name} has interrupt handles`);
+    return {
+      version: MDEV_STATE_VERSION,
+      registers: this.#registers.save(),
+      pci: this.#pci.value,
+      commands: this.#commands.save(),
+    };
+  }
+
+  /**
+   * Takes over what another was (VFIO's RESUMING), and stands still: `resume` follows. What its registers name is bound
+   * through it before.
+   *
+   * On failure: `EINVAL` if it cannot be that; it is as it was.
+   */
+  load(state: MdevState): Refusal<'EINVAL'> | undefined {
+    const why = mismatch(this.#registers, state);
+    if (why !== undefined) return refuse('EINVAL', `${this.name}: ${why}`);
+    this.#pci.value = state.pci;
+    this.#registers.load(state.registers);
+    this.#commands.load(state.commands);
+    return undefined;
   }
 
   /** @see VirtualDevice */

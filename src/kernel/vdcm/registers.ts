@@ -48,7 +48,8 @@ export class VirtualRegisters {
   /** What is put back of them. */
   readonly state: Restorable;
   readonly isDedicated: boolean;
-  readonly #table: DsaRegisterTable;
+  /** Where they are. */
+  readonly table: DsaRegisterTable;
   readonly #file: RegisterFile;
   readonly #wqcfg: Register;
   readonly #listener: RegisterListener;
@@ -60,7 +61,7 @@ export class VirtualRegisters {
   ) {
     const [wqcfg] = table.WQCFG;
     assert(wqcfg !== undefined, 'a virtual accelerator has a queue');
-    this.#table = table;
+    this.table = table;
     this.#file = new RegisterFile(map, (register) => this.#written(register));
     this.state = this.#file;
     this.#wqcfg = wqcfg;
@@ -80,11 +81,27 @@ export class VirtualRegisters {
     else if (!this.#isFixed(offset)) this.#file.write32(offset, value);
   }
 
+  /** All of them, word by word. */
+  save(): Int32Array {
+    return this.#file.words.slice();
+  }
+
+  /** What {@link VirtualRegisters.save} gave, of others that say the same of themselves. */
+  load(words: Int32Array): void {
+    this.#file.load(words);
+    this.#listener.named(this.pasid);
+  }
+
+  /** What a field of a register is, and what it was where `words` were saved. */
+  compare(register: Register, field: Field, words: Int32Array): readonly [is: bigint, was: bigint] {
+    return [this.#file.getBig(register, field), field.getBig(words, register.at)];
+  }
+
   get deviceState(): number {
-    return this.#file.get(this.#table.GENSTS, STATE);
+    return this.#file.get(this.table.GENSTS, STATE);
   }
   set deviceState(state: number) {
-    this.#file.set(this.#table.GENSTS, STATE, state);
+    this.#file.set(this.table.GENSTS, STATE, state);
   }
 
   get queueState(): number {
@@ -110,25 +127,25 @@ export class VirtualRegisters {
   }
 
   get vectors(): number {
-    return this.#table.MSIXPERM.length;
+    return this.table.MSIXPERM.length;
   }
 
   /** The permission that the guest has written for a vector: a word. */
   permission(vector: number): Int32Array {
-    const at = this.#table.MSIXPERM[vector]?.at ?? 0;
+    const at = this.table.MSIXPERM[vector]?.at ?? 0;
     return this.#file.words.slice(at, at + 1);
   }
 
   /** Whether a command is active. */
   get isActive(): boolean {
-    return this.#file.get(this.#table.CMDSTS, ACTIVE) === 1;
+    return this.#file.get(this.table.CMDSTS, ACTIVE) === 1;
   }
 
   /** The command that was active is over. */
   complete({ error, result }: { readonly error: number; readonly result: number }): void {
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
-    this.#file.set(this.#table.CMDSTS, ACTIVE, 0);
+    this.#file.set(this.table.CMDSTS, DSA_CMDSTS_REG.ERR, error);
+    this.#file.set(this.table.CMDSTS, DSA_CMDSTS_REG.RESULT, result);
+    this.#file.set(this.table.CMDSTS, ACTIVE, 0);
   }
 
   /** Its guest has asked to be told. */
@@ -138,7 +155,7 @@ export class VirtualRegisters {
 
   /** Records an error, if none is recorded. */
   record(fields: Readonly<Record<string, number | bigint>>): void {
-    const { SWERROR, GENCTRL } = this.#table;
+    const { SWERROR, GENCTRL } = this.table;
     if (this.#file.get(SWERROR, swerror.VALID) === 1) {
       this.#file.set(SWERROR, swerror.OVERFLOW, 1);
       return;
@@ -154,13 +171,13 @@ export class VirtualRegisters {
   halt(error: number): void {
     this.deviceState = DSA_DEVICE_STATE.HALTED;
     this.record({ ERROR: error });
-    const isAsked = this.#file.get(this.#table.GENCTRL, DSA_GENCTRL_REG.HALT_INT) === 1;
+    const isAsked = this.#file.get(this.table.GENCTRL, DSA_GENCTRL_REG.HALT_INT) === 1;
     if (isAsked) this.#cause(DSA_INTCAUSE_REG.HALT);
   }
 
   /** As after a reset of the device: an error that is recorded stays. */
   resetDevice(): void {
-    const { SWERROR } = this.#table;
+    const { SWERROR } = this.table;
     const recorded = this.#file.words.slice(SWERROR.at, SWERROR.at + swerror.bytes / 4);
     this.clear();
     for (const field of swerror.fields) this.#file.setBig(SWERROR, field, field.getBig(recorded, 0));
@@ -170,7 +187,7 @@ export class VirtualRegisters {
   clear(): void {
     const active = this.isActive ? 1 : 0;
     this.#file.reset();
-    this.#file.set(this.#table.CMDSTS, ACTIVE, active);
+    this.#file.set(this.table.CMDSTS, ACTIVE, active);
     this.#listener.named(undefined);
   }
 
@@ -195,7 +212,7 @@ export class VirtualRegisters {
   }
 
   #isFixed(offset: number): boolean {
-    const { GENCFG, EVLCFG } = this.#table;
+    const { GENCFG, EVLCFG } = this.table;
     const isGroup = offset >= DSA_TABLE.GRPCFG && offset < DSA_TABLE.GRPCFG + DSA_STRIDE.GRPCFG;
     const isEventLog = offset >= EVLCFG.offset && offset < EVLCFG.offset + EVLCFG.layout.bytes;
     return isGroup || isEventLog || offset === GENCFG.offset || offset >= DSA_TABLE.WQCFG;
@@ -203,7 +220,7 @@ export class VirtualRegisters {
 
   #written({ at, offset }: Register): void {
     const permissions = offset - PERMISSIONS;
-    if (at === this.#table.CMD.at) this.#commanded(at);
+    if (at === this.table.CMD.at) this.#commanded(at);
     else if (permissions >= 0 && permissions < this.vectors * DSA_STRIDE.MSIXPERM) {
       this.#listener.permitted(permissions / DSA_STRIDE.MSIXPERM);
     }
@@ -215,13 +232,13 @@ export class VirtualRegisters {
       return;
     }
     const word = this.#file.words.slice(at, at + 1);
-    this.#file.set(this.#table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
-    this.#file.set(this.#table.CMDSTS, ACTIVE, 1);
+    this.#file.set(this.table.CMDSTS, DSA_CMDSTS_REG.ERR, 0);
+    this.#file.set(this.table.CMDSTS, ACTIVE, 1);
     this.#listener.commanded(word);
   }
 
   #cause(field: Field): void {
-    this.#file.set(this.#table.INTCAUSE, field, 1);
+    this.#file.set(this.table.INTCAUSE, field, 1);
     this.#listener.caused();
   }
 }

@@ -48,6 +48,57 @@ describe('a virtual machine', () => {
     expect(faults(text({}, ...steps))).toEqual([]);
   });
 
+  const there = (of: string) => ({ more: `, destinations: { there: { ${of} } }` });
+
+  it('goes to a destination that has its devices', () => {
+    const spec = there(
+      'devices: { vdsa0: dsa0/shared }, pasids: { quota: 4, numbers: [{ guest: 5, host: 9 }] }',
+    );
+    expect(faults(text(spec, '{ by: host, migrate: vm1/there }'))).toEqual([]);
+    expect(faults(text(spec, '{ by: host, migrate: vm1/here }'))).toEqual([
+      'steps[0].migrate: vm1 has no destination here; there is there',
+    ]);
+    expect(faults(text(spec, '{ by: host, migrate: vm2/there }'))).toEqual([
+      'steps[0].migrate: there is no virtual machine vm2; there is vm1',
+    ]);
+    expect(faults(text(spec, '{ by: vm1/bob, migrate: vm1/there }'))).toEqual([
+      'steps[0].by: only the host migrates: by: host',
+    ]);
+  });
+
+  it.each<[string, Partial<typeof VM>, string]>([
+    ['lacks a device', there('devices: {}'), 'devices: have no vdsa0'],
+    ['has one more', there('devices: { vdsa0: dsa0/shared, w: dsa0/own }'), 'devices.w: vm1 has no device w'],
+    [
+      'has no such queue',
+      there('devices: { vdsa0: dsa1/own }'),
+      'devices.vdsa0: the host has no queue dsa1/own',
+    ],
+    [
+      'has numbers that are none of its',
+      there('devices: { vdsa0: dsa0/own }, pasids: { numbers: [{ guest: 1024, host: 9 }] }'),
+      'pasids.numbers[0].guest: is 1024, and the unit has 10 bits',
+    ],
+    [
+      'is to take a whole function',
+      { ...there('devices: {}'), devices: 'v: { from: dsa0, at: 00:05.0 }' },
+      ': v is a whole function, which cannot go along',
+    ],
+    [
+      'is for many',
+      { more: ', count: 2, destinations: { there: { devices: { vdsa0: dsa0/shared } } }' },
+      ': is for one virtual machine, and this stands for many',
+    ],
+    [
+      'is for one that KVM learns of late',
+      { more: ', kvm: late, destinations: { there: { devices: { vdsa0: dsa0/shared } } }' },
+      ': is for one whose PASIDs are translated from its boot on',
+    ],
+  ])('is told of a destination that %s', (_, change, fault) => {
+    const at = fault.startsWith(':') ? '' : '.';
+    expect(faults(text(change))).toContain(`vms.vm1.destinations.there${at}${fault}`);
+  });
+
   it.each<[string, Partial<typeof VM>, string]>([
     [
       'made of a queue that there is not',

@@ -1,4 +1,5 @@
 /** What the parts of a scenario's virtual machines say of each other, and of the machine that they are on. */
+import { vmmAt } from './members.js';
 import type { DeviceSpec, QueueSpec, Scenario, VmSpec } from './schema.js';
 import { sizeBytes } from './size.js';
 
@@ -32,7 +33,10 @@ export function checkVms(scenario: Scenario, queue: Queues, report: Report): voi
     if (bytes < LEAST_MEMORY || bytes > MOST_MEMORY || bytes % 4096 !== 0) {
       report([...at, 'memory'], `is ${vm.memory}, and has to be from 1 MiB to 1 GiB, in whole pages`);
     }
-    quotas += vm.pasids.quota * (vm.count ?? 1);
+    quotas += quotasOf(vm);
+    checkDestinations([name, vm], { scenario, queue }, (path, what) =>
+      report([...at, 'destinations', ...path], what),
+    );
     checkDevices(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
     checkDedicated([name, vm], { queue, taken }, (path, what) => report([...at, 'devices', ...path], what));
     checkWithout(vm, queue, (path, what) => report([...at, 'devices', ...path], what));
@@ -43,6 +47,37 @@ export function checkVms(scenario: Scenario, queue: Queues, report: Report): voi
     }
   }
   if (quotas > MOST_PASIDS) report(['vms'], `have quotas of ${quotas} PASIDs; there are ${MOST_PASIDS}`);
+}
+
+/** What virtual machines of a kind may have of the host's PASIDs, where they are and where they may go. */
+export const quotasOf = ({ pasids, destinations, count = 1 }: VmSpec): number =>
+  Object.values(destinations).reduce((sum, each) => sum + each.pasids.quota, pasids.quota) * count;
+
+/** All of its devices go along; what they cannot be there, a run finds out. */
+function checkDestinations(
+  [name, vm]: readonly [string, VmSpec],
+  { scenario, queue }: { readonly scenario: Scenario; readonly queue: Queues },
+  report: Report,
+): void {
+  for (const [destination, { devices, pasids }] of Object.entries(vm.destinations)) {
+    const vmm = vmmAt(name, destination);
+    const isTaken = Object.hasOwn(scenario.vms, vmm) || Object.hasOwn(scenario.processes, vmm);
+    if (isTaken) report([destination], `is a process ${vmm} of the host's, and there is one already`);
+    if (vm.count !== undefined) report([destination], 'is for one virtual machine, and this stands for many');
+    if (vm.kvm === 'late') report([destination], 'is for one whose PASIDs are translated from its boot on');
+    for (const [device, { from }] of Object.entries(vm.devices)) {
+      if (!from.includes('/')) report([destination], `${device} is a whole function, which cannot go along`);
+      else if (!Object.hasOwn(devices, device)) report([destination, 'devices'], `have no ${device}`);
+    }
+    for (const [device, from] of Object.entries(devices)) {
+      const at = [destination, 'devices', device];
+      if (!Object.hasOwn(vm.devices, device)) report(at, `${name} has no device ${device}`);
+      if (queue(from) === undefined) report(at, `the host has no queue ${from}`);
+    }
+    checkNumbers({ ...vm, pasids }, (path, what) =>
+      report([destination, 'pasids', 'numbers', ...path], what),
+    );
+  }
 }
 
 function checkDevices(vm: VmSpec, queue: Queues, report: Report): void {
@@ -152,7 +187,10 @@ function checkWithout({ devices, iommu }: VmSpec, queue: Queues, report: Report)
   }
 }
 
-function checkNumbers({ pasids, iommu, count }: VmSpec, report: Report): void {
+function checkNumbers(
+  { pasids, iommu, count }: Pick<VmSpec, 'pasids' | 'iommu' | 'count'>,
+  report: Report,
+): void {
   const { numbers, quota } = pasids;
   if (iommu === 'none') {
     if (numbers.length > 0) report([], 'are given out by a virtual IOMMU, and there is none');

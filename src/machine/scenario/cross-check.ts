@@ -196,6 +196,7 @@ class StepCheck {
     } else if ('reset' in step) this.#vm(step.reset, [...at, 'reset']);
     else if ('pause' in step) this.#vm(step.pause, [...at, 'pause']);
     else if ('resume' in step) this.#vm(step.resume, [...at, 'resume']);
+    else if ('migrate' in step) this.#destination(step.migrate, [...at, 'migrate']);
     else if ('plug' in step) this.#device(step.plug, [...at, 'plug'], true);
     else if ('unplug' in step) this.#device(step.unplug, [...at, 'unplug']);
     else if ('pull-out' in step) this.#device(step['pull-out'], [...at, 'pull-out']);
@@ -221,6 +222,13 @@ class StepCheck {
     if (found === undefined) this.#report(at, `${vm} has no device ${device}; ${oneOf(spec.devices)}`);
     else if (isPlugged && found.plugged === 'boot')
       this.#report(at, `${name} is there from the boot on; plugged: late has it later`);
+  }
+
+  #destination(name: string, at: readonly PropertyKey[]): void {
+    const [vm = '', destination = ''] = name.split('/');
+    const spec = this.#vm(vm, at);
+    if (spec !== undefined && ownOf(spec.destinations, destination) === undefined)
+      this.#report(at, `${vm} has no destination ${destination}; ${oneOf(spec.destinations)}`);
   }
 
   #vm(name: string, at: readonly PropertyKey[]): VmSpec | undefined {
@@ -354,12 +362,12 @@ class StepCheck {
 /** What the host does. */
 const HOST_ACTIONS = {
   ...{ kill: 'kills', reset: 'resets', 'register-kvm': 'registers KVM', pause: 'pauses', resume: 'resumes' },
-  ...{ plug: 'plugs', unplug: 'unplugs', 'pull-out': 'pulls out' },
+  ...{ plug: 'plugs', unplug: 'unplugs', 'pull-out': 'pulls out', migrate: 'migrates' },
 } as const;
 /** To devices of virtual machines. */
 const PLUG_STEPS = ['plug', 'unplug', 'pull-out'] as const;
 /** To virtual machines. */
-const VM_STEPS = ['reset', 'pause', 'resume'] as const;
+const VM_STEPS = ['reset', 'pause', 'resume', 'migrate'] as const;
 const HOST_STEPS = ['kill', 'register-kvm', ...VM_STEPS, ...PLUG_STEPS] as const;
 
 /** What a guest's kernel does. */

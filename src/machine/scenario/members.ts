@@ -23,6 +23,9 @@ export interface VmMember {
   readonly processes: readonly ProcessMember[];
 }
 
+/** How a VMM is called that a virtual machine goes to. */
+export const vmmAt = (vm: string, destination: string): string => `${vm}-${destination}`;
+
 /** The host's own processes. */
 export const hostProcesses = ({ processes }: Scenario): ProcessMember[] =>
   Object.keys(processes).map((name) => ({ name, steps: name, isCounted: false }));

@@ -173,12 +173,12 @@ const STEPS: [string, string, string][] = [
   [
     'has no action',
     '{ by: alice }',
-    'steps[0]: has no action: one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, plug, unplug, pull-out, pause, resume, reset, register-kvm, flush, reset-device, copy, meet',
+    'steps[0]: has no action: one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, plug, unplug, pull-out, pause, resume, migrate, reset, register-kvm, flush, reset-device, copy, meet',
   ],
   [
     'has another action',
     '{ by: alice, mpa: { name: a } }',
-    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, plug, unplug, pull-out, pause, resume, reset, register-kvm, flush, reset-device, copy, meet',
+    'steps[0].mpa: no such action: mpa; one of map, write, unmap, open, interrupts, submit, wait, check, close, fork, exit, kill, plug, unplug, pull-out, pause, resume, migrate, reset, register-kvm, flush, reset-device, copy, meet',
   ],
   [
     'has two actions',
@@ -206,7 +206,7 @@ const STEPS: [string, string, string][] = [
   [
     'is done by the host, who cannot',
     '{ by: host, exit: true }',
-    'steps[0].by: the host only does kill, register-kvm, reset, pause, resume, plug, unplug, pull-out and meet',
+    'steps[0].by: the host only does kill, register-kvm, reset, pause, resume, migrate, plug, unplug, pull-out and meet',
   ],
   ['kills, and is not the host', '{ by: alice, kill: bob }', 'steps[0].by: only the host kills: by: host'],
   ['kills a stranger', '{ by: host, kill: carol }', 'steps[0].kill: carol is no process that runs by then'],

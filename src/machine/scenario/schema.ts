@@ -134,6 +134,15 @@ const members = z
 
 const guestProcess = z.strictObject({ count: members });
 
+const destination = z
+  .strictObject({
+    devices: z
+      .record(name, queueName)
+      .describe("by the virtual devices' names: the queue of the host's that each is a part of there"),
+    pasids: virtualPasids.prefault({}).describe('what backs its PASIDs there'),
+  })
+  .describe('another VMM of the same host, which the virtual machine can go to');
+
 const vm = z
   .strictObject({
     count: members,
@@ -145,6 +154,7 @@ const vm = z
     'kernel-dma': kernelDma,
     devices: z.record(name, virtualDevice).default({}).describe('virtual devices, by name'),
     pasids: virtualPasids.prefault({}),
+    destinations: z.record(name, destination).default({}).describe('where it can go, by name'),
     silent: z.boolean().default(false).describe('its guest takes page requests, and never answers one'),
     kvm: z
       .enum(['boot', 'late'])
@@ -244,6 +254,12 @@ const actions = {
   ),
   pause: name.describe('host: has a virtual machine stand still, with nothing under way in its devices'),
   resume: name.describe('host: has it go on'),
+  migrate: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]*\/[a-z][a-z0-9-]*$/, 'a destination is vm/destination, as vm1/there')
+    .describe(
+      'host: takes a virtual machine to a destination of its; returns when nothing is left where it was',
+    ),
   reset: name.describe('host: resets a virtual machine; nothing runs in it from then on'),
   'register-kvm': name.describe('host: KVM learns of the PASIDs of a virtual machine only now'),
   flush: z
@@ -355,6 +371,7 @@ export type Scenario = Omit<z.infer<typeof scenarioSchema>, 'steps'> & { readonl
 export type MachineSpec = Scenario['machine'];
 export type DeviceSpec = z.infer<typeof dsa>;
 export type VmSpec = z.infer<typeof vm>;
+export type DestinationSpec = z.infer<typeof destination>;
 export type VirtualIommuSpec = z.infer<typeof virtualIommu>;
 export type QueueSpec = z.infer<typeof queue>;
 export type Submission = z.infer<typeof submit>;

@@ -15,6 +15,7 @@ import type { KernelEvent } from './platform.js';
 import { Program } from './program.js';
 import type { Company, Inherited, Role, Stage } from './stage.js';
 import { type Seat, Turns } from './turns.js';
+import type { VirtualMachine } from './virtual-machine.js';
 
 /** Where each actor's completion records lie, far from what `mmap` finds by itself; so low that all fit 31 bits. */
 const RECORDS_PAGE = 0x1000_0000;
@@ -148,9 +149,9 @@ export class Cast implements Company {
   }
 
   /** A virtual machine is gone, with all who were in it. */
-  vmGone(name: string, left: readonly string[]): void {
+  vmGone({ name, vm }: VirtualMachine, left: readonly string[]): void {
     this.#allLeft(name);
-    this.stage.taps.judge.tell('vmGone', { vm: name, left });
+    this.stage.taps.judge.tell('vmGone', { vm: vm.vm.name, left });
   }
 
   /** A virtual machine is there, and nobody in it any more. */
@@ -168,9 +169,9 @@ export class Cast implements Company {
   }
 
   /** A virtual machine ends: what is in it stands still from now on, and answers for nothing. */
-  vmEnds(name: string): void {
+  vmEnds({ name, vm }: VirtualMachine): void {
     const { ledger } = this.stage.taps;
-    for (const each of [name, `${name}/kernel`, ...(this.#on.get(name) ?? [])])
+    for (const each of [vm.vm.name, `${name}/kernel`, ...(this.#on.get(name) ?? [])])
       ledger.dying.set(each, ledger.step);
   }
 
@@ -197,6 +198,7 @@ export class Cast implements Company {
       const seat = this.#turns.seat();
       seat.ask();
       yield* seat.wait();
+      if (machine.vm !== undefined) yield* machine.vm.goesOn();
       if (machine.vm?.isRunning !== false) this.#enter(machine, member, seat);
       else seat.leave();
     }

@@ -3,7 +3,7 @@
  */
 import { assert, hex, type WaitQueue } from '../../base/index.js';
 import { type Cpu, type CpuExit, type CpuExitAction, FRAME_BYTES, Vmcs } from '../../hardware/index.js';
-import type { CpuPort, ExitAction, VcpuPort, VmExit, Vmx } from '../../kernel/index.js';
+import type { CpuPort, ExitAction, VcpuPort, VcpuState, VmExit, Vmx } from '../../kernel/index.js';
 import {
   EPT_MEMORY_TYPE,
   EPT_POINTER,
@@ -55,6 +55,15 @@ class HardwareVcpu implements VcpuPort {
 
   get isInInstruction(): boolean {
     return this.#isMine && this.#cpu.isInInstruction;
+  }
+
+  save(): VcpuState {
+    return { pageTable: this.#cpu.pageTable, pasidMsr: this.#cpu.readPasidMsr() };
+  }
+
+  load({ pageTable, pasidMsr }: VcpuState): void {
+    this.cpu.setPageTable(pageTable);
+    this.cpu.writePasidMsr(pasidMsr);
   }
 
   setEpt(root: number): void {

@@ -8,6 +8,7 @@ import {
   type Chooser,
   isRefusal,
   KeptMap,
+  KeptValue,
   type Refusal,
   refuse,
   type Task,
@@ -20,26 +21,27 @@ import {
   type FrameReader,
   type PasidTranslationEntry,
   pasidTranslationEntry,
-  translatePasid,
 } from '../../hardware/index.js';
-import { ioasidCapacity, ioasidFindBySpid, ioasidFindMmSet } from '../../ioasid/index.js';
+import { ioasidCapacity } from '../../ioasid/index.js';
 import { type Kernel, Mdev } from '../../kernel/index.js';
 import type { GuestLedger, Mapping } from '../../rules/index.js';
 import {
-  guestRanges,
+  type MediatedDevice,
+  migrate,
   Vm,
   type VmDevice,
   type VmHost,
   type VmIommu,
   type VmOptions,
 } from '../../vmm/index.js';
-import type { VmMember } from '../scenario/members.js';
-import type { VirtualIommuSpec, VmSpec } from '../scenario/schema.js';
+import { type VmMember, vmmAt } from '../scenario/members.js';
+import type { DestinationSpec, VirtualIommuSpec, VmSpec } from '../scenario/schema.js';
 import { sizeBytes } from '../scenario/size.js';
 import { type Hardware, ridOf } from './hardware.js';
 import { groupsOf, type HostMachine } from './machines.js';
 import { EntryFinder, type TableEntry } from './table-entry.js';
 import type { Taps } from './taps/taps.js';
+import { homeOf, mappingOf, setRemains, VmMove } from './vm-move.js';
 
 /** What virtual machines are made on. */
 export interface VmGround {
@@ -56,35 +58,68 @@ const LAST_PASID = 0xfffff;
 const LEAST_IDS = 2;
 
 export class GuestVm {
-  readonly vm: Vm;
+  readonly #vm: KeptValue<Vm>;
+  /** Where it is; undefined where it began. */
+  readonly #place: KeptValue<DestinationSpec | undefined>;
   readonly #hasCachingMode: boolean;
   readonly #ground: VmGround;
   readonly #guest: GuestLedger;
-  readonly #quota: number;
   readonly #member: VmMember;
   #hasBooted = false;
   /** Its mediated devices, by name. */
   readonly #mdevs: KeptMap<string, Mdev>;
-  #cpus: readonly Cpu[] = [];
+  readonly #cpus: KeptValue<readonly Cpu[]>;
   /** PASIDs of the host's that no set had, before its end. */
   #available = 0;
 
   private constructor(ground: VmGround, member: VmMember, devices: readonly VmDevice[]) {
     this.#ground = ground;
     this.#member = member;
-    this.#mdevs = new KeptMap(ground.host.kernel.context.log);
+    const { log } = ground.host.kernel.context;
+    this.#place = new KeptValue<DestinationSpec | undefined>(log, undefined);
+    this.#cpus = new KeptValue<readonly Cpu[]>(log, []);
+    this.#mdevs = new KeptMap(log);
     for (const device of devices) if ('mdev' in device) this.#mdevs.set(device.name, device.mdev);
-    this.#guest = ground.taps.ledger.addGuest(member.name);
-    this.#quota = member.spec.pasids.quota;
-    const { iommu } = member.spec;
+    const { iommu, destinations } = member.spec;
+    const others = Object.keys(destinations).map((each) => vmmAt(member.name, each));
+    this.#guest = ground.taps.ledger.addGuest(member.name, others);
     this.#hasCachingMode = iommu !== 'none' && iommu['caching-mode'];
     for (const { from, 'shared-queues': shared } of Object.values(member.spec.devices)) {
       const whole = { guest: this.#guest, takesBothNumbers: shared === 'both-numbers' };
       if (isWhole(from)) ground.taps.ledger.numbering.assign(from, whole);
     }
-    const found = (rid: number): string | undefined =>
-      this.#hasBooted ? this.kernel.idxds.find(({ pci }) => pci.rid === rid)?.name : undefined;
-    this.vm = new Vm(optionsOf(ground, member, { devices, guest: this.#guest, found }));
+    const { name, spec } = member;
+    const vm = new Vm(optionsOf(ground, member, { vmm: name, pasids: spec.pasids, devices, ...this.#told }));
+    this.#vm = new KeptValue(log, vm);
+  }
+
+  /** The VMM that it is in. */
+  get vm(): Vm {
+    return this.#vm.value;
+  }
+
+  /** What its guest's kernel and its VMM tell is told by these names. */
+  get #told(): Told {
+    return {
+      guest: this.#guest,
+      found: (rid) =>
+        this.#hasBooted ? this.kernel.idxds.find(({ pci }) => pci.rid === rid)?.name : undefined,
+      deviceOf: (device) => this.deviceOf(device),
+    };
+  }
+
+  /** The queue of the host's that one of its devices is a part of; or the function that it is, whole. */
+  from(device: string): string | undefined {
+    return this.#place.value?.devices[device] ?? this.#member.spec.devices[device]?.from;
+  }
+
+  /** The host's accelerator that is behind one of its devices. */
+  deviceOf(device: string): string {
+    return this.from(device)?.split('/', 1)[0] ?? device;
+  }
+
+  get #quota(): number {
+    return (this.#place.value ?? this.#member.spec).pasids.quota;
   }
 
   /** Makes it, and boots it. A `Bug` if that fails: a scenario's machine has room for it. */
@@ -92,7 +127,7 @@ export class GuestVm {
     const made = new GuestVm(ground, member, devicesOf(ground.host, member));
     const refusal = yield* made.vm.boot();
     assert(refusal === undefined, `${member.name} does not boot: ${String(refusal)}`);
-    made.#booted(sizeBytes(member.spec.memory));
+    made.#booted();
     made.kernel.iommu.pageRequests.isSilent = member.spec.silent;
     return made;
   }
@@ -103,11 +138,11 @@ export class GuestVm {
 
   /** By the index that its kernel knows them by. */
   get cpus(): readonly Cpu[] {
-    return this.#cpus;
+    return this.#cpus.value;
   }
 
   get tellsNewEntries(): boolean {
-    return this.#hasCachingMode && this.#cpus[0]?.vmcs?.translatesPasids === true;
+    return this.#hasCachingMode && this.#cpus.value[0]?.vmcs?.translatesPasids === true;
   }
 
   isOut(device: string): boolean {
@@ -169,6 +204,63 @@ export class GuestVm {
     yield* this.vm.resume();
   }
 
+  /** Returns when its guest goes on, wherever that is: while it stands still nothing may be done to it from outside. */
+  *goesOn(): Task {
+    while (this.isRunning && this.vm.isPaused) yield* this.vm.goesOn();
+  }
+
+  /**
+   * Takes it to a destination: another VMM, with other parts of accelerators. Returns when nothing is left where it was.
+   *
+   * On failure: as `migrate`; it goes on where it is.
+   */
+  *migrate(to: string): Task<Refusal | undefined> {
+    const { hardware, host, taps } = this.#ground;
+    const { name, spec } = this.#member;
+    const place = spec.destinations[to];
+    if (place === undefined) return refuse('ENOENT', `${name} has no destination ${to}`);
+    const vmm = vmmAt(name, to);
+    const devices = this.#devicesAt(vmm, place);
+    const made = devices.filter((each): each is MediatedDevice => !isRefusal(each));
+    const { vm: source } = this;
+    let refusal = devices.find(isRefusal);
+    let unused: readonly Mdev[] = made.map(({ mdev }) => mdev);
+    if (refusal === undefined) {
+      const told = { vmm, pasids: place.pasids, devices: made, ...this.#told };
+      const destination = new Vm(optionsOf(this.#ground, this.#member, told));
+      const move = new VmMove({
+        ...{ taps, place, source, destination, guest: this.#guest, quota: this.#quota },
+        ...{ memory: hardware.memory, core: host.kernel.pasids.core },
+        moved: () => {
+          unused = this.#mdevs.values();
+          this.#arrived(destination, place, made);
+        },
+      });
+      refusal = yield* migrate(source, destination, move);
+      if (refusal === undefined) move.ended();
+    }
+    for (const mdev of unused) yield* mdev.remove();
+    return refusal;
+  }
+
+  /** Its devices, as parts of what a destination names. */
+  #devicesAt(vmm: string, { devices }: DestinationSpec): (MediatedDevice | Refusal)[] {
+    const { host } = this.#ground;
+    return Object.entries(devices)
+      .filter(([device]) => this.vm.hasDevice(device))
+      .map(([name, from]) => {
+        const at = ridOf(this.#member.spec.devices[name]?.at ?? '');
+        return partOf(host, { vmm, name, from, at });
+      });
+  }
+
+  #arrived(vm: Vm, place: DestinationSpec, devices: readonly MediatedDevice[]): void {
+    this.#vm.value = vm;
+    this.#place.value = place;
+    this.#cpus.value = vm.cpus;
+    for (const { name, mdev } of devices) this.#mdevs.set(name, mdev);
+  }
+
   /** Its administrator takes away what was made for the VM. */
   *#removed(name: string): Task<undefined> {
     const mdev = this.#mdevs.get(name);
@@ -191,14 +283,7 @@ export class GuestVm {
   /** Where one of its guest's PASIDs leads: by the set's private ids, and by the table that its CPUs walk. */
   mapping(guest: number): Mapping {
     if (this.isGone) return { core: undefined, cpu: undefined };
-    const core = ioasidFindBySpid(this.vm.set, guest);
-    const vmcs = this.#cpus[0]?.vmcs;
-    const isOn = vmcs?.translatesPasids === true;
-    const cpu = isOn ? translatePasid(this.#ground.hardware.memory, vmcs, guest) : undefined;
-    return {
-      core: isRefusal(core) ? undefined : core,
-      cpu: cpu === undefined || cpu < 0 ? undefined : cpu,
-    };
+    return mappingOf(this.vm, guest, { memory: this.#ground.hardware.memory, cpu: this.#cpus.value[0] });
   }
 
   /** The entry of one of its devices and a guest PASID, in the guest's own tables; there is none once it has ended. */
@@ -219,7 +304,7 @@ export class GuestVm {
 
   /** What the table that its CPUs walk has of a guest PASID. */
   kvmEntry(guest: number): PasidTranslationEntry | undefined {
-    const vmcs = this.isGone ? undefined : this.#cpus[0]?.vmcs;
+    const vmcs = this.isGone ? undefined : this.#cpus.value[0]?.vmcs;
     if (vmcs?.translatesPasids !== true) return undefined;
     return pasidTranslationEntry(this.#ground.hardware.memory, vmcs, guest);
   }
@@ -227,37 +312,29 @@ export class GuestVm {
   /** What the host has not back once it has ended, beside memory, which the ledger knows. */
   remains(): readonly string[] {
     const { core } = this.#ground.host.kernel.pasids;
-    const hasSet = !isRefusal(ioasidFindMmSet(core, this.vm.process.mm));
-    const left = [...(hasSet ? ['its set of PASIDs'] : []), ...this.#pasids()];
-    const missing = this.#available + this.#quota - ioasidCapacity(core).available;
-    return missing <= 0 ? left : [...left, `${missing} PASIDs of its quota of ${this.#quota}`];
+    const before = { available: this.#available, quota: this.#quota };
+    return [...setRemains(core, this.vm, before), ...this.#pasids()];
   }
 
   /** What its guest was given of PASIDs, and has not given back: the default one is the VMM's to keep. */
   guestPasids(): readonly string[] {
-    return this.#pasids((mm) => mm !== `${this.vm.name}/kernel`);
+    return this.#pasids((mm) => mm !== `${this.#member.name}/kernel`);
   }
 
   #pasids(isMeant: (mm: string) => boolean = () => true): readonly string[] {
     const { ledger } = this.#ground.taps;
     // All are looked through only to name them.
-    if (ledger.pasids.liveIn(this.vm.name) === 0) return [];
+    if (ledger.pasids.liveIn(this.#member.name) === 0) return [];
     return [...ledger.pasids.all()]
-      .filter(([, { mm }]) => ledger.guestOf(mm)?.name === this.vm.name && isMeant(mm))
+      .filter(([, { mm }]) => ledger.guestOf(mm) === this.#guest && isMeant(mm))
       .map(([pasid, { mm, guest }]) => `PASID ${pasid} of ${mm}, guest PASID ${guest ?? '-'}`);
   }
 
   /** What is learnt once: the CPUs that are its own, and where its memory lies in the VMM's. */
-  #booted(bytes: number): void {
+  #booted(): void {
     this.#hasBooted = true;
-    this.#cpus = this.vm.cpus;
-    const { ledger } = this.#ground.taps;
-    for (const { first, last } of guestRanges(bytes)) {
-      const frame = this.vm.hostFrame(first);
-      const owner = frame === undefined ? undefined : ledger.frames.tenure(frame)?.owner;
-      assert(owner?.kind === 'page', `the memory of ${this.vm.name} is not its VMM's`);
-      this.#guest.addMemory({ gfn: first, pages: last - first + 1, page: owner.page });
-    }
+    this.#cpus.value = this.vm.cpus;
+    this.#guest.moved(homeOf(this.vm, this.#ground.taps.ledger));
   }
 }
 
@@ -276,13 +353,24 @@ function deviceOf(host: HostMachine, { name: vm, spec }: VmMember, name: string)
   if (device === undefined) return refuse('ENOENT', `${vm} has no device ${name}`);
   const { from, 'shared-queues': sharedQueues = 'refused' } = device;
   const at = ridOf(device.at);
-  if (isWhole(from)) {
-    const { function: whole, spec: of } = host.whole(from);
-    return { name, at, whole, groups: groupsOf(of), sharedQueues };
-  }
+  if (!isWhole(from)) return partOf(host, { vmm: vm, name, from, at });
+  const { function: whole, spec: of } = host.whole(from);
+  return { name, at, whole, groups: groupsOf(of), sharedQueues };
+}
+
+/** A part of one of the host's accelerators. */
+function partOf(
+  host: HostMachine,
+  {
+    vmm,
+    name,
+    from,
+    at,
+  }: { readonly vmm: string; readonly name: string; readonly from: string; readonly at: number },
+): MediatedDevice | Refusal {
   const { idxd, index } = host.queue(from);
   assert(idxd !== undefined, `the host has not found ${from}`);
-  const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vm} ${name}`, wq: index });
+  const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vmm} ${name}`, wq: index });
   return isRefusal(mdev) ? mdev : { name, at, mdev };
 }
 
@@ -327,10 +415,6 @@ function aliasesOf(
   ];
 }
 
-/** The host's accelerator that is behind a device of a guest's, by the scenario's names. */
-export const parentOf = ({ devices }: VmMember['spec'], device: string): string =>
-  devices[device]?.from.split('/', 1)[0] ?? device;
-
 const hasVfio = (kernel: Kernel): kernel is VmHost => 'vfio' in kernel;
 
 const iommuOf = (vm: string, iommu: VirtualIommuSpec, pasids: VmSpec['pasids']): VmIommu => ({
@@ -345,23 +429,35 @@ const iommuOf = (vm: string, iommu: VirtualIommuSpec, pasids: VmSpec['pasids']):
   },
 });
 
+/** How what a guest tells is told. */
+interface Told {
+  readonly guest: GuestLedger;
+  /** The guest's name of an accelerator that came later, if it is there. */
+  readonly found: (rid: number) => string | undefined;
+  /** The host's accelerator behind a device, by the scenario's names. */
+  readonly deviceOf: (device: string) => string;
+}
+
+/** A VMM, and what it has for the guest. */
+interface Vmm {
+  readonly vmm: string;
+  readonly pasids: VmSpec['pasids'];
+  readonly devices: readonly VmDevice[];
+}
+
 function optionsOf(
   { hardware, host, taps, tasks, chooser }: VmGround,
-  { name, spec }: VmMember,
-  of: {
-    readonly devices: readonly VmDevice[];
-    readonly guest: GuestLedger;
-    readonly found: (rid: number) => string | undefined;
-  },
+  member: VmMember,
+  { vmm: name, pasids, devices, guest, found, deviceOf }: Vmm & Told,
 ): VmOptions {
-  const { devices, guest } = of;
-  const { iommu, pasids } = spec;
+  const { spec } = member;
+  const { iommu } = spec;
   const { kernel } = host;
   assert(hasVfio(kernel), 'the host has no VFIO');
-  const aliases = aliasesOf(spec, host, of.found);
+  const aliases = aliasesOf(spec, host, found);
   const tapped = {
     ledger: guest,
-    deviceOf: (device: string) => parentOf(spec, device),
+    deviceOf,
     get aliases() {
       return aliases();
     },

@@ -13,9 +13,9 @@ export interface HostCast {
   readonly stage: Stage;
   readonly meetings: Meetings;
   process(name: string): Process | undefined;
-  vmEnds(name: string): void;
+  vmEnds(machine: VirtualMachine): void;
   refused(process: string, action: string, refusal: Refusal): void;
-  vmGone(name: string, left: readonly string[]): void;
+  vmGone(machine: VirtualMachine, left: readonly string[]): void;
   vmReset(name: string, left: readonly string[]): void;
 }
 
@@ -43,6 +43,8 @@ export function* host(cast: HostCast, steps: readonly Step[]): Task {
       for (const { vm } of named(cast, step.pause)) if (vm.isRunning) yield* vm.pause();
     } else if ('resume' in step) {
       for (const { vm } of named(cast, step.resume)) if (vm.isRunning) yield* vm.resume();
+    } else if ('migrate' in step) {
+      yield* migrateVm(cast, step);
     } else if ('reset' in step) {
       for (const vm of named(cast, step.reset)) yield* resetVm(cast, vm);
     } else if ('register-kvm' in step) {
@@ -68,16 +70,31 @@ function* onDevice(
 const named = ({ stage }: HostCast, name: string): VirtualMachine[] =>
   [...stage.vms.values()].filter(({ member }) => member.group === name);
 
-function* endVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
-  if (vm.isGone) return;
-  cast.vmEnds(name);
-  yield* vm.destroy();
-  cast.vmGone(name, vm.remains());
+function* migrateVm(cast: HostCast, step: Extract<Step, { migrate: unknown }>): Task {
+  const [of = '', to = ''] = step.migrate.split('/');
+  for (const { vm } of named(cast, of)) {
+    if (!vm.isRunning) continue;
+    const refusal = yield* vm.migrate(to);
+    const action = actionText(step);
+    if (step.refused !== undefined) {
+      const { errno, why } = refusal ?? { errno: undefined, why: '' };
+      cast.stage.taps.judge.tell('refused', { process: 'host', action, errno, why, expected: step.refused });
+    } else if (refusal !== undefined && vm.isRunning) cast.refused('host', action, refusal);
+  }
 }
 
-function* resetVm(cast: HostCast, { name, vm }: VirtualMachine): Task {
+function* endVm(cast: HostCast, machine: VirtualMachine): Task {
+  const { vm } = machine;
+  if (vm.isGone) return;
+  cast.vmEnds(machine);
+  yield* vm.destroy();
+  cast.vmGone(machine, vm.remains());
+}
+
+function* resetVm(cast: HostCast, machine: VirtualMachine): Task {
+  const { name, vm } = machine;
   if (!vm.isRunning) return;
-  cast.vmEnds(name);
+  cast.vmEnds(machine);
   yield* vm.reset();
   cast.vmReset(name, vm.guestPasids());
 }

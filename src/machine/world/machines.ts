@@ -2,7 +2,7 @@
  * The machines that programs run on, as they see them: the host, and virtual machines on it. A process of a guest's
  * names its device, its parent on the host does the work; messages name the parent's queue.
  */
-import { assert, type Refusal } from '../../base/index.js';
+import { assert, type Refusal, type Task } from '../../base/index.js';
 import type { Cpu } from '../../hardware/index.js';
 import type { GroupConfig, IdxdDevice, Kernel, VfioPci } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
@@ -28,6 +28,8 @@ export interface VmState {
   readonly isRunning: boolean;
   /** Its virtual IOMMU has caching mode, and KVM listens: all know of a new entry before it is used. */
   readonly tellsNewEntries: boolean;
+  /** Returns when it goes on, or never will. */
+  goesOn(): Task;
   /** Whether a device of its is out, or on its way out without a word. */
   isOut(device: string): boolean;
 }

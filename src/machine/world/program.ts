@@ -44,9 +44,10 @@ export class Program {
     this.#process = process;
     this.#role = role;
     this.#machine = role.machine;
-    const { cpus, kernel } = role.machine;
+    const { machine } = role;
     const { memory } = cast.stage.hardware;
-    this.#user = new UserMode({ memory, cpus, processes: kernel.processes }, process.mainThread);
+    const { processes } = machine.kernel;
+    this.#user = new UserMode({ memory, machine, processes }, process.mainThread);
     this.#regions = role.inherited?.regions ?? NONE;
     this.#opened = role.inherited?.opened ?? NONE;
   }
@@ -138,7 +139,8 @@ export class Program {
       judge.tell('failedOpen', { mm, device: hardware.device, queue: name, hadPasid });
       return fd;
     }
-    ledger.opens.opened(this.#process.name, hardware);
+    // Its machine may have gone to other devices meanwhile.
+    ledger.opens.opened(this.#process.name, this.#machine.queue(name).hardware);
     const portalPage = yield* idxd.files.mapPortal(this.#process, fd, this.#portalPage);
     if (isRefusal(portalPage)) return portalPage;
     // Of a child, its parent's: what it asks for by that is refused by hardware.
@@ -383,6 +385,7 @@ export function actionText(step: Step): string {
   if ('pull-out' in step) return `pull out ${step['pull-out']}`;
   if ('pause' in step) return `pause ${step.pause}`;
   if ('resume' in step) return `resume ${step.resume}`;
+  if ('migrate' in step) return `migrate ${step.migrate.replace('/', ' to ')}`;
   if ('reset' in step) return `reset ${step.reset}`;
   if ('flush' in step) return `flush ${step.flush}`;
   if ('copy' in step)

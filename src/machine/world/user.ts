@@ -24,7 +24,8 @@ const AGAIN = Symbol('again');
 
 export interface UserMachine {
   readonly memory: Memory;
-  readonly cpus: readonly Cpu[];
+  /** Whose CPUs run it: others, once a virtual machine has gone elsewhere. */
+  readonly machine: { readonly cpus: readonly Cpu[] };
   readonly processes: Processes;
 }
 
@@ -118,7 +119,7 @@ export class UserMode {
   }
 
   #cpuOf({ index }: CpuPort): Cpu {
-    const cpu = this.#machine.cpus[index];
+    const cpu = this.#machine.machine.cpus[index];
     assert(cpu !== undefined, `no CPU ${index}`);
     return cpu;
   }

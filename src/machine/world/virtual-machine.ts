@@ -3,7 +3,7 @@ import type { Cpu } from '../../hardware/index.js';
 import type { IdxdDevice, Kernel } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
 import type { VmMember } from '../scenario/members.js';
-import { type GuestVm, isWhole, parentOf } from './guest-vm.js';
+import { type GuestVm, isWhole } from './guest-vm.js';
 import { ridOf } from './hardware.js';
 import type { HostMachine, Machine, MachineQueue } from './machines.js';
 
@@ -21,7 +21,7 @@ export class VirtualMachine implements Machine {
   readonly member: VmMember;
   readonly vm: GuestVm;
   readonly #host: HostMachine;
-  /** Those that were asked for, by name. */
+  /** Those that were asked for, by name, with what they were from then. */
   readonly #queues = new Map<string, FoundQueue>();
 
   constructor(member: VmMember, vm: GuestVm, host: HostMachine) {
@@ -46,7 +46,7 @@ export class VirtualMachine implements Machine {
   }
 
   queue(name: string): MachineQueue {
-    const { device, rid, from, hardware } = this.#queues.get(name) ?? this.#found(name);
+    const { device, rid, from, hardware } = this.#known(name) ?? this.#found(name);
     const { index, spec, unusable } = this.#host.queue(hardware.queue);
     const isLeftOut = isWhole(from) && spec?.mode === 'shared';
     return {
@@ -58,10 +58,16 @@ export class VirtualMachine implements Machine {
     };
   }
 
-  /** What never changes of a queue. */
+  #known(name: string): FoundQueue | undefined {
+    const known = this.#queues.get(name);
+    return known?.from === this.vm.from(known?.device ?? '') ? known : undefined;
+  }
+
+  /** What does not change of a queue as long as the machine is where it is. */
   #found(name: string): FoundQueue {
     const [device = '', queue = ''] = name.split('/');
-    const { from = '', at } = this.member.spec.devices[device] ?? {};
+    const from = this.vm.from(device) ?? '';
+    const at = this.member.spec.devices[device]?.at;
     const parent = this.#host.queue(isWhole(from) ? `${from}/${queue}` : from);
     const rid = at === undefined ? undefined : ridOf(at);
     const found = { device, rid, from, hardware: { ...parent.hardware, via: name } };
@@ -74,6 +80,6 @@ export class VirtualMachine implements Machine {
   }
 
   deviceOf(name: string): string {
-    return parentOf(this.member.spec, name);
+    return this.vm.deviceOf(name);
   }
 }

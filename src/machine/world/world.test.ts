@@ -23,6 +23,7 @@ const SHIPPED = [
     'aux-domain',
     'unplug',
     'suspend',
+    'migrate',
     'shared-adi',
     'late-kvm',
     'wide-flush',

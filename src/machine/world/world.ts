@@ -26,6 +26,7 @@ import {
   type RuleId,
   type Verdict,
 } from '../../rules/index.js';
+import { quotasOf } from '../scenario/check-vms.js';
 import { vmMembers } from '../scenario/members.js';
 import type { DeviceSpec, Scenario } from '../scenario/schema.js';
 import { Cast } from './cast.js';
@@ -334,9 +335,8 @@ function inUse(frames: GuestLedger['frames']): FrameSet {
 
 /** The host's own processes have what its virtual machines leave. */
 function hostQuota(scenario: Scenario): { readonly quota?: number } {
-  const vms = vmMembers(scenario);
-  if (vms.length === 0) return {};
-  return { quota: MOST_PASIDS - vms.reduce((sum, { spec }) => sum + spec.pasids.quota, 0) };
+  if (Object.keys(scenario.vms).length === 0) return {};
+  return { quota: MOST_PASIDS - Object.values(scenario.vms).reduce((sum, spec) => sum + quotasOf(spec), 0) };
 }
 
 /** The accelerators that virtual machines have whole. */

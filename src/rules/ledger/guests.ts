@@ -15,27 +15,54 @@ export interface MemorySlot {
   readonly page: number;
 }
 
+/** Where a guest's memory is. */
+export interface GuestHome {
+  /** The VMM that it is in: a process of the host's. */
+  readonly vmm: string;
+  readonly slots: readonly MemorySlot[];
+}
+
 export class GuestLedger implements Restorable {
   readonly name: string;
+  /** The VMMs that it may be in, the one where it began first. */
+  readonly vmms: readonly string[];
   /** By the guest's frame numbers. */
   readonly frames = new FrameLedger();
   /** The guest's own PASIDs. */
   readonly pasids = new PasidLedger();
   /** What runs in it is no kernel of ours: nobody tells who in it owns what, and all of it is one owner. */
   isOpaque = false;
-  readonly #slots: MemorySlot[] = [];
+  #home: GuestHome;
+  #marked: GuestHome;
 
-  constructor(name: string) {
+  constructor(name: string, vmms: readonly string[] = [name]) {
     this.name = name;
+    this.vmms = vmms;
+    this.#home = { vmm: name, slots: [] };
+    this.#marked = this.#home;
+  }
+
+  /** The VMM that it is in now. */
+  get vmm(): string {
+    return this.#home.vmm;
+  }
+
+  get home(): GuestHome {
+    return this.#home;
   }
 
   addMemory(slot: MemorySlot): void {
-    this.#slots.push(slot);
+    this.#home = { ...this.#home, slots: [...this.#home.slots, slot] };
+  }
+
+  /** Its memory is another VMM's from now on. */
+  moved(home: GuestHome): void {
+    this.#home = home;
   }
 
   /** The guest's frame that a page of its VMM is; undefined for what is the VMM's own. */
   gfnOf(page: number): number | undefined {
-    for (const slot of this.#slots) {
+    for (const slot of this.#home.slots) {
       if (page >= slot.page && page < slot.page + slot.pages) return slot.gfn + page - slot.page;
     }
     return undefined;
@@ -43,7 +70,7 @@ export class GuestLedger implements Restorable {
 
   /** The VMM's page that a frame of the guest's is. */
   pageOf(gfn: number): number | undefined {
-    for (const slot of this.#slots) {
+    for (const slot of this.#home.slots) {
       if (gfn >= slot.gfn && gfn < slot.gfn + slot.pages) return slot.page + gfn - slot.gfn;
     }
     return undefined;
@@ -52,10 +79,12 @@ export class GuestLedger implements Restorable {
   mark(): void {
     this.frames.mark();
     this.pasids.mark();
+    this.#marked = this.#home;
   }
 
   restore(): void {
     this.frames.restore();
     this.pasids.restore();
+    this.#home = this.#marked;
   }
 }

@@ -21,27 +21,30 @@ export class Ledger implements Restorable {
   readonly numbering: Numbering = new Numbering(this);
   /** Address spaces that are going, or gone, and since when. */
   readonly dying = new OverlayMap<string, number>();
-  readonly #guests = new Map<string, GuestLedger>();
+  readonly #guests: GuestLedger[] = [];
+  /** By the names of the VMMs that they may be in. */
+  readonly #byVmm = new Map<string, GuestLedger>();
 
-  /** A virtual machine; its VMM is the process of the same name. */
-  addGuest(name: string): GuestLedger {
-    const guest = new GuestLedger(name);
-    this.#guests.set(name, guest);
+  /** A virtual machine; its VMM is the process of the same name, and perhaps others later. */
+  addGuest(name: string, others: readonly string[] = []): GuestLedger {
+    const guest = new GuestLedger(name, [name, ...others]);
+    this.#guests.push(guest);
+    for (const vmm of guest.vmms) this.#byVmm.set(vmm, guest);
     return guest;
   }
 
-  /** A virtual machine by its name. */
+  /** A virtual machine by its name, or by that of a VMM that it may be in. */
   guest(name: string): GuestLedger | undefined {
-    return this.#guests.get(name);
+    return this.#byVmm.get(name);
   }
 
   guests(): Iterable<GuestLedger> {
-    return this.#guests.values();
+    return this.#guests;
   }
 
   /** The virtual machine that an address space is in; undefined for the host's own. */
   guestOf(mm: string): GuestLedger | undefined {
-    return this.#guests.size === 0 ? undefined : this.#guests.get(machineOf(mm));
+    return this.#byVmm.size === 0 ? undefined : this.#byVmm.get(machineOf(mm));
   }
 
   /** The frames of the machine that an address space is in, by that machine's own numbers. */
@@ -52,7 +55,7 @@ export class Ledger implements Restorable {
   /** The host's frame that is one of a guest's. */
   frameOf(guest: GuestLedger, gfn: number): number | undefined {
     const page = guest.pageOf(gfn);
-    return page === undefined ? undefined : this.frames.frameAt(guest.name, page);
+    return page === undefined ? undefined : this.frames.frameAt(guest.vmm, page);
   }
 
   /**
@@ -63,8 +66,8 @@ export class Ledger implements Restorable {
     const tenure = this.frames.tenure(frame);
     const owner = tenure?.owner;
     if (tenure === undefined || owner?.kind !== 'page') return tenure;
-    const guest = this.#guests.get(owner.mm);
-    const gfn = guest?.gfnOf(owner.page);
+    const guest = this.#byVmm.get(owner.mm);
+    const gfn = guest?.vmm === owner.mm ? guest.gfnOf(owner.page) : undefined;
     if (guest === undefined || gfn === undefined) return tenure;
     if (guest.isOpaque) return { ...tenure, vm: guest.name };
     const inside = guest.frames.tenure(gfn);
@@ -76,8 +79,8 @@ export class Ledger implements Restorable {
   ownerOf(frame: number): FrameOwner | undefined {
     const owner = this.frames.tenure(frame)?.owner;
     if (owner?.kind !== 'page') return owner;
-    const guest = this.#guests.get(owner.mm);
-    const gfn = guest?.gfnOf(owner.page);
+    const guest = this.#byVmm.get(owner.mm);
+    const gfn = guest?.vmm === owner.mm ? guest.gfnOf(owner.page) : undefined;
     if (guest === undefined || gfn === undefined || guest.isOpaque) return owner;
     return guest.frames.tenure(gfn)?.owner;
   }
@@ -92,14 +95,6 @@ export class Ledger implements Restorable {
   }
 
   #parts(): Restorable[] {
-    return [
-      this.frames,
-      this.pasids,
-      this.jobs,
-      this.opens,
-      this.numbering,
-      this.dying,
-      ...this.#guests.values(),
-    ];
+    return [this.frames, this.pasids, this.jobs, this.opens, this.numbering, this.dying, ...this.#guests];
   }
 }

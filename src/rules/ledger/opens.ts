@@ -43,6 +43,12 @@ export class OpenLedger implements Restorable {
     }
   }
 
+  /** An open queue is another from now on: its machine has gone to other devices. */
+  moved(id: number, to: Pick<Queue, 'device' | 'queue'>): void {
+    const open = this.#opens.get(id);
+    if (open !== undefined) this.#opens.set(id, { ...open, ...to });
+  }
+
   /** A process closed a queue, by its own name of it; the open that it was, if that was its last holder. */
   closed(process: string, via: string): OpenQueue | undefined {
     const open = this.of(process).find((each) => each.via === via);

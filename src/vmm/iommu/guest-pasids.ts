@@ -87,6 +87,20 @@ export class GuestPasids {
     return isRefusal(hostPasid) ? hostPasid : this.#give(this.#pick(hostPasid), hostPasid);
   }
 
+  /**
+   * Gives a number that the guest has already, backed by a host PASID of this machine's.
+   *
+   * On failure: what the host says, or `EINVAL` if it cannot be the guest's; nothing is allocated.
+   */
+  adopt(guestPasid: number): PasidPair | Refusal {
+    if (!this.#isFree(guestPasid)) return refuse('EINVAL', `there is no guest PASID ${guestPasid} to give`);
+    const { pairs = [], hostMin, hostMax } = this.#policy;
+    const own = pairs.find((pair) => pair.guestPasid === guestPasid)?.hostPasid;
+    const named = own === undefined ? undefined : this.#host.allocPasid(own, own);
+    const hostPasid = typeof named === 'number' ? named : this.#host.allocPasid(hostMin, hostMax);
+    return isRefusal(hostPasid) ? hostPasid : this.#give(guestPasid, hostPasid);
+  }
+
   /** On failure: `ENOENT` if it was not given out; else what the host says, and it stays given. */
   free(guestPasid: number): PasidPair | Refusal {
     const given = this.#given.get(guestPasid);

@@ -102,6 +102,11 @@ export class HostWork {
     return false;
   }
 
+  /** Whether what the guest's tables say of a device and a PASID, or 0 for none, is bound. */
+  isAsSaid(place: Place): boolean {
+    return place.guestPasid === WITHOUT ? this.#parts.without.isAsWanted(place.rid) : this.#isAsWanted(place);
+  }
+
   /** Whether a guest PASID is bound through any device. */
   isBound(guestPasid: number): boolean {
     return this.#bound(guestPasid).length > 0;

@@ -1,10 +1,11 @@
 /**
  * The virtual IOMMU as the rest of a VMM knows it: what it is made of, and what it is told of the host.
  */
-import type { Event, Restorable, TaskSet } from '../../base/index.js';
+import type { Event, Refusal, Restorable, Task, TaskSet } from '../../base/index.js';
 import type { FrameMemory, MmioRegion, PageRequest } from '../../hardware/index.js';
 import type { GuestPasidPolicy } from './guest-pasids.js';
 import type { GuestBinding, HostSide } from './host-side.js';
+import type { VirtualIommuState } from './state.js';
 
 /** What a virtual unit is, and what it is connected to. */
 export interface VirtualIommuOptions {
@@ -24,6 +25,8 @@ export interface VirtualIommuOptions {
   readonly pasids: GuestPasidPolicy;
   /** The set in which it spawns its task, when there is work. */
   readonly tasks: TaskSet;
+  /** Called when what the guest's driver polls for may have come: it may sleep instead of a spin. */
+  readonly onProgress?: (() => void) | undefined;
   /** Sends an interrupt message to the guest. */
   readonly interrupt: (address: number, data: number) => void;
   readonly emit?: ((event: Omit<Event, 'step' | 'actor' | 'layer'>) => void) | undefined;
@@ -55,6 +58,18 @@ export interface VirtualUnit extends MmioRegion, Restorable {
   unknownPasid(guestPasid: number): void;
   /** The VM is reset: registers are as after power-on, and everything is unbound and given back. */
   reset(): void;
+  /** What it is, while it has nothing to do and nobody writes to it. */
+  save(): VirtualIommuState;
+  /**
+   * Takes over what another was, after a reset, with the guest's memory and devices there: backs each guest PASID by a
+   * host PASID of its own, and binds anew what the guest's tables say.
+   *
+   * On failure: `EINVAL` if it does not offer the same; what the host refuses with; `EIO` if something could not be
+   * bound that was. It is to be reset.
+   */
+  load(state: VirtualIommuState): Task<Refusal | undefined>;
+  /** Tells which host PASIDs back the guest's. */
+  tellPasids(): void;
   /** The host PASID behind a guest PASID that was given out; undefined if it was not. */
   hostPasidOf(guestPasid: number): number | undefined;
   /** What is bound through a device, for guest PASID 0 for requests without one; undefined if nothing is. */

@@ -14,7 +14,17 @@
  *
  * Left out: interrupt remapping.
  */
-import { isRefusal, KeptList, KeptMap, KeptValue, type Task, UndoLog, WaitQueue } from '../../base/index.js';
+import {
+  assert,
+  isRefusal,
+  KeptList,
+  KeptMap,
+  KeptValue,
+  type Refusal,
+  refuse,
+  type Task,
+  UndoLog,
+} from '../../base/index.js';
 import {
   PAGE_RESPONSE,
   type PageGroupResponse,
@@ -25,6 +35,7 @@ import {
   type VirtualCommand,
   type VirtualResponse,
 } from '../../hardware/index.js';
+import { ridName } from '../../kernel/index.js';
 import {
   IQEI,
   TTM,
@@ -42,6 +53,7 @@ import type { GuestBinding, HostSide, PasidPair } from './host-side.js';
 import { type Failed, HostWork } from './host-work.js';
 import { type Operation, QueueEnd, RegisterEnd } from './operations.js';
 import type { GuestFault, VirtualIommuOptions, VirtualUnit } from './port.js';
+import { checkOffer, type Offer, type VirtualIommuState } from './state.js';
 import { WithoutPasid } from './without-pasid.js';
 
 /** VCRSP.SC of a command that there is not: below the codes of single commands. */
@@ -50,8 +62,6 @@ const UNDEFINED_COMMAND = 1;
 export class VirtualIommu implements VirtualUnit {
   readonly name: string;
   readonly bytes: number;
-  /** Where the guest's driver sleeps instead of a spin. */
-  readonly progress: WaitQueue;
   readonly #options: VirtualIommuOptions;
   readonly #log = new UndoLog();
   readonly #host: HostSide;
@@ -76,6 +86,7 @@ export class VirtualIommu implements VirtualUnit {
   /** Whether all bindings are to be compared; else those of these guest PASIDs, and whether they were used. */
   readonly #comparesAll: KeptValue<boolean>;
   readonly #compares: KeptMap<number, boolean>;
+  readonly #offer: Offer;
   /** What the unit answers page requests by itself. */
   readonly #answers: KeptList<PageGroupResponse>;
   /** Pairs of before a reset: given back once nothing is bound to them. */
@@ -91,8 +102,8 @@ export class VirtualIommu implements VirtualUnit {
       ...(hostAddressWidth === undefined ? {} : { hostAddressWidth }),
     });
     this.name = name;
-    this.progress = new WaitQueue(`progress of ${name}`);
     this.#options = options;
+    this.#offer = { ...offered, oldVirtualCommands: options.oldVirtualCommands ?? false };
     this.#host = host;
     this.#hasPageRequests = format.pageRequests;
     this.#devices = new KeptList(log);
@@ -137,7 +148,7 @@ export class VirtualIommu implements VirtualUnit {
     });
     this.bytes = this.#front.bytes;
     this.#at = `${this.name}: work`;
-    this.#front.queue.onProgress = () => this.progress.wakeAll();
+    this.#front.queue.onProgress = options.onProgress;
   }
 
   get isBusy(): boolean {
@@ -195,6 +206,45 @@ export class VirtualIommu implements VirtualUnit {
     this.#root.value = undefined;
     for (const pair of this.#pasids.retire()) this.#retired.push(pair);
     this.#compareAll();
+  }
+
+  save(): VirtualIommuState {
+    assert(!this.isBusy && !this.#hasWork, `${this.name} has work`);
+    const places = [...this.#bindings.all, ...this.#without.bound];
+    return {
+      ...this.#offer,
+      unit: this.#front.save(),
+      isEnabled: this.#isEnabled.value,
+      root: this.#root.value,
+      pasids: this.#pasids.all,
+      bound: places.map(({ rid, guestPasid }) => ({ rid, guestPasid })),
+    };
+  }
+
+  *load(state: VirtualIommuState): Task<Refusal | undefined> {
+    const unlike = checkOffer(this.name, this.#offer, state);
+    if (unlike !== undefined) return unlike;
+    for (const guestPasid of state.pasids) {
+      const pair = this.#pasids.adopt(guestPasid);
+      if (isRefusal(pair)) return pair;
+    }
+    this.tellPasids();
+    this.#front.load(state.unit);
+    this.#isEnabled.value = state.isEnabled;
+    this.#root.value = state.root;
+    this.#compareAll();
+    while (this.isBusy) yield `${this.name}: bind anew`;
+    // Of what was bound, the guest may have cleared the entry, and not have told yet.
+    const lost = state.bound.find((each) => !this.#work.isAsSaid(each));
+    if (lost === undefined) return undefined;
+    return refuse('EIO', `guest PASID ${lost.guestPasid} of ${ridName(lost.rid)} could not be bound anew`);
+  }
+
+  tellPasids(): void {
+    for (const guestPasid of this.#pasids.all) {
+      const hostPasid = this.hostPasidOf(guestPasid) ?? 0;
+      this.#options.emit?.({ kind: 'viommu:backed', fields: { unit: this.name, guestPasid, hostPasid } });
+    }
   }
 
   read32(offset: number): number {

@@ -49,7 +49,8 @@ export class KernelTaps {
     if (kind === 'iommu:default-pasid') {
       // Nobody in the guest works without PASIDs but its kernel.
       const domain = renamed(String(told['domain']), tapped.aliases);
-      tapped.ledger.pasids.takenFor(Number(told['pasid']), kernelOf(domain));
+      const vm = tapped.ledger.guest(domain)?.name ?? domain;
+      tapped.ledger.pasids.takenFor(Number(told['pasid']), kernelOf(vm));
     }
     const isHooked = tapped.hooks?.kinds.has(kind) === true;
     if (!tapped.isTold && !isHooked) return;
@@ -64,6 +65,8 @@ export class KernelTaps {
     return ({ kind, fields: told }) => {
       if (kind === 'viommu:rid-pasid') {
         tapped.ledger.pasids.takenFor(Number(told['hostPasid']), kernelOf(of.ledger.name));
+      } else if (kind === 'viommu:backed') {
+        this.#backed(of.ledger, Number(told['guestPasid']), Number(told['hostPasid']));
       }
       const isHooked = tapped.hooks?.kinds.has(kind) === true;
       if (!tapped.isTold && !isHooked) return;
@@ -124,6 +127,16 @@ export class KernelTaps {
         guest.pasids.takenBack(id, ledger.step);
       }
     };
+  }
+
+  /** Of a guest's number that is in use, another of the host's stands behind it. */
+  #backed(guest: GuestLedger, guestPasid: number, pasid: number): void {
+    const { pasids } = this.#tapped.ledger;
+    const tenure = guest.pasids.tenure(guestPasid);
+    if (tenure === undefined || tenure.until !== undefined) return;
+    pasids.takenFor(pasid, tenure.mm);
+    pasids.named(pasid, guestPasid);
+    guest.pasids.backed(guestPasid, pasid);
   }
 
   #ofHost(kind: string, fields: Fields): Fields {
