@@ -12,8 +12,6 @@ import { type CommandTarget, runCommand } from './commands.js';
 export interface WaitingCommands {
   /** A command that is active, and has not begun: the word of CMD. */
   readonly word: Int32Array | undefined;
-  /** The device has halted, and is to be put to rest. */
-  readonly isHalting: boolean;
 }
 
 export class CommandUnit {
@@ -65,15 +63,14 @@ export class CommandUnit {
     while (this.#isBusy.value) yield this.#done;
   }
 
-  /** What waits, while they are held. */
+  /** What waits, while they are held. A device that has halted has nothing by then that could be abandoned. */
   save(): WaitingCommands {
-    return { word: this.#waiting.value, isHalting: this.#isHalting.value };
+    return { word: this.#waiting.value };
   }
 
   /** They are held from now on, and this waits. */
-  load({ word, isHalting }: WaitingCommands): void {
+  load({ word }: WaitingCommands): void {
     this.#isHeld.value = true;
-    if (isHalting) this.halted();
     if (word !== undefined) this.submit(word);
   }
 
