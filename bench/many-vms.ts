@@ -49,8 +49,8 @@ function measured(vms: number): Cost {
 function apart(vms: number): Cost {
   // As `ioasis run` does of a machine that is not recorded.
   const args = [
-    '--heap-growing-percent=20',
-    '--max-old-space-size=3072',
+    ...['min', 'max'].map((size) => `--${size}-semi-space-size=128`),
+    '--max-old-space-size=4096',
     fileURLToPath(import.meta.url),
     ONE,
     String(vms),

@@ -1,6 +1,6 @@
 /**
- * What it costs to read tables in simulated memory: finding a frame, cold walks of a real Linux's tables, nested
- * walks of 24 reads, and putting written frames back. An operation is a frame, a walk, or a frame put back.
+ * What it costs to read tables in simulated memory: finding a block, cold walks of a real Linux's tables, nested
+ * walks of 24 reads, and putting written blocks back. An operation is a block, a walk, or a block put back.
  *
  * Lost: `%` and `**` on frame numbers, which the engine does by a call in floating point: a nested walk of 28 reads
  * took 1400 ns with them, and half of that without.
@@ -101,7 +101,7 @@ function nestedWalk(): Walk {
   return new Walk(memory, 1, new DeviceTables(format, true));
 }
 
-/** Frames of a memory of 4 GiB, of which every 2048th was written. */
+/** Blocks of a memory of 4 GiB: one of every 2048th frame was written. */
 function frameRates(): Rate[] {
   const memory = new Memory([{ first: 0, last: 2 ** 20 - 1 }]);
   for (let frame = 0; frame < 2 ** 20; frame += 2048) memory.writable(frame, 0);
@@ -114,8 +114,8 @@ function frameRates(): Rate[] {
     return sum;
   };
   return [
-    { name: 'find a frame that was written', batch: frames.length, run: sumOf(frames) },
-    { name: 'find a frame that was not', batch: frames.length, run: sumOf(unwritten) },
+    { name: 'find a block that was written', batch: frames.length, run: sumOf(frames) },
+    { name: 'find a block that was not', batch: frames.length, run: sumOf(unwritten) },
   ];
 }
 
@@ -132,13 +132,13 @@ function nestedRate(): Rate {
   return { name: 'cold nested walk, 4 and 24 reads', batch: WALKS, run: () => walkAll(walk, requests) };
 }
 
-/** Writing one word of some frames and putting them back. */
+/** Writing one word of some blocks, each of another frame, and putting them back. */
 function restoreRate(dirty: number): Rate {
   const memory = new Memory([{ first: 0, last: 2 ** 20 - 1 }]);
   for (let frame = 0; frame < 4096; frame++) memory.writable(frame, 5);
   memory.mark();
   return {
-    name: `write and restore ${dirty} of 4096 frames`,
+    name: `write and restore ${dirty} of 4096 blocks`,
     batch: dirty,
     run: () => {
       for (let i = 0; i < dirty; i++) {

@@ -83,7 +83,7 @@ const interrupts = (name: string, change: { find: string; replace: string }): Fa
 export const FAULTS: readonly Fault[] = [
   {
     name: 'a PASID reaches a queue for which it is not bound, and is not drained there (B10, B11)',
-    file: 'src/kernel/iommu/guest/space.ts',
+    file: 'src/kernel/iommu/guest/tear-down.ts',
     find: '      refusal ??= yield* this.#drainStrays(binding);\n',
     replace: '',
     tests: ['test/vfio'],

@@ -27,7 +27,7 @@ const PLACES = [0, 1 / 8, 3 / 4, 1, 4, 6, 7.5, 8, 9, 10, FRAME_LIMIT - 2, FRAME_
 /** The same memory as bytes by their addresses. */
 class Model {
   bytes = new Map<number, number>();
-  /** Those that something other than zeroes was written to: the others take no room. */
+  /** Those that something was written to: the others take no room. */
   blocks = new Set<number>();
   #marked = { bytes: new Map<number, number>(), blocks: new Set<number>() };
 
@@ -45,9 +45,15 @@ class Model {
     if (this.read(address, from.length) === undefined) return false;
     for (const [i, byte] of from.entries()) {
       this.bytes.set(address + i, byte);
-      if (byte !== 0) this.blocks.add(Math.floor((address + i) / BLOCK_BYTES));
+      this.blocks.add(Math.floor((address + i) / BLOCK_BYTES));
     }
     return true;
+  }
+
+  clear(frame: number): boolean {
+    const bytes = this.read(frame * FRAME_BYTES, FRAME_BYTES);
+    for (const i of bytes?.keys() ?? []) this.bytes.delete(frame * FRAME_BYTES + i);
+    return bytes !== undefined;
   }
 
   mark(): void {
@@ -69,6 +75,7 @@ const access = fc.record({
 });
 const operation = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('write'), byte: fc.nat(255), access }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('clear'), byte: fc.constant(0), access }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('read'), byte: fc.constant(0), access }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('mark'), byte: fc.constant(0), access }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('restore'), byte: fc.constant(0), access }) },
@@ -98,7 +105,10 @@ describe('memory is bytes by their addresses', () => {
           const bytes = counting(byte, access.length);
           if (kind === 'write')
             expect(memory.write(access.address, bytes)).toBe(model.write(access.address, bytes));
-          else if (kind === 'mark') [memory, model].forEach((each) => void each.mark());
+          else if (kind === 'clear') {
+            const frame = Math.floor(access.address / FRAME_BYTES);
+            expect(memory.clear(frame)).toBe(model.clear(frame));
+          } else if (kind === 'mark') [memory, model].forEach((each) => void each.mark());
           else if (kind === 'restore') [memory, model].forEach((each) => void each.restore());
           else {
             const expected = model.read(access.address, access.length);
@@ -196,7 +206,7 @@ describe('room', () => {
   test('blocks that were never written take none, and read as zero from one place', () => {
     const memory = everywhere();
     const before = memory.words.length;
-    for (let i = 0; i < 1000; i++) expect(memory.at(i * 2 ** 30, i)).toBe(i % BLOCK_WORDS);
+    for (let i = 0; i < 1000; i++) expect(memory.at(i * 2 ** 30, i)).toBe(i);
     expect([memory.words.length, memory.writtenBlocks]).toEqual([before, 0]);
   });
 
@@ -211,7 +221,7 @@ describe('room', () => {
     }
     const blocks = 2 * new Set(frames).size;
     expect(memory.writtenBlocks).toBe(blocks);
-    expect(memory.words.length).toBeLessThanOrEqual(2 * (blocks + 1) * BLOCK_WORDS);
+    expect(memory.words.length).toBeLessThanOrEqual(2 * (blocks + 8) * BLOCK_WORDS);
     for (const frame of frames) {
       expect([0, 700].map((word) => memory.words[memory.at(frame, word)])).toEqual([
         frame | 0,
@@ -285,17 +295,16 @@ describe('dirty blocks', () => {
   });
 });
 
-test('zeroes that are written where nothing was take no room, and clear where something was', () => {
+test('a frame that is cleared where nothing was takes no room, and is zero where something was', () => {
   const memory = new Memory(RANGES);
-  const zeroes = new Uint8Array(FRAME_BYTES);
-  expect(memory.write(FRAME_BYTES, zeroes)).toBe(true);
+  expect(memory.clear(1)).toBe(true);
   expect(memory.writtenBlocks).toBe(0);
   memory.write(FRAME_BYTES + 5, Uint8Array.of(7));
-  memory.write(FRAME_BYTES, zeroes);
+  memory.clear(1);
   const found = Uint8Array.of(1);
   memory.read(FRAME_BYTES + 5, found);
   expect([memory.writtenBlocks, found[0]]).toEqual([1, 0]);
-  expect(memory.write(4 * FRAME_BYTES, zeroes)).toBe(false);
+  expect(memory.clear(4)).toBe(false);
 });
 
 test('a machine of more memory than an array can have grows as far as it is written', () => {

@@ -47,7 +47,6 @@ export interface FrameMemory extends FrameReader {
 
 /** What {@link FrameReader.at} answers for a frame that is not there. */
 export const ABSENT = -1;
-const NOT_THERE = ABSENT;
 
 /**
  * A radix table of the 43 bits of a block's number in three levels: 15, 14 and 14. The root's first node is always
@@ -62,6 +61,7 @@ const LEAF_FRAMES = NODE_ENTRIES / 8;
 const MIDDLE_FRAMES = NODE_ENTRIES * LEAF_FRAMES;
 /** A slot's first word is its number by this; what is exported would be loaded at each use. */
 const SLOT_WORDS = BLOCK_WORDS;
+const ZERO_SLOTS = FRAME_WORDS / BLOCK_WORDS;
 const WORD_MASK = BLOCK_WORDS - 1;
 /** 4 GiB: as many bytes as an array of the engine's has at most. */
 const MOST_WORDS = 2 ** 30;
@@ -72,16 +72,16 @@ const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 export class Memory implements FrameMemory, Restorable {
   readonly #ranges: readonly FrameRange[];
-  /** Block 0 of the arena is the one that all unwritten blocks share: it stays zero. */
+  /** The first blocks of the arena are the frame that unwritten ones share, block by block: it stays zero. */
   readonly #arena = new Words(32 * BLOCK_WORDS, BLOCK_WORDS);
   readonly #radix = new Words(ROOT_ENTRIES + 2 * NODE_ENTRIES);
   /** The words of both, replaced where they grow: a look-up follows as few references as may be. */
   #words = this.#arena.words;
   #nodes = this.#radix.words;
   #bytes: Uint8Array;
-  #slots = 1;
+  #slots = ZERO_SLOTS;
   #radixEnd = FIRST_NODE + NODE_ENTRIES;
-  #marked = { slots: 1, radixEnd: FIRST_NODE + NODE_ENTRIES };
+  #marked = { slots: ZERO_SLOTS, radixEnd: FIRST_NODE + NODE_ENTRIES };
   /** Slots from this one on came after the mark, and the arena keeps no copy of them. */
   #newSlots = Number.POSITIVE_INFINITY;
 
@@ -111,7 +111,7 @@ export class Memory implements FrameMemory, Restorable {
 
   /** How many blocks have been written and take room. */
   get writtenBlocks(): number {
-    return this.#slots - 1;
+    return this.#slots - ZERO_SLOTS;
   }
 
   /** Whether `frame` is there. */
@@ -130,8 +130,8 @@ export class Memory implements FrameMemory, Restorable {
    */
   at(frame: number, word: number): number {
     const slot = this.#slotOf(frame, word);
-    if (slot === 0 && !this.has(frame)) return NOT_THERE;
-    return Math.imul(slot, SLOT_WORDS) + (word & WORD_MASK);
+    if (slot !== 0) return Math.imul(slot, SLOT_WORDS) + (word & WORD_MASK);
+    return this.has(frame) ? word : ABSENT;
   }
 
   /**
@@ -177,20 +177,25 @@ export class Memory implements FrameMemory, Restorable {
    */
   write(address: number, from: Uint8Array): boolean {
     if (!this.#hasAll(address, from.length)) return false;
-    let parts: Int32Array | Uint8Array | undefined;
     for (let done = 0; done < from.length; ) {
       const to = address + done;
       const end = Math.min(done + BLOCK_BYTES - (to % BLOCK_BYTES), from.length);
-      const frame = Math.floor(to / FRAME_BYTES);
-      const word = (to % FRAME_BYTES) >>> 2;
-      // Zeroes where nothing was ever written are there already: cleared memory that nobody uses takes no room.
-      const isWritten = this.#slotOf(frame, word) !== 0;
-      parts ??= isWritten ? undefined : partsOf(from, address);
-      if (parts === undefined || isWritten || !isZero(parts, done, end)) {
-        const at = this.writable(frame, word) * 4 + (to % 4);
-        this.#bytes.set(end - done === from.length ? from : from.subarray(done, end), at);
-      }
+      const at = this.writable(Math.floor(to / FRAME_BYTES), (to % FRAME_BYTES) >>> 2) * 4 + (to % 4);
+      this.#bytes.set(end - done === from.length ? from : from.subarray(done, end), at);
       done = end;
+    }
+    return true;
+  }
+
+  /** Fills a frame with zeros; what was never written takes no room for it. False if the frame is not there. */
+  clear(frame: number): boolean {
+    if (!this.has(frame)) return false;
+    for (let word = 0; word < FRAME_WORDS; word += BLOCK_WORDS) {
+      const slot = this.#slotOf(frame, word);
+      if (slot === 0) continue;
+      const at = slot * BLOCK_WORDS;
+      this.#arena.touch(at);
+      this.#words.fill(0, at, at + BLOCK_WORDS);
     }
     return true;
   }
@@ -230,9 +235,8 @@ export class Memory implements FrameMemory, Restorable {
     const radix = this.#nodes;
     // Most frames are among the first ones, and are found without the root.
     if (frame < MIDDLE_FRAMES) {
-      const block = (frame << 3) | (word >>> 7);
-      const leaf = radix[FIRST_NODE + (block >>> 14)] ?? 0;
-      return leaf === 0 ? 0 : (radix[leaf + (block & NODE_MASK)] ?? 0);
+      const leaf = radix[FIRST_NODE + (frame >>> 11)] ?? 0;
+      return leaf === 0 ? 0 : (radix[leaf + (((frame << 3) | (word >>> 7)) & NODE_MASK)] ?? 0);
     }
     return frame < FRAME_LIMIT ? this.#farSlotOf(frame, word) : 0;
   }
@@ -290,17 +294,3 @@ export class Memory implements FrameMemory, Restorable {
 
 /** Where the lowest level's node has the entry of the block that a frame's word is in. */
 const indexInLeaf = (frame: number, word: number): number => ((frame % LEAF_FRAMES) << 3) | (word >>> 7);
-
-/** Bytes as what is looked through: word by word where it can be, since what is cleared are pages. */
-function partsOf(bytes: Uint8Array, address: number): Int32Array | Uint8Array {
-  const { buffer, byteOffset, length } = bytes;
-  const isAligned = byteOffset % 4 === 0 && length % 4 === 0 && address % 4 === 0;
-  return isAligned ? new Int32Array(buffer, byteOffset, length / 4) : bytes;
-}
-
-/** Whether bytes are zero, by their parts. */
-function isZero(parts: Int32Array | Uint8Array, first: number, end: number): boolean {
-  const size = parts.BYTES_PER_ELEMENT;
-  for (let i = first / size; i < end / size; i++) if (parts[i] !== 0) return false;
-  return true;
-}

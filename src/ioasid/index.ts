@@ -66,6 +66,7 @@ export {
   ioasidHeldBy,
   ioasidInspect,
   ioasidReports,
+  ioasidStrayNotifiers,
   type WorkBy,
 } from './inspect/inspect.js';
 export { ioasidTable } from './inspect/table.js';

@@ -14,7 +14,6 @@ import {
   type UndoLog,
   Words,
 } from '../base/index.js';
-import { PAGE_BYTES, paOf } from './ids.js';
 import type { Platform } from './platform.js';
 
 /** Whose a frame is: a process's page, or something of the kernel's own. */
@@ -42,7 +41,6 @@ const RANDOM_WORDS = 4;
 /** Of a frame's byte of holds: it has been freed, and goes with the last hold. */
 const FREED = 0x80;
 const MAX_HOLDS = 0x7f;
-const ZEROS = new Uint8Array(PAGE_BYTES);
 
 export class Frames {
   readonly #platform: Platform;
@@ -178,7 +176,7 @@ export class Frames {
 
   #take(frame: number, owner: FrameOwner): void {
     this.#setUsed(this.#indexOf(frame), true);
-    this.#platform.memory.write(paOf(frame), ZEROS);
+    this.#platform.memory.clear(frame);
     this.#inUse.value++;
     this.#ledger?.owned(frame, owner);
   }

@@ -19,6 +19,8 @@ export interface PhysicalMemory {
   store64(address: number, lo: number, hi: number): void;
   read(address: number, into: Uint8Array): void;
   write(address: number, from: Uint8Array): void;
+  /** Fills a frame with zeros: what a kernel does before it gives it away. */
+  clear(frame: number): void;
   /** Writes cache lines back to where hardware that does not snoop sees them. */
   flush(address: number, bytes: number): void;
 }

@@ -1,6 +1,6 @@
 /**
- * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, and no page
- * frame is in use that was not when the machine had booted.
+ * COUNT: what was taken is given back. When all processes are gone, no PASID is handed out, nobody is registered to be
+ * told of the PASIDs of a set that is gone, and no page frame is in use that was not when the machine had booted.
  */
 import { hex } from '../base/index.js';
 import type { FrameOwner } from '../kernel/index.js';
@@ -21,11 +21,17 @@ function gone(process: string, view: View): string | undefined {
   return `${process} is gone, and memory of it is not: ${listText(left)}`;
 }
 
-function ended({ stuck, bootFrames, guestBootFrames, pasidsInUse }: End, view: View): string | undefined {
+function ended(
+  { stuck, bootFrames, guestBootFrames, pasidsInUse, strayNotifiers }: End,
+  view: View,
+): string | undefined {
   if (stuck.length > 0) return undefined;
   if (pasidsInUse > 0) {
     const holders = [...view.ledger.pasids.all()].map(([pasid, { mm }]) => `PASID ${pasid} of ${mm}`);
     return `all processes are gone, and PASIDs are not given back (${pasidsInUse}): ${listText(holders)}`;
+  }
+  if (strayNotifiers.length > 0) {
+    return `all processes are gone, and who is to be told of a set of PASIDs that is gone is registered still: ${listText(strayNotifiers)}`;
   }
   const { frames } = view.ledger;
   const left = framesOf(

@@ -181,6 +181,8 @@ export interface End {
   readonly guestBootFrames: ReadonlyMap<string, Frames>;
   /** PASIDs that the kernel has handed out. */
   readonly pasidsInUse: number;
+  /** Who is registered to be told of PASIDs of a set that is gone. */
+  readonly strayNotifiers: readonly string[];
 }
 
 /**

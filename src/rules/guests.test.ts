@@ -132,7 +132,9 @@ describe('a history of two virtual machines', () => {
     judge.tell('accepted', alices);
     expect(history.found).toEqual([]);
     judge.tell('accepted', { ...alices, pasid: 101 });
-    expect(history.found.map((found) => found.split(':', 1)[0])).toEqual(['OWNER']);
+    // What stands in the configuration of a queue that it has a part of is the host's.
+    judge.tell('accepted', { ...alices, isDedicated: true });
+    expect(history.found.map((found) => found.split(':', 1)[0])).toEqual(['OWNER', 'ORDER']);
   });
 
   describe('of which one works without PASIDs', () => {

@@ -61,6 +61,7 @@ export const job = (change: Partial<AcceptedJob> = {}): AcceptedJob => ({
   tag: 7,
   pasid: 3,
   accepted: 645,
+  isDedicated: false,
   room: { queue: 1, engines: 1 },
   names: [
     { address: 0x10000, bytes: 64, isWritten: false },

@@ -12,11 +12,19 @@ import { jobText, listText, numberText } from './text.js';
 
 function accepted(job: AcceptedJob, { ledger, bench }: View): string | undefined {
   const tenure = ledger.pasids.tenure(job.pasid);
-  if (tenure === undefined || tenure.mm !== job.mm) return undefined;
-  // A virtual machine's CPUs translate for all its devices: for which of them such a guest binds a PASID is its affair.
-  if (ledger.guestOf(job.mm)?.isOpaque === true) return undefined;
+  if (tenure === undefined || !isJudged(job, tenure, ledger)) return undefined;
   if (ledger.dying.get(job.mm) !== undefined || bench.isBound(job.device, job.pasid)) return undefined;
   return `${job.queue} took ${jobText(job)}, with ${numberText(job)}, for which ${job.device}'s IOMMU has no entry: it has to be valid before the queue can be reached, and as long as it can`;
+}
+
+/** Whether it is the host's affair that a job's PASID is bound. */
+function isJudged(job: AcceptedJob, { mm }: { readonly mm: string }, ledger: View['ledger']): boolean {
+  const machine = ledger.guestOf(job.mm);
+  if (machine?.isOpaque !== true) return mm === job.mm;
+  // A virtual machine's CPUs translate for all its devices: for which of them such a guest binds what its descriptors
+  // bring is its own affair. What a dedicated queue has, the host has put there, but for a whole function's.
+  const isHosts = job.isDedicated && ledger.numbering.ownerOf(job.device) === undefined;
+  return isHosts && ledger.guestOf(mm) === machine;
 }
 
 /** The phases of a tear-down: the device is drained before its entry is cleared. */

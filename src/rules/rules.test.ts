@@ -23,7 +23,10 @@ const fault = {
 
 const asked = (page: number, step: number) => ({ request: { page, step }, isByHardware: false });
 
-const end = { stuck: [], bootFrames: new Set([1]), guestBootFrames: new Map(), pasidsInUse: 0 };
+const end = {
+  ...{ stuck: [], bootFrames: new Set([1]), guestBootFrames: new Map(), pasidsInUse: 0 },
+  strayNotifiers: [],
+};
 
 /** Alice has PASID 3 and her queue of dsa0 open. */
 function alice(earned: readonly string[] = []): History {
@@ -257,6 +260,11 @@ const BROKEN: [string, (history: History) => void, string][] = [
     'a PASID of nobody',
     (history) => history.at(900).judge.tell('ended', { ...end, pasidsInUse: 1 }),
     'COUNT: step 900: all processes are gone, and PASIDs are not given back (1): PASID 3 of alice',
+  ],
+  [
+    'a notifier of nobody',
+    (history) => history.at(900).judge.tell('ended', { ...end, strayNotifiers: ['vdcm a', 'vdcm b'] }),
+    'COUNT: step 900: all processes are gone, and who is to be told of a set of PASIDs that is gone is registered still: vdcm a; vdcm b',
   ],
   [
     'frames of nobody',

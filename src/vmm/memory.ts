@@ -112,6 +112,12 @@ export class GuestRam implements FrameReader {
     );
   }
 
+  /** Fills a guest frame with zeros; nothing happens where none is. */
+  clear(gfn: number): void {
+    const frame = this.hostFrame(gfn);
+    if (frame !== ABSENT) this.#memory.clear(frame);
+  }
+
   /** The pages that are not all zeros. */
   *pages(): Generator<PageState> {
     for (const { first, last } of this.ranges) {

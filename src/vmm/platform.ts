@@ -165,6 +165,10 @@ function memoryPort(
       on.ram.write(address, from);
       stepIn('between stores');
     },
+    clear(frame) {
+      on.ram.clear(frame);
+      stepIn('between stores');
+    },
     // A guest that has to write lines back is told so by its virtual unit; hardware's own memory is coherent.
     flush: () => stepIn('between stores'),
   };

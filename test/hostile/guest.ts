@@ -19,7 +19,7 @@ import {
   TTM,
   VTD_REGISTER as VTD,
 } from '../../src/spec/index.js';
-import { devicesOf, EVIL, type HostileDevice, SHARED } from './scenario.js';
+import { devicesOf, EVIL, type HostileDevice, SHARED, WHOLE_DEVICE } from './scenario.js';
 
 const PAGE = 4096;
 export const UNIT = 0xfed9_0000;
@@ -34,6 +34,9 @@ export const FRAME = {
   CONTEXT: 0x111,
   DIRECTORY: 0x112,
   PASIDS: 0x113,
+  /** Of functions that it has whole. */
+  OTHER_DIRECTORY: 0x11c,
+  OTHER_PASIDS: 0x11d,
   QUEUE: 0x114,
   REQUESTS: 0x115,
   STATUS: 0x116,
@@ -44,6 +47,7 @@ export const FRAME = {
   SOURCE: 0x120,
   DATA: 0x130,
 } as const;
+const TABLES = [FRAME.PASIDS, FRAME.OTHER_PASIDS];
 export const FRAMES: readonly number[] = Object.values(FRAME);
 
 const bits = (of: { readonly low: number }): number => 1 << of.low;
@@ -134,16 +138,16 @@ export class HostileGuest {
   enable(): void {
     this.buildPageTable();
     this.put(FRAME.ROOT, 0, [FRAME.CONTEXT * PAGE + 1, 0, 0, 0]);
-    const context = encode(SCALABLE_CONTEXT_ENTRY, {
-      P: 1,
-      DTE: 1,
-      PASIDE: 1,
-      PRE: 1,
-      PASIDDIRPTR: FRAME.DIRECTORY,
-    });
-    for (const { rid } of this.devices) this.put(FRAME.CONTEXT, rid * 8, context);
+    for (const { rid, device } of this.devices) {
+      const PASIDDIRPTR = device === WHOLE_DEVICE ? FRAME.OTHER_DIRECTORY : FRAME.DIRECTORY;
+      const context = { P: 1, DTE: 1, PASIDE: 1, PRE: 1, PASIDDIRPTR };
+      this.put(FRAME.CONTEXT, rid * 8, encode(SCALABLE_CONTEXT_ENTRY, context));
+    }
     this.put(FRAME.DIRECTORY, 0, [FRAME.PASIDS * PAGE + 1, 0]);
-    for (let pasid = 0; pasid < 12; pasid++) this.setEntry(pasid, FRAME.PML4);
+    this.put(FRAME.OTHER_DIRECTORY, 0, [FRAME.OTHER_PASIDS * PAGE + 1, 0]);
+    for (let pasid = 0; pasid < 12; pasid++) {
+      for (const table of TABLES) this.setEntry(pasid, { root: FRAME.PML4, table });
+    }
     this.write(VTD.GCMD, 0);
     this.latch();
     this.#tail = 0;
@@ -174,12 +178,15 @@ export class HostileGuest {
     this.cpu.setPageTable(FRAME.PML4);
   }
 
-  setEntry(pasid: number, root: number | undefined, did = this.below(4)): void {
+  /** @param of `root`: of a first stage; `table`: of one kind of device, any by default */
+  setEntry(pasid: number, of: { readonly root: number | undefined; readonly table?: number }): void {
+    const { root, table = this.pick(TABLES) } = of;
+    const DID = this.below(4);
     const entry =
       root === undefined
         ? new Int32Array(16)
-        : encode(PASID_TABLE_ENTRY, { P: 1, PGTT: PGTT.FIRST_STAGE, DID: did, PWSNP: 1, FSPTPTR: root });
-    this.put(FRAME.PASIDS, (pasid % 64) * 16, entry);
+        : encode(PASID_TABLE_ENTRY, { P: 1, PGTT: PGTT.FIRST_STAGE, DID, PWSNP: 1, FSPTPTR: root });
+    this.put(table, (pasid % 64) * 16, entry);
   }
 
   /** Puts a descriptor at the tail of its invalidation queue. */

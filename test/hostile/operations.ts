@@ -231,7 +231,7 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
   [
     6,
     'writes an entry',
-    (guest) => guest.setEntry(guest.pasid(), guest.below(3) === 0 ? undefined : FRAME.PML4),
+    (guest) => guest.setEntry(guest.pasid(), { root: guest.below(3) === 0 ? undefined : FRAME.PML4 }),
   ],
   [
     4,

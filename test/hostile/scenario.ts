@@ -30,13 +30,21 @@ const DEDICATED: HostileDevice = {
   ...{ rid: 0x30, bar0: 0xe002_0000, bar2: 0xe003_0000, portal: 0 },
   ...{ isDedicated: true, device: 'dsa0', queue: 'dsa0/own' },
 };
+/** What it has the whole of. */
+export const WHOLE_DEVICE = 'dsa1';
 const WHOLE: HostileDevice = {
   ...{ rid: 0x38, bar0: 0xe004_0000, bar2: 0xe005_0000, portal: 0 },
-  ...{ isDedicated: true, device: 'dsa1', queue: 'dsa1/one' },
+  ...{ isDedicated: true, device: WHOLE_DEVICE, queue: 'dsa1/one' },
 };
 /** The queues of a whole function that is all that it has. */
-const OWN: HostileDevice = { ...SHARED, portal: 0, isDedicated: true, device: 'dsa1', queue: 'dsa1/own' };
-const COMMON: HostileDevice = { ...SHARED, portal: 0x5000, device: 'dsa1', queue: 'dsa1/shared' };
+const OWN: HostileDevice = {
+  ...SHARED,
+  portal: 0,
+  isDedicated: true,
+  device: WHOLE_DEVICE,
+  queue: 'dsa1/own',
+};
+const COMMON: HostileDevice = { ...SHARED, portal: 0x5000, device: WHOLE_DEVICE, queue: 'dsa1/shared' };
 
 /**
  * The most of what it does is done to the first. Dedicated queues and whole functions need a host that is told of new
@@ -47,7 +55,7 @@ export function devicesOf(
 ): readonly HostileDevice[] {
   const [from, other] = Object.values(devices).map((device) => device.from);
   if (other !== undefined) return [SHARED, SHARED, DEDICATED, WHOLE];
-  return from === 'dsa1' ? [OWN, COMMON] : [SHARED];
+  return from === WHOLE_DEVICE ? [OWN, COMMON] : [SHARED];
 }
 
 /** Every fault that hardware knows: the attacker may earn them all. What becomes of the other's work says more. */

@@ -11,7 +11,7 @@ import {
   TaskSet,
   UndoLog,
 } from '../../src/base/index.js';
-import { Memory } from '../../src/hardware/index.js';
+import { FRAME_BYTES, Memory } from '../../src/hardware/index.js';
 import type {
   CpuPort,
   FrameLedger,
@@ -156,6 +156,7 @@ function plainMemory(ram: Memory, flushed: { address: number; bytes: number }[])
     },
     read: (address, into) => access(ram.read(address, into), address),
     write: (address, from) => access(ram.write(address, from), address),
+    clear: (frame) => access(ram.clear(frame), frame * FRAME_BYTES),
     flush: (address, length) => {
       flushed.push({ address, bytes: length });
     },

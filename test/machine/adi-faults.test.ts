@@ -1,7 +1,7 @@
 /**
  * Single faults of VDCM, of what stands behind it and of the accelerator's driver, after those that were found in code
- * of its kind: under some seed of a scenario with virtual devices a rule is broken by each, and its message alone says
- * what happened.
+ * of its kind: under some seed of a scenario with virtual devices, or of an attacker, a rule is broken by each, and its
+ * message alone says what happened.
  */
 import { beforeAll, expect, it } from 'vitest';
 import { copySound, type Fault, firstFinding } from './fault-copy.js';
@@ -50,6 +50,33 @@ const FAULTS: (Omit<Fault, 'file'> & {
     replace: 'return this.#held.value !== undefined;',
     rule: 'PROGRESS',
     message: /nobody can go on: .*vm1\/bob waits for job \S+/,
+  },
+  {
+    name: 'work for a PASID that ends gives up where the queue is not enabled (B3)',
+    scenario: 'dedicated-adi',
+    find: '    yield* this.#letGo(Pasid.of(work.id));\n',
+    replace: '    if (!this.#wq.isEnabled) return;\n    yield* this.#letGo(Pasid.of(work.id));\n',
+    rule: 'PROGRESS',
+    message:
+      /nobody can go on: (.* waits for progress of (vm\d) iommu; \2 iommu waits for guest PASID \d+ on \2 vdsa0|host waits for guest PASIDs of vm\d$)/,
+  },
+  {
+    name: 'who is told of the PASIDs of a VM is so when that has been killed (B4)',
+    scenario: 'dedicated-adi',
+    find: 'if (owner !== undefined) ioasidUnregisterNotifier(owner.subscription);',
+    replace: '',
+    rule: 'COUNT',
+    message:
+      /all processes are gone, and who is to be told of a set of PASIDs that is gone is registered still: vdcm vm1 vdsa0/,
+  },
+  {
+    name: 'whatever is bound in its VM is accepted (B11)',
+    scenario: 'hostile',
+    find: 'if (this.#bound.get(host) === guest) {',
+    replace: 'if (guest !== undefined) {',
+    rule: 'ORDER',
+    message:
+      /dsa0\/own took job mischief of evil\/guest, .*, with PASID \d+, for which dsa0's IOMMU has no entry: it has to be valid before the queue can be reached/,
   },
   {
     name: 'the end of a PASID does not disable its queue',

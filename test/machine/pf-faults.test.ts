@@ -33,7 +33,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'the table of a whole function is indexed by the number of the host',
     scenario: 'pf-and-adi',
-    file: 'kernel/iommu/guest/space.ts',
+    file: 'kernel/iommu/guest/entries.ts',
     find: 'endpoint.usesParentPasids ? hostPasid : guestPasid',
     replace: 'endpoint.usesParentPasids ? hostPasid : hostPasid',
     rule: 'ORDER',
@@ -64,7 +64,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an unbind clears one of two entries',
     scenario: 'pf-and-adi-both-numbers',
-    file: 'kernel/iommu/guest/space.ts',
+    file: 'kernel/iommu/guest/entries.ts',
     find: 'for (const entry of [...binding.entries.items]) {\n      const device',
     replace: 'for (const entry of [...binding.entries.items].slice(0, 1)) {\n      const device',
     rule: 'CLEAN',

@@ -324,6 +324,10 @@ export class Bench {
           memory.write(address, from);
           after();
         },
+        clear(frame) {
+          memory.clear(frame);
+          after();
+        },
         flush: (address, length) => {
           this.writtenBack.add(Math.floor(address / 4096));
           this.#writeBack(address, length);

@@ -13,12 +13,14 @@ export interface LargeRun {
 /** What it tells. */
 export type Told = { readonly say: string } | { readonly result: RunResult };
 
+/** MiB: twice as much takes no less time. */
+const SHORT_LIVED = 128;
 /** MiB of what lives long: what it takes, and room for what is over and was not looked for yet. */
 const LONG_LIVED = 4096;
 
 /** Runs one seed, and comes to what has come of it; `say` is told how far it is. */
 export async function runApart(run: LargeRun, say: (what: string) => void): Promise<RunResult> {
-  giveRoomToThreads();
+  giveRoomToThreads(SHORT_LIVED);
   const thread = new Worker(new URL('./thread.js', import.meta.url), {
     workerData: run,
     resourceLimits: { maxOldGenerationSizeMb: LONG_LIVED },

@@ -22,6 +22,8 @@ export interface Listener {
 const SEEDS_AT_ONCE = 25;
 /** What a thread is given at a time: so few that all end at about the same time. */
 const SEEDS_A_RANGE = 8;
+/** MiB of a thread's, for what lives short. */
+const SHORT_LIVED = 64;
 /** A thread that runs fewer takes longer to start than it saves. */
 const SEEDS_A_THREAD = 40;
 
@@ -75,7 +77,7 @@ export async function runOnThreads(
       await tell();
     }
   };
-  giveRoomToThreads();
+  giveRoomToThreads(SHORT_LIVED);
   const threads = Array.from({ length: Math.min(jobs, ranges.length) }, () => {
     return new Worker(new URL('./thread.js', import.meta.url), { workerData: named });
   });

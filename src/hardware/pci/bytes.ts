@@ -3,11 +3,11 @@
  * whole frames and whole buffers, by words where both sides are aligned alike, by single bytes else. Blocks of memory
  * that lie next to each other, as those of a page that was written at once do, are one piece.
  */
-import { BLOCK_BYTES, FRAME_BYTES, type Memory } from '../memory.js';
+import { ABSENT, BLOCK_BYTES, FRAME_BYTES, type Memory } from '../memory.js';
 
 /** Up to so many bytes a loop is faster than the engine's copy. */
 const WORDWISE = 128;
-/** Of more words than these the engine's copy is worth the view that it needs. */
+/** From so many words on the engine's copy is worth the view that it needs. */
 const MANY_WORDS = 128;
 
 /** Bytes of a frame: the first, and how many. */
@@ -30,39 +30,39 @@ export class Mover {
     this.#bytes = new Uint8Array(memory.words.buffer);
   }
 
-  /** Copies bytes of a frame that is there into `into`, from `at` on. */
-  load(frame: number, { offset, length }: FramePart, into: Uint8Array, at: number): void {
-    for (let done = 0; done < length; ) {
-      const from = offset + done;
-      const piece = Math.min(this.#together(frame, from, offset + length), length - done);
-      this.#load(this.#memory.at(frame, from >>> 2) * 4 + (from & 3), into, at + done, piece);
-      done += piece;
-    }
-  }
-
-  /** Copies bytes of `from`, from `at` on, into a frame that is there. */
-  store(frame: number, { offset, length }: FramePart, from: Uint8Array, at: number): void {
+  /** Copies bytes of a frame into `into`, from `at` on; false if the frame is not there. */
+  load(frame: number, { offset, length }: FramePart, into: Uint8Array, at: number): boolean {
     const end = offset + length;
-    const first = offset - (offset % BLOCK_BYTES);
-    for (let block = first; block < end; block += BLOCK_BYTES) this.#memory.writable(frame, block >>> 2);
-    for (let done = 0; done < length; ) {
-      const to = offset + done;
-      const piece = Math.min(this.#together(frame, to, end), length - done);
-      this.#store(this.#memory.at(frame, to >>> 2) * 4 + (to & 3), from, at + done, piece);
-      done += piece;
+    for (let from = offset; from < end; ) {
+      const index = this.#memory.at(frame, from >>> 2);
+      if (index === ABSENT) return false;
+      const next = Math.min(end, this.#together(frame, from, index, end));
+      this.#load(index * 4 + (from & 3), into, at + from - offset, next - from);
+      from = next;
     }
+    return true;
   }
 
-  /** How many bytes from one of a frame's on lie together, if not more than up to `end`. */
-  #together(frame: number, from: number, end: number): number {
-    const memory = this.#memory;
-    const first = from - (from % BLOCK_BYTES);
-    let next = first + BLOCK_BYTES;
-    if (next < end) {
-      const at = memory.at(frame, first >>> 2);
-      while (next < end && memory.at(frame, next >>> 2) === at + (next - first) / 4) next += BLOCK_BYTES;
+  /** Copies bytes of `from`, from `at` on, into a frame; false if that is not there. */
+  store(frame: number, { offset, length }: FramePart, from: Uint8Array, at: number): boolean {
+    const end = offset + length;
+    for (let to = nextBlock(offset); to < end; to += BLOCK_BYTES) this.#memory.writable(frame, to >>> 2);
+    for (let to = offset; to < end; ) {
+      const index = this.#memory.writable(frame, to >>> 2);
+      if (index === ABSENT) return false;
+      const next = Math.min(end, this.#together(frame, to, index, end));
+      this.#store(index * 4 + (to & 3), from, at + to - offset, next - to);
+      to = next;
     }
-    return next - from;
+    return true;
+  }
+
+  /** Up to where blocks lie together with the byte `from`, whose word is at `index`; no further than `end` needs. */
+  #together(frame: number, from: number, index: number, end: number): number {
+    const first = index - (from >>> 2);
+    let next = nextBlock(from);
+    while (next < end && this.#memory.at(frame, next >>> 2) === first + (next >>> 2)) next += BLOCK_BYTES;
+    return next;
   }
 
   /** @param from the first byte in the arena */
@@ -122,8 +122,11 @@ export class Mover {
   }
 }
 
+/** Where the block after that of a byte begins. */
+const nextBlock = (byte: number): number => byte - (byte % BLOCK_BYTES) + BLOCK_BYTES;
+
 function copyWords(from: Int32Array, at: number, to: Int32Array, toAt: number, count: number): void {
-  if (count > MANY_WORDS) {
+  if (count >= MANY_WORDS) {
     to.set(from.subarray(at, at + count), toAt);
     return;
   }

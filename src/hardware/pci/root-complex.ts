@@ -60,7 +60,6 @@ export class RootComplex implements Upstream, Restorable {
     pageGroupResponse: (response) => this.#pageGroupResponse(response),
     interrupt: (address, data) => this.#sink(address, data),
   };
-  readonly #memory: Memory;
   readonly #mover: Mover;
   readonly #sink: InterruptSink;
   /** Every function that was ever attached. */
@@ -86,7 +85,6 @@ export class RootComplex implements Upstream, Restorable {
   readonly #dataBytes = new Uint8Array(this.#data.buffer);
 
   constructor({ memory, interrupt }: RootComplexOptions) {
-    this.#memory = memory;
     this.#mover = new Mover(memory);
     this.#sink = interrupt;
   }
@@ -142,8 +140,7 @@ export class RootComplex implements Upstream, Restorable {
   read(request: MemoryRequest, into: Uint8Array, at: number): CompletionStatus {
     const frame = this.#frameOf(request);
     if (frame === ABSENT) return UNSUPPORTED_REQUEST;
-    if (!this.#memory.has(frame)) return UNSUPPORTED_REQUEST;
-    this.#mover.load(frame, request, into, at);
+    if (!this.#mover.load(frame, request, into, at)) return UNSUPPORTED_REQUEST;
     this.audit?.(request, frame);
     return SUCCESS;
   }
@@ -152,8 +149,7 @@ export class RootComplex implements Upstream, Restorable {
     if (isInterruptRequest(request)) return this.#interruptWrite(request, from, at);
     const frame = this.#frameOf(request);
     if (frame === ABSENT) return UNSUPPORTED_REQUEST;
-    if (!this.#memory.has(frame)) return UNSUPPORTED_REQUEST;
-    this.#mover.store(frame, request, from, at);
+    if (!this.#mover.store(frame, request, from, at)) return UNSUPPORTED_REQUEST;
     this.audit?.(request, frame);
     return SUCCESS;
   }

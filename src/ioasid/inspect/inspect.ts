@@ -5,6 +5,7 @@
 import { isRefusal, type Refusal, refuse } from '../../base/index.js';
 import type { IoasidCore, IoasidHolder, IoasidSet } from '../core/core.js';
 import { Ioasid, Spid } from '../core/ids.js';
+import { SET_GONE, SUBSCRIBER, subscriberWord } from '../records/chain.js';
 import { HOLDER, holderWord } from '../records/holder-record.js';
 import { INFO, ITEM, itemWord } from '../records/phases.js';
 import { REFERENCE, referenceWord } from '../records/reference-list.js';
@@ -175,6 +176,14 @@ function waitsFor(of: Pick<IoasidReport, 'spid' | 'bound' | 'holders' | 'work'>)
     list.push(`${holder} to put ${times(count, 'reference')} (since step ${since})`);
   }
   return list;
+}
+
+/** The names of notifiers that are registered on a set that is gone: nobody has taken them off. */
+export function ioasidStrayNotifiers(core: IoasidCore): readonly string[] {
+  const strays = core.subscribers.handles
+    .list()
+    .filter(({ record }) => subscriberWord(core, record, SUBSCRIBER.scope) === SET_GONE);
+  return strays.map(({ notifier }) => notifier.name);
 }
 
 const times = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;

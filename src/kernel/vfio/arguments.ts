@@ -28,7 +28,7 @@ import {
 } from '../../spec/index.js';
 import { GuestPasid, PAGE_BYTES, Pasid } from '../ids.js';
 import type { PageRange, PageResponse } from '../iommu/driver.js';
-import type { GuestBindRequest, GuestInvalidation, GuestUnbindRequest } from '../iommu/guest/space.js';
+import type { GuestBindRequest, GuestInvalidation, GuestUnbindRequest } from '../iommu/guest/requests.js';
 
 type Bad = Refusal<'EFAULT' | 'EINVAL'>;
 

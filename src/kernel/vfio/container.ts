@@ -4,24 +4,10 @@
  * as ioctls judge them; each does all of what it says or nothing, and goes on to its end though the process is killed
  * meanwhile.
  */
-import {
-  assert,
-  ended,
-  isRefusal,
-  KeptMap,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-  WaitQueue,
-} from '../../base/index.js';
+import { ended, isRefusal, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { type IoasidSet, ioasidAlloc, ioasidFree, ioasidSetForEach } from '../../ioasid/index.js';
-import { encode, IOMMU_NESTING_INFO, IOMMU_PASID_FORMAT_INTEL_VTD } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import { PAGE_BYTES } from '../ids.js';
-import type { AuxDomain } from '../iommu/aux-domain.js';
-import type { Iommu } from '../iommu/core.js';
-import type { Domain } from '../iommu/domain.js';
 import { type GuestDevice, WITHOUT_PASID } from '../iommu/guest/binding.js';
 import type { GuestSpace } from '../iommu/guest/space.js';
 import type { PagingDomain } from '../iommu/paging-domain.js';
@@ -37,52 +23,31 @@ import {
   parseResponse,
   parseUnbind,
 } from './arguments.js';
-import { AuxPart } from './aux-part.js';
 import { encodeFault, type FaultListener, type VfioDevice } from './device.js';
 import type { DmaMappings } from './dma.js';
-import { FunctionReach, type Reach } from './reach.js';
+import { ContainerMembers, type MemberParts } from './members.js';
+import { nestingInfo } from './nesting-info.js';
 
-export interface ContainerParts {
-  readonly iommu: Iommu;
+export interface ContainerParts extends MemberParts {
   readonly process: Process;
-  readonly domain: PagingDomain;
-  /** The same, as parts of functions are attached to it. */
-  readonly aux: AuxDomain;
-  readonly space: GuestSpace;
   readonly dma: DmaMappings;
-  /** Takes a device for the container, if it has no other owner. */
-  readonly claim: (device: VfioDevice) => Refusal<'EBUSY'> | undefined;
-  readonly unclaim: (device: VfioDevice) => void;
   /** Called when all of it is gone. */
   readonly closed: (space: GuestSpace) => void;
-}
-
-/** A device in a container. */
-interface Member {
-  readonly guest: GuestDevice;
-  /** What it reaches without a PASID. */
-  readonly reach: Reach;
 }
 
 export class VfioContainer {
   readonly name: string;
   readonly #context: KernelContext;
   readonly #parts: ContainerParts;
-  readonly #members: KeptMap<VfioDevice, Member>;
+  readonly #members: ContainerMembers;
   readonly #state: KeptValue<'open' | 'closing' | 'closed'>;
-  /** Devices that somebody takes out. */
-  readonly #leaving: KeptMap<VfioDevice, true>;
-  /** Woken when one is out, or could not be taken out. */
-  readonly #left: WaitQueue;
 
   /** @internal */
   constructor(context: KernelContext, parts: ContainerParts) {
     this.#context = context;
     this.#parts = parts;
     this.name = `vfio ${parts.process.name}`;
-    this.#members = new KeptMap(context.log);
-    this.#leaving = new KeptMap(context.log);
-    this.#left = new WaitQueue(`${this.name}: a device leaves`);
+    this.#members = new ContainerMembers(context, this.name, parts);
     this.#state = new KeptValue<'open' | 'closing' | 'closed'>(context.log, 'open');
   }
 
@@ -105,7 +70,10 @@ export class VfioContainer {
    * `ENOMEM`, `EIO`. It is not in the container.
    */
   addDevice(device: VfioDevice): Task<Refusal | undefined> {
-    return this.#call('add', this.#addDevice(device));
+    return this.#call(
+      'add',
+      this.#members.add(device, () => this.#isOpen()),
+    );
   }
 
   /**
@@ -117,7 +85,7 @@ export class VfioContainer {
    * nothing can be bound for it, and one can try again.
    */
   removeDevice(device: VfioDevice): Task<Refusal | undefined> {
-    return this.#call('remove', this.#removeDevice(device));
+    return this.#call('remove', this.#members.remove(device));
   }
 
   /**
@@ -129,7 +97,7 @@ export class VfioContainer {
   attachDomain(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call(
       'attach',
-      this.#reachOf(device, (reach) => reach.attach()),
+      this.#members.reachOf(device, (reach) => reach.attach()),
     );
   }
 
@@ -142,29 +110,13 @@ export class VfioContainer {
   detachDomain(device: VfioDevice): Task<Refusal | undefined> {
     return this.#call(
       'detach',
-      this.#reachOf(device, (reach) => reach.detach()),
+      this.#members.reachOf(device, (reach) => reach.detach()),
     );
   }
 
   /** What nested translation there is, as `struct iommu_nesting_info`: what all units of its devices have. */
   info(): Uint8Array {
-    const { domain } = this.#parts;
-    const units = this.#members.values().map(({ guest }) => guest.iommu);
-    const offers = units.map(({ driver }) => driver.nesting);
-    const has = offers.length > 0;
-    const every = (pick: 'cap' | 'ecap'): bigint =>
-      has ? offers.reduce((all, offer) => all & (offer?.[pick] ?? 0n), 2n ** 64n - 1n) : 0n;
-    const words = encode(IOMMU_NESTING_INFO, {
-      ARGSZ: IOMMU_NESTING_INFO.bytes,
-      FORMAT: IOMMU_PASID_FORMAT_INTEL_VTD,
-      BIND_PGTBL: has ? 1 : 0,
-      CACHE_INVLD: has ? 1 : 0,
-      ADDR_WIDTH: domain.width,
-      PASID_BITS: has ? Math.min(...units.map(({ pasidBits }) => pasidBits)) : 0,
-      CAP_REG: every('cap'),
-      ECAP_REG: every('ecap'),
-    });
-    return new Uint8Array(words.buffer);
+    return nestingInfo(this.#members.functions, this.#parts.domain);
   }
 
   /**
@@ -219,7 +171,7 @@ export class VfioContainer {
     if (isRefusal(guest)) return ended(guest);
     const request = parseBind(argument);
     if (isRefusal(request)) return ended(request);
-    if (request.guestPasid === WITHOUT_PASID && this.#members.get(device)?.reach.isAttached === true) {
+    if (request.guestPasid === WITHOUT_PASID && this.#members.isAttached(device)) {
       return ended(refuse('EBUSY', `requests of ${device.name} without a PASID meet the VM's memory`));
     }
     return this.#call('bind', this.#parts.space.bind(guest, request));
@@ -271,9 +223,7 @@ export class VfioContainer {
 
   /** Has `listener` told of the device's faults, by the guest's PASIDs. A `Bug` for a device that is not here. */
   onFault(device: VfioDevice, listener: FaultListener): void {
-    const member = this.#members.get(device);
-    assert(member !== undefined, `${device.name} is not in ${this.name}`);
-    member.guest.listener.value = (fault) => listener(encodeFault(fault));
+    this.#members.get(device).listener.value = (fault) => listener(encodeFault(fault));
   }
 
   /**
@@ -297,49 +247,6 @@ export class VfioContainer {
     return this.close();
   }
 
-  *#addDevice(device: VfioDevice): Task<Refusal | undefined> {
-    const { space, claim, unclaim } = this.#parts;
-    const unsuited = this.#whyNot(device);
-    if (unsuited !== undefined) return unsuited;
-    const taken = claim(device);
-    if (taken !== undefined) return taken;
-    const guest = space.addDevice(device);
-    if (isRefusal(guest)) {
-      unclaim(device);
-      return guest;
-    }
-    const member = yield* this.#attach(guest);
-    if (!isRefusal(member) && this.#isOpen() === undefined) {
-      this.#members.set(device, member);
-      return undefined;
-    }
-    if (!isRefusal(member)) yield* member.reach.end();
-    space.removeDevice(guest);
-    unclaim(device);
-    return isRefusal(member) ? member : this.#isOpen();
-  }
-
-  *#removeDevice(device: VfioDevice): Task<Refusal | undefined> {
-    const member = this.#members.get(device);
-    if (member === undefined || this.#leaving.has(device)) {
-      return refuse('ENODEV', `${device.name} is not in ${this.name}, or is being taken out`);
-    }
-    const { space } = this.#parts;
-    this.#leaving.set(device, true);
-    const refusal = (yield* space.evict(member.guest)) ?? (yield* member.reach.end());
-    this.#leaving.delete(device);
-    this.#left.wakeAll();
-    if (refusal !== undefined) return refusal;
-    this.#forget(device, member);
-    this.#parts.unclaim(device);
-    return undefined;
-  }
-
-  #forget(device: VfioDevice, { guest }: Member): void {
-    this.#parts.space.removeDevice(guest);
-    this.#members.delete(device);
-  }
-
   *#mapDma(argument: Uint8Array): Task<Refusal | undefined> {
     const request = parseDmaMap(argument);
     return isRefusal(request) ? request : yield* this.#parts.dma.map(request);
@@ -357,55 +264,17 @@ export class VfioContainer {
   *#close(): Task {
     if (this.#state.value !== 'open') return;
     this.#state.value = 'closing';
-    const { space, dma, domain, unclaim, closed } = this.#parts;
+    const { space, dma, domain, closed } = this.#parts;
     const held = yield* space.close();
-    while (this.#leaving.size > 0) yield this.#left;
-    for (const device of this.#members.keys()) {
-      const member = this.#members.get(device);
-      if (member === undefined) continue;
-      const refusal = yield* member.reach.end();
-      this.#forget(device, member);
-      // A device that hardware did not let go of has no next owner.
-      if (refusal === undefined && held === undefined) unclaim(device);
-    }
+    yield* this.#members.removeAll(held !== undefined);
     // While something is attached, its frames stay held.
     if (domain.uses.value === 0 && (yield* dma.unmapAll()) === undefined) domain.free();
     closed(space);
     this.#state.value = 'closed';
   }
 
-  /** Has a device's requests without a PASID meet the container's memory. */
-  *#attach(guest: GuestDevice): Task<Member | Refusal> {
-    const { iommu, domain, aux } = this.#parts;
-    const { endpoint: device } = guest;
-    const reach = device.usesParentPasids
-      ? new AuxPart(this.#context, aux, device)
-      : new FunctionReach(this.#context, iommu, { device, domain: domain as Domain });
-    return (yield* reach.attach()) ?? { guest, reach };
-  }
-
-  *#reachOf(
-    device: VfioDevice,
-    does: (reach: Reach) => Task<Refusal | undefined>,
-  ): Task<Refusal | undefined> {
-    const reach = this.#members.get(device)?.reach;
-    if (reach === undefined || this.#leaving.has(device)) {
-      return refuse('ENODEV', `${device.name} is not in ${this.name}, or is being taken out`);
-    }
-    return yield* does(reach);
-  }
-
-  /** Why a device cannot have nested translation here. */
-  #whyNot({ iommu, name }: VfioDevice): Refusal | undefined {
-    if (iommu.driver.nesting !== undefined && iommu.pasidBits > 0) return undefined;
-    return refuse('ENODEV', `no nested translation for ${name} by ${iommu.driver.name}`);
-  }
-
   #guestOf(device: VfioDevice): GuestDevice | Refusal<'ENODEV'> {
-    const closed = this.#isOpen();
-    if (closed !== undefined) return closed;
-    const member = this.#members.get(device);
-    return member?.guest ?? refuse('ENODEV', `${device.name} is not in ${this.name}`);
+    return this.#isOpen() ?? this.#members.guestOf(device);
   }
 
   #isOpen(): Refusal<'ENODEV'> | undefined {

@@ -128,6 +128,11 @@ function memoryPort(
       if (!memory.write(address, from)) throw new Bug(`the kernel writes at ${hex(address)}`);
       stepIn('between stores');
     },
+    clear(frame) {
+      writtenBack?.storing(frame * FRAME_BYTES, FRAME_BYTES);
+      if (!memory.clear(frame)) throw new Bug(`the kernel clears frame ${hex(frame)}, where no memory is`);
+      stepIn('between stores');
+    },
     flush(address, bytes) {
       writtenBack?.flush(address, bytes);
       stepIn('between stores');

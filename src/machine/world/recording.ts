@@ -6,7 +6,15 @@
  * Left out: configuration space, what CPUs are told, lines that are written back; what hardware writes by itself.
  */
 import { type Chooser, type Restorable, u64 } from '../../base/index.js';
-import type { CpuPort, IommuUnit, Mmio, PciConfig, PhysicalMemory, Platform } from '../../kernel/index.js';
+import {
+  type CpuPort,
+  type IommuUnit,
+  type Mmio,
+  PAGE_BYTES,
+  type PciConfig,
+  type PhysicalMemory,
+  type Platform,
+} from '../../kernel/index.js';
 
 /** Stores of memory are `store`; `write` and `read` are of registers. Values are unsigned, of so many bytes. */
 export type Access =
@@ -86,6 +94,10 @@ function recordedMemory(inner: PhysicalMemory, sink: AccessSink): PhysicalMemory
     write(address, from) {
       sink({ did: 'store', address, data: from.slice() });
       inner.write(address, from);
+    },
+    clear(frame) {
+      sink({ did: 'store', address: frame * PAGE_BYTES, data: new Uint8Array(PAGE_BYTES) });
+      inner.clear(frame);
     },
     flush: (address, bytes) => inner.flush(address, bytes),
   };

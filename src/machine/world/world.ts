@@ -15,7 +15,7 @@ import {
   type Task,
   TaskSet,
 } from '../../base/index.js';
-import { type IoasidCore, ioasidCapacity, ioasidCreate } from '../../ioasid/index.js';
+import { type IoasidCore, ioasidCapacity, ioasidCreate, ioasidStrayNotifiers } from '../../ioasid/index.js';
 import { type GuestProtections, Kernel, type Platform } from '../../kernel/index.js';
 import {
   type Finding,
@@ -294,6 +294,7 @@ export class World {
       bootFrames: this.#bootFrames,
       guestBootFrames: this.#guestBootFrames,
       pasidsInUse: this.#pasidsInUse - this.#pasidsAtBoot,
+      strayNotifiers: ioasidStrayNotifiers(this.#ioasids),
     });
   }
 

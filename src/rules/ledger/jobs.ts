@@ -41,6 +41,8 @@ export interface AcceptedJob extends Job {
   /** The number that they carry, where it is another's: a function that a guest has whole has its guest's. */
   readonly carried?: number;
   readonly accepted: number;
+  /** Its queue has the PASID; else it brings one. */
+  readonly isDedicated: boolean;
   /** How many jobs its queue may hold, and the engines that take from it. */
   readonly room: { readonly queue: number; readonly engines: number };
 }

@@ -15,6 +15,7 @@ import {
   ioasidRegisterNotifierMm,
   ioasidSetAlloc,
   ioasidSetFree,
+  ioasidStrayNotifiers,
   ioasidUnregisterNotifier,
   type NotifierPriority,
 } from '../../../src/ioasid/index.js';
@@ -141,6 +142,8 @@ describe('late and early subscribers', () => {
       must(ioasidSetFree(set));
     }
     expect(log).toEqual(['kvm ALLOC 1', 'kvm ALLOC 1']);
+    // It is meant to.
+    expect(ioasidStrayNotifiers(core)).toEqual([]);
   });
 
   it('registering on a set that already has bound ids replays BIND for each to that subscriber alone', () => {
@@ -162,8 +165,11 @@ describe('late and early subscribers', () => {
     const core = newCore();
     const set = newSet(core);
     const kvm = must(ioasidRegisterNotifier(set, listener([], { name: 'kvm', priority: 'cpu' })));
+    expect(ioasidStrayNotifiers(core)).toEqual([]);
     must(ioasidSetFree(set));
+    expect(ioasidStrayNotifiers(core)).toEqual(['kvm']);
     must(ioasidUnregisterNotifier(kvm));
+    expect(ioasidStrayNotifiers(core)).toEqual([]);
     expect(refused(core, () => ioasidUnregisterNotifier(kvm))).toBe('ENOENT');
     const again = listener([], { name: 'kvm', priority: 'cpu' });
     expect(refused(core, () => ioasidRegisterNotifier(set, again))).toBe('ENOENT');

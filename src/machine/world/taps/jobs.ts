@@ -141,6 +141,7 @@ export class JobTaps {
           queue,
           ...numberOf(ledger, name, device.queue(wq).pasidOf(words, 0)),
           accepted: ledger.step,
+          isDedicated: device.queue(wq).isDedicated,
           room: rooms[wq] ?? { queue: 0, engines: 0 },
         };
         tapped.judge.tell('accepted', job);
