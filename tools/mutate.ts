@@ -1,12 +1,12 @@
 /**
- * `npm run mutate [-- name…]`: tests the tests. Puts the faults of `faults.ts` into a copy of the sources, one at a
+ * `npm run mutate [-- name…]`: tests the tests. Puts the faults of `faults/` into a copy of the sources, one at a
  * time, and runs the tests that have to notice until one does. Exit code 1 if a fault went unnoticed, 2 if one
  * does not fit its file.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FAULTS, type Fault } from './faults.js';
+import { FAULTS, type Fault } from './faults/index.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const COPY = join(ROOT, 'build', 'mutate');
