@@ -31,8 +31,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'an unmap frees its frames before it flushes',
     file: 'kernel/mm/address-space.ts',
-    find: '        const isFree = yield* this.#flush(gone.first, gone.last);\n        if (isFree) this.#freePages(gone, leaves);\n        else this.#lose(gone);',
-    replace: '        this.#freePages(gone, leaves);\n        yield* this.#flush(gone.first, gone.last);',
+    find: '        const isFree = yield* this.#flush(gone.first, gone.last);\n        if (isFree) this.#freePages(gone, led);\n        else this.#lose(gone);',
+    replace: '        this.#freePages(gone, led);\n        yield* this.#flush(gone.first, gone.last);',
     rule: 'ISOLATION',
     message:
       /\(job chased of alice, .* into frame 0x\w+, which is free since step \d+: it was alice's page 0x7f000000[78]000 until step \d+, and a translation of it is still in /,

@@ -116,7 +116,7 @@ export const IOMMU_FAULTS: readonly Fault[] = [
     replace: 'const flushes: Int32Array[] = [];',
   }),
   iommu('an attachment is detached twice at once', 'core.ts', {
-    find: '    while (detaching.value) yield changed;\n',
+    find: '    while (attachment.detaching) yield attachment.changed;\n',
     replace: '',
   }),
   iommu('the parts of a split page have not its marks', 'io-page-table.ts', {
@@ -136,8 +136,8 @@ export const IOMMU_FAULTS: readonly Fault[] = [
     replace: 'const nested = this.#nested.get(this)?.values() ?? [];',
   }),
   iommu('what hardware did not confirm is taken for muted', 'core.ts', {
-    find: "entry.value = mute && refusal === undefined ? 'muted' : 'none';",
-    replace: "entry.value = mute ? 'muted' : 'none';",
+    find: "attachment.change().entry = mute && refusal === undefined ? 'muted' : 'none';",
+    replace: "attachment.change().entry = mute ? 'muted' : 'none';",
   }),
   iommu('only one of several units is told of a change', 'change.ts', {
     find: '      first ??= unconfirmed;\n',
