@@ -6,6 +6,7 @@ import {
   assert,
   Bug,
   isRefusal,
+  KeptList,
   KeptValue,
   type Refusal,
   type Restorable,
@@ -41,8 +42,15 @@ const IOMMU_REGISTERS = 0xfed9_0000;
 const HOT_PLUG_REGISTERS = 0xfed8_0000;
 const HOST_ADDRESS_WIDTH = 46;
 const PASID_BITS = 20;
+const PAGE = 4096;
 /** What virtual functions have where there is no IOMMU to have it for. */
 const WITHOUT_IOMMU = { pasidBits: 0, deviceTlbs: false, pageRequests: false } as const;
+
+/** 64 bytes that are to be stored at once. */
+export interface HeldStore {
+  readonly address: number;
+  readonly words: Int32Array;
+}
 
 interface Services {
   readonly kvm: KvmVm;
@@ -55,6 +63,8 @@ export class Monitor {
   readonly vcpus: VcpuPort[] = [];
   readonly iommu: VirtualIommu | undefined;
   readonly devices: VmFunctions;
+  /** Stores to portals that are away. */
+  readonly held: KeptList<HeldStore>;
   readonly #options: VmOptions;
   readonly #process: Process;
   readonly #kvm: KvmVm;
@@ -77,6 +87,7 @@ export class Monitor {
     this.#kvm = kvm;
     this.#container = container;
     this.bus = new GuestBus(log);
+    this.held = new KeptList(log);
     this.#isMapped = new KeptValue(log, false);
     this.#isPausing = new KeptValue(log, false);
     this.#side = new VfioSide(log, container);
@@ -222,6 +233,17 @@ export class Monitor {
     }
   }
 
+  /**
+   * MOVDIR64B of the guest's kernel, to a portal or to registers that trap. While portals are away it waits, as the
+   * instruction does that finds none there.
+   */
+  readonly write512 = (address: number, words: Int32Array): void => {
+    if (this.vcpus[0]?.write512(address, words) === true) return;
+    if (this.#portals.isAwayFrom(Math.floor(address / PAGE), this.functions))
+      this.held.push({ address, words: words.slice() });
+    else this.bus.write512(address, words);
+  };
+
   /** The guest, which stands still, goes on in front of another machine, which has taken over what this one was. */
   handOver(to: Monitor): void {
     const guest = this.#guest.value;
@@ -291,6 +313,8 @@ export class Monitor {
   *#goOn(): Task {
     for (const each of [...this.functions]) yield* each.resume();
     yield* this.#portals.release(this.functions);
+    for (let store = this.held.shift(); store !== undefined; store = this.held.shift())
+      this.write512(store.address, store.words);
     this.tasks.resume();
     this.interrupts.resume();
   }

@@ -28,6 +28,8 @@ export interface GuestMachine {
   readonly bus: GuestBus;
   /** In the order in which the guest counts them. */
   readonly vcpus: readonly VcpuPort[];
+  /** MOVDIR64B of the guest's kernel. */
+  readonly write512: (address: number, words: Int32Array) => void;
 }
 
 /** What a guest's kernel sees, and who is told. */
@@ -61,8 +63,8 @@ export class GuestPlatform implements Platform, Restorable {
 
   constructor(options: GuestPlatformOptions) {
     const { machine, interrupts, iommus, chooser, emit } = options;
-    const { ram, bus, vcpus } = machine;
-    const on: Seat = { ram, bus, vcpus };
+    const { ram, bus, vcpus, write512 } = machine;
+    const on: Seat = { ram, bus, vcpus, write512 };
     this.#on = on;
     this.#marked = machine;
     this.memory = memoryPort(on, options);
@@ -93,10 +95,8 @@ export class GuestPlatform implements Platform, Restorable {
 
   /** The guest stands still, and goes on on a machine that has taken over what this one was. */
   move(to: GuestMachine): void {
-    const { ram, bus, vcpus } = to;
-    this.#on.ram = ram;
-    this.#on.bus = bus;
-    this.#on.vcpus = vcpus;
+    const { ram, bus, vcpus, write512 } = to;
+    Object.assign(this.#on, { ram, bus, vcpus, write512 });
   }
 
   mark(): void {
@@ -198,9 +198,7 @@ function mmioPort(on: Seat, { stepIn }: Pick<GuestPlatformOptions, 'stepIn'>): M
       stepIn('between stores');
     },
     write512(address, words) {
-      // MOVDIR64B goes to registers that are mapped straight through, or traps.
-      const isPortal = on.vcpus[0]?.write512(address, words) === true;
-      if (!isPortal) on.bus.write512(address, words);
+      on.write512(address, words);
       stepIn('between stores');
     },
   };

@@ -21,6 +21,8 @@ export class Portals {
   readonly #placed: WaitQueue;
   /** They are to be nowhere; and where each was. */
   readonly #isHeld: KeptValue<boolean>;
+  /** They are on their way back. */
+  readonly #isReturning: KeptValue<boolean>;
   readonly #heldAt: KeptMap<VmFunction, number>;
 
   constructor(context: KernelContext, of: { readonly name: string; readonly kvm: KvmVm }) {
@@ -35,6 +37,7 @@ export class Portals {
     this.#isPlacing = new KeptValue(log, false);
     this.#placed = new WaitQueue(`portals of ${of.name}`);
     this.#isHeld = new KeptValue(log, false);
+    this.#isReturning = new KeptValue(log, false);
     this.#heldAt = new KeptMap(log);
   }
 
@@ -46,6 +49,14 @@ export class Portals {
   /** Whether they are to be nowhere. */
   get areHeld(): boolean {
     return this.#isHeld.value;
+  }
+
+  /** Whether one is away for a while that is at a guest frame: what goes there waits for it. */
+  isAwayFrom(gfn: number, functions: readonly VmFunction[]): boolean {
+    if (!this.#isHeld.value && !this.#isReturning.value) return false;
+    return functions.some(({ portalGfn, portals }) => {
+      return portalGfn !== undefined && gfn >= portalGfn && gfn < portalGfn + portals.length;
+    });
   }
 
   /** Whether its task runs. */
@@ -96,7 +107,9 @@ export class Portals {
   /** And it goes on: who waits at a portal finds it. */
   *release(functions: readonly VmFunction[]): Task {
     this.#isHeld.value = false;
+    this.#isReturning.value = true;
     for (const each of [...functions]) yield* this.place(each);
+    this.#isReturning.value = false;
   }
 
   *#place(each: VmFunction): Task {

@@ -59,8 +59,14 @@ export function value<T>(result: T | Refusal): T {
   return result;
 }
 
+interface TestHostOptions {
+  readonly queues?: Partial<WqConfig>;
+  readonly ridDomain?: RidDomain;
+  readonly beside?: TestHost;
+}
+
 export class TestHost {
-  readonly tasks = new TaskSet();
+  readonly tasks: TaskSet;
   readonly hardware: Hardware;
   readonly kernel: Kernel;
   readonly ioasids: IoasidCore;
@@ -70,14 +76,12 @@ export class TestHost {
   readonly #scheduler: Scheduler;
   readonly #kept: readonly Restorable[];
 
-  /** @param options `queues`: what both queues have, if that is not the usual */
-  constructor(
-    seed = 1,
-    { queues = {}, ridDomain = 'blocked' }: { queues?: Partial<WqConfig>; ridDomain?: RidDomain } = {},
-  ) {
+  /** @param options `queues`: what both queues have, if that is not the usual; `beside`: who runs it as well */
+  constructor(seed = 1, { queues = {}, ridDomain = 'blocked', beside }: TestHostOptions = {}) {
+    this.tasks = beside?.tasks ?? new TaskSet();
     const scenario = parseScenario(MACHINE);
     if (Array.isArray(scenario)) throw new Error(JSON.stringify(scenario));
-    this.chooser = new RandomChooser(new Random(seed));
+    this.chooser = beside?.chooser ?? new RandomChooser(new Random(seed));
     const straight = <T>(inner: T): T => inner;
     this.hardware = new Hardware(
       scenario.machine,
@@ -105,6 +109,7 @@ export class TestHost {
       quota: 1000,
     });
     this.#scheduler = new Scheduler(tasks, this.hardware.scheduled);
+    beside?.hardware.scheduled.addGroup(this.hardware.scheduled);
     this.run(this.#boot(queues));
     this.#kept = [this.hardware, ...platform.kept, ioasids, tasks];
   }

@@ -3,17 +3,7 @@
  * ledger knows which of the VMM's pages are the guest's memory, so that a frame of the host's leads to its owner in
  * the guest.
  */
-import {
-  assert,
-  type Chooser,
-  isRefusal,
-  KeptMap,
-  KeptValue,
-  type Refusal,
-  refuse,
-  type Task,
-  type TaskSet,
-} from '../../base/index.js';
+import { assert, isRefusal, KeptMap, KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import {
   ABSENT,
   type Cpu,
@@ -23,39 +13,15 @@ import {
   pasidTranslationEntry,
 } from '../../hardware/index.js';
 import { ioasidCapacity } from '../../ioasid/index.js';
-import { type Kernel, Mdev } from '../../kernel/index.js';
+import type { Kernel, Mdev } from '../../kernel/index.js';
 import type { GuestLedger, Mapping } from '../../rules/index.js';
-import {
-  type MediatedDevice,
-  migrate,
-  Vm,
-  type VmDevice,
-  type VmHost,
-  type VmIommu,
-  type VmOptions,
-} from '../../vmm/index.js';
+import { type MediatedDevice, migrate, Vm, type VmDevice } from '../../vmm/index.js';
 import { type VmMember, vmmAt } from '../scenario/members.js';
-import type { DestinationSpec, VirtualIommuSpec, VmSpec } from '../scenario/schema.js';
-import { sizeBytes } from '../scenario/size.js';
-import { type Hardware, ridOf } from './hardware.js';
-import { groupsOf, type HostMachine } from './machines.js';
+import type { DestinationSpec } from '../scenario/schema.js';
 import { EntryFinder, type TableEntry } from './table-entry.js';
-import type { Taps } from './taps/taps.js';
+import { deviceOf, devicesOf, isWhole } from './vm-devices.js';
 import { homeOf, mappingOf, setRemains, VmMove } from './vm-move.js';
-
-/** What virtual machines are made on. */
-export interface VmGround {
-  readonly hardware: Hardware;
-  readonly host: HostMachine;
-  readonly taps: Taps;
-  readonly tasks: TaskSet;
-  readonly chooser: Chooser;
-}
-
-/** Host PASIDs that a virtual machine may be given. */
-const LAST_PASID = 0xfffff;
-/** The smallest core of ids that there is: of a guest that has no use for them. */
-const LEAST_IDS = 2;
+import { optionsOf, type Told, type VmGround } from './vm-options.js';
 
 export class GuestVm {
   readonly #vm: KeptValue<Vm>;
@@ -165,7 +131,10 @@ export class GuestVm {
 
   /** Plugs a device in that its spec has late; returns when the guest has it, or runs no more. */
   *plug(name: string): Task<Refusal | undefined> {
-    const device = deviceOf(this.#ground.host, this.#member, name);
+    const {
+      vm: { name: vmm },
+    } = this;
+    const device = deviceOf(this.#ground.host, { member: this.#member, vmm, name, from: this.from(name) });
     if (isRefusal(device)) return device;
     const refusal = yield* this.vm.plug(device);
     if (refusal !== undefined) {
@@ -215,43 +184,44 @@ export class GuestVm {
    * On failure: as `migrate`; it goes on where it is.
    */
   *migrate(to: string): Task<Refusal | undefined> {
-    const { hardware, host, taps } = this.#ground;
-    const { name, spec } = this.#member;
-    const place = spec.destinations[to];
-    if (place === undefined) return refuse('ENOENT', `${name} has no destination ${to}`);
-    const vmm = vmmAt(name, to);
+    const place = this.#member.spec.destinations[to];
+    const vmm = vmmAt(this.#member.name, to);
+    if (place === undefined) return refuse('ENOENT', `there is no ${vmm}`);
+    const had = this.#mdevs.values();
     const devices = this.#devicesAt(vmm, place);
-    const made = devices.filter((each): each is MediatedDevice => !isRefusal(each));
-    const { vm: source } = this;
-    let refusal = devices.find(isRefusal);
-    let unused: readonly Mdev[] = made.map(({ mdev }) => mdev);
-    if (refusal === undefined) {
-      const told = { vmm, pasids: place.pasids, devices: made, ...this.#told };
-      const destination = new Vm(optionsOf(this.#ground, this.#member, told));
-      const move = new VmMove({
-        ...{ taps, place, source, destination, guest: this.#guest, quota: this.#quota },
-        ...{ memory: hardware.memory, core: host.kernel.pasids.core },
-        moved: () => {
-          unused = this.#mdevs.values();
-          this.#arrived(destination, place, made);
-        },
-      });
-      refusal = yield* migrate(source, destination, move);
-      if (refusal === undefined) move.ended();
-    }
+    const made = devices.filter((each): each is MediatedDevice => !isRefusal(each) && 'mdev' in each);
+    const refusal = devices.find(isRefusal) ?? (yield* this.#go(place, { vmm, devices: made }));
+    const unused = refusal === undefined ? had : made.map(({ mdev }) => mdev);
     for (const mdev of unused) yield* mdev.remove();
     return refusal;
   }
 
   /** Its devices, as parts of what a destination names. */
-  #devicesAt(vmm: string, { devices }: DestinationSpec): (MediatedDevice | Refusal)[] {
+  #devicesAt(vmm: string, { devices }: DestinationSpec): (VmDevice | Refusal)[] {
     const { host } = this.#ground;
+    const member = this.#member;
     return Object.entries(devices)
-      .filter(([device]) => this.vm.hasDevice(device))
-      .map(([name, from]) => {
-        const at = ridOf(this.#member.spec.devices[name]?.at ?? '');
-        return partOf(host, { vmm, name, from, at });
-      });
+      .filter(([name]) => this.vm.hasDevice(name))
+      .map(([name, from]) => deviceOf(host, { member, vmm, name, from }));
+  }
+
+  *#go(
+    place: DestinationSpec,
+    { vmm, devices }: { readonly vmm: string; readonly devices: readonly MediatedDevice[] },
+  ): Task<Refusal | undefined> {
+    const { hardware, host, taps } = this.#ground;
+    const { vm: source } = this;
+    const { pasids } = place;
+    const options = optionsOf(this.#ground, this.#member, { vmm, pasids, devices, ...this.#told });
+    const destination = new Vm(options);
+    const move = new VmMove({
+      ...{ taps, place, source, destination, guest: this.#guest, quota: this.#quota },
+      ...{ memory: hardware.memory, core: host.kernel.pasids.core },
+      moved: () => this.#arrived(destination, place, devices),
+    });
+    const refusal = yield* migrate(source, destination, move);
+    if (refusal === undefined) move.ended();
+    return refusal;
   }
 
   #arrived(vm: Vm, place: DestinationSpec, devices: readonly MediatedDevice[]): void {
@@ -336,149 +306,4 @@ export class GuestVm {
     this.#cpus.value = this.vm.cpus;
     this.#guest.moved(homeOf(this.vm, this.#ground.taps.ledger));
   }
-}
-
-/** Those that are there from the boot on. */
-function devicesOf(host: HostMachine, member: VmMember): VmDevice[] {
-  const atBoot = Object.entries(member.spec.devices).filter(([, { plugged }]) => plugged === 'boot');
-  return atBoot.map(([name]) => {
-    const device = deviceOf(host, member, name);
-    assert(!isRefusal(device), `no virtual device ${name}: ${String(device)}`);
-    return device;
-  });
-}
-
-function deviceOf(host: HostMachine, { name: vm, spec }: VmMember, name: string): VmDevice | Refusal {
-  const device = spec.devices[name];
-  if (device === undefined) return refuse('ENOENT', `${vm} has no device ${name}`);
-  const { from, 'shared-queues': sharedQueues = 'refused' } = device;
-  const at = ridOf(device.at);
-  if (!isWhole(from)) return partOf(host, { vmm: vm, name, from, at });
-  const { function: whole, spec: of } = host.whole(from);
-  return { name, at, whole, groups: groupsOf(of), sharedQueues };
-}
-
-/** A part of one of the host's accelerators. */
-function partOf(
-  host: HostMachine,
-  {
-    vmm,
-    name,
-    from,
-    at,
-  }: { readonly vmm: string; readonly name: string; readonly from: string; readonly at: number },
-): MediatedDevice | Refusal {
-  const { idxd, index } = host.queue(from);
-  assert(idxd !== undefined, `the host has not found ${from}`);
-  const mdev = Mdev.create(host.kernel.context, idxd, { name: `${vmm} ${name}`, wq: index });
-  return isRefusal(mdev) ? mdev : { name, at, mdev };
-}
-
-/** A number of its own for each name: what is picked by chance differs from one to the next. */
-const seedOf = (name: string): number =>
-  [...name].reduce((sum, char) => (sum * 31 + char.charCodeAt(0)) >>> 0, 7);
-
-/** Whether a virtual device is a whole function: of a part the queue is named. */
-export const isWhole = (from: string): boolean => !from.includes('/');
-
-/**
- * A guest's kernel names functions by RID, and counts accelerators in the order in which it finds them: those of its
- * boot in that of their RIDs, then as they come.
- *
- * @param found the guest's name of an accelerator that came later, if it is there
- */
-function aliasesOf(
-  { devices }: VmMember['spec'],
-  host: HostMachine,
-  found: (rid: number) => string | undefined,
-): () => [string, string][] {
-  const sorted = Object.entries(devices).toSorted(([, a], [, b]) => ridOf(a.at) - ridOf(b.at));
-  const ofQueues = (name: string, own: string): [string, string][] => {
-    const from = devices[name]?.from ?? '';
-    const names = isWhole(from) ? Object.keys(host.whole(from).spec.queues) : [from.split('/')[1] ?? ''];
-    return [
-      ...names.map((queue, wq): [string, string] => [`${own}/wq${wq}`, `${name}/${queue}`]),
-      [own, name],
-    ];
-  };
-  const atBoot = sorted.filter(([, { plugged }]) => plugged === 'boot');
-  const late = sorted.filter(([, { plugged }]) => plugged === 'late');
-  const places = sorted.map(([name, { at }]): [string, string] => [at, name]);
-  const known = [...atBoot.flatMap(([name], i) => ofQueues(name, `dsa${i}`)), ...places];
-  if (late.length === 0) return () => known;
-  return () => [
-    ...late.flatMap(([name, { at }]) => {
-      const own = found(ridOf(at));
-      return own === undefined ? [] : ofQueues(name, own);
-    }),
-    ...known,
-  ];
-}
-
-const hasVfio = (kernel: Kernel): kernel is VmHost => 'vfio' in kernel;
-
-const iommuOf = (vm: string, iommu: VirtualIommuSpec, pasids: VmSpec['pasids']): VmIommu => ({
-  cachingMode: iommu['caching-mode'],
-  pasidBits: iommu['pasid-bits'],
-  pageRequests: iommu['page-requests'],
-  deviceTlbs: true,
-  pasids: {
-    pairs: pasids.numbers.map((pair) => ({ guestPasid: pair.guest, hostPasid: pair.host })),
-    rest: pasids.policy === 'scattered' ? 'seeded' : pasids.policy,
-    ...{ seed: seedOf(vm), hostMin: 1, hostMax: LAST_PASID },
-  },
-});
-
-/** How what a guest tells is told. */
-interface Told {
-  readonly guest: GuestLedger;
-  /** The guest's name of an accelerator that came later, if it is there. */
-  readonly found: (rid: number) => string | undefined;
-  /** The host's accelerator behind a device, by the scenario's names. */
-  readonly deviceOf: (device: string) => string;
-}
-
-/** A VMM, and what it has for the guest. */
-interface Vmm {
-  readonly vmm: string;
-  readonly pasids: VmSpec['pasids'];
-  readonly devices: readonly VmDevice[];
-}
-
-function optionsOf(
-  { hardware, host, taps, tasks, chooser }: VmGround,
-  member: VmMember,
-  { vmm: name, pasids, devices, guest, found, deviceOf }: Vmm & Told,
-): VmOptions {
-  const { spec } = member;
-  const { iommu } = spec;
-  const { kernel } = host;
-  assert(hasVfio(kernel), 'the host has no VFIO');
-  const aliases = aliasesOf(spec, host, found);
-  const tapped = {
-    ledger: guest,
-    deviceOf,
-    get aliases() {
-      return aliases();
-    },
-  };
-  return {
-    ...{ name, host: kernel, tasks, chooser, devices },
-    machine: hardware.vmMachine,
-    stepIn: (what) => hardware.engines.maybeStep(chooser, what),
-    memory: sizeBytes(spec.memory),
-    cpus: spec.cpus,
-    ...(iommu === 'none' ? {} : { iommu: iommuOf(name, iommu, pasids) }),
-    ridDomain: spec['kernel-dma'],
-    quota: pasids.quota,
-    lateTranslation: spec.kvm === 'late',
-    pasids: iommu === 'none' ? LEAST_IDS : 2 ** iommu['pasid-bits'],
-    emit: taps.kernels.guest(tapped),
-    stored: taps.stored,
-    ledger: taps.guestFrames(guest),
-    ioasidTrace: {
-      trace: taps.kernels.guestIoasid({ ledger: guest, aliases: aliases() }),
-      traces: taps.kernels.readsIoasid,
-    },
-  };
 }

@@ -1,11 +1,11 @@
 /** A virtual machine that goes to another VMM of its host, looked at while it does. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { bySeed, worldOf } from '../../../test/machine/worlds.js';
+import { bySeed, scenarioOf, worldOf } from '../../../test/machine/worlds.js';
 import { assert, type Event, isRefusal } from '../../base/index.js';
 import { ioasidFindBySpid, ioasidReports } from '../../ioasid/index.js';
 import type { PasidRow } from './pasid-table.js';
 import { HostBench } from './state-bench.js';
-import type { World } from './world.js';
+import { World } from './world.js';
 
 const SEEDS = 40;
 // Whole runs: minutes where others use the machine too.
@@ -39,7 +39,7 @@ function pairsOf({ vms }: World): Pair[] {
   const vm = vms.get('vm1')?.vm.vm;
   assert(vm !== undefined, 'no vm1');
   return vm.kernel.processes.all.map(({ name, mm }) => {
-    const guest = mm.pasid.value;
+    const guest = mm.pasid;
     const host = guest === undefined ? undefined : ioasidFindBySpid(vm.set, guest);
     return [name, guest, isRefusal(host) ? undefined : host];
   });
@@ -163,6 +163,134 @@ describe('a virtual machine that goes to another VMM of its host', () => {
         const newcomer = expect.stringMatching(/^vm2\/newcomers/);
         expect(rows).toContainEqual([newcomer, expect.any(Number), there, '(vm2)']);
       }
+    }
+  });
+});
+
+const HEAD = `version: 1
+models: { shows: a, leaves-out: b, claims: c }
+machine:
+  memory: 32 MiB
+  cpus: 1
+  iommu: { kind: vtd, second-stage: [48-bit], nested: true, caches: { context: 2, pasid: 2, iotlb: 4 } }
+  devices:
+    dsa0: { kind: dsa, at: 6a:01.0, queues: { own: { mode: dedicated, block-on-fault: BOF }, any: { mode: shared } } }
+    dsa1: { kind: dsa, at: 6b:01.0, queues: { own: { mode: dedicated, block-on-fault: BOF }, any: { mode: shared } } }
+`;
+const ONE = 'devices: { v: { from: dsa0/any, at: 00:05.0 } }, processes: { alice: {} }';
+const KERNELS = 'devices: { v: { from: dsa0/own, at: 00:05.0 } }';
+const to = (from: string): string =>
+  `destinations: { there: { devices: { v: ${from} } }, back: { devices: { v: dsa0/any } } }`;
+const alice = (what: string): string => `{ by: vm1/alice, ${what} }`;
+const host = (what: string): string => `{ by: host, ${what} }`;
+const WORK = [
+  ...['map: { name: page, pages: 2 }', 'open: v/any', 'meet: begin'].map(alice),
+  alice('submit: { to: v/any, operation: fill, into: page, pattern: 7, block-on-fault: true, as: one }'),
+  ...['wait: { for: one }', 'check: { region: page, holds: 7 }', 'meet: then'].map(alice),
+  alice('submit: { to: v/any, operation: fill, into: page, pattern: 8, as: two }'),
+  ...['wait: { for: two }', 'check: { region: page, holds: 8 }', 'close: v/any'].map(alice),
+];
+const COPIES = ['one', 'two'].flatMap((as) => [
+  `{ by: vm1/kernel, copy: { on: v/own, from: a, into: b, as: ${as} } }`,
+  `{ by: vm1/kernel, wait: { for: ${as} } }`,
+]);
+const KERNEL = [
+  ...[
+    'map: { name: a, pages: 2, holds: hello }',
+    'map: { name: b, pages: 2 }',
+    'open: v/own',
+    'meet: begin',
+  ].map((what) => `{ by: vm1/kernel, ${what} }`),
+  ...COPIES,
+  ...['meet: then', 'check: { region: b, holds: hello }', 'close: v/own'].map(
+    (what) => `{ by: vm1/kernel, ${what} }`,
+  ),
+];
+const THERE = [host('meet: begin'), host('migrate: vm1/there'), host('meet: then')];
+
+describe('a virtual machine that goes to another VMM, whatever it is', () => {
+  it.each<[string, string, readonly string[]]>([
+    ['with caching mode', `${ONE}, ${to('dsa1/any')}`, [...WORK, ...THERE]],
+    [
+      'whose guest tells new entries by nothing',
+      `${ONE}, iommu: { caching-mode: false }, ${to('dsa1/any')}`,
+      [...WORK, ...THERE],
+    ],
+    ['to another VMM with parts of the same queue', `${ONE}, ${to('dsa0/any')}`, [...WORK, ...THERE]],
+    [
+      'without an IOMMU',
+      `${KERNELS}, iommu: none, ${to('dsa1/own').replace('dsa0/any', 'dsa0/own')}`,
+      [...KERNEL, ...THERE],
+    ],
+    [
+      'whose kernel maps what its device reaches',
+      `${KERNELS}, kernel-dma: dma, ${to('dsa1/own')}`,
+      [...KERNEL, ...THERE],
+    ],
+    [
+      'whose kernel reaches all',
+      `${KERNELS}, kernel-dma: identity, ${to('dsa1/own')}`,
+      [...KERNEL, ...THERE],
+    ],
+    [
+      'there, back, and there again',
+      `${ONE}, ${to('dsa1/any')}`,
+      [
+        ...WORK,
+        ...['meet: begin', 'migrate: vm1/there', 'migrate: vm1/back', 'migrate: vm1/there', 'meet: then'].map(
+          host,
+        ),
+      ],
+    ],
+    [
+      'while it stands still',
+      `${ONE}, ${to('dsa1/any')}`,
+      [
+        ...WORK,
+        ...['meet: begin', 'pause: vm1', 'migrate: vm1/there', 'resume: vm1', 'meet: then'].map(host),
+      ],
+    ],
+    [
+      'after it has stood still with work of its kernel',
+      `${KERNELS}, kernel-dma: dma, ${to('dsa1/own')}`,
+      [
+        ...KERNEL,
+        ...['meet: begin', 'pause: vm1', 'resume: vm1', 'migrate: vm1/there', 'meet: then'].map(host),
+      ],
+    ],
+    ['and is killed there', `${ONE}, ${to('dsa1/any')}`, [...WORK, ...THERE, host('kill: vm1')]],
+    ['and is reset there', `${ONE}, ${to('dsa1/any')}`, [...WORK, ...THERE, host('reset: vm1')]],
+    [
+      'and is given a device there',
+      `devices: { v: { from: dsa0/any, at: 00:05.0 }, w: { from: dsa0/own, at: 00:06.0, plugged: late } },
+        processes: { alice: {} }, destinations: { there: { devices: { v: dsa1/any, w: dsa1/own } } }`,
+      [
+        ...WORK,
+        ...THERE,
+        ...['plug: vm1/w', 'meet: given', 'meet: over', 'kill: vm1'].map(host),
+        ...['meet: given', 'open: w/own', 'close: w/own', 'meet: over'].map(alice),
+      ],
+    ],
+    [
+      'that is refused, for it has asked for interrupts',
+      `${ONE}, ${to('dsa1/any')}`,
+      [
+        ...WORK.slice(0, 2),
+        alice('interrupts: v/any'),
+        ...WORK.slice(2),
+        host('meet: begin'),
+        host('migrate: vm1/there, refused: EOPNOTSUPP'),
+        host('meet: then'),
+      ],
+    ],
+  ])('%s', (_, vm, steps) => {
+    const isKernel = steps.some((step) => step.includes('vm1/kernel'));
+    const head = HEAD.replaceAll('BOF', String(!(isKernel && vm.includes('iommu: none'))));
+    const text = `${head}vms: { vm1: { ${vm} } }\nsteps:\n${steps.map((step) => `  - ${step}\n`).join('')}`;
+    const world = new World(scenarioOf(text));
+    for (let seed = 1; seed <= 25; seed++) {
+      const { end, findings } = world.run(bySeed(seed));
+      expect([seed, end, findings]).toEqual([seed, 'ended', []]);
     }
   });
 });

@@ -3,9 +3,10 @@ import type { Cpu } from '../../hardware/index.js';
 import type { IdxdDevice, Kernel } from '../../kernel/index.js';
 import type { Queue } from '../../rules/index.js';
 import type { VmMember } from '../scenario/members.js';
-import { type GuestVm, isWhole } from './guest-vm.js';
+import type { GuestVm } from './guest-vm.js';
 import { ridOf } from './hardware.js';
 import type { HostMachine, Machine, MachineQueue } from './machines.js';
+import { isWhole } from './vm-devices.js';
 
 /** A queue of a virtual device, and what on the host that is from. */
 interface FoundQueue {

@@ -73,12 +73,15 @@ export class VmMove implements MigrationWatch {
   readonly #led = new Map<number, Mapping>();
   /** Its PASIDs of the host's there, each with the step that it has been since. */
   readonly #had = new Map<number, number>();
+  /** Those of them that stood for its kernel before there was a destination, which has one for it too. */
+  readonly #kernels: ReadonlySet<number>;
   /** PASIDs of the host's that no set had, before the source's end. */
   #available = 0;
 
   constructor(parts: MoveParts) {
     this.#parts = parts;
     this.#home = parts.guest.home;
+    this.#kernels = new Set(this.#pasids.map(([pasid]) => pasid));
   }
 
   stopped(): void {
@@ -86,8 +89,8 @@ export class VmMove implements MigrationWatch {
     const { ledger } = taps;
     this.#home = guest.home;
     for (const [number] of guest.pasids.all()) this.#led.set(number, this.#mapping(source, number));
-    for (const [pasid, { mm, from }] of ledger.pasids.all())
-      if (ledger.guestOf(mm) === guest) this.#had.set(pasid, from);
+    for (const [pasid, { mm, from }] of this.#pasids)
+      if (mm !== `${guest.name}/kernel` || this.#kernels.has(pasid)) this.#had.set(pasid, from);
     guest.moved(homeOf(destination, ledger));
   }
 
@@ -126,6 +129,13 @@ export class VmMove implements MigrationWatch {
       ...kept.map(([pasid]) => `PASID ${pasid}`),
     ];
     taps.judge.tell('vmGone', { vm: source.name, left });
+  }
+
+  /** The host's PASIDs that stand for anybody in it. */
+  get #pasids() {
+    const { guest, taps } = this.#parts;
+    const { ledger } = taps;
+    return [...ledger.pasids.all()].filter(([, { mm }]) => ledger.guestOf(mm) === guest);
   }
 
   #mapping(vm: Vm, number: number): Mapping {

@@ -13,7 +13,7 @@ import { ridName, type VcpuState } from '../../kernel/index.js';
 import type { FunctionState } from '../function.js';
 import type { VirtualIommuState } from '../iommu/index.js';
 import type { PageState } from '../memory.js';
-import type { Monitor } from '../monitor.js';
+import type { HeldStore, Monitor } from '../monitor.js';
 import type { SlotState } from '../slots.js';
 
 /** Of the value's layout. */
@@ -29,6 +29,8 @@ export interface MachineState {
   readonly iommu: VirtualIommuState | undefined;
   readonly functions: readonly FunctionState[];
   readonly slots: SlotState;
+  /** Stores to portals that wait for these. */
+  readonly held: readonly HeldStore[];
 }
 
 /** What a machine is made of that another is to be as well. */
@@ -45,7 +47,8 @@ export function saveMachine({
   iommu,
   functions,
   devices,
-}: Parts & Pick<Monitor, 'devices'>): MachineState | Refusal<'EOPNOTSUPP'> {
+  held,
+}: Parts & Pick<Monitor, 'devices' | 'held'>): MachineState | Refusal<'EOPNOTSUPP'> {
   const saved: FunctionState[] = [];
   for (const each of functions) {
     const state = each.save();
@@ -60,6 +63,7 @@ export function saveMachine({
     iommu: iommu?.save(),
     functions: saved,
     slots: devices.controller.save(),
+    held: [...held.items],
   };
 }
 
@@ -90,6 +94,7 @@ export function* loadMachine(monitor: Monitor, state: MachineState): Task<Refusa
   }
   bus.moved();
   devices.controller.load(state.slots);
+  for (const store of state.held) monitor.held.push(store);
   return undefined;
 }
 

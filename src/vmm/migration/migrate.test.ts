@@ -133,6 +133,25 @@ describe('a machine that goes to another VMM', () => {
     expect(moves).toBeGreaterThan(12);
   });
 
+  test('can be on another host there: other hardware, another kernel, other PASIDs', () => {
+    const rig = new Rig();
+    const { host, vm: here } = rig;
+    const other = new TestHost(9, { beside: host });
+    const copied = rig.copyAndPause(5);
+    const before = rig.state();
+    const there = other.newVm('vm1', { iommu: iommuOf(202) });
+    value(host.run(rig.migrate(there)));
+    expect(rig.state()).toEqual(before);
+    expect([here.isGone, host.kernel.vfio?.containers, other.kernel.vfio?.containers]).toEqual([true, 0, 1]);
+    value(host.run(there.resume()));
+    host.runAll();
+    expect([copied.status, copied.isClosed]).toEqual([SUCCESS, true]);
+    expect(copied.bytes).toEqual(bytesOf(5));
+    const next = rig.copy(7);
+    host.runAll();
+    expect([next.pasid, next.bytes]).toEqual([GUEST_PASID, bytesOf(7)]);
+  });
+
   test('goes on while the other is built, and stands still only for a while', () => {
     const rig = new Rig();
     const { host } = rig;

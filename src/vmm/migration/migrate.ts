@@ -1,7 +1,7 @@
 /**
- * A virtual machine goes from one VMM to another of the same host: live update, or local migration. Its devices are
- * parts of others of the host's from then on, or of other queues; its memory lies in other frames; other host PASIDs
- * stand behind its guest PASIDs. What runs in it goes on with what it had. States are VFIO's (`enum
+ * A virtual machine goes from one VMM to another: of the same host, as for a live update, or of another that is run with
+ * it. Its devices are parts of other accelerators or queues from then on; its memory lies in other frames; other host
+ * PASIDs stand behind its guest PASIDs. What runs in it goes on with what it had. States are VFIO's (`enum
  * vfio_device_mig_state`):
  *
  * - the destination is built while the guest goes on;
