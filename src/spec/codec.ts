@@ -4,8 +4,8 @@
  */
 import { assert, Bug, hex } from '../base/index.js';
 import type { Field, Layout, LayoutInfo } from './layout.js';
+import { isNumber } from './numbers.js';
 
-const NUMBER_BITS = 53;
 const TWO_32 = 2 ** 32;
 
 /** One field of a decoded structure. */
@@ -50,10 +50,6 @@ export function encode<N extends string>(
   }
   return words;
 }
-
-/** Whether a field has {@link Field.set}. */
-const isNumber = ({ width, high, low }: Field): boolean =>
-  width <= NUMBER_BITS && (high >> 5) - (low >> 5) <= 1;
 
 /** Whether a field is two words as they stand. */
 const isTwoWords = ({ width, low }: Field): boolean => width === 64 && low % 32 === 0;

@@ -6,6 +6,7 @@
 export * from './codec.js';
 export * from './dsa/index.js';
 export * from './layout.js';
+export { getNumber, setNumber } from './numbers.js';
 export * from './pci/index.js';
 export * from './registers.js';
 export * from './uapi/index.js';

@@ -8,6 +8,7 @@
  */
 import { assert, hex, loOf, type Restorable, Words } from '../base/index.js';
 import { type Field, type LayoutInfo, maskOf } from './layout.js';
+import { setNumber } from './numbers.js';
 
 /** What a register may say of itself beside its layout. */
 export interface RegisterOptions {
@@ -181,6 +182,12 @@ export class RegisterFile implements Restorable {
   /** {@link RegisterFile.get} for a field of any width. */
   getBig(register: Register, field: Field): bigint {
     return field.getBig(this.#state.words, register.at);
+  }
+
+  /** The same, of an integer, for a field of any width. */
+  setNumber(register: Register, field: Field, value: number): void {
+    this.#touch(register);
+    setNumber(field, this.#state.words, register.at, value);
   }
 
   /** {@link RegisterFile.set} for a field of any width. */

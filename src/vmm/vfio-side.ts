@@ -227,7 +227,7 @@ class InvalidateArgument extends Argument {
     INV_ADDR.PASID_VALID.set(words, scope, 1);
     if (leafOnly) INV_ADDR.LEAF.set(words, scope, 1);
     setU64(INV_ADDR.PASID, words, scope, guestPasid);
-    INV_ADDR.ADDR.setBig(words, scope, BigInt(pages.page) * BigInt(PAGE));
+    setU64(INV_ADDR.ADDR, words, scope, pages.page * PAGE);
     setU64(INV_ADDR.GRANULE_SIZE, words, scope, PAGE);
     setU64(INV_ADDR.NB_GRANULES, words, scope, pages.pages);
     return this.bytes;

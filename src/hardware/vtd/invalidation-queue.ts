@@ -263,9 +263,9 @@ export class InvalidationQueue implements Engine, Restorable {
     const frame = file.get(IQA, IQA_REG.IQA) + Math.floor(word / FRAME_WORDS);
     const at = memory.at(frame, word % FRAME_WORDS);
     if (at === ABSENT) return false;
+    const { words } = memory;
     const count = this.#isWide ? SLOT_WORDS : SLOT_WORDS / 2;
-    this.#slot.fill(0);
-    for (let i = 0; i < count; i++) this.#slot[i] = memory.words[at + i] ?? 0;
+    for (let i = 0; i < SLOT_WORDS; i++) this.#slot[i] = i < count ? (words[at + i] ?? 0) : 0;
     return true;
   }
 

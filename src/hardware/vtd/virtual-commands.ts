@@ -7,6 +7,7 @@
  * the command is taken, so that a write of the operand's upper half alone submits nothing.
  */
 import {
+  getNumber,
   type Register,
   type RegisterFile,
   VCCAP_REG,
@@ -79,7 +80,7 @@ export class VirtualCommands {
     const { VCMD, VCRSP, command, response } = this.#layout;
     const code = file.get(VCMD, command.CMD);
     if (code === 0) return;
-    const operand = Number(file.getBig(VCMD, command.OP));
+    const operand = getNumber(command.OP, file.words, VCMD.at);
     file.set(VCMD, command.CMD, 0);
     if (file.get(VCRSP, response.IP) === 1) return;
     file.set(VCRSP, response.IP, 1);
@@ -91,7 +92,7 @@ export class VirtualCommands {
     const { VCRSP, response } = this.#layout;
     if (file.get(VCRSP, response.IP) === 0) return;
     file.set(VCRSP, response.SC, status);
-    file.setBig(VCRSP, response.RSLT, BigInt(result));
+    file.setNumber(VCRSP, response.RSLT, result);
     file.set(VCRSP, response.IP, 0);
   }
 }

@@ -14,7 +14,7 @@ export function getU64(field: Field, words: Int32Array, at = 0): number | undefi
   return high < 2 ** 21 ? high * 2 ** 32 + (low >>> 0) : undefined;
 }
 
-/** Stores an integer from 0 to 2^53 - 1 to a field of 64 bits of the structure at `words[at]`. */
+/** Stores a number's integer below 2^64 to a field of 64 bits of the structure at `words[at]`. */
 export function setU64(field: Field, words: Int32Array, at: number, value: number): void {
   const word = at + (field.low >> 5);
   words[word] = value;

@@ -308,7 +308,7 @@ export class InvalidationQueue implements Invalidator {
   }
 
   #next(slot: number): number {
-    return (slot + 1) % this.#slots;
+    return slot + 1 === this.#slots ? 0 : slot + 1;
   }
 
   #status(slot: number): number {

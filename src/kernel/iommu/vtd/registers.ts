@@ -3,11 +3,16 @@
  * access.
  */
 import type { Task } from '../../../base/index.js';
-import { type Field, GCMD_REG, GSTS_REG, type Register, VTD_REGISTER } from '../../../spec/index.js';
+import {
+  type Field,
+  GCMD_REG,
+  GSTS_REG,
+  type Register,
+  setNumber,
+  VTD_REGISTER,
+} from '../../../spec/index.js';
 import type { Mmio } from '../../platform.js';
 
-/** Wider fields are no numbers. */
-const NUMBER_BITS = 53;
 /** The bits of GSTS that are a command to be repeated in GCMD: the others are one-shot (VT-d 4.1, 11.4.4.1). */
 const LEVEL_BITS = 0x96ff_ffff;
 
@@ -110,9 +115,7 @@ function wordsOf(register: Register, values: Readonly<Record<string, number>>): 
   const words = new Int32Array(register.layout.bytes / 4);
   for (const field of register.layout.fields) {
     const value = values[field.name];
-    if (value === undefined) continue;
-    if (field.width <= NUMBER_BITS) field.set(words, 0, value);
-    else field.setBig(words, 0, BigInt(value));
+    if (value !== undefined) setNumber(field, words, 0, value);
   }
   return words;
 }

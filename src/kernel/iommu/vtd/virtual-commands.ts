@@ -8,6 +8,7 @@ import { type Refusal, refuse } from '../../../base/index.js';
 import { INVALID_IOASID, type IoasidAllocatorOps } from '../../../ioasid/index.js';
 import {
   ECAP_REG,
+  getNumber,
   VCCAP_REG,
   VCRSP_REG,
   VCRSP_REG_3_2,
@@ -67,7 +68,7 @@ export function virtualCommandAllocator(
       if (words === undefined) return refuse('EIO', `${name} does not answer virtual commands`);
       const status = response.SC.get(words, 0);
       if (status === noPasid) return INVALID_IOASID;
-      return status === 0 ? Number(response.RSLT.getBig(words, 0)) : failed(ALLOC, status);
+      return status === 0 ? getNumber(response.RSLT, words, 0) : failed(ALLOC, status);
     },
     free(id) {
       const words = submit(FREE, id);
