@@ -215,8 +215,10 @@ export class Monitor {
   *pause(): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
     this.#isPausing.value = true;
     try {
+      for (const each of this.functions) each.hold();
       yield* this.#portals.hold(this.functions);
       for (const each of [...this.functions]) {
+        yield* this.#iommuRests();
         const refusal = yield* each.suspend();
         if (refusal === undefined) continue;
         yield* this.#goOn();
@@ -225,7 +227,7 @@ export class Monitor {
       this.tasks.pause();
       for (const vcpu of this.vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
       for (const { cpu } of this.vcpus) cpu.fence();
-      while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
+      yield* this.#iommuRests();
       return undefined;
     } finally {
       this.#isPausing.value = false;
@@ -306,6 +308,10 @@ export class Monitor {
     yield* this.#container.mute();
     // That comes to its end; nothing new begins without the guest.
     yield* this.settle();
+  }
+
+  *#iommuRests(): Task {
+    while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
   }
 
   /** Devices before those who submit to them. */
