@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Bug } from './bug.js';
-import { KeptList, KeptMap, KeptSlots, KeptTable, KeptValue, UndoLog } from './undo.js';
+import { KeptList, KeptMap, KeptObject, KeptSlots, KeptTable, KeptValue, UndoLog } from './undo.js';
+
+class Door extends KeptObject {
+  readonly isOpen: boolean = false;
+  readonly guest: string | undefined;
+}
 
 describe('UndoLog', () => {
   it('puts back values, maps in their order, and lists', () => {
@@ -72,6 +77,20 @@ describe('UndoLog', () => {
         false,
         1,
       ]);
+    }
+  });
+
+  it('puts back the fields of an object that says when they change', () => {
+    const log = new UndoLog();
+    const door = new Door(log);
+    door.change().guest = 'Ann';
+    log.mark();
+    for (let round = 0; round < 2; round++) {
+      door.change().isOpen = true;
+      door.change().guest = undefined;
+      expect({ ...door }).toEqual({ isOpen: true, guest: undefined });
+      log.restore();
+      expect({ ...door }).toEqual({ isOpen: false, guest: 'Ann' });
     }
   });
 

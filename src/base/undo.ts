@@ -35,7 +35,7 @@ export class UndoLog implements Restorable {
 }
 
 /** A container on a log. One that was made after the mark needs no saving: nothing that was there leads to it. */
-abstract class Kept {
+export abstract class Kept {
   readonly #log: UndoLog;
   #savedIn: number;
 
@@ -53,6 +53,25 @@ abstract class Kept {
 
   /** What puts the present state back. */
   protected abstract saved(): () => void;
+}
+
+/**
+ * An object whose public fields are put back. All may read them; whoever changes one says so by
+ * {@link KeptObject.change}. For what comes by the hundred thousand: a container for each field is larger than the field.
+ */
+export abstract class KeptObject extends Kept {
+  /** The object, for a change. */
+  change(): { -readonly [K in keyof this]: this[K] } {
+    this.changing();
+    return this;
+  }
+
+  protected override saved(): () => void {
+    const before = { ...this };
+    return () => {
+      Object.assign(this, before);
+    };
+  }
 }
 
 /** One value that is replaced whole. */

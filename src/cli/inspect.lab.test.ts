@@ -20,21 +20,26 @@ interface Document {
   }[];
   readonly problems: readonly unknown[];
   readonly changed?: readonly unknown[];
-  readonly against: { readonly verdict: string; readonly differences: readonly unknown[] };
+  readonly against: {
+    readonly verdict: string;
+    readonly differences: readonly unknown[];
+    readonly doubts: readonly string[];
+  };
 }
 
 for (const { kind, translation } of KINDS) {
   describeWithGuest(kind, `inspect on a live ${kind}`, (guest) => {
     const source = (): string => `qmp:${guest().qmp}`;
 
-    // What a live driver does between its log and the reading can look like a fault, once in a while.
-    test('shows its eight functions, and its kernel log leaves no difference', { retry: 3 }, async () => {
+    test('shows its eight functions, and its kernel log leaves no difference', async () => {
       const { code, out, err } = await ioasis(['inspect', source(), '--against', guest().console, '--json']);
       const { devices, problems, against } = JSON.parse(out) as Document;
-      expect({ err, problems, differences: against.differences }).toEqual({
+      const { differences, doubts } = against;
+      expect({ err, problems, differences, doubts }).toEqual({
         err: '',
         problems: [],
         differences: [],
+        doubts: [],
       });
       expect(devices.map(({ bdf, pasids }) => [bdf, ...pasids.map((each) => each.translation)])).toEqual(
         ['00:00.0', '00:01.0', '00:02.0', '00:03.0', '00:04.0', '00:1f.0', '00:1f.2', '00:1f.3'].map(
@@ -47,9 +52,15 @@ for (const { kind, translation } of KINDS) {
     });
 
     test('translates what it lists, while the guest runs', async () => {
-      const { out } = await ioasis(['inspect', source(), '--running', '--json', '--device', '00:1f.0']);
-      const { devices, changed } = JSON.parse(out) as Document;
-      expect(changed).toEqual([]);
+      let devices: Document['devices'] = [];
+      const read = async (): Promise<Document['changed']> => {
+        const { out } = await ioasis(['inspect', source(), '--running', '--json', '--device', '00:1f.0']);
+        const document = JSON.parse(out) as Document;
+        devices = document.devices;
+        return document.changed;
+      };
+      // A table of a driver at work may change under the reading, which says so then; at times it rests.
+      await expect.poll(read, { timeout: 30_000 }).toEqual([]);
       const range = devices[0]?.pasids[0]?.ranges[0];
       const lines = `00:1f.0 - ${range?.iova} w\n00:1f.0 0 ${range?.iova} r\n`;
       const answers = await ioasis(['inspect', source(), '--translate', '-'], lines);

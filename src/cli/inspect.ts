@@ -1,16 +1,13 @@
 /** `ioasis inspect`: who can reach what on a machine that nobody here built. */
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 import { createInterface } from 'node:readline/promises';
-import { setTimeout } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { isRefusal } from '../base/index.js';
 import {
   type AgainstReport,
   againstJson,
   bdf,
-  compareWithLog,
   describeUnit,
   document,
   type Findings,
@@ -20,10 +17,8 @@ import {
   openQemu,
   pageHex,
   parseBdf,
-  parseLog,
   problemsOf,
   readQueues,
-  reasonOf,
   type Source,
   settle,
   surveyUnit,
@@ -33,6 +28,7 @@ import {
   type Unit,
 } from '../inspect/index.js';
 import { EXIT, EXIT_CODES } from './exit.js';
+import { holdAgainst, type Reading, readLog } from './inspect-against.js';
 import { againstText, findingsText, translationText } from './inspect-text.js';
 import { paintFor, withProgress } from './terminal.js';
 
@@ -144,35 +140,32 @@ function open(
 }
 
 async function survey(source: Source | LiveSource, unit: Unit, options: Options): Promise<number> {
-  const log = options.against === undefined ? undefined : readLog(options.against);
-  let found = await withProgress('walking the tables', () => findings(source, unit, options));
+  const { against } = options;
+  const { found, report } = await withProgress('walking the tables', async () => {
+    if (against === undefined) return { found: await findings(source, unit, options), report: undefined };
+    const anew = 'readAgain' in source ? () => readAnew(source, against, options) : undefined;
+    return holdAgainst(against, await readBoth(source, against, options), anew);
+  });
   await source.close();
-  let report = log && compareWithLog(found.survey, log);
-  for (let again = 0; again < AGAIN && log && isInMotion(source, report); again++) {
-    await setTimeout(AGAIN_MS);
-    found = await readAnew(source, options);
-    report = compareWithLog(found.survey, log);
-  }
   print(found, report, options);
   const isClean = problemsOf(found).length === 0 && (report === undefined || report.verdict === 'pass');
   return isClean ? EXIT.FINE : EXIT.FINDING;
 }
 
-/** A driver may be stopped between an unmap and a map: a difference of a live guest is one if it is still there. */
-const AGAIN = 8;
-const AGAIN_MS = 250;
-
-const isInMotion = (source: Source | LiveSource, report: AgainstReport | undefined): boolean =>
-  'readAgain' in source && report !== undefined && report.differences.length > 0;
-
-/** A live machine's findings, once more from the beginning. */
-async function readAnew({ name }: Source, options: Options): Promise<Findings> {
-  const source = await open(name, options);
+/** A machine's findings, and what its log said before it went on. */
+async function readBoth(source: Source | LiveSource, against: string, options: Options): Promise<Reading> {
   try {
-    return await findings(source, describeUnit(source.registers, options.hostAddressWidth), options);
+    const log = readLog(against);
+    const unit = describeUnit(source.registers, options.hostAddressWidth);
+    return { log, found: await findings(source, unit, options) };
   } finally {
     await source.close();
   }
+}
+
+/** A live machine's, once more from the beginning. */
+async function readAnew({ name }: Source, against: string, options: Options): Promise<Reading> {
+  return readBoth(await open(name, options), against, options);
 }
 
 async function findings(source: Source | LiveSource, unit: Unit, options: Options): Promise<Findings> {
@@ -269,19 +262,6 @@ function parseRequest(text: string, line: number): TranslationRequest {
     address: field('ADDR', () => addressValue(address)),
     access: field('access', () => accessOption(access)),
   };
-}
-
-function readLog(path: string) {
-  let text: string;
-  try {
-    if (statSync(path).isCharacterDevice()) throw new Error('this is a device, and no log');
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InputError(path, reasonOf(error));
-  }
-  const log = parseLog(text);
-  if (isRefusal(log)) throw new InputError(path, log.why);
-  return log;
 }
 
 function bdfOption(text: string): number {

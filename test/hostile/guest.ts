@@ -23,6 +23,8 @@ import { devicesOf, EVIL, type HostileDevice, SHARED, WHOLE_DEVICE } from './sce
 
 const PAGE = 4096;
 export const UNIT = 0xfed9_0000;
+/** Its hot-plug controller. */
+export const SLOTS = 0xfed8_0000;
 /** Of its first device. */
 export const { bar0: BAR0, bar2: BAR2 } = SHARED;
 const REGION = 0x20_0000;

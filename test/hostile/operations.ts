@@ -20,6 +20,7 @@ import {
   DSA_TABLE,
   DSA_WQCFG,
   encode,
+  HOT_PLUG_BYTES,
   INVALIDATION_WAIT,
   IOTLB_INVALIDATION,
   PAGE_GROUP_RESPONSE,
@@ -29,7 +30,7 @@ import {
   PASID_IOTLB_INVALIDATION,
   VTD_REGISTER as VTD,
 } from '../../src/spec/index.js';
-import { BAR0, BAR2, FRAME, FRAMES, type HostileGuest, UNIT } from './guest.js';
+import { BAR0, BAR2, FRAME, FRAMES, type HostileGuest, SLOTS, UNIT } from './guest.js';
 
 /** What takes steps is a task. */
 type Act = (guest: HostileGuest) => unknown;
@@ -312,6 +313,14 @@ export const OPERATIONS: readonly (readonly [weight: number, name: string, act: 
     (guest) => {
       const [at, , off] = guest.pick(SWITCHES);
       guest.platform.pci.write(guest.device().rid, at, 2, off);
+    },
+  ],
+  [
+    1,
+    'speaks to the hot-plug controller',
+    (guest) => {
+      guest.platform.mmio.write32(SLOTS + guest.below(HOT_PLUG_BYTES / 4) * 4, guest.word());
+      guest.platform.mmio.read32(SLOTS + place(guest, HOT_PLUG_BYTES, 4));
     },
   ],
   [3, 'has its BARs and capabilities back', (guest) => setUpFunctions(guest)],

@@ -45,7 +45,7 @@ const FAULTS: (Omit<Fault, 'scenario'> & { readonly rule: string; readonly messa
         if (refusal !== undefined) return refusal;
         this.#parents.delete(device);
 `,
-    replace: `      if (parent.attachment.entry.value === 'present') {
+    replace: `      if (parent.attachment.entry === 'present') {
         const refusal = yield* this.#iommu.detach(parent.attachment);
         if (refusal !== undefined) return refusal;
       }

@@ -54,9 +54,9 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     name: 'an invalidation is for one of two numbers',
     scenario: 'pf-and-adi-both-numbers',
     file: 'kernel/iommu/guest/space.ts',
-    find: 'for (const entry of [...binding.entries.items]) {\n        const attachment = entry.attachment.value;\n        while',
+    find: 'for (const entry of [...binding.entries.items]) {\n        const attachment = entry.attachment;\n        while',
     replace:
-      'for (const entry of [...binding.entries.items].slice(0, 1)) {\n        const attachment = entry.attachment.value;\n        while',
+      'for (const entry of [...binding.entries.items].slice(0, 1)) {\n        const attachment = entry.attachment;\n        while',
     rule: 'CLEAN',
     message:
       /frame 0x\w+, vm1\/\w+'s page 0x\w+, is given back, and a way to it is still there: .*(the IOTLB|dsa1's device TLB)/,

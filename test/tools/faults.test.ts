@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { FAULTS } from '../../tools/faults.js';
+import { FAULTS } from '../../tools/faults/index.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 

@@ -344,7 +344,7 @@ describe('an end', () => {
       ioasidRegisterNotifier(vm.container.set, {
         ...{ name: 'kvm', priority: 'cpu', events: ['BIND', 'UNBIND'] },
         notify: ({ kind, id, spid }) => {
-          const entry = device.attachments.get(id as never)?.entry.value;
+          const entry = device.attachments.get(id as never)?.entry;
           told.push(`${kind} ${id} ${spid} ${entry}`);
         },
       }),

@@ -196,7 +196,7 @@ function expectUndone(of: ReturnType<typeof group>): void {
   const { lab, devices, functions, pages, had, attachments } = of;
   devices.forEach((device, i) => {
     expect(device.attachments.get(NO_PASID)).toBe(attachments[i]);
-    expect(attachments[i]?.entry.value).toBe('present');
+    expect(attachments[i]?.entry).toBe('present');
     const dma = functions[i];
     if (dma === undefined || lab.bench.root.functionAt(dma.rid) === undefined) return;
     const targets = pages.map((page) => ({ pasid: 0, page }));

@@ -58,7 +58,7 @@ export interface AgainstReport {
 export function compareWithLog(survey: Survey, log: KernelLog, mostWork = MOST_WORK): AgainstReport {
   const domains = findDomains(survey, log);
   const certain = knownDifferences(domains, log);
-  const doubts = [...log.gaps];
+  const doubts = log.gaps.map(({ why }) => why);
   const solved = solve(domains, log, mostWork);
   if (solved === undefined) doubts.push('The log and the tables are too large to compare.');
   const late = solved === undefined ? new Set<Fault>() : lateFaults(solved.problem, solved.assignment);

@@ -9,4 +9,5 @@ export {
   type Place,
 } from './compare.js';
 export { type KernelLog, parseLog } from './log.js';
+export { compareWithMoments, isExact } from './moments.js';
 export { againstJson, againstLines } from './report.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { isRefusal } from '../../base/index.js';
-import { type KernelLog, parseLog } from './log.js';
+import { type KernelLog, logUntil, parseLog } from './log.js';
 
 const MAP = 'map: IOMMU: iova=0x00000000ffff0000 - 0x00000000ffff4000 paddr=0x0000000006938000 size=16384';
 const UNMAP = 'unmap: IOMMU: iova=0x00000000ffffd000 - 0x00000000ffffe000 size=4096 unmapped_size=4096';
@@ -76,12 +76,46 @@ describe('events', () => {
     expect(parsed(traced(MAP)).text(5)).toBe(MAP);
   });
 
+  test('that trace_pipe prints go on after a mark', () => {
+    const mark = 'tracing_mark_write: ==READY';
+    const log = parsed(
+      traced(MAP, mark, UNMAP, 'CPU:0 [LOST 3 EVENTS]').replace(/^# tracer.*\r\n#\r\n/m, ''),
+    );
+    expect(log.events).toMatchObject([
+      { kind: 'map', line: 3 },
+      { kind: 'unmap', line: 5 },
+    ]);
+    expect(log.gaps).toEqual([{ line: 6, why: 'The trace says that it lost events.' }]);
+  });
+
   test('printed by the kernel itself count too', () => {
     expect(parsed(`[    1.370290] ${MAP}\n`).events).toHaveLength(1);
   });
 
   test('of the last trace count, where there are several', () => {
     expect(parsed(traced(MAP, UNMAP) + traced(MAP)).events).toMatchObject([{ kind: 'map', line: 12 }]);
+  });
+});
+
+describe('a log that is still written', () => {
+  const whole = traced(MAP, UNMAP, ASSIGN);
+
+  test.each(Array.from({ length: UNMAP.length + 1 }, (_, i) => i))(
+    'and ends after %i characters of an event',
+    (length) => {
+      const text = whole.slice(0, whole.indexOf(UNMAP) + length);
+      const log = parsed(text);
+      const isWhole = length === UNMAP.length;
+      expect([log.lines, log.events.length]).toEqual([5, isWhole ? 2 : 1]);
+      expect(logUntil(log, log.lines)).toMatchObject({ lines: 5, events: [{ kind: 'map' }], gaps: [] });
+    },
+  );
+
+  test('is known as it was before', () => {
+    const log = parsed(whole);
+    expect(log.lines).toBe(8);
+    expect(logUntil(log, 6)).toMatchObject({ lines: 6, events: [{ line: 5 }, { line: 6 }], domains: [] });
+    expect(logUntil(log, 7).domains).toEqual(log.domains);
   });
 });
 
@@ -122,6 +156,6 @@ describe('what is not all there is said', () => {
   ])('%s', (_, counts, texts, gaps) => {
     const header = `# tracer: nop\n# entries-in-buffer/entries-written: ${counts}   #P:1`;
     const log = parsed(traced(...texts).replace('# tracer: nop', header));
-    expect(log.gaps).toEqual(gaps.map((gap) => expect.stringContaining(gap)));
+    expect(log.gaps.map(({ why }) => why)).toEqual(gaps.map((gap) => expect.stringContaining(gap)));
   });
 });

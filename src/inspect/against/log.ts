@@ -3,7 +3,8 @@
  * VT-d's caches that name a domain id (Linux, include/trace/events/iommu.h and drivers/iommu/intel/trace.h).
  * They are recognized by their own text, so that it does not matter how the trace was printed (`trace`,
  * `trace_pipe`, `tp_printk`), and whatever else a console prints is passed over. Of a log that holds the trace
- * more than once, the last one counts.
+ * more than once, the last one counts. A console that is still written to goes on: {@link logUntil} is what it
+ * said up to a line.
  *
  * Left out: `cache_tag_flush_range_np`, which follows a map and frees no address, and the raw descriptors of
  * `qi_submit`, which say what the events of the caches say better.
@@ -47,13 +48,22 @@ export interface DomainEvent {
   readonly domain: number;
 }
 
+/** Why a log may not be the whole story. */
+export interface Gap {
+  /** From which on it may not be. */
+  readonly line: number;
+  /** One sentence. */
+  readonly why: string;
+}
+
 /** What a log says. */
 export interface KernelLog {
+  /** How many lines it has that are whole. */
+  readonly lines: number;
   /** In the order of the log. */
   readonly events: readonly LogEvent[];
   readonly domains: readonly DomainEvent[];
-  /** Why the log may not be the whole story: one sentence each. */
-  readonly gaps: readonly string[];
+  readonly gaps: readonly Gap[];
   /** The text of a line, without what surrounds the event. */
   readonly text: (line: number) => string;
 }
@@ -80,17 +90,30 @@ export function parseLog(text: string): KernelLog | Refusal<'EINVAL'> {
     const wrong = reader.read((lines[i] ?? '').trimEnd(), i + 1);
     if (wrong === undefined) continue;
     // A console that is still written to ends in the middle of a line.
-    if (i === lines.length - 1) reader.cut();
+    if (i === lines.length - 1) reader.cut(i + 1);
     else return refuse('EINVAL', `line ${i + 1}: ${wrong}`);
   }
   if (!reader.hasTrace) {
     return refuse('EINVAL', `no trace of iommu:map and iommu:unmap in ${lines.length} lines`);
   }
   return {
+    lines: lines.length - 1,
     events: reader.events,
     domains: reader.domains,
     gaps: reader.gaps(),
     text: (line) => eventText((lines[line - 1] ?? '').trimEnd()),
+  };
+}
+
+/** What a log said when it had `lines` lines. */
+export function logUntil(log: KernelLog, lines: number): KernelLog {
+  const isThere = ({ line }: { readonly line: number }): boolean => line <= lines;
+  return {
+    lines,
+    events: log.events.filter(isThere),
+    domains: log.domains.filter(isThere),
+    gaps: log.gaps.filter(isThere),
+    text: log.text,
   };
 }
 
@@ -103,11 +126,11 @@ class LogReader {
   events: LogEvent[] = [];
   domains: DomainEvent[] = [];
   hasTrace = false;
-  #units = new Set<string>();
-  #lost = false;
-  #cut = false;
-  #promised = 0;
-  #written = 0;
+  /** What the log itself says is not all there. */
+  #told: Gap[] = [];
+  #units = new Map<string, number>();
+  /** Of the trace's head. */
+  #counted = { line: 0, promised: 0, written: 0 };
   #entries = 0;
 
   /** Takes one line; what is wrong with it, if something is. */
@@ -115,10 +138,9 @@ class LogReader {
     if (text.startsWith('# tracer:')) this.#begin();
     const counts = /^# entries-in-buffer\/entries-written: (\d+)\/(\d+)/.exec(text);
     if (counts !== null) {
-      this.#promised = Number(counts[1]);
-      this.#written = Number(counts[2]);
+      this.#counted = { line, promised: Number(counts[1]), written: Number(counts[2]) };
     }
-    if (/\[LOST( \d+)? EVENTS\]/.test(text)) this.#lost = true;
+    if (/\[LOST( \d+)? EVENTS\]/.test(text)) this.#tell(line, 'The trace says that it lost events.');
     if (/^\s*\S.*\s\[\d{3,}\]\s.*\d: \w+: /.test(text)) this.#entries++;
     const match = EVENT.exec(text);
     if (match === null) return undefined;
@@ -130,35 +152,44 @@ class LogReader {
   }
 
   /** The last line is not whole. */
-  cut(): void {
-    this.#cut = true;
+  cut(line: number): void {
+    this.#tell(line, 'The log ends in the middle of an event.');
   }
 
-  gaps(): string[] {
-    const gaps: string[] = [];
-    if (this.#cut) gaps.push('The log ends in the middle of an event.');
-    if (this.#promised < this.#written) {
-      const lost = this.#written - this.#promised;
-      gaps.push(`The trace's buffer overflowed: ${lost} of ${this.#written} entries are lost.`);
+  gaps(): Gap[] {
+    const gaps = [...this.#told];
+    const { line, promised, written } = this.#counted;
+    if (promised < written) {
+      const why = `The trace's buffer overflowed: ${written - promised} of ${written} entries are lost.`;
+      gaps.push({ line, why });
     }
-    if (this.#lost) gaps.push('The trace says that it lost events.');
-    if (this.#entries < this.#promised) {
-      gaps.push(`The trace was cut off: it has ${this.#entries} of ${this.#promised} entries.`);
+    if (this.#entries < promised) {
+      gaps.push({ line, why: `The trace was cut off: it has ${this.#entries} of ${promised} entries.` });
     }
-    if (this.#units.size > 1) {
-      gaps.push(`The log is of several units (${[...this.#units].join(', ')}), the tables are one unit's.`);
+    const [, second] = this.#units.values();
+    if (second !== undefined) {
+      const names = [...this.#units.keys()].join(', ');
+      gaps.push({ line: second, why: `The log is of several units (${names}), the tables are one unit's.` });
     }
     return gaps;
+  }
+
+  /** Notes a gap, once. */
+  #tell(line: number, why: string): void {
+    if (!this.#told.some((gap) => gap.why === why)) this.#told.push({ line, why });
+  }
+
+  #isOf(unit: string, line: number): void {
+    if (!this.#units.has(unit)) this.#units.set(unit, line);
   }
 
   #begin(): void {
     this.events = [];
     this.domains = [];
     this.hasTrace = true;
-    this.#units = new Set();
-    this.#lost = false;
-    this.#promised = 0;
-    this.#written = 0;
+    this.#told = [];
+    this.#units = new Map();
+    this.#counted = { line: 0, promised: 0, written: 0 };
     this.#entries = 0;
   }
 
@@ -198,7 +229,7 @@ class LogReader {
   #flush(fields: string, line: number): string | undefined {
     const [, unit = '', type = '', did = '', start = '', end = ''] = FLUSH.exec(fields) ?? [];
     if (unit === '') return 'malformed';
-    this.#units.add(unit);
+    this.#isOf(unit, line);
     const [page, last] = [pageOf(start), pageOf(end)];
     if (last < page) return 'ends before it begins';
     // A device's own cache comes after the unit's, with an event of its own.
@@ -209,7 +240,7 @@ class LogReader {
   #tag(name: string, fields: string, line: number): string | undefined {
     const [, unit = '', type = '', did = '', users = ''] = TAG.exec(fields) ?? [];
     if (unit === '') return 'malformed';
-    this.#units.add(unit);
+    this.#isOf(unit, line);
     const domain = Number(did);
     if (!type.endsWith('iotlb')) return undefined;
     if (name === 'cache_tag_flush_all') {

@@ -263,8 +263,8 @@ export class Iommu {
    * faults of what still comes are not recorded. Whoever comes second waits for the first.
    */
   *mute(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
-    while (attachment.entry.value === 'changing') yield attachment.changed;
-    if (attachment.entry.value !== 'present') return undefined;
+    while (attachment.entry === 'changing') yield attachment.changed;
+    if (attachment.entry !== 'present') return undefined;
     return yield* this.#clear(attachment, true);
   }
 
@@ -276,31 +276,30 @@ export class Iommu {
    * On failure: `EIO` if hardware did not confirm: the PASID must not be handed out again.
    */
   *detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
-    const { dying, detaching, changed } = attachment;
-    dying.value = true;
-    while (detaching.value) yield changed;
-    detaching.value = true;
+    attachment.change().dying = true;
+    while (attachment.detaching) yield attachment.changed;
+    attachment.change().detaching = true;
     try {
       return yield* this.#detach(attachment);
     } finally {
-      detaching.value = false;
-      changed.wakeAll();
+      attachment.change().detaching = false;
+      attachment.wake();
     }
   }
 
   *#detach(attachment: Attachment): Task<Refusal<'EIO'> | undefined> {
     const { device, pasid, domain } = attachment;
-    const wasReplaced = attachment.replacedBy.value !== undefined;
+    const wasReplaced = attachment.replacedBy !== undefined;
     if (!wasReplaced && device.attachments.get(pasid) !== attachment) return undefined;
     // What a client had is answered; a device that has been quiesced has nothing on its way to a client.
     if (attachment.client === undefined && !this.pageRequests.isIdle(attachment)) {
       yield* this.pageRequests.settle(attachment);
     }
     // No lock of the group while waiting above: a fault's worker may be what tears the address space down.
-    while (attachment.entry.value === 'changing') yield attachment.changed;
-    const successor = attachment.replacedBy.value;
+    while (attachment.entry === 'changing') yield attachment.changed;
+    const successor = attachment.replacedBy;
     if (successor !== undefined) return yield* this.detach(successor);
-    const wasMuted = attachment.entry.value === 'muted';
+    const wasMuted = attachment.entry === 'muted';
     const refusal = wasMuted
       ? yield* device.driver.unmute(device, pasid)
       : yield* this.#clear(attachment, false);
@@ -330,7 +329,7 @@ export class Iommu {
       device.attachments.delete(pasid);
       return refusal;
     }
-    attachment.entry.value = 'present';
+    attachment.change().entry = 'present';
     return attachment;
   }
 
@@ -364,20 +363,20 @@ export class Iommu {
   }
 
   *#clear(attachment: Attachment, mute: boolean): Task<Refusal<'EIO'> | undefined> {
-    const { device, pasid, domain, entry, changed } = attachment;
-    entry.value = 'changing';
+    const { device, pasid, domain } = attachment;
+    attachment.change().entry = 'changing';
     const refusal = yield* device.driver.detach(device, pasid, { domain, mute });
     // What hardware did not confirm is asked of it again by whoever detaches.
-    entry.value = mute && refusal === undefined ? 'muted' : 'none';
-    changed.wakeAll();
+    attachment.change().entry = mute && refusal === undefined ? 'muted' : 'none';
+    attachment.wake();
     return refusal;
   }
 
   #forgetPartial(driver: IommuDriver): void {
     for (const device of this.devices) {
       if (device.driver !== driver) continue;
-      for (const { partial } of device.attachments.values()) {
-        for (const group of partial.keys()) partial.delete(group);
+      for (const { requests } of device.attachments.values()) {
+        for (const group of requests?.partial.keys() ?? []) requests?.partial.delete(group);
       }
     }
   }

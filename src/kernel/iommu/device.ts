@@ -2,8 +2,9 @@
  * A function behind an IOMMU, and what is attached to it by PASID. Groups have one member: aliases and switches
  * without ACS are left out.
  */
-import { KeptMap, KeptValue, WaitQueue } from '../../base/index.js';
+import { KeptMap, KeptValue, type UndoLog } from '../../base/index.js';
 import type { IoasidHolder } from '../../ioasid/index.js';
+import { Awaited } from '../awaited.js';
 import type { KernelContext } from '../context.js';
 import type { Pasid } from '../ids.js';
 import { Mutex } from '../mutex.js';
@@ -79,33 +80,52 @@ export interface AttachmentClient {
   fault(fault: DmaFault): void;
 }
 
-/** One (device, PASID) with a domain attached. */
-export class Attachment {
-  readonly device: IommuDevice;
-  readonly pasid: Pasid;
-  readonly domain: Domain;
-  /** How many have asked for it. */
-  readonly users: KeptValue<number>;
-  /** No fault of it is served any more: what is outstanding, and what comes, is answered Invalid Request. */
-  readonly dying: KeptValue<boolean>;
-  readonly entry: KeptValue<EntryState>;
-  /** Somebody detaches it. */
-  readonly detaching: KeptValue<boolean>;
-  /** Woken when `entry` is no longer `changing`, or nobody detaches it any more. */
-  readonly changed: WaitQueue;
-  /** What has taken its place, if it was replaced. */
-  readonly replacedBy: KeptValue<Attachment | undefined>;
-  /** Groups of page requests that are being served. */
-  readonly serving: KeptValue<number>;
-  /** Woken when `serving` becomes 0. */
-  readonly served: WaitQueue;
-  readonly client: AttachmentClient | undefined;
-  /** How many groups of page requests its client has been answered for. */
-  readonly answered: KeptValue<number>;
+/** What there is of the page requests of an attachment. */
+export class RequestGroups extends Awaited {
+  /** Groups that are being served; who waits for an end of that is woken at 0. */
+  readonly serving: number = 0;
+  /** How many groups its client has been answered for. */
+  readonly answered: number = 0;
   /** By group index: requests of groups whose last one has not come. */
   readonly partial: KeptMap<number, readonly PageRequest[]>;
   /** By group index: the last request of those that the client has, and has not answered. */
   readonly outstanding: KeptMap<number, PageRequest>;
+  readonly #of: Attachment;
+
+  constructor(log: UndoLog, of: Attachment) {
+    super(log);
+    this.#of = of;
+    this.partial = new KeptMap(log);
+    this.outstanding = new KeptMap(log);
+  }
+
+  protected override get awaited(): string {
+    return `page requests of ${this.#of.name}`;
+  }
+
+  /** Whether there is nothing to be answered. */
+  get isIdle(): boolean {
+    return this.serving === 0 && this.outstanding.size === 0 && this.partial.size === 0;
+  }
+}
+
+/** One (device, PASID) with a domain attached. Woken when `entry` is no longer `changing`, or nobody detaches it. */
+export class Attachment extends Awaited {
+  readonly device: IommuDevice;
+  readonly pasid: Pasid;
+  readonly domain: Domain;
+  readonly client: AttachmentClient | undefined;
+  /** How many have asked for it. */
+  readonly users: number = 1;
+  /** No fault of it is served any more: what is outstanding, and what comes, is answered Invalid Request. */
+  readonly dying: boolean = false;
+  readonly entry: EntryState = 'none';
+  /** Somebody detaches it. */
+  readonly detaching: boolean = false;
+  /** What has taken its place, if it was replaced. */
+  readonly replacedBy: Attachment | undefined;
+  /** Undefined before its first page request: most have none. */
+  readonly requests: RequestGroups | undefined;
 
   constructor(
     { log }: KernelContext,
@@ -116,24 +136,18 @@ export class Attachment {
       readonly client?: AttachmentClient | undefined;
     },
   ) {
+    super(log);
     this.device = device;
     this.pasid = of.pasid;
     this.domain = of.domain;
-    this.users = new KeptValue(log, 1);
-    this.dying = new KeptValue(log, false);
-    this.detaching = new KeptValue(log, false);
-    this.entry = new KeptValue<EntryState>(log, 'none');
-    this.changed = new WaitQueue('change of', this);
-    this.replacedBy = new KeptValue<Attachment | undefined>(log, undefined);
-    this.serving = new KeptValue(log, 0);
-    this.served = new WaitQueue('page requests of', this);
     this.client = of.client;
-    this.answered = new KeptValue(log, 0);
-    this.partial = new KeptMap(log);
-    this.outstanding = new KeptMap(log);
   }
 
   get name(): string {
     return `PASID ${this.pasid} on ${this.device.name}`;
+  }
+
+  protected override get awaited(): string {
+    return `change of ${this.name}`;
   }
 }

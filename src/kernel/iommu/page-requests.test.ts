@@ -84,15 +84,19 @@ describe('page requests', () => {
     const pending = { ...REQUEST, group: 1 };
     context.tasks.spawn('queue', requests.receive(driver, pending));
     context.tasks.step({ choose: () => 0 });
-    expect(attachment.serving.value).toBe(1);
-    attachment.dying.value = true;
+    expect(attachment.requests?.serving).toBe(1);
+    attachment.change().dying = true;
     const drain = function* (): Task {
       yield* requests.drain(attachment);
       answers.push('drained');
     };
     context.tasks.spawn('drain', drain());
     runAll(context.tasks);
-    expect([attachment.serving.value, answers, served]).toEqual([0, ['1: invalid request', 'drained'], []]);
+    expect([attachment.requests?.serving, answers, served]).toEqual([
+      0,
+      ['1: invalid request', 'drained'],
+      [],
+    ]);
     receive({ group: 2 });
     expect(answers.at(-1)).toBe('2: invalid request');
   });

@@ -7,7 +7,7 @@
 import { KeptValue, type Refusal, refuse, type Task } from '../../base/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { pageName, ridName } from '../ids.js';
-import type { Attachment } from './device.js';
+import { type Attachment, RequestGroups } from './device.js';
 import type { IommuDriver, PageRequest, PageResponse } from './driver.js';
 
 export class PageRequests {
@@ -34,15 +34,16 @@ export class PageRequests {
       if (request.isLast) yield* this.#answer(driver, request, 'invalid request');
       return;
     }
-    const group = [...(attachment.partial.get(request.group) ?? []), request];
+    const { partial } = this.#groupsOf(attachment);
+    const group = [...(partial.get(request.group) ?? []), request];
     if (!request.isLast) {
-      attachment.partial.set(request.group, group);
+      partial.set(request.group, group);
       return;
     }
-    attachment.partial.delete(request.group);
+    partial.delete(request.group);
     if (attachment.client !== undefined) yield* this.#forward(attachment, group);
     else {
-      attachment.serving.value++;
+      this.#groupsOf(attachment).change().serving++;
       this.#context.tasks.spawn(`page request ${this.#count.value++}`, this.#serve(attachment, group));
     }
   }
@@ -57,14 +58,14 @@ export class PageRequests {
     group: number,
     response: PageResponse,
   ): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
-    const { device, pasid, outstanding } = attachment;
-    const request = outstanding.get(group);
-    if (request === undefined) {
+    const { device, pasid, requests } = attachment;
+    const request = requests?.outstanding.get(group);
+    if (requests === undefined || request === undefined) {
       return refuse('EINVAL', `group ${group} of PASID ${pasid} of ${device.name} is not to be answered`);
     }
     // Before anything can sleep: it is answered once.
-    outstanding.delete(group);
-    attachment.answered.value++;
+    requests.outstanding.delete(group);
+    requests.change().answered++;
     return yield* this.#answer(device.driver, request, response);
   }
 
@@ -72,7 +73,7 @@ export class PageRequests {
    * Answers what a client has not answered: it never will. The attachment is dying, or `which` says of which groups.
    */
   *abort(attachment: Attachment, which: (group: number) => boolean = () => true): Task {
-    for (const group of attachment.outstanding.keys()) {
+    for (const group of attachment.requests?.outstanding.keys() ?? []) {
       if (which(group)) yield* this.respond(attachment, group, 'invalid request');
     }
   }
@@ -88,22 +89,24 @@ export class PageRequests {
   }
 
   /** Whether the kernel has nothing of an attachment's requests. */
-  isIdle({ serving, outstanding, partial }: Attachment): boolean {
-    return serving.value === 0 && outstanding.size === 0 && partial.size === 0;
+  isIdle({ requests }: Attachment): boolean {
+    return requests?.isIdle !== false;
   }
 
   /** Returns when every page request of an attachment that has come to the kernel is answered. It is dying. */
   *settle(attachment: Attachment): Task {
-    const { partial } = attachment;
-    while (attachment.serving.value > 0) yield attachment.served;
+    const { requests } = attachment;
+    if (requests === undefined) return;
+    while (requests.serving > 0) yield requests.changed;
     yield* this.abort(attachment);
-    for (const group of partial.keys()) partial.delete(group);
+    for (const group of requests.partial.keys()) requests.partial.delete(group);
   }
 
   *#forward(attachment: Attachment, group: readonly PageRequest[]): Task {
     const last = group.at(-1);
     if (last === undefined) return;
-    const { outstanding, client, device } = attachment;
+    const { client, device } = attachment;
+    const { outstanding } = this.#groupsOf(attachment);
     // A device that asks anew by a group that is not answered has forgotten it.
     outstanding.set(last.group, last);
     if (client?.pageRequests(group) === true) return;
@@ -119,16 +122,17 @@ export class PageRequests {
         yield 'page request: serve';
         if (!(yield* this.#servePage(attachment, request))) response = 'invalid request';
       }
-      if (attachment.dying.value) response = 'invalid request';
+      if (attachment.dying) response = 'invalid request';
       if (first !== undefined) yield* this.#answer(attachment.device.driver, first, response);
     } finally {
-      attachment.serving.value--;
-      if (attachment.serving.value === 0) attachment.served.wakeAll();
+      const requests = this.#groupsOf(attachment);
+      requests.change().serving--;
+      if (requests.serving === 0) requests.wake();
     }
   }
 
   *#servePage({ device, domain, dying }: Attachment, request: PageRequest): Task<boolean> {
-    if (dying.value || request.privileged || domain.handleFault === undefined) return false;
+    if (dying || request.privileged || domain.handleFault === undefined) return false;
     const { write, execute } = request;
     const refusal = yield* domain.handleFault(request.page, { write, execute });
     if (refusal === undefined) {
@@ -154,6 +158,13 @@ export class PageRequests {
 
   #attachmentOf(request: PageRequest): Attachment | undefined {
     const attachment = this.#requestedOf(request);
-    return attachment?.dying.value === true ? undefined : attachment;
+    return attachment?.dying === true ? undefined : attachment;
+  }
+
+  /** What there is of an attachment's requests, from now on. */
+  #groupsOf(attachment: Attachment): RequestGroups {
+    const made = attachment.requests ?? new RequestGroups(this.#context.log, attachment);
+    if (made !== attachment.requests) attachment.change().requests = made;
+    return made;
   }
 }

@@ -28,15 +28,15 @@ export function* replaceLocked(
   if (new Set(attachments).size < attachments.length) return refuse('EINVAL', 'an attachment is named twice');
   const steps = reserve(attachments, domain);
   if (isRefusal(steps)) return steps;
-  for (const { entry } of attachments) entry.value = 'changing';
+  for (const attachment of attachments) attachment.change().entry = 'changing';
   countUse(domain, 1);
   const { refusal, isSettled } = yield* applyAll(steps);
   const made = refusal === undefined ? commit(context, steps, domain) : attachments;
   // The use for the way; what caches may still hold of the domain keeps it from being freed.
   if (isSettled) countUse(domain, -1);
-  for (const { entry, changed } of attachments) {
-    entry.value = refusal === undefined ? 'none' : 'present';
-    changed.wakeAll();
+  for (const attachment of attachments) {
+    attachment.change().entry = refusal === undefined ? 'none' : 'present';
+    attachment.wake();
   }
   return refusal ?? made;
 }
@@ -82,8 +82,8 @@ function reserveOne(attachment: Attachment, to: Domain): Replacement | Refusal<A
   const { device, pasid, domain, dying, entry } = attachment;
   if (
     device.presence.value !== 'there' ||
-    dying.value ||
-    entry.value !== 'present' ||
+    dying ||
+    entry !== 'present' ||
     device.attachments.get(pasid) !== attachment
   ) {
     return refuse('EBUSY', `PASID ${pasid} of ${device.name} is on its way out`);
@@ -100,10 +100,10 @@ function commit(context: KernelContext, steps: readonly Step[], domain: Domain):
     const { device, pasid } = attachment;
     replacement.commit();
     const made = new Attachment(context, device, { pasid, domain });
-    made.entry.value = 'present';
-    made.users.value = attachment.users.value;
+    made.change().entry = 'present';
+    made.change().users = attachment.users;
     device.attachments.set(pasid, made);
-    attachment.replacedBy.value = made;
+    attachment.change().replacedBy = made;
     countUse(domain, 1);
     countUse(attachment.domain, -1);
     return made;

@@ -110,7 +110,7 @@ export class Sva {
 
   /** How many groups a client of a PASID has answered; 0 if there is none. */
   answeredByClient(device: IommuDevice | Refusal, pasid: Pasid): number {
-    return isRefusal(device) ? 0 : (device.attachments.get(pasid)?.answered.value ?? 0);
+    return isRefusal(device) ? 0 : (device.attachments.get(pasid)?.requests?.answered ?? 0);
   }
 
   /** Answers what a client of a PASID has not answered: Invalid Request. It comes too late with its own. */
@@ -135,7 +135,7 @@ export class Sva {
     try {
       const bound = this.#domains.get(mm)?.attachments.items.find((each) => each.device === device);
       if (bound !== undefined) {
-        bound.users.value++;
+        bound.change().users++;
         return { device, mm, pasid: bound.pasid };
       }
       const pasid = mm.pasid.value ?? this.#alloc(device);
@@ -164,8 +164,8 @@ export class Sva {
       const domain = this.#domains.get(mm);
       const attachment = domain?.attachments.items.find((each) => each.device === device);
       assert(domain !== undefined && attachment !== undefined, `${device.name} is not bound to ${mm.name}`);
-      attachment.users.value--;
-      if (attachment.users.value > 0) return undefined;
+      attachment.change().users--;
+      if (attachment.users > 0) return undefined;
       const refusal = yield* this.#iommu.detach(attachment);
       if (refusal !== undefined) return refusal;
       domain.attachments.remove(attachment);

@@ -1,7 +1,7 @@
 /**
  * Carries out the commands of a virtual accelerator, one after the other, each by a task of the host's: CMDSTATUS says
- * meanwhile that it is active. While its VM is to stand still they wait. What a halt leaves to be done takes its turn
- * among them: a command that leads out of the halt comes after it.
+ * meanwhile that it is active. While its VM is to stand still they wait, and so they do until what a halt leaves to be
+ * done is done: a command that leads out of it comes after that.
  */
 import { KeptValue, type Task, WaitQueue } from '../../base/index.js';
 import { DSA_CMD_REG } from '../../spec/index.js';
@@ -12,8 +12,6 @@ import { type CommandTarget, runCommand } from './commands.js';
 export interface WaitingCommands {
   /** A command that is active, and has not begun: the word of CMD. */
   readonly word: Int32Array | undefined;
-  /** The device has halted, and is to be put to rest. */
-  readonly isHalting: boolean;
 }
 
 export class CommandUnit {
@@ -69,15 +67,14 @@ export class CommandUnit {
     while (this.#isBusy.value) yield this.#done;
   }
 
-  /** What waits, while they are held. */
+  /** What waits, while they are held. A device that has halted has nothing by then that could be abandoned. */
   save(): WaitingCommands {
-    return { word: this.#waiting.value, isHalting: this.#isHalting.value };
+    return { word: this.#waiting.value };
   }
 
   /** They are held from now on, and this waits. */
-  load({ word, isHalting }: WaitingCommands): void {
+  load({ word }: WaitingCommands): void {
     this.hold();
-    if (isHalting) this.halted();
     if (word !== undefined) this.submit(word);
   }
 
@@ -93,7 +90,8 @@ export class CommandUnit {
     this.release();
     yield* queue.disable(true);
     while (registers.isActive || this.#isHalting.value) yield this.#done;
-    yield* this.#disableAgain();
+    // That may have enabled a dedicated one.
+    if (registers.isDedicated) yield* queue.disable(true);
   }
 
   *#run(word: Int32Array): Task {
@@ -109,19 +107,10 @@ export class CommandUnit {
     if (DSA_CMD_REG.INT.get(word, 0) === 1) registers.signalCompletion();
   }
 
+  /** What a command waits for that is under way is abandoned too; one that enables a queue has done so before. */
   *#halt(): Task {
     yield* this.#target.queue.disable(true);
-    while (this.#isHeld.value || this.#isBusy.value) yield this.#done;
-    this.#isBusy.value = true;
-    yield* this.#disableAgain();
-    this.#isBusy.value = false;
     this.#isHalting.value = false;
     this.#done.wakeAll();
-  }
-
-  /** A command that was under way may have enabled a dedicated one. */
-  *#disableAgain(): Task {
-    const { queue, registers } = this.#target;
-    if (registers.isDedicated) yield* queue.disable(true);
   }
 }

@@ -123,17 +123,18 @@ describe.each([
     expect([here.state, here.interrupts]).toEqual([DSA_WQ_STATE.ENABLED, []]);
   });
 
-  test('that has halted is put to rest where it goes on, and not before', () => {
+  test('that has halted while it stood still is halted where it goes on, and its queue rests', () => {
     const [here, there] = [new End(wq, 300), new End(wq, 700)];
     here.enable();
     value(here.host.run(here.mdev.suspend()) ?? 'done');
     here.mdev.configWritten({ ...PCI_ENABLED, isBusMaster: false });
+    expect(there.mdev.load(value(here.mdev.save()))).toBeUndefined();
     here.host.runAll();
-    const state = value(here.mdev.save());
-    expect(state.commands.isHalting).toBe(true);
-    expect(there.mdev.load(state)).toBeUndefined();
     there.host.run(there.mdev.resume());
-    there.host.runAll();
+    expect([wq === 1 && there.host.kernel.idxds[0]?.wqs[wq]?.isEnabled, there.run(CMD.DRAIN_ALL)]).toEqual([
+      false,
+      DSA_COMMAND_ERROR.HALTED,
+    ]);
     expect(there.run(CMD.RESET_DEVICE)).toBe(0);
     expect(there.run(CMD.ENABLE_DEVICE)).toBe(DSA_COMMAND_ERROR.BUS_MASTER);
   });

@@ -99,7 +99,8 @@ export class Cast implements Company {
     if (beside === undefined) this.#on.set(machine.name, new Set([process.name]));
     else beside.add(process.name);
     const recordsPage = RECORDS_PAGE + this.#started++ * RECORDS_STRIDE;
-    const program = new Program(this, process, { ...role, recordsPage, inherited });
+    const { steps } = role;
+    const program = new Program(this, process, { machine, steps, seat, recordsPage, inherited });
     machine.kernel.processes.start(process.mainThread, program.run());
   }
 

@@ -24,13 +24,13 @@ export interface Job {
   /** device/queue. */
   readonly queue: string;
   /** What its process calls that, if it calls it otherwise: a part of it in a virtual machine. */
-  readonly via?: string;
+  readonly via?: string | undefined;
   /** The step of the instruction. */
   readonly step: number;
   /** Its operands, and its completion record. */
   readonly names: readonly Named[];
   /** Of a guest's kernel, which has no pages: its own frames, by the pages that the device is to know them by. */
-  readonly frames?: ReadonlyMap<number, number>;
+  readonly frames?: ReadonlyMap<number, number> | undefined;
 }
 
 /** A job that a queue has accepted. */
@@ -39,7 +39,7 @@ export interface AcceptedJob extends Job {
   /** The host's PASID behind that which its requests carry: its own, or the queue's. */
   readonly pasid: number;
   /** The number that they carry, where it is another's: a function that a guest has whole has its guest's. */
-  readonly carried?: number;
+  readonly carried?: number | undefined;
   readonly accepted: number;
   /** Its queue has the PASID; else it brings one. */
   readonly isDedicated: boolean;

@@ -7,8 +7,9 @@
  * nothing of the page, or be on its way out; then the next is, and only when none is left is the answer Invalid
  * Request.
  */
-import { KeptList, KeptMap, KeptValue, type Refusal, type Task, WaitQueue } from '../../../base/index.js';
+import { KeptList, KeptMap, KeptValue, type Refusal, type Task } from '../../../base/index.js';
 import type { Ioasid, IoasidHolder, IoasidSet } from '../../../ioasid/index.js';
+import { Awaited } from '../../awaited.js';
 import type { KernelContext } from '../../context.js';
 import { GuestPasid, type Pasid } from '../../ids.js';
 import type { Attachment, AttachmentClient, IommuDevice } from '../device.js';
@@ -99,33 +100,28 @@ export class GuestDevice {
 export type BindingState = 'binding' | 'bound' | 'leaving' | 'muted' | 'held' | 'gone';
 
 /** One device bound to one PASID. */
-export class GuestBinding {
+export class GuestBinding extends Awaited {
   readonly device: GuestDevice;
   readonly id: Ioasid;
   readonly guestPasid: GuestPasid;
-  readonly state: KeptValue<BindingState>;
+  readonly state: BindingState = 'binding';
   /** Those that it uses: one for each number that the device's requests may carry. */
   readonly entries: KeptList<GuestEntry>;
   /** Whether its entries are muted at its end, and stay: until somebody wants it gone. */
-  readonly isToBeMuted: KeptValue<boolean>;
+  readonly isToBeMuted: boolean = false;
   /** Whether the device did not say that it has nothing of the PASID any more. */
-  readonly isUndrained: KeptValue<boolean>;
-  /** Woken on each change of the state. */
-  readonly changed: WaitQueue;
+  readonly isUndrained: boolean = false;
 
   constructor(
     { log }: KernelContext,
     device: GuestDevice,
     of: { readonly id: Ioasid; readonly guestPasid: GuestPasid },
   ) {
+    super(log);
     this.device = device;
     this.id = of.id;
     this.guestPasid = of.guestPasid;
-    this.state = new KeptValue<BindingState>(log, 'binding');
     this.entries = new KeptList(log);
-    this.isToBeMuted = new KeptValue(log, false);
-    this.isUndrained = new KeptValue(log, false);
-    this.changed = new WaitQueue('guest', this);
   }
 
   get name(): string {
@@ -138,9 +134,13 @@ export class GuestBinding {
     return items.length > 0 && items.every((entry) => entry.isKept);
   }
 
+  protected override get awaited(): string {
+    return `guest ${this.name}`;
+  }
+
   become(state: BindingState): void {
-    this.state.value = state;
-    this.changed.wakeAll();
+    this.change().state = state;
+    this.wake();
   }
 }
 
@@ -154,53 +154,53 @@ interface GivenGroup {
 /** `stuck` if hardware did not confirm its end. */
 type State = 'making' | 'present' | 'leaving' | 'stuck' | 'gone';
 
-export class GuestEntry implements AttachmentClient {
+export class GuestEntry extends Awaited implements AttachmentClient {
   readonly pasid: Pasid;
   readonly guestPasid: GuestPasid;
   readonly domain: NestedStage;
   readonly users: KeptList<GuestBinding>;
-  readonly state: KeptValue<State>;
-  readonly attachment: KeptValue<Attachment | undefined>;
+  readonly state: State = 'making';
+  readonly attachment: Attachment | undefined;
   /** By group index: page requests that somebody has been given, and that are not answered. */
   readonly #given: KeptMap<number, GivenGroup>;
-  /** Woken on each change of the state. */
-  readonly changed: WaitQueue;
 
   constructor(
     { log }: KernelContext,
     of: { readonly pasid: Pasid; readonly guestPasid: GuestPasid; readonly domain: NestedStage },
   ) {
+    super(log);
     this.pasid = of.pasid;
     this.guestPasid = of.guestPasid;
     this.domain = of.domain;
     this.users = new KeptList(log);
-    this.state = new KeptValue<State>(log, 'making');
-    this.attachment = new KeptValue<Attachment | undefined>(log, undefined);
     this.#given = new KeptMap(log);
-    this.changed = new WaitQueue('entry of', of.domain);
+  }
+
+  protected override get awaited(): string {
+    return `entry of ${this.domain.name}`;
   }
 
   become(state: State): void {
-    this.state.value = state;
-    this.changed.wakeAll();
+    this.change().state = state;
+    this.wake();
   }
 
   /** Whether it has a user that is bound. */
   get isKept(): boolean {
-    return this.users.items.some(({ state }) => state.value === 'bound');
+    return this.users.items.some(({ state }) => state === 'bound');
   }
 
   /** Whether all users that it has left are on their way out. */
   get isEnding(): boolean {
     const { items } = this.users;
-    return items.length > 0 && items.every(({ state }) => state.value === 'leaving');
+    return items.length > 0 && items.every(({ state }) => state === 'leaving');
   }
 
   /** From now on the host answers its page requests, and nobody is told of its faults. */
   stop(): void {
-    const attachment = this.attachment.value;
-    if (attachment === undefined || this.state.value !== 'present') return;
-    attachment.dying.value = true;
+    const attachment = this.attachment;
+    if (attachment === undefined || this.state !== 'present') return;
+    attachment.change().dying = true;
     this.become('leaving');
   }
 
@@ -232,7 +232,7 @@ export class GuestEntry implements AttachmentClient {
   /** Who has a group does not serve it: gives it to the next. False if there is none, or nobody waits for it. */
   passOn(group: number): boolean {
     const given = this.#given.get(group);
-    if (given === undefined || this.attachment.value?.outstanding.has(group) !== true) return false;
+    if (given === undefined || this.attachment?.requests?.outstanding.has(group) !== true) return false;
     return this.#give(given.requests, [...given.before, given.to]);
   }
 
@@ -253,9 +253,9 @@ export class GuestEntry implements AttachmentClient {
   }
 
   #listening(but: readonly GuestBinding[] = []): GuestBinding | undefined {
-    if (this.state.value !== 'present') return undefined;
+    if (this.state !== 'present') return undefined;
     const isThere = ({ state, device }: GuestBinding): boolean =>
-      state.value === 'bound' && device.listener.value !== undefined;
+      state === 'bound' && device.listener.value !== undefined;
     return this.users.items.find((user) => isThere(user) && !but.includes(user));
   }
 }

@@ -52,7 +52,7 @@ export class GuestEntries {
   *leave(binding: GuestBinding): Task<Refusal<'EIO'> | undefined> {
     let refusal: Refusal<'EIO'> | undefined;
     for (const entry of [...binding.entries.items]) {
-      const device = entry.attachment.value?.device ?? binding.device.iommu;
+      const device = entry.attachment?.device ?? binding.device.iommu;
       refusal = (yield* this.#functionOf(device).leave(binding, entry)) ?? refusal;
     }
     return refusal;
@@ -62,7 +62,7 @@ export class GuestEntries {
   *mute({ device, entries }: GuestBinding): Task<Refusal<'EIO'> | undefined> {
     let refusal: Refusal<'EIO'> | undefined;
     for (const entry of [...entries.items]) {
-      const at = entry.attachment.value?.device ?? device.iommu;
+      const at = entry.attachment?.device ?? device.iommu;
       refusal = (yield* this.#functionOf(at).mute(entry)) ?? refusal;
     }
     return refusal;
@@ -104,8 +104,8 @@ export const carriedBy = ({ device: { endpoint }, id: hostPasid, guestPasid }: G
 export function presentByDevice(entries: readonly GuestEntry[]): Map<IommuDevice, GuestEntry[]> {
   const found = new Map<IommuDevice, GuestEntry[]>();
   for (const entry of entries) {
-    const attachment = entry.attachment.value;
-    if (attachment?.entry.value !== 'present') continue;
+    const attachment = entry.attachment;
+    if (attachment?.entry !== 'present') continue;
     const others = found.get(attachment.device);
     if (others === undefined) found.set(attachment.device, [entry]);
     else others.push(entry);

@@ -60,8 +60,8 @@ export class GuestFunction {
   ): Task<GuestEntry | Refusal<AttachErrno | 'EIO'>> {
     const { guestPasid } = binding;
     for (let known = this.#entries.get(pasid); known !== undefined; known = this.#entries.get(pasid)) {
-      if (known.state.value === 'present') return this.#share(known, binding, stage);
-      if (known.state.value === 'stuck') return refuse('EBUSY', `${known.domain.name} was not let go of`);
+      if (known.state === 'present') return this.#share(known, binding, stage);
+      if (known.state === 'stuck') return refuse('EBUSY', `${known.domain.name} was not let go of`);
       yield known.changed;
     }
     const what = guestPasid === WITHOUT_PASID ? 'no PASID' : `guest PASID ${guestPasid}`;
@@ -85,7 +85,7 @@ export class GuestFunction {
       entry.become('gone');
       return attachment;
     }
-    entry.attachment.value = attachment;
+    entry.change().attachment = attachment;
     entry.become('present');
     binding.entries.push(entry);
     return entry;
@@ -97,7 +97,7 @@ export class GuestFunction {
    * On failure: `EIO` if hardware did not confirm.
    */
   *mute(entry: GuestEntry): Task<Refusal<'EIO'> | undefined> {
-    const attachment = entry.attachment.value;
+    const attachment = entry.attachment;
     if (entry.users.length > 1 || attachment === undefined) return undefined;
     entry.stop();
     const refusal = yield* this.#iommu.mute(attachment);
@@ -111,7 +111,7 @@ export class GuestFunction {
    * On failure: `EIO` if hardware did not confirm: the binding stays the entry's.
    */
   *leave(binding: GuestBinding, entry: GuestEntry): Task<Refusal<'EIO'> | undefined> {
-    const attachment = entry.attachment.value;
+    const attachment = entry.attachment;
     if (entry.users.length === 1 && attachment !== undefined) {
       entry.stop();
       const refusal = yield* this.#iommu.detach(attachment);

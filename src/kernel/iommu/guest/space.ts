@@ -98,11 +98,11 @@ export class GuestSpace {
     device.isLeaving.value = true;
     device.listener.value = undefined;
     for (const binding of device.bindings.values()) {
-      while (binding.state.value === 'binding') yield binding.changed;
+      while (binding.state === 'binding') yield binding.changed;
       yield* this.#tearDown.letGo([binding]);
     }
     for (const binding of device.bindings.values()) {
-      while (binding.state.value === 'leaving') yield binding.changed;
+      while (binding.state === 'leaving') yield binding.changed;
     }
     if (device.bindings.size === 0) return undefined;
     return refuse('EIO', `${device.name} did not let go of PASIDs ${device.bindings.keys().join(', ')}`);
@@ -128,8 +128,8 @@ export class GuestSpace {
     const wrong = ioasidFind(this.set, hostPasid);
     if (isRefusal(wrong)) return wrong;
     for (let old = device.bindings.get(hostPasid); old !== undefined; old = device.bindings.get(hostPasid)) {
-      if (old.state.value === 'muted') yield* this.#tearDown.letGo([old]);
-      else if (old.state.value === 'leaving') yield old.changed;
+      if (old.state === 'muted') yield* this.#tearDown.letGo([old]);
+      else if (old.state === 'leaving') yield old.changed;
       else return refuse('EBUSY', `host PASID ${hostPasid} is bound to ${device.name}`);
     }
     if (this.#isClosed.value) return refuse('ENODEV', `${this.name} is ending`);
@@ -185,18 +185,18 @@ export class GuestSpace {
     if (binding.guestPasid !== guestPasid) {
       return refuse('EINVAL', `PASID ${hostPasid} is guest PASID ${binding.guestPasid}, not ${guestPasid}`);
     }
-    while (binding.state.value === 'binding') yield binding.changed;
+    while (binding.state === 'binding') yield binding.changed;
     const isMuted = mute && !device.endpoint.usesParentPasids && guestPasid !== WITHOUT_PASID;
-    if (!isMuted || binding.state.value === 'held') yield* this.#tearDown.letGo([binding]);
-    else if (binding.state.value === 'bound') yield* this.#tearDown.letGo([binding], isMuted);
+    if (!isMuted || binding.state === 'held') yield* this.#tearDown.letGo([binding]);
+    else if (binding.state === 'bound') yield* this.#tearDown.letGo([binding], isMuted);
     const entries = [...binding.entries.items];
-    while (binding.state.value === 'leaving') {
+    while (binding.state === 'leaving') {
       // Its device is being taken out, and may wait for answers of a guest that waits here.
       if (device.isLeaving.value && binding.isKept) return undefined;
       yield binding.changed;
     }
     for (const entry of entries) while (entry.isEnding) yield entry.changed;
-    if (binding.state.value !== 'held') return undefined;
+    if (binding.state !== 'held') return undefined;
     return refuse('EIO', `${device.name} did not let go of PASID ${hostPasid}`);
   }
 
@@ -212,7 +212,7 @@ export class GuestSpace {
   ): Task<Refusal<'EINVAL' | 'EIO'> | undefined> {
     const binding = this.#bindings.boundAs(device, guestPasid);
     const entry = binding?.entries.items.find((each) => each.isGiven(binding, group));
-    const attachment = entry?.attachment.value;
+    const attachment = entry?.attachment;
     if (entry === undefined || attachment === undefined) {
       const fields = { vm: this.name, device: device.name, guestPasid, group };
       tell(this.#context, 'guest:response-dropped', fields);
@@ -235,12 +235,12 @@ export class GuestSpace {
     let stuck: GuestBinding | undefined;
     for (const binding of this.#bindings.everBound(device, guestPasid)) {
       // An entry that others keep is flushed as it stands: its own end may wait for what the guest does after this.
-      while (binding.state.value === 'leaving' && !binding.isKept) yield binding.changed;
-      if (binding.state.value === 'held' && binding.entries.items.length > 0) stuck = binding;
+      while (binding.state === 'leaving' && !binding.isKept) yield binding.changed;
+      if (binding.state === 'held' && binding.entries.items.length > 0) stuck = binding;
       for (const entry of [...binding.entries.items]) {
-        const attachment = entry.attachment.value;
-        while (attachment?.entry.value === 'changing') yield attachment.changed;
-        if (attachment?.entry.value === 'present') entries.push(entry);
+        const attachment = entry.attachment;
+        while (attachment?.entry === 'changing') yield attachment.changed;
+        if (attachment?.entry === 'present') entries.push(entry);
       }
     }
     // Its guest may not know of a device TLB, which has what the IOTLB had.
@@ -259,7 +259,7 @@ export class GuestSpace {
     const bindings = this.#bindings.of(id);
     if (bindings.length === 0) return;
     for (const { state, entries } of bindings) {
-      if (state.value === 'bound') for (const entry of entries.items) entry.stop();
+      if (state === 'bound') for (const entry of entries.items) entry.stop();
     }
     this.#context.tasks.spawn(`${this.name}: free ${id}`, this.#tearDown.letGo(bindings));
   }

@@ -52,16 +52,16 @@ export class GuestTearDown {
    */
   *letGo(bindings: readonly GuestBinding[], mute = false): Task {
     const { name, set } = this.#parts;
-    const all = bindings.filter(({ state }) => ['bound', 'muted', 'held'].includes(state.value));
-    const wasBound = all.filter(({ state }) => state.value === 'bound');
+    const all = bindings.filter(({ state }) => ['bound', 'muted', 'held'].includes(state));
+    const wasBound = all.filter(({ state }) => state === 'bound');
     // Who drains by what the device is told of still has to, while it is muted.
-    const unbound = mute ? [] : bindings.filter((each) => wasBound.includes(each) || each.isToBeMuted.value);
-    for (const { isToBeMuted } of bindings) isToBeMuted.value = mute;
+    const unbound = mute ? [] : bindings.filter((each) => wasBound.includes(each) || each.isToBeMuted);
+    for (const binding of bindings) binding.change().isToBeMuted = mute;
     for (const binding of all) {
-      if (binding.state.value !== 'bound') this.#parts.bindings.revives();
+      if (binding.state !== 'bound') this.#parts.bindings.revives();
       binding.become('leaving');
       for (const entry of binding.entries.items) {
-        if (entry.users.items.every(({ state }) => state.value === 'leaving')) entry.stop();
+        if (entry.users.items.every(({ state }) => state === 'leaving')) entry.stop();
       }
     }
     for (const { id, device } of unbound) device.endpoint.unbound?.(Pasid.of(id));
@@ -84,7 +84,7 @@ export class GuestTearDown {
   /** What the guest has not answered for a device, it never will: another that shares the entry is asked, or nobody. */
   *abort(binding: GuestBinding): Task {
     for (const entry of [...binding.entries.items]) {
-      const attachment = entry.attachment.value;
+      const attachment = entry.attachment;
       if (attachment === undefined) continue;
       for (const group of entry.givenTo(binding)) {
         if (!entry.isGiven(binding, group) || entry.passOn(group)) continue;
@@ -104,18 +104,17 @@ export class GuestTearDown {
     if (work.phase === 'drain') {
       let refusal = yield* device.endpoint.drain(carriedBy(binding));
       refusal ??= yield* this.#drainStrays(binding);
-      binding.isUndrained.value = refusal !== undefined;
+      binding.change().isUndrained = refusal !== undefined;
       ioasidFinishWork(work);
       return;
     }
     const { entries } = this.#parts;
-    const { isToBeMuted, isUndrained } = binding;
-    let refusal = isToBeMuted.value ? yield* entries.mute(binding) : undefined;
+    let refusal = binding.isToBeMuted ? yield* entries.mute(binding) : undefined;
     // Somebody may have wanted it gone meanwhile.
-    if (!isToBeMuted.value) refusal ??= yield* entries.leave(binding);
+    if (!binding.isToBeMuted) refusal ??= yield* entries.leave(binding);
     ioasidFinishWork(work);
-    const isHeld = refusal !== undefined || isUndrained.value;
-    this.end(binding, isHeld ? 'held' : isToBeMuted.value ? 'muted' : 'gone');
+    const isHeld = refusal !== undefined || binding.isUndrained;
+    this.end(binding, isHeld ? 'held' : binding.isToBeMuted ? 'muted' : 'gone');
   }
 
   /** Nothing of a binding is left; or its reference stays, if it is muted, or hardware did not say so. */

@@ -19,8 +19,8 @@ const { OPCODE } = DSA_MEMMOVE;
 
 export class JobTaps {
   readonly #tapped: Tapped;
-  /** Jobs whose instruction has begun, by the address of their completion record, and by queue. */
-  readonly #submitted = new Map<number, Map<string, Job>>();
+  /** Jobs whose instruction has begun, by the address of their completion record: the last one of each queue. */
+  readonly #submitted = new Map<number, readonly Job[]>();
   /** Whose fault it was, by device, PASID and page, until software has told of it: devices go on meanwhile. */
   readonly #faulted = new Map<string, Fields>();
   /** The page that each PASID of a device was refused last. */
@@ -41,8 +41,8 @@ export class JobTaps {
   /** The instruction of a job begins. */
   submits(record: number, job: Job): void {
     const known = this.#submitted.get(record);
-    if (known === undefined) this.#submitted.set(record, new Map([[job.queue, job]]));
-    else known.set(job.queue, job);
+    const others = known?.filter(({ queue }) => queue !== job.queue) ?? [];
+    this.#submitted.set(record, others.length === 0 ? [job] : [...others, job]);
     this.#tapped.ledger.jobs.submitted(job);
   }
 
@@ -120,35 +120,44 @@ export class JobTaps {
    */
   #sent(words: Int32Array, queue: string): Job | undefined {
     const sent = this.#submitted.get(Number(RECORD.getBig(words, 0)));
-    return sent?.get(queue) ?? sent?.values().next().value;
+    return sent?.find((job) => job.queue === queue) ?? sent?.[0];
   }
 
   audit(accelerator: Accelerator): DsaAudit {
     const { name, device, spec } = accelerator;
     const tapped = this.#tapped;
     const { ledger } = tapped;
+    const queues = Object.keys(spec.queues).map((queue) => `${name}/${queue}`);
     const rooms = Object.values(spec.queues).map(({ size, threshold = size }) => {
       return { queue: Math.min(size, threshold), engines: spec.engines };
     });
     return {
       submitted: (tag, wq, words) => {
-        const queue = queueOf(accelerator, wq);
-        const sent = this.#sent(words, queue);
+        const queue = queues[wq] ?? queueOf(accelerator, wq);
+        const sent = this.#sent(words, queue) ?? unknown(name, queue, ledger.step);
+        const into = device.queue(wq);
+        const { pasid, carried } = numberOf(ledger, name, into.pasidOf(words, 0));
         const job: AcceptedJob = {
-          ...(sent ?? unknown(name, queue, ledger.step)),
-          tag,
+          name: sent.name,
+          process: sent.process,
+          mm: sent.mm,
           device: name,
           queue,
-          ...numberOf(ledger, name, device.queue(wq).pasidOf(words, 0)),
+          via: sent.via,
+          step: sent.step,
+          names: sent.names,
+          frames: sent.frames,
+          tag,
+          pasid,
+          carried,
           accepted: ledger.step,
-          isDedicated: device.queue(wq).isDedicated,
+          isDedicated: into.isDedicated,
           room: rooms[wq] ?? { queue: 0, engines: 0 },
         };
         tapped.judge.tell('accepted', job);
         ledger.jobs.accepted(job);
         if (!tapped.isTold) return;
         const operation = textOf(OPCODE, OPCODE.getBig(words, 0));
-        const { pasid } = job;
         const fields = { job: job.name, queue, pasid, ...whose(ledger, pasid), operation };
         tapped.tell('hardware', name, 'dsa:accept', fields);
       },
