@@ -6,20 +6,20 @@
  * An instruction is not interrupted: nobody else gets a CPU in the middle of one, and a shootdown waits for its
  * end, as the interrupt that carries it does.
  */
-import { assert, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
+import { assert, KeptObject, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
 import { IA32_PASID } from '../spec/index.js';
 import type { Pasid } from './ids.js';
 import type { CpuPort, Platform } from './platform.js';
 
 const PASID_INIT = 0;
 
-/** What a switch saves and loads of a thread. */
-export interface CpuState {
-  readonly name: string;
+/** What a switch saves and loads of a thread. One of a new program, or a forked child, has used no PASID. */
+export abstract class CpuState extends KeptObject {
+  abstract readonly name: string;
   /** The frame of the root of its page table. */
-  readonly pageTable: number;
+  abstract readonly pageTable: number;
   /** The saved image of IA32_PASID. */
-  readonly pasidImage: KeptValue<number>;
+  readonly pasidImage: number = PASID_INIT;
 }
 
 /** One CPU. */
@@ -33,7 +33,6 @@ interface Seat {
 
 export class Cpus {
   readonly #platform: Platform;
-  readonly #log: UndoLog;
   readonly #seats: readonly Seat[];
   /** A page table that maps nothing: what a CPU without a thread has. */
   readonly #idleTable: number;
@@ -42,7 +41,6 @@ export class Cpus {
 
   constructor({ platform, log }: { readonly platform: Platform; readonly log: UndoLog }, idleTable: number) {
     this.#platform = platform;
-    this.#log = log;
     this.#idleTable = idleTable;
     this.#seats = platform.cpus.map((port) => ({
       port,
@@ -50,11 +48,6 @@ export class Cpus {
       isBusy: new KeptValue(log, false),
     }));
     for (const cpu of platform.cpus) cpu.setPageTable(idleTable);
-  }
-
-  /** A thread's state of a new program or a forked child: it has used no PASID. */
-  initState(): KeptValue<number> {
-    return new KeptValue(this.#log, PASID_INIT);
   }
 
   /** Puts a thread on a CPU, if it is on none; the CPU. The run's choices say which. */
@@ -117,10 +110,10 @@ export class Cpus {
   }
 
   #switch({ port, thread }: Seat, next: CpuState | undefined): void {
-    if (thread.value !== undefined) thread.value.pasidImage.value = port.readPasidMsr();
+    if (thread.value !== undefined) thread.value.change().pasidImage = port.readPasidMsr();
     thread.value = next;
     port.setPageTable(next?.pageTable ?? this.#idleTable);
-    port.writePasidMsr(next?.pasidImage.value ?? PASID_INIT);
+    port.writePasidMsr(next?.pasidImage ?? PASID_INIT);
   }
 
   #seatOf(thread: CpuState): Seat | undefined {

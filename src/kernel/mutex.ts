@@ -2,20 +2,20 @@
  * A lock that may be held over a sleep. A task that is killed while it holds one gives it back in its `finally`;
  * one that a restore drops does not, and need not: the lock is put back too.
  */
-import { assert, KeptValue, type Task, type UndoLog, WaitQueue } from '../base/index.js';
+import { Bug, Kept, type Task, type UndoLog, WaitQueue } from '../base/index.js';
 
-export class Mutex {
-  readonly #waiters: WaitQueue;
-  readonly #held: KeptValue<boolean>;
+export class Mutex extends Kept {
+  /** Made when somebody has to wait. */
+  #waiters: WaitQueue | undefined;
+  #isHeld = false;
   readonly #what: string;
   readonly #of: { readonly name: string } | undefined;
 
   /** @param of whose lock it is, as {@link WaitQueue} has it */
   constructor(log: UndoLog, what: string, of?: { readonly name: string }) {
+    super(log);
     this.#what = what;
     this.#of = of;
-    this.#waiters = new WaitQueue('lock', this);
-    this.#held = new KeptValue(log, false);
   }
 
   get name(): string {
@@ -24,20 +24,35 @@ export class Mutex {
 
   /** Sleeps until the lock is free, and takes it. */
   *lock(): Task {
-    while (this.#held.value) yield this.#waiters;
-    this.#held.value = true;
+    while (this.#isHeld) {
+      this.#waiters ??= new WaitQueue('lock', this);
+      yield this.#waiters;
+    }
+    this.#setHeld(true);
   }
 
   /** Takes the lock if it is free: whether that was so. It spares a task where nobody waits. */
   tryLock(): boolean {
-    if (this.#held.value) return false;
-    this.#held.value = true;
+    if (this.#isHeld) return false;
+    this.#setHeld(true);
     return true;
   }
 
   unlock(): void {
-    assert(this.#held.value, `${this.#waiters.name} is given back twice`);
-    this.#held.value = false;
-    this.#waiters.wakeAll();
+    if (!this.#isHeld) throw new Bug(`lock ${this.name} is given back twice`);
+    this.#setHeld(false);
+    this.#waiters?.wakeAll();
+  }
+
+  protected override saved(): () => void {
+    const wasHeld = this.#isHeld;
+    return () => {
+      this.#isHeld = wasHeld;
+    };
+  }
+
+  #setHeld(isHeld: boolean): void {
+    this.changing();
+    this.#isHeld = isHeld;
   }
 }

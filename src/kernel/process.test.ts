@@ -161,7 +161,7 @@ describe('processes', () => {
     finish(tasks, parent.mm.mmap(1, { at: 32, portal: { frame: 0xfe000, inherited: false, owner: {} } }));
     finish(tasks, parent.mm.mmap(1, { at: 33, portal: { frame: 0xfe001, inherited: true, owner: {} } }));
     finish(tasks, parent.mm.copyTo(16 * PAGE_BYTES, Uint8Array.of(1, 2, 3)));
-    parent.mm.pasid.value = Pasid.of(9);
+    parent.mm.setPasid(Pasid.of(9));
     finish(
       tasks,
       processes.user(parent.mainThread, () => (platform.cpus[0]?.pasidMsr ? 0 : Trap.generalProtection())),
@@ -173,7 +173,7 @@ describe('processes', () => {
     finish(tasks, child.mm.copyFrom(16 * PAGE_BYTES, bytes));
     expect([...bytes]).toEqual([1, 2, 3]);
     expect([child.mm.table.leaf(32), child.mm.table.leaf(33)?.frame]).toEqual([undefined, 0xfe001]);
-    expect(child.mm.pasid.value).toBeUndefined();
+    expect(child.mm.pasid).toBeUndefined();
     finish(
       tasks,
       processes.user(child.mainThread, () => 0),
@@ -193,7 +193,7 @@ describe('processes', () => {
   it('loads the PASID once on #GP; one that does not help kills', () => {
     const { processes, spawn, tasks, platform } = machine();
     const process = spawn('p');
-    process.mm.pasid.value = Pasid.of(5);
+    process.mm.setPasid(Pasid.of(5));
     let runs = 0;
     const code = function* (): Task {
       yield* processes.user(process.mainThread, () => {

@@ -9,16 +9,19 @@
 import {
   assert,
   isRefusal,
+  KeptList,
   KeptMap,
+  KeptObject,
   KeptValue,
   type Refusal,
   refuse,
   type Task,
   type TaskHandle,
-  WaitQueue,
+  type UndoLog,
 } from '../base/index.js';
+import { Awaited } from './awaited.js';
 import { type KernelContext, tell } from './context.js';
-import type { CpuState, Cpus } from './cpus.js';
+import { CpuState, type Cpus } from './cpus.js';
 import { PAGE_BYTES } from './ids.js';
 import { AddressSpace } from './mm/address-space.js';
 import type { CpuPort } from './platform.js';
@@ -62,27 +65,26 @@ class ThreadEnds extends Error {
 }
 
 /** One count of those that share an open file. */
-class FileCount {
+class FileCount extends KeptObject {
   readonly file: OpenFile;
-  readonly count: KeptValue<number>;
+  readonly count: number = 1;
 
-  constructor(file: OpenFile, count: KeptValue<number>) {
+  constructor(log: UndoLog, file: OpenFile) {
+    super(log);
     this.file = file;
-    this.count = count;
   }
 }
 
-export class Thread implements CpuState {
+export class Thread extends CpuState {
   readonly tid: number;
   readonly process: Process;
   readonly name: string;
-  readonly pasidImage: KeptValue<number>;
 
-  constructor(tid: number, process: Process, pasidImage: KeptValue<number>) {
+  constructor(log: UndoLog, tid: number, process: Process) {
+    super(log);
     this.tid = tid;
     this.process = process;
     this.name = tid === process.pid ? process.name : `${process.name}/${tid}`;
-    this.pasidImage = pasidImage;
   }
 
   get pageTable(): number {
@@ -90,37 +92,37 @@ export class Thread implements CpuState {
   }
 }
 
-export class Process {
+export class Process extends Awaited {
   readonly pid: number;
   readonly name: string;
   readonly mm: AddressSpace;
-  /** @internal */ readonly threads: KeptMap<number, Thread>;
-  /** How many threads have user code that runs. @internal */ readonly started: KeptValue<number>;
+  /** @internal */ readonly threads: KeptList<Thread>;
+  /** How many threads have user code that runs. @internal */ readonly started: number = 0;
   /** @internal */ readonly files: KeptMap<number, FileCount>;
-  /** @internal */ readonly signal: KeptValue<Signal | undefined>;
-  /** @internal */ readonly state: KeptValue<'alive' | 'exiting' | 'gone'>;
-  /** Woken when it is gone. @internal */ readonly ended: WaitQueue;
+  /** @internal */ readonly signal: Signal | undefined;
+  /** @internal */ readonly state: 'alive' | 'exiting' | 'gone' = 'alive';
 
   constructor({ log }: KernelContext, pid: number, of: { readonly name: string; readonly mm: AddressSpace }) {
+    super(log);
     this.pid = pid;
     this.name = of.name;
     this.mm = of.mm;
-    this.threads = new KeptMap(log);
-    this.started = new KeptValue(log, 0);
+    this.threads = new KeptList(log);
     this.files = new KeptMap(log);
-    this.signal = new KeptValue<Signal | undefined>(log, undefined);
-    this.state = new KeptValue<'alive' | 'exiting' | 'gone'>(log, 'alive');
-    this.ended = new WaitQueue('end of', this);
+  }
+
+  protected override get awaited(): string {
+    return `end of ${this.name}`;
   }
 
   /** Whether all of it is gone: memory, files, threads. */
   get isGone(): boolean {
-    return this.state.value === 'gone';
+    return this.state === 'gone';
   }
 
   /** Its first thread. */
   get mainThread(): Thread {
-    const thread = this.threads.values()[0];
+    const thread = this.threads.items[0];
     assert(thread !== undefined, `${this.name} has no thread left`);
     return thread;
   }
@@ -166,14 +168,14 @@ export class Processes {
    * On failure: `ESRCH` if the parent is ending; `ENOMEM`.
    */
   *fork(parent: Process, name: string): Task<Process | Refusal<'ESRCH' | 'ENOMEM'>> {
-    if (parent.state.value !== 'alive') return refuse('ESRCH', `${parent.name} is ending`);
+    if (parent.state !== 'alive') return refuse('ESRCH', `${parent.name} is ending`);
     const mm = yield* parent.mm.fork(name);
     if (isRefusal(mm)) return mm;
     const child = this.#add(name, mm);
     for (const fd of parent.files.keys()) {
       const counted = parent.files.get(fd);
       if (counted === undefined) continue;
-      counted.count.value++;
+      counted.change().count++;
       child.files.set(fd, counted);
     }
     tell(this.#context, 'process:fork', { pid: child.pid, parent: parent.pid });
@@ -185,7 +187,7 @@ export class Processes {
    * the last thread, the process.
    */
   start(thread: Thread, code: Task): TaskHandle {
-    thread.process.started.value++;
+    thread.process.change().started++;
     return this.#context.tasks.spawn(thread.name, this.#live(thread, code));
   }
 
@@ -219,10 +221,10 @@ export class Processes {
    * On failure: `ESRCH` if the process is ending; the file is the caller's to release.
    */
   install(process: Process, file: OpenFile): number | Refusal<'ESRCH'> {
-    if (process.state.value !== 'alive') return refuse('ESRCH', `${process.name} is ending`);
+    if (process.state !== 'alive') return refuse('ESRCH', `${process.name} is ending`);
     let fd = 3;
     while (process.files.has(fd)) fd++;
-    process.files.set(fd, new FileCount(file, new KeptValue(this.#context.log, 1)));
+    process.files.set(fd, new FileCount(this.#context.log, file));
     return fd;
   }
 
@@ -235,8 +237,8 @@ export class Processes {
     const counted = process.files.get(fd);
     if (counted === undefined) return refuse('ENOENT', `${process.name} has no descriptor ${fd}`);
     process.files.delete(fd);
-    counted.count.value--;
-    if (counted.count.value === 0) yield* counted.file.release();
+    counted.change().count--;
+    if (counted.count === 0) yield* counted.file.release();
     return undefined;
   }
 
@@ -244,21 +246,21 @@ export class Processes {
    * Kills a process. Threads that have user code end at their next instruction; a process without any ends here.
    */
   *kill(process: Process, signal: Signal = 'SIGKILL'): Task {
-    if (process.state.value !== 'alive' || process.signal.value !== undefined) return;
-    process.signal.value = signal;
+    if (process.state !== 'alive' || process.signal !== undefined) return;
+    process.change().signal = signal;
     tell(this.#context, 'process:signal', { pid: process.pid, process: process.name, signal });
-    if (process.started.value === 0) yield* this.#exit(process);
+    if (process.started === 0) yield* this.#exit(process);
   }
 
   /** Returns when a process is gone. */
   *wait(process: Process): Task {
-    while (!process.isGone) yield process.ended;
+    while (!process.isGone) yield process.changed;
   }
 
   #add(name: string, mm: AddressSpace): Process {
     const pid = this.#nextPid.value++;
     const process = new Process(this.#context, pid, { name, mm });
-    process.threads.set(pid, new Thread(pid, process, this.#cpus.initState()));
+    process.threads.push(new Thread(this.#context.log, pid, process));
     this.#processes.set(pid, process);
     tell(this.#context, 'process:new', { pid, process: name });
     return process;
@@ -272,31 +274,30 @@ export class Processes {
     }
     const { process } = thread;
     this.#cpus.leave(thread);
-    process.threads.delete(thread.tid);
-    process.started.value--;
-    if (process.started.value === 0) yield* this.#exit(process);
+    process.threads.remove(thread);
+    process.change().started--;
+    if (process.started === 0) yield* this.#exit(process);
   }
 
   *#exit(process: Process): Task {
-    if (process.state.value !== 'alive') return;
-    process.state.value = 'exiting';
-    for (const thread of process.threads.values()) {
+    if (process.state !== 'alive') return;
+    process.change().state = 'exiting';
+    for (let thread = process.threads.shift(); thread !== undefined; thread = process.threads.shift()) {
       this.#cpus.leave(thread);
-      process.threads.delete(thread.tid);
     }
     yield* process.mm.put();
     for (const fd of process.files.keys()) yield* this.close(process, fd);
-    process.state.value = 'gone';
+    process.change().state = 'gone';
     this.#processes.delete(process.pid);
     tell(this.#context, 'process:exit', { pid: process.pid, process: process.name });
-    process.ended.wakeAll();
+    process.wake();
   }
 
   /** To the next instruction of a thread; where it ends if its process has been killed. */
   *#enterUser(thread: Thread): Task<CpuPort> {
     yield `${thread.name} in user mode`;
     const cpu = yield* this.#cpus.run(thread);
-    if (thread.process.signal.value !== undefined) throw new ThreadEnds();
+    if (thread.process.signal !== undefined) throw new ThreadEnds();
     return cpu;
   }
 
@@ -317,7 +318,7 @@ export class Processes {
 
   /** The first ENQCMD of a thread whose address space has a PASID: loads it. False if that is not why it trapped. */
   #fixPasid(thread: Thread): boolean {
-    const pasid = thread.process.mm.pasid.value;
+    const pasid = thread.process.mm.pasid;
     if (pasid === undefined || this.#cpus.hasPasid(thread)) return false;
     this.#cpus.loadPasid(thread, pasid);
     tell(this.#context, 'process:pasid', { process: thread.name, pasid });

@@ -47,7 +47,7 @@ function* copy(
   const portal = value(yield* idxd.files.mapPortal(process, fd));
   const page = value(yield* process.mm.mmap(8));
   const at = (part: number): number => (page + part) * PAGE;
-  copied.pasid = process.mm.pasid.value;
+  copied.pasid = process.mm.pasid;
   yield* program.store(at(SOURCE), bytes);
   const move = {
     src: at(SOURCE),

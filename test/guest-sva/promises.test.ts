@@ -101,7 +101,7 @@ test("one dword of KVM's table overwritten in memory redirects the next ENQCMD, 
   until(host, () => alice.page > 0);
   const bob = ready(vm, 'bob', bytesOf(7));
   until(host, () => bob.page > 0);
-  expect([alice.process.mm.pasid.value, bob.process.mm.pasid.value, bob.page]).toEqual([101, 55, alice.page]);
+  expect([alice.process.mm.pasid, bob.process.mm.pasid, bob.page]).toEqual([101, 55, alice.page]);
   const { memory } = host.hardware;
   const word = wordOf(host, vm, 101);
   const { PASID } = VMX_PASID_TABLE_ENTRY;

@@ -60,7 +60,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
     file: 'kernel/process.ts',
     find: '    for (const fd of parent.files.keys()) {',
     replace:
-      '    child.mainThread.pasidImage.value = parent.mainThread.pasidImage.value;\n    for (const fd of parent.files.keys()) {',
+      '    child.mainThread.change().pasidImage = parent.mainThread.pasidImage;\n    for (const fd of parent.files.keys()) {',
     rule: 'OWNER',
     message:
       /^step \d+: dsa0\/shared took job forged of eve, submitted to dsa0\/shared at step \d+, with PASID \d, which is bob's since step \d+: eve has no PASID and may submit nothing$/,
@@ -123,8 +123,8 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'a CPU keeps the PASID of a thread that is gone',
     file: 'kernel/cpus.ts',
-    find: 'port.writePasidMsr(next?.pasidImage.value ?? PASID_INIT);',
-    replace: 'if (next !== undefined) port.writePasidMsr(next.pasidImage.value);',
+    find: 'port.writePasidMsr(next?.pasidImage ?? PASID_INIT);',
+    replace: 'if (next !== undefined) port.writePasidMsr(next.pasidImage);',
     rule: 'CLEAN',
     message: /^step \d+: PASID \d of \w+ is given back, and is still there: cpu\d's IA32_PASID$/,
   },

@@ -160,7 +160,7 @@ describe('native SVA', () => {
       bench.run(client.open());
       expect(bench.run(client.move(7, 6000))).toBe(DSA_STATUS.SUCCESS);
       expect(bench.run(client.arrived(6000))).toEqual(new Uint8Array(6000).fill(7));
-      const pasid = client.process.mm.pasid.value ?? 0;
+      const pasid = client.process.mm.pasid ?? 0;
       expect(ioasidInspect(pasids.core, pasid)).toMatchObject({
         state: 'ACTIVE',
         holders: [{ holder: 'mm p' }, { holder: 'iommu 6a:01.0' }],
@@ -198,7 +198,7 @@ describe('native SVA', () => {
       clients.forEach((client, i) => {
         expect(bench.run(client.arrived(5000))).toEqual(new Uint8Array(5000).fill(i + 1));
       });
-      expect(new Set([p.mm.pasid.value, q.mm.pasid.value])).toEqual(new Set([1, 2]));
+      expect(new Set([p.mm.pasid, q.mm.pasid])).toEqual(new Set([1, 2]));
       expect(faults(bench)).toEqual([]);
     }
   });
@@ -309,7 +309,7 @@ describe('native SVA', () => {
       const { processes, pasids } = bench.kernel;
       const victim = new Client(bench, spawn(bench, 'victim'));
       bench.run(victim.open());
-      const pasid = victim.process.mm.pasid.value ?? 0;
+      const pasid = victim.process.mm.pasid ?? 0;
       const code = function* (): Task {
         for (;;) yield* victim.submit(7, 3 * PAGE_BYTES);
       };
@@ -329,7 +329,7 @@ describe('native SVA', () => {
       expect(ioasidInspect(pasids.core, pasid)).toMatchObject({ errno: 'ENOENT' });
       const next = new Client(bench, spawn(bench, 'next'));
       bench.run(next.open());
-      expect(next.process.mm.pasid.value).toBe(pasid);
+      expect(next.process.mm.pasid).toBe(pasid);
       expect(bench.run(next.move(1, 5000))).toBe(DSA_STATUS.SUCCESS);
       expect(bench.run(next.arrived(5000))).toEqual(new Uint8Array(5000).fill(1));
       expect(faults(bench)).toEqual([]);
@@ -371,7 +371,7 @@ describe('native SVA', () => {
     const run = () => {
       const client = new Client(bench, spawn(bench, 'p'), 1);
       bench.run(client.open());
-      return [bench.run(client.move(9, 100)), client.portal, client.process.mm.pasid.value];
+      return [bench.run(client.move(9, 100)), client.portal, client.process.mm.pasid];
     };
     bench.mark();
     const before = bench.bytes();

@@ -47,7 +47,7 @@ export class InterruptHandles implements Restorable {
   }
 
   reset(): void {
-    for (let i = 0; i < this.count * 2; i++) this.#given.set(i, 0);
+    for (let i = 0; i < this.count * 2; i++) if (this.#given.words[i] !== 0) this.#given.set(i, 0);
   }
 
   mark(): void {

@@ -57,7 +57,8 @@ export class MessageStore implements Restorable {
 
   reset(): void {
     for (let i = 0; i < this.entries * ENTRY_WORDS; i++) {
-      this.#state.set(i, i % ENTRY_WORDS === CONTROL ? MASK_BIT : 0);
+      const word = i % ENTRY_WORDS === CONTROL ? MASK_BIT : 0;
+      if (this.read(i) !== word) this.#state.set(i, word);
     }
   }
 

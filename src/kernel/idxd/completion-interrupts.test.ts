@@ -22,7 +22,7 @@ const open = (process: Process, queue: number): number => value(host.run(idxd.fi
 const ask = (process: Process, fd: number): CompletionInterrupt | Refusal =>
   host.run(idxd.files.requestInterrupt(process, fd));
 const asked = (process: Process, fd: number): CompletionInterrupt => value(ask(process, fd));
-const pasidOf = (process: Process): number => Number(process.mm.pasid.value ?? -1);
+const pasidOf = (process: Process): number => Number(process.mm.pasid ?? -1);
 
 /** Whose descriptors may name a vector: of PASIDs, or nobody's. */
 function permission(vector: number): number | 'nobody' {

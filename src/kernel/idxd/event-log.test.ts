@@ -49,7 +49,7 @@ const record = (i: number): number => UNTOUCHED * PAGE + i * PAGE;
 /** Has a no-op end in a record of the process's. */
 function submit(process: Process, at: number, fields: Parameters<typeof encode>[1] = {}): void {
   const words = encode(DSA_NOOP, {
-    ...{ PASID: process.mm.pasid.value ?? 0, OPCODE: DSA_OPCODE.NOOP, FLAGS: CRAV | RCR, RECORD: at },
+    ...{ PASID: process.mm.pasid ?? 0, OPCODE: DSA_OPCODE.NOOP, FLAGS: CRAV | RCR, RECORD: at },
     ...fields,
   });
   const queue = idxd.wqs[SHARED];

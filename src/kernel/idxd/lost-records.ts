@@ -57,7 +57,7 @@ export function* writeRecord(context: KernelContext, mm: AddressSpace, entry: In
     memory.write(at + HEAD_BYTES, record.subarray(HEAD_BYTES));
     memory.write(at, record.subarray(0, HEAD_BYTES));
     context.frames.release(frame);
-    tell(context, 'idxd:record', { mm: mm.name, pasid: mm.pasid.value ?? null });
+    tell(context, 'idxd:record', { mm: mm.name, pasid: mm.pasid ?? null });
   } finally {
     yield* mm.put();
   }

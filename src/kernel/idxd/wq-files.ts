@@ -161,7 +161,7 @@ export class WqFiles {
     const frame = frameOf(Pa.of(pci.bar(2) + file.wq.portalOffset));
     const portal = { frame, inherited: !file.wq.isDedicated, owner: file };
     const page = yield* process.mm.mmap(1, { write: true, portal, ...(at === undefined ? {} : { at }) });
-    if (file.state.value === 'open') return page;
+    if (file.state === 'open') return page;
     yield* process.mm.unmapPortals(file);
     return refuse('ENODEV', `${name} goes`);
   }
@@ -179,22 +179,22 @@ export class WqFiles {
   ): Task<CompletionInterrupt | Refusal<'ENOENT' | 'EPERM' | 'ENODEV' | 'ENOSPC' | 'EIO'>> {
     const file = this.#ownFile(process, fd);
     if (isRefusal(file)) return file;
-    if (file.interrupt.value !== undefined) return file.interrupt.value;
+    if (file.interrupt !== undefined) return file.interrupt;
     const interrupt = yield* this.#interrupts.request(file.binding.pasid, file.name);
-    if (!isRefusal(interrupt)) file.interrupt.value = interrupt;
+    if (!isRefusal(interrupt)) file.change().interrupt = interrupt;
     return interrupt;
   }
 
   /** The last descriptor of an open queue is closed, or its device goes: returns when it has ended. @internal */
   *release(file: WqFile): Task {
-    while (file.state.value === 'ending') yield file.ended;
-    if (file.state.value === 'ended') return;
-    file.state.value = 'ending';
+    while (file.state === 'ending') yield file.changed;
+    if (file.state === 'ended') return;
+    file.change().state = 'ending';
     this.#underWay.value++;
     yield* this.#release(file);
-    file.state.value = 'ended';
+    file.change().state = 'ended';
     this.#files.remove(file);
-    file.ended.wakeAll();
+    file.wake();
     this.#settle();
   }
 
@@ -203,7 +203,7 @@ export class WqFiles {
     yield* binding.mm.unmapPortals(file);
     yield* this.#quiesce(file);
     yield* this.#device.flushErrors();
-    const interrupt = file.interrupt.value;
+    const interrupt = file.interrupt;
     if (interrupt !== undefined) yield* this.#interrupts.release(interrupt);
     yield* this.#sva.unbind(binding);
     wq.clients.value--;

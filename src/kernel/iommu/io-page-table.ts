@@ -64,7 +64,7 @@ export class IoPageTable {
   /** Whether leaves that are stored from now on snoop. */
   readonly snoops: KeptValue<boolean>;
   readonly #entry = new Int32Array(2);
-  /** The table of level 1 that a walk has come to last, and the first of the pages that it serves: neighbours follow. */
+  /** The table of level 1 that a walk has come to last, by its place among all of them: its neighbours follow. */
   #near = -1;
   #nearFrame = 0;
   /** A restore may take the table away. */
@@ -346,7 +346,7 @@ export class IoPageTable {
 
   /** Where a walk begins. */
   #start(page: number): { readonly frame: number; readonly level: number } {
-    const isNear = page - (page % ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
+    const isNear = Math.floor(page / ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
     return isNear ? { frame: this.#nearFrame, level: 1 } : { frame: this.root, level: this.levels };
   }
 
@@ -357,7 +357,7 @@ export class IoPageTable {
   ): { readonly frame: number; readonly level: number } {
     const frame = this.#options.format.frameOf(this.#entry);
     if (level === 2) {
-      this.#near = page - (page % ENTRIES);
+      this.#near = Math.floor(page / ENTRIES);
       this.#nearFrame = frame;
       this.#nearEpoch = this.#context.log.epoch;
     }

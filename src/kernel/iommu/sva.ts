@@ -16,7 +16,7 @@ import {
 } from '../../ioasid/index.js';
 import { type KernelContext, tell } from '../context.js';
 import { Pasid } from '../ids.js';
-import type { AddressSpace, FaultAccess, MmuNotifier } from '../mm/address-space.js';
+import type { AddressSpace, FaultAccess, MmuNotifier, PasidOwner } from '../mm/address-space.js';
 import { Mutex } from '../mutex.js';
 import type { Iommu } from './core.js';
 import type { Attachment, IommuDevice } from './device.js';
@@ -91,13 +91,15 @@ export interface SvaBinding {
   readonly pasid: Pasid;
 }
 
-export class Sva {
+export class Sva implements PasidOwner {
   readonly #context: KernelContext;
   readonly #iommu: Iommu;
   readonly #set: IoasidSet;
   /** Held over each bind and unbind. */
   readonly #lock: Mutex;
   readonly #domains: KeptMap<AddressSpace, SvaDomain>;
+  /** The names in which address spaces hold their PASIDs. */
+  readonly #holders: KeptMap<AddressSpace, IoasidHolder>;
 
   /** @param set where the PASIDs of this machine's own processes come from */
   constructor(context: KernelContext, iommu: Iommu, set: IoasidSet) {
@@ -106,6 +108,7 @@ export class Sva {
     this.#set = set;
     this.#lock = new Mutex(context.log, 'sva');
     this.#domains = new KeptMap(context.log);
+    this.#holders = new KeptMap(context.log);
   }
 
   /** How many groups a client of a PASID has answered; 0 if there is none. */
@@ -138,14 +141,14 @@ export class Sva {
         bound.change().users++;
         return { device, mm, pasid: bound.pasid };
       }
-      const pasid = mm.pasid.value ?? this.#alloc(device);
+      const pasid = mm.pasid ?? this.#alloc(device);
       if (isRefusal(pasid)) return pasid;
       const refusal = yield* this.#attach(device, mm, pasid);
       if (refusal !== undefined) {
-        if (mm.pasid.value === undefined) this.#free(pasid);
+        if (mm.pasid === undefined) this.#free(pasid);
         return refusal;
       }
-      if (mm.pasid.value === undefined) this.#publish(mm, pasid);
+      if (mm.pasid === undefined) this.#publish(mm, pasid);
       tell(this.#context, 'sva:bind', { device: device.name, process: mm.name, pasid });
       return { device, mm, pasid };
     } finally {
@@ -225,14 +228,19 @@ export class Sva {
   /** The address space has its PASID from now on, and to its end. */
   #publish(mm: AddressSpace, pasid: Pasid): void {
     const holder = this.#hold(mm, pasid);
-    mm.pasid.value = pasid;
-    mm.atLast(() => {
-      if (holder !== undefined) {
-        ioasidPut(this.#set, pasid, holder);
-        ioasidHolderFree(holder);
-      }
-      this.#free(pasid);
-    });
+    if (holder !== undefined) this.#holders.set(mm, holder);
+    mm.setPasid(pasid, this);
+  }
+
+  /** @see PasidOwner */
+  unpinned(mm: AddressSpace, pasid: Pasid): void {
+    const holder = this.#holders.get(mm);
+    if (holder !== undefined) {
+      this.#holders.delete(mm);
+      ioasidPut(this.#set, pasid, holder);
+      ioasidHolderFree(holder);
+    }
+    this.#free(pasid);
   }
 
   /** Puts on record that the address space holds its PASID; without memory for the record it does so unrecorded. */

@@ -10,9 +10,9 @@
 import {
   assert,
   isRefusal,
+  Kept,
   KeptList,
   KeptMap,
-  KeptValue,
   type Refusal,
   refuse,
   type Task,
@@ -22,7 +22,7 @@ import type { FrameOwner } from '../frames.js';
 import { PAGE_BYTES, type Pasid, pageName, paOf } from '../ids.js';
 import { Mutex } from '../mutex.js';
 import { type Area, within, without } from './area.js';
-import { type LeafRights, PageTable } from './page-table.js';
+import { type LeafRights, leafRights, PageTable } from './page-table.js';
 
 /** Whoever walks the page table beside the CPU. */
 export interface MmuNotifier {
@@ -41,6 +41,12 @@ export interface MmuNotifier {
   release(): Task<Refusal<'EIO'> | undefined>;
 }
 
+/** Who has given an address space its PASID. */
+export interface PasidOwner {
+  /** The last pin has gone: it stands for nothing any more. */
+  unpinned(mm: AddressSpace, pasid: Pasid): void;
+}
+
 /** What an access needs. */
 export interface FaultAccess {
   readonly write: boolean;
@@ -50,35 +56,30 @@ export interface FaultAccess {
 /** Where `mmap` looks first. */
 const MMAP_BASE = 0x7_f000_0000;
 
-export class AddressSpace {
+export class AddressSpace extends Kept {
   readonly name: string;
   readonly table: PageTable;
-  /** The PASID that stands for it, once a device has been bound. Goes with the last pin. */
-  readonly pasid: KeptValue<Pasid | undefined>;
+  #pasid: Pasid | undefined;
+  #pasidOwner: PasidOwner | undefined;
   readonly #context: KernelContext;
   /** By their first page. */
   readonly #areas: KeptMap<number, Area>;
   readonly #notifiers: KeptList<MmuNotifier>;
-  readonly #users: KeptValue<number>;
-  readonly #pins: KeptValue<number>;
+  #users = 1;
+  /** All users together have one. */
+  #pins = 1;
   /** Held over each change of the areas, and each fault. */
   readonly #lock: Mutex;
-  /** Called when the last pin goes. */
-  readonly #lastly: KeptList<() => void>;
 
   private constructor(context: KernelContext, name: string, table: PageTable) {
     const { log } = context;
+    super(log);
     this.#context = context;
     this.name = name;
     this.table = table;
-    this.pasid = new KeptValue<Pasid | undefined>(log, undefined);
     this.#areas = new KeptMap(log);
     this.#notifiers = new KeptList(log);
-    this.#users = new KeptValue(log, 1);
-    // All users together have one pin.
-    this.#pins = new KeptValue(log, 1);
     this.#lock = new Mutex(log, 'mmap', this);
-    this.#lastly = new KeptList(log);
   }
 
   /**
@@ -91,9 +92,21 @@ export class AddressSpace {
     return isRefusal(table) ? table : new AddressSpace(context, name, table);
   }
 
+  /** The PASID that stands for it, once a device has been bound. Goes with the last pin. */
+  get pasid(): Pasid | undefined {
+    return this.#pasid;
+  }
+
+  /** @param owner told when it stands for nothing any more */
+  setPasid(pasid: Pasid, owner?: PasidOwner): void {
+    this.changing();
+    this.#pasid = pasid;
+    this.#pasidOwner = owner;
+  }
+
   /** Whether its memory is still there: false from the end of its last user on. */
   get isAlive(): boolean {
-    return this.#users.value > 0;
+    return this.#users > 0;
   }
 
   /** What it promises, ascending. */
@@ -109,22 +122,19 @@ export class AddressSpace {
     this.#notifiers.remove(notifier);
   }
 
-  /** Has `hook` called when the last pin goes. */
-  atLast(hook: () => void): void {
-    this.#lastly.push(hook);
-  }
-
   /** Keeps what outlives the memory. */
   pin(): void {
-    assert(this.#pins.value > 0, `${this.name} is pinned after its end`);
-    this.#pins.value++;
+    assert(this.#pins > 0, `${this.name} is pinned after its end`);
+    this.changing();
+    this.#pins++;
   }
 
   unpin(): void {
-    assert(this.#pins.value > 0, `${this.name} is unpinned too often`);
-    this.#pins.value--;
-    if (this.#pins.value > 0) return;
-    for (const hook of this.#lastly.items) hook();
+    assert(this.#pins > 0, `${this.name} is unpinned too often`);
+    this.changing();
+    this.#pins--;
+    if (this.#pins > 0) return;
+    if (this.#pasid !== undefined) this.#pasidOwner?.unpinned(this, this.#pasid);
     this.table.free();
     tell(this.#context, 'mm:end', { mm: this.name });
   }
@@ -135,23 +145,26 @@ export class AddressSpace {
    */
   tryUse(): boolean {
     if (!this.isAlive) return false;
-    this.#users.value++;
+    this.changing();
+    this.#users++;
     return true;
   }
 
   /** Is no user any more, unless it would be the last one: whether that was so. `put` tears the memory down. */
   tryPut(): boolean {
-    if (this.#users.value < 2) return false;
-    this.#users.value--;
+    if (this.#users < 2) return false;
+    this.changing();
+    this.#users--;
     return true;
   }
 
   /** Is no user any more; the last one tears the memory down. */
   *put(): Task {
     if (this.tryPut()) return;
-    assert(this.#users.value > 0, `${this.name} has no users`);
+    assert(this.#users > 0, `${this.name} has no users`);
     // No lock: the last user is alone, and from here on nobody becomes one.
-    this.#users.value = 0;
+    this.changing();
+    this.#users = 0;
     tell(this.#context, 'mm:exit', { mm: this.name });
     let isFree = true;
     for (const notifier of [...this.#notifiers.items]) {
@@ -193,7 +206,7 @@ export class AddressSpace {
       const taken = this.#overlapping(first, last)[0];
       if (taken !== undefined)
         return refuse('EEXIST', `${this.name} has something at ${pageName(taken.first)}`);
-      const rights = { write: options.write ?? true, execute: options.execute ?? false };
+      const rights = leafRights(options.write ?? true, options.execute ?? false);
       const { portal, scattered = false } = options;
       const area: Area = { first, last, rights, scattered, portal };
       const refusal = area.portal && this.#mapPortal(area, area.portal.frame);
@@ -318,6 +331,16 @@ export class AddressSpace {
       this.#lock.unlock();
     }
     return held;
+  }
+
+  protected override saved(): () => void {
+    const before = { pasid: this.#pasid, owner: this.#pasidOwner, users: this.#users, pins: this.#pins };
+    return () => {
+      this.#pasid = before.pasid;
+      this.#pasidOwner = before.owner;
+      this.#users = before.users;
+      this.#pins = before.pins;
+    };
   }
 
   #holdPage(page: number, write: boolean): number | Refusal<'EFAULT' | 'ENOMEM' | 'EOVERFLOW'> {

@@ -3,7 +3,7 @@
  * the CPU walks it for user accesses, and an IOMMU's first stage walks the very same bytes. Every entry is one store of
  * 8 bytes. Left out: large pages, global pages, memory types.
  */
-import { isRefusal, KeptList, KeptValue, type Refusal } from '../../base/index.js';
+import { isRefusal, Kept, KeptList, type Refusal } from '../../base/index.js';
 import { FIRST_STAGE_ENTRY } from '../../spec/index.js';
 import type { KernelContext } from '../context.js';
 import type { FrameOwner } from '../frames.js';
@@ -22,32 +22,43 @@ export interface LeafRights {
   readonly execute: boolean;
 }
 
+const READ: LeafRights = { write: false, execute: false };
+const WRITE: LeafRights = { write: true, execute: false };
+const EXECUTE: LeafRights = { write: false, execute: true };
+const ALL: LeafRights = { write: true, execute: true };
+
+/** The rights that are so: one object for all that have them. */
+export function leafRights(write: boolean, execute: boolean): LeafRights {
+  if (write) return execute ? ALL : WRITE;
+  return execute ? EXECUTE : READ;
+}
+
 /** A leaf, as it stands in memory. */
 export interface Leaf extends LeafRights {
   readonly page: number;
   readonly frame: number;
 }
 
-export class PageTable {
+export class PageTable extends Kept {
   readonly root: number;
   readonly levels: 4 | 5;
   readonly #context: KernelContext;
   readonly #owner: FrameOwner;
-  readonly #writtenBack: KeptValue<boolean>;
+  #isWrittenBack = false;
   /** The tables below the root, and the address of the entry that leads to each. */
   readonly #tables: KeptList<{ readonly frame: number; readonly at: Pa }>;
-  /** The table of level 1 that a walk has come to last, and the first of the pages that it serves: neighbours follow. */
+  /** The table of level 1 that a walk has come to last, by its place among all of them: its neighbours follow. */
   #near = -1;
   #nearFrame = 0;
   /** A restore may take the table away. */
   #nearEpoch = -1;
 
   private constructor(context: KernelContext, root: number, owner: FrameOwner) {
+    super(context.log);
     this.#context = context;
     this.root = root;
     this.levels = context.platform.pageTableLevels ?? 4;
     this.#owner = owner;
-    this.#writtenBack = new KeptValue(context.log, false);
     this.#tables = new KeptList(context.log);
   }
 
@@ -118,8 +129,9 @@ export class PageTable {
    * From now on each store is written back to where hardware that does not snoop sees it, and all that is there now.
    */
   writeBack(): void {
-    if (this.#writtenBack.value) return;
-    this.#writtenBack.value = true;
+    if (this.#isWrittenBack) return;
+    this.changing();
+    this.#isWrittenBack = true;
     for (const frame of [this.root, ...this.#tables.items.map((table) => table.frame)]) {
       this.#context.platform.memory.flush(paOf(frame), PAGE_BYTES);
     }
@@ -139,6 +151,13 @@ export class PageTable {
   /** Frees the root. */
   free(): void {
     this.#context.frames.free(this.root);
+  }
+
+  protected override saved(): () => void {
+    const wasWrittenBack = this.#isWrittenBack;
+    return () => {
+      this.#isWrittenBack = wasWrittenBack;
+    };
   }
 
   /** Calls `visit` with each leaf of a table that lies in the range, its entry loaded. */
@@ -181,7 +200,7 @@ export class PageTable {
       }
       const made = this.#context.frames.alloc(this.#owner);
       if (isRefusal(made)) return made;
-      if (this.#writtenBack.value) this.#context.platform.memory.flush(paOf(made), PAGE_BYTES);
+      if (this.#isWrittenBack) this.#context.platform.memory.flush(paOf(made), PAGE_BYTES);
       ENTRY.fill(0);
       P.set(ENTRY, 0, 1);
       RW.set(ENTRY, 0, 1);
@@ -195,12 +214,12 @@ export class PageTable {
   }
 
   #isNear(page: number): boolean {
-    return page - (page % ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
+    return Math.floor(page / ENTRIES) === this.#near && this.#nearEpoch === this.#context.log.epoch;
   }
 
   /** The address of a page's entry in a table of level 1, which the next walk may begin at. */
   #comeTo(table: number, page: number): number {
-    this.#near = page - (page % ENTRIES);
+    this.#near = Math.floor(page / ENTRIES);
     this.#nearFrame = table;
     this.#nearEpoch = this.#context.log.epoch;
     return entryAt(table, 1, page);
@@ -239,7 +258,7 @@ export class PageTable {
   #store(at: number): void {
     const { memory } = this.#context.platform;
     memory.store64(at, ENTRY[0] ?? 0, ENTRY[1] ?? 0);
-    if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);
+    if (this.#isWrittenBack) memory.flush(at, ENTRY_BYTES);
   }
 }
 

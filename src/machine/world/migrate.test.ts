@@ -39,7 +39,7 @@ function pairsOf({ vms }: World): Pair[] {
   const vm = vms.get('vm1')?.vm.vm;
   assert(vm !== undefined, 'no vm1');
   return vm.kernel.processes.all.map(({ name, mm }) => {
-    const guest = mm.pasid.value;
+    const guest = mm.pasid;
     const host = guest === undefined ? undefined : ioasidFindBySpid(vm.set, guest);
     return [name, guest, isRefusal(host) ? undefined : host];
   });
