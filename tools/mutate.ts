@@ -21,12 +21,18 @@ function copy(): void {
   writeFileSync(join(COPY, 'tsconfig.json'), '{ "extends": "./tsconfig.base.json", "files": [] }\n');
 }
 
+/** How long the tests of one fault may take, and those of all together, in milliseconds. */
+const [PATIENCE, PATIENCE_WITH_ALL] = [120_000, 900_000];
+
 /** Runs tests on the copy until one fails; the name of that one, or undefined if all pass. */
-function firstFailure({ tests, project = 'unit' }: Pick<Fault, 'tests' | 'project'>): string | undefined {
+function firstFailure(
+  { tests, project = 'unit' }: Pick<Fault, 'tests' | 'project'>,
+  patience = PATIENCE,
+): string | undefined {
   const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
   const args = [vitest, 'run', '--project', project, '--bail', '1', '--reporter', 'verbose', ...tests];
   // A fault may make a loop endless: whoever does not come back has noticed.
-  const ran = spawnSync(process.execPath, args, { cwd: COPY, encoding: 'utf8', timeout: 120_000 });
+  const ran = spawnSync(process.execPath, args, { cwd: COPY, encoding: 'utf8', timeout: patience });
   if (ran.status === 0) return undefined;
   const failed = /FAIL .*? (\S+\.test\.ts) > (.*)/.exec(plain(`${ran.stdout}${ran.stderr}`));
   return failed === null ? (ran.error?.message ?? 'the tests do not load') : `${failed[1]}: ${failed[2]}`;
@@ -67,7 +73,10 @@ if (process.exitCode === undefined) {
   const broken = (['unit', 'lab'] as const)
     .map((project) => ({ project, faults: faults.filter((each) => (each.project ?? 'unit') === project) }))
     .filter((each) => each.faults.length > 0)
-    .map((each) => firstFailure({ ...each, tests: [...new Set(each.faults.flatMap(({ tests }) => tests))] }))
+    .map(({ project, faults: own }) => {
+      const tests = [...new Set(own.flatMap((fault) => fault.tests))];
+      return firstFailure({ project, tests }, PATIENCE_WITH_ALL);
+    })
     .find((failed) => failed !== undefined);
   if (broken !== undefined) {
     console.error(`the tests fail without any fault: ${broken}`);
