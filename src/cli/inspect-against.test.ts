@@ -90,6 +90,21 @@ test('a difference that stays is one, however much is printed', async () => {
   expect(readings).toBeGreaterThan(3);
 });
 
+test('the last reading, too, is held against what is printed after it', async () => {
+  const wrong = [
+    [5, 70],
+    [9, 79],
+  ] as const;
+  let readings = 1;
+  const { report } = await holdAgainst(console, read(BOOT, wrong), async () => {
+    readings++;
+    if (readings < 9) return read(BOOT, wrong);
+    printSoon(BOOT + unmap(6));
+    return read(BOOT, [[5, 70]]);
+  });
+  expect(report).toMatchObject({ verdict: 'pass', differences: [], late: [] });
+});
+
 test('a log that has ended is not waited for twice: what came later is said to be late', async () => {
   const reading = read(BOOT + unmap(6), [
     [4, 79],

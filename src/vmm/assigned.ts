@@ -98,6 +98,9 @@ export class AssignedFunction extends FunctionShell implements VmFunction {
     this.#isAbandoned.value = true;
   }
 
+  /** What its guest asks of it goes straight to it. */
+  hold(): void {}
+
   /** What it has under way the host cannot wait for. */
   *suspend(): Task<Refusal<'EOPNOTSUPP'>> {
     yield `${this.name}: suspend`;

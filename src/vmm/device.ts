@@ -84,6 +84,10 @@ export class VirtualFunction extends FunctionShell implements VmFunction {
     this.mdev.abandon();
   }
 
+  hold(): void {
+    this.mdev.hold();
+  }
+
   *suspend(): Task<Refusal<'EIO'> | undefined> {
     return yield* this.mdev.suspend();
   }

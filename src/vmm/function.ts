@@ -52,6 +52,8 @@ export interface VmFunction extends GuestFunction, Restorable {
   reset(): Task;
   /** The VM has lost it: what is in flight is abandoned, and not drained, when its PASIDs are unbound. */
   abandon(): void;
+  /** The VM is to stand still: what its guest asks of it from now on waits, but for answers to page requests. */
+  hold(): void;
   /**
    * The VM is to stand still, and submits nothing any more: returns when nothing is under way, and nothing is lost.
    *

@@ -6,7 +6,6 @@ import {
   assert,
   Bug,
   isRefusal,
-  KeptList,
   KeptValue,
   type Refusal,
   type Restorable,
@@ -34,6 +33,7 @@ import { virtualCapabilities } from './iommu/capabilities.js';
 import { VirtualIommu } from './iommu/virtual-iommu.js';
 import { GuestRam, guestRanges, type MemorySlot } from './memory.js';
 import type { VmDevice, VmOptions } from './options.js';
+import { PortalStores } from './portal-stores.js';
 import { Portals } from './portals.js';
 import type { GuestTasks } from './tasks.js';
 import { dmaMap, VfioSide } from './vfio-side.js';
@@ -42,15 +42,8 @@ const IOMMU_REGISTERS = 0xfed9_0000;
 const HOT_PLUG_REGISTERS = 0xfed8_0000;
 const HOST_ADDRESS_WIDTH = 46;
 const PASID_BITS = 20;
-const PAGE = 4096;
 /** What virtual functions have where there is no IOMMU to have it for. */
 const WITHOUT_IOMMU = { pasidBits: 0, deviceTlbs: false, pageRequests: false } as const;
-
-/** 64 bytes that are to be stored at once. */
-export interface HeldStore {
-  readonly address: number;
-  readonly words: Int32Array;
-}
 
 interface Services {
   readonly kvm: KvmVm;
@@ -63,8 +56,9 @@ export class Monitor {
   readonly vcpus: VcpuPort[] = [];
   readonly iommu: VirtualIommu | undefined;
   readonly devices: VmFunctions;
-  /** Stores to portals that are away. */
-  readonly held: KeptList<HeldStore>;
+  readonly stores: PortalStores;
+  /** @see GuestMachine */
+  readonly write512: (address: number, words: Int32Array) => void;
   readonly #options: VmOptions;
   readonly #process: Process;
   readonly #kvm: KvmVm;
@@ -87,13 +81,17 @@ export class Monitor {
     this.#kvm = kvm;
     this.#container = container;
     this.bus = new GuestBus(log);
-    this.held = new KeptList(log);
     this.#isMapped = new KeptValue(log, false);
     this.#isPausing = new KeptValue(log, false);
     this.#side = new VfioSide(log, container);
     this.ram = new GuestRam(machine.memory, guestRanges(options.memory));
     this.#guest = new KeptValue(log, new GuestSide(log, { name, tasks, vcpus: this.vcpus }));
     this.#portals = new Portals(host.context, { name, kvm });
+    this.stores = new PortalStores(log, {
+      ...{ vcpus: this.vcpus, bus: this.bus },
+      isAway: (gfn) => this.#portals.isAwayFrom(gfn, this.functions),
+    });
+    this.write512 = (address, words) => this.stores.write(address, words);
     this.iommu = this.#newIommu();
     this.devices = this.#newFunctions();
     for (const each of options.devices) this.devices.build(each);
@@ -216,8 +214,10 @@ export class Monitor {
   *pause(): Task<Refusal<'EOPNOTSUPP' | 'EIO'> | undefined> {
     this.#isPausing.value = true;
     try {
+      for (const each of this.functions) each.hold();
       yield* this.#portals.hold(this.functions);
       for (const each of [...this.functions]) {
+        yield* this.#iommuRests();
         const refusal = yield* each.suspend();
         if (refusal === undefined) continue;
         yield* this.#goOn();
@@ -226,23 +226,12 @@ export class Monitor {
       this.tasks.pause();
       for (const vcpu of this.vcpus) while (vcpu.isInInstruction) yield vcpu.boundary;
       for (const { cpu } of this.vcpus) cpu.fence();
-      while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
+      yield* this.#iommuRests();
       return undefined;
     } finally {
       this.#isPausing.value = false;
     }
   }
-
-  /**
-   * MOVDIR64B of the guest's kernel, to a portal or to registers that trap. While portals are away it waits, as the
-   * instruction does that finds none there.
-   */
-  readonly write512 = (address: number, words: Int32Array): void => {
-    if (this.vcpus[0]?.write512(address, words) === true) return;
-    if (this.#portals.isAwayFrom(Math.floor(address / PAGE), this.functions))
-      this.held.push({ address, words: words.slice() });
-    else this.bus.write512(address, words);
-  };
 
   /** The guest, which stands still, goes on in front of another machine, which has taken over what this one was. */
   handOver(to: Monitor): void {
@@ -309,12 +298,15 @@ export class Monitor {
     yield* this.settle();
   }
 
+  *#iommuRests(): Task {
+    while (this.iommu?.isBusy === true) yield `${this.#options.name}: wait for its virtual IOMMU`;
+  }
+
   /** Devices before those who submit to them. */
   *#goOn(): Task {
     for (const each of [...this.functions]) yield* each.resume();
     yield* this.#portals.release(this.functions);
-    for (let store = this.held.shift(); store !== undefined; store = this.held.shift())
-      this.write512(store.address, store.words);
+    this.stores.flush();
     this.tasks.resume();
     this.interrupts.resume();
   }

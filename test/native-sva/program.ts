@@ -5,6 +5,7 @@ import {
   type CpuFault,
   enqcmd,
   GENERAL_PROTECTION,
+  LATER,
   movdir64b,
   PF,
   type Submission,
@@ -90,6 +91,8 @@ export class Program {
 
 function* enqcmdOrTrap(cpu: Cpu, submission: Submission): Task<0 | 1 | Trap> {
   const result = yield* enqcmd(cpu, submission);
+  // The portal is away for a while: the instruction is executed again.
+  if (result.fault?.vector === LATER) return 1;
   return result.fault === undefined ? result.zf : (trapOf(result.fault) ?? 1);
 }
 

@@ -57,9 +57,13 @@ export class CommandUnit {
     return this.#isHeld.value;
   }
 
-  /** Commands wait from now on; returns when none is being carried out. */
-  *hold(): Task {
+  /** Commands wait from now on. */
+  hold(): void {
     this.#isHeld.value = true;
+  }
+
+  /** Returns when none is being carried out. */
+  *settle(): Task {
     while (this.#isBusy.value) yield this.#done;
   }
 
@@ -70,7 +74,7 @@ export class CommandUnit {
 
   /** They are held from now on, and this waits. */
   load({ word }: WaitingCommands): void {
-    this.#isHeld.value = true;
+    this.hold();
     if (word !== undefined) this.submit(word);
   }
 

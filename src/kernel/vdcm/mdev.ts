@@ -282,6 +282,11 @@ export class Mdev implements VirtualDevice {
     tell(this.#context, 'vdcm:reset', { mdev: this.name });
   }
 
+  /** The VM is to stand still: commands that come from now on wait. */
+  hold(): void {
+    this.#commands.hold();
+  }
+
   /**
    * The VM is to stand still, and nothing reaches the portal any more; its guest may go on so far that it answers page
    * requests. Returns when what was queued is done: nothing is thrown away, for nobody could submit it again. A queue
@@ -290,7 +295,8 @@ export class Mdev implements VirtualDevice {
    * On failure: `EIO`.
    */
   *suspend(): Task<Refusal<'EIO'> | undefined> {
-    yield* this.#commands.hold();
+    this.#commands.hold();
+    yield* this.#commands.settle();
     return yield* this.#queue.disable(false);
   }
 

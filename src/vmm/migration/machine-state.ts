@@ -13,7 +13,8 @@ import { ridName, type VcpuState } from '../../kernel/index.js';
 import type { FunctionState } from '../function.js';
 import type { VirtualIommuState } from '../iommu/index.js';
 import type { PageState } from '../memory.js';
-import type { HeldStore, Monitor } from '../monitor.js';
+import type { Monitor } from '../monitor.js';
+import type { HeldStore } from '../portal-stores.js';
 import type { SlotState } from '../slots.js';
 
 /** Of the value's layout. */
@@ -47,8 +48,8 @@ export function saveMachine({
   iommu,
   functions,
   devices,
-  held,
-}: Parts & Pick<Monitor, 'devices' | 'held'>): MachineState | Refusal<'EOPNOTSUPP'> {
+  stores,
+}: Parts & Pick<Monitor, 'devices' | 'stores'>): MachineState | Refusal<'EOPNOTSUPP'> {
   const saved: FunctionState[] = [];
   for (const each of functions) {
     const state = each.save();
@@ -63,7 +64,7 @@ export function saveMachine({
     iommu: iommu?.save(),
     functions: saved,
     slots: devices.controller.save(),
-    held: [...held.items],
+    held: [...stores.held],
   };
 }
 
@@ -94,7 +95,7 @@ export function* loadMachine(monitor: Monitor, state: MachineState): Task<Refusa
   }
   bus.moved();
   devices.controller.load(state.slots);
-  for (const store of state.held) monitor.held.push(store);
+  monitor.stores.take(state.held);
   return undefined;
 }
 
