@@ -378,13 +378,12 @@ export class IoPageTable {
   }
 
   #clearAt(at: number): void {
-    this.#entry.fill(0);
-    this.#store(at);
+    this.#store(at, 0, 0);
   }
 
-  #store(at: number): void {
+  #store(at: number, lo = this.#entry[0] ?? 0, hi = this.#entry[1] ?? 0): void {
     const { memory } = this.#context.platform;
-    memory.store64(at, this.#entry[0] ?? 0, this.#entry[1] ?? 0);
+    memory.store64(at, lo, hi);
     if (this.#writtenBack.value) memory.flush(at, ENTRY_BYTES);
   }
 }

@@ -226,7 +226,8 @@ export class PageTable extends Kept {
   }
 
   #storeLeaf(at: number, frame: number, { write, execute }: LeafRights): void {
-    ENTRY.fill(0);
+    ENTRY[0] = 0;
+    ENTRY[1] = 0;
     P.set(ENTRY, 0, 1);
     RW.set(ENTRY, 0, write ? 1 : 0);
     US.set(ENTRY, 0, 1);
@@ -247,17 +248,16 @@ export class PageTable extends Kept {
   }
 
   #clearAt(at: number): void {
-    ENTRY.fill(0);
-    this.#store(at);
+    this.#store(at, 0, 0);
   }
 
   #load(at: number): void {
     this.#context.platform.memory.load64(at, ENTRY);
   }
 
-  #store(at: number): void {
+  #store(at: number, lo = ENTRY[0] ?? 0, hi = ENTRY[1] ?? 0): void {
     const { memory } = this.#context.platform;
-    memory.store64(at, ENTRY[0] ?? 0, ENTRY[1] ?? 0);
+    memory.store64(at, lo, hi);
     if (this.#isWrittenBack) memory.flush(at, ENTRY_BYTES);
   }
 }
