@@ -115,8 +115,10 @@ export class IoPageTable {
       const of = { page: page + done, frame: frame + done, left: count - done };
       const place = this.#reserve(of, made);
       if (isRefusal(place)) return { refusal: place, out: this.#unmake(made) };
-      places.push({ ...place, frame: of.frame, read, write });
-      done += spanOf(place.level);
+      const { at, level } = place;
+      // Field by field: a spread with more behind it takes the engine's slow way, for each page that is mapped.
+      places.push({ at, level, frame: of.frame, read, write });
+      done += spanOf(level);
     }
     for (const place of places) {
       this.#options.format.toLeaf(place, { level: place.level, snoops: this.snoops.value }, this.#entry);
