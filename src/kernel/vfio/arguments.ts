@@ -171,7 +171,9 @@ export function parseUnbind(argument: Uint8Array): GuestUnbindRequest | Bad {
   const words = read(argument, IOMMU_GPASID_BIND, { least: BIND_HEAD_BYTES, most: BIND_HEAD_BYTES });
   if (isRefusal(words)) return words;
   const pasids = boundPasids(words);
-  return isRefusal(pasids) ? pasids : { ...pasids, mute: IOMMU_GPASID_BIND.FPD.get(words, 0) === 1 };
+  if (isRefusal(pasids)) return pasids;
+  const { hostPasid, guestPasid } = pasids;
+  return { hostPasid, guestPasid, mute: IOMMU_GPASID_BIND.FPD.get(words, 0) === 1 };
 }
 
 type BoundPasids = Pick<GuestBindRequest, 'hostPasid' | 'guestPasid'>;

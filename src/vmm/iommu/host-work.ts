@@ -235,8 +235,8 @@ export class HostWork {
   #tell(kind: string, { rid, guestPasid, hostPasid }: Bound, refusal: Refusal | undefined): void {
     const { emit, name } = this.#parts;
     if (emit === undefined) return;
-    const why = refusal === undefined ? {} : { why: refusal.toString() };
-    emit({ kind, fields: { unit: name, rid: ridName(rid), guestPasid, hostPasid, ...why } });
+    const fields = { unit: name, rid: ridName(rid), guestPasid, hostPasid };
+    emit({ kind, fields: refusal === undefined ? fields : { ...fields, why: refusal.toString() } });
   }
 }
 

@@ -73,7 +73,8 @@ abstract class NotingEnd implements UnitEnd {
   }
 
   invalidatePasidPages(of: { readonly domain: number; readonly pasid: number }, run: PageRun): boolean {
-    return this.note({ kind: 'translations', of: { ...of, run: { ...run } } });
+    const { domain, pasid } = of;
+    return this.note({ kind: 'translations', of: { domain, pasid, run: { ...run } } });
   }
 
   invalidateDeviceTlb(invalidation: DeviceTlbInvalidation): boolean {
@@ -108,7 +109,7 @@ export class RegisterEnd extends NotingEnd {
 
   /** Takes the oldest out. */
   take(): Operation | undefined {
-    const [first] = this.#noted.values();
+    const first = this.#noted.find(() => true);
     if (first !== undefined) this.#noted.delete(first.kind);
     return first;
   }
