@@ -1,7 +1,7 @@
 /**
  * `npm run mutate [-- name…]`: tests the tests. Puts the faults of `faults/` into a copy of the sources, one at a
  * time, and runs the tests that have to notice until one does. Exit code 1 if a fault went unnoticed, 2 if one
- * does not fit its file.
+ * does not fit its file, or a name is no fault's.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -62,6 +62,11 @@ const faults = FAULTS.filter(
   ({ name, project }) =>
     (wanted.length === 0 || wanted.some((part) => name.includes(part))) && (hasLab || project !== 'lab'),
 );
+for (const part of wanted) {
+  if (FAULTS.some(({ name }) => name.includes(part))) continue;
+  console.error(`mutate: no fault has ${JSON.stringify(part)} in its name`);
+  process.exit(2);
+}
 copy();
 for (const { name, file, find } of faults) {
   const times = readFileSync(join(COPY, file), 'utf8').split(find).length - 1;

@@ -3,7 +3,8 @@
  * address spaces, and what keeps them apart does; without it, it does not.
  */
 import { describe, expect, it } from 'vitest';
-import { PASID_TABLE_ENTRY } from '../../src/spec/index.js';
+import { RIGHT } from '../../src/hardware/index.js';
+import { PASID_TABLE_ENTRY, VTD_REGISTER } from '../../src/spec/index.js';
 import { FIRST_RID, must } from '../vtd-driver/lab.js';
 import {
   allocBytes,
@@ -145,6 +146,25 @@ describe('a guest whose memory went before its device was drained', () => {
     host.lab.bench.runAll();
     // The table of its entry stays, for the next one.
     expect({ ...host.resources, frames: 0 }).toEqual({ ...before, frames: 0 });
+  });
+
+  it('has what is still in the queue of the unit answered before its number is another’s (E4)', () => {
+    const { host, vm, whole, second } = machine({ ats: true, pri: true });
+    vm.allocAndBind(whole, 101, 202);
+    const [unit] = host.lab.bench.units;
+    // Masked: nobody looks into the queue for the sake of an interrupt.
+    unit?.write32(VTD_REGISTER.PECTL.offset, 1 << 31);
+    const rights = RIGHT.READ | RIGHT.USER;
+    unit?.requestPage({ rid: NEXT_RID, pasid: 101, page: PAGE, rights, group: 3, isLast: true });
+    must(vm.mute(whole, 101, 202));
+    expect(second.dma.responses).toEqual([]);
+    must(vm.unbind(whole, 101, 202));
+    vm.allocAndBind(whole, 101, 303);
+    const next = vm.listen(whole);
+    unit?.write32(VTD_REGISTER.PECTL.offset, 0);
+    host.lab.bench.runAll();
+    expect(next).toEqual([]);
+    expect(second.dma.responses).toMatchObject([{ pasid: 101, group: 3, code: 1 }]);
   });
 
   it('has nothing left in a part, which the host drains', () => {

@@ -159,7 +159,11 @@ export const IOMMU_FAULTS: readonly Fault[] = [
     find: 'this.#report(FRI.get(status, 0));',
     replace: 'this.#report(FRI.get(status, 0));\n      if (ITE.get(status, 0) === 0) return;',
   }),
-  vfio('page requests of a PASID that ends stay in the queue of the unit (E4)', 'page-requests.ts', {
+  vfio('page requests of a PASID that ends stay in the queue of the unit (E4)', 'vtd/unit.ts', {
+    find: '    if (drains && !requests.isEmpty) yield* requests.empty();\n',
+    replace: '',
+  }),
+  vfio('those of one that was muted before stay there (E4)', 'page-requests.ts', {
     find: '    if (device.pri) yield* device.driver.drainPageRequests(device, pasid);\n',
     replace: '',
   }),

@@ -27,15 +27,39 @@ interface Part {
   readonly seat: Seat | undefined;
 }
 
+/** What a kernel tells, and of which process. */
+interface Heard {
+  readonly name: string;
+  readonly event: KernelEvent;
+  readonly machine: Machine;
+}
+
+type Act = (cast: Cast, heard: Heard) => void;
+
 export class Cast implements Company {
+  /** What it does when a kernel tells of something. */
+  static readonly #acts: Readonly<Record<string, Act>> = {
+    'idxd:copy': (cast, { event, machine }) => cast.#kernels.get(machine.name)?.submits(event),
+    'idxd:record': (cast) => cast.#wakeAll(),
+    'iommu:aux-clear': (cast, { event: { fields }, machine }) => {
+      const device = machine.deviceOf(String(fields['device']));
+      const mm = `${String(fields['domain'])}/kernel`;
+      cast.stage.taps.judge.tell('unbound', { device, mm, pasid: Number(fields['pasid']) });
+    },
+    'sva:bind': (cast, { name, event: { fields }, machine }) => {
+      if (machine.vm !== undefined) cast.#bound(name, machine, String(fields['device']));
+    },
+    'sva:unbind': (cast, { name, event: { fields }, machine }) => cast.#unbound(name, machine, fields),
+    'mm:exit': (cast, { event: { fields } }) => {
+      const { ledger } = cast.stage.taps;
+      ledger.dying.set(String(fields['mm']), ledger.step);
+    },
+    'process:signal': (cast, { name, event: { fields } }) => cast.#signalled(name, String(fields['signal'])),
+    'process:exit': (cast, { name }) => cast.#ended(name),
+  };
+
   /** The kinds of kernels' events that it acts on. */
-  static readonly KERNEL_EVENTS = [
-    'sva:bind',
-    'sva:unbind',
-    'mm:exit',
-    'process:signal',
-    'process:exit',
-  ] as const;
+  static readonly KERNEL_EVENTS: readonly string[] = Object.keys(Cast.#acts);
 
   readonly stage: Stage;
   readonly meetings: Meetings;
@@ -122,31 +146,8 @@ export class Cast implements Company {
     else this.#doomed.delete(process);
   }
 
-  kernelEvent({ kind, fields }: KernelEvent, machine: Machine): void {
-    const name = String(fields['process']);
-    const { taps } = this.stage;
-    if (kind === 'idxd:copy') {
-      this.#kernels.get(machine.name)?.submits({ kind, fields });
-    } else if (kind === 'iommu:aux-clear') {
-      const [device, pasid] = [machine.deviceOf(String(fields['device'])), Number(fields['pasid'])];
-      taps.judge.tell('unbound', { device, mm: `${String(fields['domain'])}/kernel`, pasid });
-    } else if (kind === 'sva:bind') {
-      if (machine.vm !== undefined) this.#bound(name, machine, String(fields['device']));
-    } else if (kind === 'sva:unbind') {
-      this.#unbound(name, machine, fields);
-    } else if (kind === 'mm:exit') {
-      taps.ledger.dying.set(String(fields['mm']), taps.ledger.step);
-    } else if (kind === 'idxd:record') {
-      this.#wakeAll();
-    } else if (kind === 'process:signal') {
-      this.#wakeAll();
-      const isEarned = this.#doomed.has(name) || this.#mayRunOut;
-      if (fields['signal'] === 'SIGSEGV' && !isEarned) {
-        taps.judge.tell('died', { process: name, signal: 'SIGSEGV' });
-      }
-    } else if (kind === 'process:exit') {
-      this.#ended(name);
-    }
+  kernelEvent(event: KernelEvent, machine: Machine): void {
+    Cast.#acts[event.kind]?.(this, { name: String(event.fields['process']), event, machine });
   }
 
   /** A virtual machine is gone, with all who were in it. */
@@ -182,6 +183,12 @@ export class Cast implements Company {
     // Where allocations may fail, what fails for want of memory is earned.
     if (this.#mayRunOut && errno === 'ENOMEM') return;
     taps.judge.tell('refused', { process, action, errno, why, expected: undefined });
+  }
+
+  #signalled(name: string, signal: string): void {
+    this.#wakeAll();
+    const isEarned = this.#doomed.has(name) || this.#mayRunOut;
+    if (signal === 'SIGSEGV' && !isEarned) this.stage.taps.judge.tell('died', { process: name, signal });
   }
 
   /** An interrupt ends UMWAIT, whoever sleeps; so does the store that he waits for. */
