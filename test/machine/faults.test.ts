@@ -232,7 +232,7 @@ const FAULTS: (Fault & { readonly rule: string; readonly message: RegExp })[] = 
   {
     name: 'a leaf of a process is not written back',
     file: 'kernel/mm/page-table.ts',
-    find: '    if (this.#isWrittenBack.value) memory.flush(at, ENTRY_BYTES);\n',
+    find: '    if (this.#isWrittenBack) memory.flush(at, ENTRY_BYTES);\n',
     replace: '',
     isWrittenBack: true,
     rule: 'PROGRESS',
