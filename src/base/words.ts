@@ -94,7 +94,7 @@ export class Words implements Restorable {
       copy(this.#log, i * size, this.words, chunk * size, size);
       this.#unsaved[chunk] = UNSAVED;
     }
-    this.words.fill(0, this.#markedLength, this.#length);
+    if (this.#length > this.#markedLength) this.words.fill(0, this.#markedLength, this.#length);
     this.#markRest();
   }
 
@@ -105,9 +105,10 @@ export class Words implements Restorable {
 
   /** What lies beyond the marked length belongs to the mark from now on: it is not cleared word by word again. */
   #markRest(): void {
+    this.#dirtyCount = 0;
+    if (this.#length === this.#markedLength) return;
     this.#unsaved.fill(UNSAVED, this.#markedLength >> this.#chunkShift, this.#length >> this.#chunkShift);
     this.#markedLength = this.#length;
-    this.#dirtyCount = 0;
   }
 
   #save(chunk: number): void {
