@@ -39,7 +39,13 @@ const SEEDS = 15_000;
 function seeds(): number {
   const bin = fileURLToPath(new URL('../../bin/ioasis.js', import.meta.url));
   const begun = performance.now();
-  const { status, stderr } = spawnSync(process.execPath, [bin, 'run', 'everything', '--seeds', `1..${SEEDS}`]);
+  const { status, stderr } = spawnSync(process.execPath, [
+    bin,
+    'run',
+    'everything',
+    '--seeds',
+    `1..${SEEDS}`,
+  ]);
   if (status !== 0) throw new Error(stderr.toString());
   return (performance.now() - begun) / 1000;
 }
