@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
-import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
+import { value } from '../../../test/vmm/host.js';
+import { type OpenMdev, openMdev } from '../../../test/vmm/open-mdev.js';
 import {
   type IoasidSet,
   ioasidAlloc,
@@ -29,30 +30,11 @@ import {
   type Field,
 } from '../../spec/index.js';
 import { GuestPasid, Pasid } from '../ids.js';
-import { type IdxdDevice, Mdev } from '../index.js';
+import { Mdev } from '../index.js';
 
 const [GENCAP, WQCAP, COMMAND, STATUS, SWERROR] = [0x10, 0x20, 0xa0, 0xa8, 0xc0];
 const PASID_AT = DSA_TABLE.WQCFG + 8;
 const { SUCCESS, WQ_PASID_ENABLE, WQ_NOT_DISABLED, WQS_NOT_ENABLED } = ERROR;
-
-/** A VM's set with a virtual device on a dedicated queue. */
-interface Rig {
-  readonly host: TestHost;
-  readonly idxd: IdxdDevice;
-  readonly mdev: Mdev;
-  readonly set: IoasidSet;
-}
-
-function rig(): Rig {
-  const host = new TestHost();
-  const [idxd] = host.kernel.idxds;
-  if (idxd === undefined) throw new Error('no accelerator');
-  const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
-  const mdev = host.newMdev('mdev', 1);
-  expect(mdev.open(set, () => {})).toBeUndefined();
-  mdev.configWritten(PCI_ENABLED);
-  return { host, idxd, mdev, set };
-}
 
 function field(mdev: Mdev, offset: number, of: Field): number {
   const words = Int32Array.from({ length: 16 }, (_, i) => mdev.read32(offset + i * 4));
@@ -62,7 +44,7 @@ function field(mdev: Mdev, offset: number, of: Field): number {
 const wqcfg = (mdev: Mdev, of: Field): number => field(mdev, DSA_TABLE.WQCFG, of);
 
 /** What the real queue's configuration says. */
-function real({ idxd }: Rig, of: Field): number {
+function real({ idxd }: OpenMdev, of: Field): number {
   const { registers } = idxd;
   return of.get(registers.readAt(registers.wqcfgAt(1), DSA_WQCFG.bytes), 0);
 }
@@ -72,7 +54,7 @@ function submit(mdev: Mdev, command: number, operand: number): void {
 }
 
 /** Has a command carried out; its error. */
-function run({ host, mdev }: Rig, command: number, operand = 0): number {
+function run({ host, mdev }: OpenMdev, command: number, operand = 0): number {
   submit(mdev, command, operand);
   host.runAll();
   return field(mdev, STATUS, DSA_CMDSTS_REG.ERR);
@@ -84,7 +66,7 @@ function name(mdev: Mdev, pasid: number, enabled = 1): void {
 }
 
 /** A host PASID of the set that is `spid` in it, and is bound through the device; its number. */
-function bind({ set, mdev }: Rig, spid: number): number {
+function bind({ set, mdev }: OpenMdev, spid: number): number {
   const id = allocate(set, spid);
   mdev.bound({ guest: GuestPasid.of(spid), host: Pasid.of(id), set });
   return id;
@@ -97,17 +79,17 @@ function allocate(set: IoasidSet, spid: number): number {
 }
 
 /** As a binding's end does. */
-function unbind({ set, mdev }: Rig, id: number): void {
+function unbind({ set, mdev }: OpenMdev, id: number): void {
   mdev.unbound(Pasid.of(id));
   ioasidDetachSpid(set, id);
 }
 
-const holders = ({ set }: Rig, id: number): number =>
+const holders = ({ set }: OpenMdev, id: number): number =>
   value(ioasidInspect(set.core, id)).holders.reduce((sum, { count }) => sum + count, 0);
 
 /** With guest PASID 101 bound, named and enabled. */
-function enabled(): Rig & { readonly id: number } {
-  const it = rig();
+function enabled(): OpenMdev & { readonly id: number } {
+  const it = openMdev(1);
   const id = bind(it, 101);
   name(it.mdev, 101);
   expect([run(it, CMD.ENABLE_DEVICE), run(it, CMD.ENABLE_WQ)]).toEqual([SUCCESS, SUCCESS]);
@@ -116,7 +98,7 @@ function enabled(): Rig & { readonly id: number } {
 
 describe('a virtual accelerator on a dedicated queue', () => {
   test('says so, and that its configuration is fixed but for the PASID', () => {
-    const { mdev } = rig();
+    const { mdev } = openMdev(1);
     const { SHARED, DEDICATED, WQS } = DSA_WQCAP_REG;
     const seen = [SHARED, DEDICATED, WQS].map((of) => field(mdev, WQCAP, of));
     expect([field(mdev, GENCAP, DSA_GENCAP_REG.CONFIG), ...seen]).toEqual([0, 0, 1, 1]);
@@ -147,7 +129,7 @@ describe('a virtual accelerator on a dedicated queue', () => {
     expect(run(it, CMD.ENABLE_WQ)).toBe(SUCCESS);
   });
 
-  test.each<[string, (it: Rig) => void]>([
+  test.each<[string, (it: OpenMdev) => void]>([
     ['no PASID where nothing stands for that', ({ mdev }) => name(mdev, 101, 0)],
     ['PASID 0', ({ mdev }) => name(mdev, 0)],
     ["a PASID that is nobody's", ({ mdev }) => name(mdev, 333)],
@@ -175,7 +157,7 @@ describe('a virtual accelerator on a dedicated queue', () => {
       },
     ],
   ])('is not enabled with %s', (_, prepare) => {
-    const it = rig();
+    const it = openMdev(1);
     run(it, CMD.ENABLE_DEVICE);
     prepare(it);
     expect(run(it, CMD.ENABLE_WQ)).toBe(WQ_PASID_ENABLE);
@@ -185,7 +167,7 @@ describe('a virtual accelerator on a dedicated queue', () => {
   });
 
   test('holds what its configuration names, once, and nothing else', () => {
-    const it = rig();
+    const it = openMdev(1);
     const [first, second] = [bind(it, 101), bind(it, 55)];
     const held = (): number[] => [holders(it, first), holders(it, second)];
     name(it.mdev, 101);
@@ -198,7 +180,7 @@ describe('a virtual accelerator on a dedicated queue', () => {
   });
 
   test('can be given a PASID before that is bound', () => {
-    const it = rig();
+    const it = openMdev(1);
     name(it.mdev, 101);
     const id = bind(it, 101);
     run(it, CMD.ENABLE_DEVICE);
@@ -206,8 +188,8 @@ describe('a virtual accelerator on a dedicated queue', () => {
   });
 
   test.each([
-    ['unbound', (it: Rig, id: number) => unbind(it, id)],
-    ['freed', ({ set }: Rig, id: number) => void ioasidFree(set, id)],
+    ['unbound', (it: OpenMdev, id: number) => unbind(it, id)],
+    ['freed', ({ set }: OpenMdev, id: number) => void ioasidFree(set, id)],
   ])('is disabled when its PASID is %s, and has let go of it', (_, end) => {
     const it = enabled();
     end(it, it.id);
@@ -221,7 +203,7 @@ describe('a virtual accelerator on a dedicated queue', () => {
   });
 
   test('lets go of a PASID that it was not enabled with', () => {
-    const it = rig();
+    const it = openMdev(1);
     const id = bind(it, 101);
     name(it.mdev, 101);
     unbind(it, id);
@@ -316,8 +298,8 @@ describe('a virtual accelerator on a dedicated queue', () => {
 });
 
 /** With a default PASID, which is not of the VM's set, and the queue enabled without PASIDs. */
-function withDefault(): Rig & { readonly id: number } {
-  const it = rig();
+function withDefault(): OpenMdev & { readonly id: number } {
+  const it = openMdev(1);
   const { pasids } = it.host.kernel;
   const id = value(ioasidAlloc(pasids, 900, 999));
   it.mdev.bound({ guest: undefined, host: Pasid.of(id), set: pasids });

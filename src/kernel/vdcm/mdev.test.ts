@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
-import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
+import { TestHost, value } from '../../../test/vmm/host.js';
+import { type OpenMdev, openMdev } from '../../../test/vmm/open-mdev.js';
 import {
   type IoasidSet,
   ioasidAlloc,
@@ -24,31 +25,11 @@ import {
   type Field,
 } from '../../spec/index.js';
 import { GuestPasid, Pasid } from '../ids.js';
-import { type IdxdDevice, Mdev } from '../index.js';
+import { Mdev } from '../index.js';
 
 const AT = { GENCAP: 0x10, WQCAP: 0x20, GRPCAP: 0x30, ENGCAP: 0x38, GENCTRL: 0x88, GENSTS: 0x90 } as const;
 const [INTCAUSE, COMMAND, STATUS, SWERROR] = [0x98, 0xa0, 0xa8, 0xc0];
 const { RESERVED_FIELD, INVALID_WQ_INDEX, WQS_NOT_ENABLED, DEVICE_NOT_ENABLED } = ERROR;
-
-interface Rig {
-  readonly host: TestHost;
-  readonly idxd: IdxdDevice;
-  readonly mdev: Mdev;
-  readonly set: IoasidSet;
-  readonly interrupts: number[];
-}
-
-function rig(): Rig {
-  const host = new TestHost();
-  const [idxd] = host.kernel.idxds;
-  if (idxd === undefined) throw new Error('no accelerator');
-  const mdev = host.newMdev('mdev');
-  const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
-  const interrupts: number[] = [];
-  expect(mdev.open(set, (vector) => void interrupts.push(vector))).toBeUndefined();
-  mdev.configWritten(PCI_ENABLED);
-  return { host, idxd, mdev, set, interrupts };
-}
 
 function field(mdev: Mdev, offset: number, of: Field): number {
   const words = Int32Array.from({ length: 16 }, (_, i) => mdev.read32(offset + i * 4));
@@ -56,7 +37,7 @@ function field(mdev: Mdev, offset: number, of: Field): number {
 }
 
 /** Has a command carried out; its error. */
-function run({ host, mdev }: Rig, command: number, operand = 0, isInterrupting = false): number {
+function run({ host, mdev }: OpenMdev, command: number, operand = 0, isInterrupting = false): number {
   submit(mdev, command, operand, isInterrupting);
   expect(field(mdev, STATUS, DSA_CMDSTS_REG.ACTIVE)).toBe(1);
   host.runAll();
@@ -79,7 +60,7 @@ function bind(set: IoasidSet, spid: number, through: readonly Mdev[] = []): numb
 
 describe('a virtual accelerator', () => {
   test('says that it has one shared queue of one group, and that this is fixed', () => {
-    const { mdev } = rig();
+    const { mdev } = openMdev();
     const seen = [
       field(mdev, AT.GENCAP, DSA_GENCAP_REG.CONFIG),
       field(mdev, AT.WQCAP, DSA_WQCAP_REG.WQS),
@@ -98,7 +79,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('keeps the states of device and queue, and refuses what they do not allow', () => {
-    const it = rig();
+    const it = openMdev();
     const steps: readonly (readonly [command: number, operand: number, error: number])[] = [
       [CMD.ENABLE_WQ, 0, DEVICE_NOT_ENABLED],
       [CMD.DISABLE_DEVICE, 0, ERROR.DISABLE_NOT_ENABLED],
@@ -123,7 +104,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('drains and aborts by the host PASIDs behind the guest numbers, of its VM alone', () => {
-    const it = rig();
+    const it = openMdev();
     const { host, idxd, mdev, set } = it;
     const quiesce = vi.spyOn(idxd, 'quiesceGuest');
     const id = bind(set, 101, [mdev]);
@@ -150,7 +131,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('is reset without harm to another that has the same PASID', () => {
-    const { host, idxd, mdev, set } = rig();
+    const { host, idxd, mdev, set } = openMdev();
     const other = host.newMdev('other');
     expect(other.open(set, () => {})).toBeUndefined();
     const quiesce = vi.spyOn(idxd, 'quiesceGuest');
@@ -167,7 +148,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('is drained of what its VM has sent to it by a PASID that is bound through another device', () => {
-    const { host, idxd, mdev, set } = rig();
+    const { host, idxd, mdev, set } = openMdev();
     const drain = vi.spyOn(idxd, 'quiescePasid');
     const own = host.newMdev('own', 1);
     expect(own.open(set, () => {})).toBeUndefined();
@@ -179,7 +160,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('keeps an id that it drains from being handed out, and has nothing of it afterwards', () => {
-    const { host, idxd, mdev, set } = rig();
+    const { host, idxd, mdev, set } = openMdev();
     vi.spyOn(idxd, 'quiesceGuest').mockImplementation(function* () {
       yield 'a long command';
       return undefined;
@@ -195,7 +176,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('signals ends of commands and errors by its first vector', () => {
-    const it = rig();
+    const it = openMdev();
     const { host, mdev, interrupts } = it;
     expect(run(it, CMD.ENABLE_DEVICE, 0, true)).toBe(0);
     expect([interrupts, mdev.read32(INTCAUSE)]).toEqual([[0], 2]);
@@ -241,7 +222,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('has one owner, and stands on a shared queue that is there', () => {
-    const { host, idxd, mdev, set } = rig();
+    const { host, idxd, mdev, set } = openMdev();
     const { context } = host.kernel;
     expect(Mdev.create(context, idxd, { name: 'none', wq: 2 })).toMatchObject({ errno: 'ENXIO' });
     expect(mdev.open(set, () => {})).toMatchObject({ errno: 'EBUSY' });
@@ -252,7 +233,7 @@ describe('a virtual accelerator', () => {
   });
 
   test('carries no command out while its VM stands still, and does not wait for those that come meanwhile', () => {
-    const it = rig();
+    const it = openMdev();
     const { host, mdev } = it;
     run(it, CMD.ENABLE_DEVICE);
     host.run(mdev.suspend());

@@ -1,39 +1,19 @@
 import { describe, expect, test, vi } from 'vitest';
-import { PCI_ENABLED, TestHost, value } from '../../../test/vmm/host.js';
-import { type IoasidSet, ioasidSetAlloc } from '../../ioasid/index.js';
+import { type OpenMdev, openMdev } from '../../../test/vmm/open-mdev.js';
 import { DSA_COMMAND as CMD, DSA_CMD_REG, encode } from '../../spec/index.js';
 import { GuestPasid, Pasid } from '../ids.js';
-import type { IdxdDevice, Mdev } from '../index.js';
 
 const COMMAND = 0xa0;
 const NUMBER = Pasid.of(900);
 
-interface Rig {
-  readonly host: TestHost;
-  readonly idxd: IdxdDevice;
-  readonly mdev: Mdev;
-  readonly set: IoasidSet;
-}
-
-function rig(): Rig {
-  const host = new TestHost();
-  const [idxd] = host.kernel.idxds;
-  if (idxd === undefined) throw new Error('no accelerator');
-  const set = value(ioasidSetAlloc(host.ioasids, { type: 'none', quota: 10 }));
-  const mdev = host.newMdev('mdev');
-  expect(mdev.open(set, () => {})).toBeUndefined();
-  mdev.configWritten(PCI_ENABLED);
-  return { host, idxd, mdev, set };
-}
-
-function submit({ host, mdev }: Rig, command: number, operand = 0): void {
+function submit({ host, mdev }: OpenMdev, command: number, operand = 0): void {
   mdev.write32(COMMAND, encode(DSA_CMD_REG, { CMD: command, OPERAND: operand })[0] ?? 0);
   host.runAll();
 }
 
 describe('a share of a shared queue has nothing of a default PASID, though others on the function may', () => {
   test('to drain when that goes, until the number is another PASID', () => {
-    const { host, idxd, mdev, set } = rig();
+    const { host, idxd, mdev, set } = openMdev();
     const quiesce = vi.spyOn(idxd, 'quiesceGuest');
     mdev.bound({ guest: undefined, host: NUMBER, set: host.kernel.pasids });
     expect(host.run(mdev.drain(NUMBER))).toBeUndefined();
@@ -48,7 +28,7 @@ describe('a share of a shared queue has nothing of a default PASID, though other
   test.each(['DRAIN_ALL', 'ABORT_ALL', 'DISABLE_DEVICE', 'RESET_DEVICE', 'DRAIN_WQ'] as const)(
     'that a command waits for: %s',
     (command) => {
-      const it = rig();
+      const it = openMdev();
       const { host, idxd, mdev, set } = it;
       const quiesce = vi.spyOn(idxd, 'quiesceGuest');
       mdev.bound({ guest: undefined, host: NUMBER, set: host.kernel.pasids });
@@ -60,7 +40,7 @@ describe('a share of a shared queue has nothing of a default PASID, though other
   );
 
   test('that a reset abandons', () => {
-    const { host, idxd, mdev } = rig();
+    const { host, idxd, mdev } = openMdev();
     const quiesce = vi.spyOn(idxd, 'quiesceGuest');
     mdev.bound({ guest: undefined, host: NUMBER, set: host.kernel.pasids });
     host.run(mdev.reset());
